@@ -1,0 +1,144 @@
+//! Diagnostics: what is wrong with a spec, where, and how to mend it.
+
+mod code;
+mod source;
+
+pub use code::Code;
+pub use source::{SourceFile, SourceId, SourceMap, Span};
+
+/// How bad it is. Errors stop the compilation after the stage that found them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// The spec means nothing, or not what was meant.
+    Error,
+    /// The spec can run, but probably does not say what was meant.
+    Warning,
+}
+
+/// A place and what to say about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// The place.
+    pub span: Span,
+    /// A few words; may be empty.
+    pub text: String,
+}
+
+/// One finding. Build with [`Diagnostic::new`] and the `with_*` methods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Its stable code, which also gives its [`Severity`].
+    pub code: Code,
+    /// One sentence, no full stop, names in backticks.
+    pub message: String,
+    /// The offending token.
+    pub primary: Label,
+    /// Other places that matter, the declaration first.
+    pub secondary: Vec<Label>,
+    /// One line that says how to mend it, where that is known.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// A finding at `span`, with no label text.
+    pub fn new(code: Code, span: Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic {
+            code,
+            message: message.into(),
+            primary: Label {
+                span,
+                text: String::new(),
+            },
+            secondary: Vec::new(),
+            help: None,
+        }
+    }
+
+    /// Sets the words at the primary place.
+    pub fn with_label(mut self, text: impl Into<String>) -> Diagnostic {
+        self.primary.text = text.into();
+        self
+    }
+
+    /// Adds another place.
+    pub fn with_secondary(mut self, span: Span, text: impl Into<String>) -> Diagnostic {
+        self.secondary.push(Label {
+            span,
+            text: text.into(),
+        });
+        self
+    }
+
+    /// Sets the help line.
+    pub fn with_help(mut self, text: impl Into<String>) -> Diagnostic {
+        self.help = Some(text.into());
+        self
+    }
+
+    /// Error or warning, as the code says.
+    pub fn severity(&self) -> Severity {
+        self.code.severity()
+    }
+}
+
+/// The findings of a compilation, in the order they were made.
+#[derive(Clone, Debug, Default)]
+pub struct Diagnostics {
+    list: Vec<Diagnostic>,
+}
+
+impl Diagnostics {
+    /// No findings.
+    pub fn new() -> Diagnostics {
+        Diagnostics::default()
+    }
+
+    /// Adds one; a finding already there is not repeated.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        if !self.list.contains(&diagnostic) {
+            self.list.push(diagnostic);
+        }
+    }
+
+    /// Whether any is an error.
+    pub fn has_errors(&self) -> bool {
+        self.list.iter().any(|d| d.severity() == Severity::Error)
+    }
+
+    /// How many errors there are.
+    pub fn error_count(&self) -> usize {
+        self.list
+            .iter()
+            .filter(|d| d.severity() == Severity::Error)
+            .count()
+    }
+
+    /// Whether there is none at all.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
+        self.list.iter()
+    }
+
+    /// Orders them by file, place and code, as they are shown.
+    pub fn sort(&mut self) {
+        self.list
+            .sort_by(|a, b| (a.primary.span, a.code).cmp(&(b.primary.span, b.code)));
+    }
+
+    /// Nearest of `candidates` to `name`, if one is near enough to suggest.
+    pub fn nearest<'a>(
+        name: &str,
+        candidates: impl IntoIterator<Item = &'a str>,
+    ) -> Option<&'a str> {
+        candidates
+            .into_iter()
+            .map(|c| (strsim::damerau_levenshtein(name, c), c))
+            .filter(|(distance, c)| *distance <= (c.chars().count().max(3)) / 3)
+            .min()
+            .map(|(_, c)| c)
+    }
+}

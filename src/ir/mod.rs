@@ -1,0 +1,11 @@
+//! The step graph: what happens in one time step, as a directed acyclic graph of values.
+
+mod graph;
+mod id;
+mod op;
+
+pub use graph::{
+    Draw, Graph, InputSlot, NoiseSlot, OutputSlot, ParamSlot, ResultKind, StateSlot, Value,
+};
+pub use id::{InputId, NoiseId, OutputId, ParamId, StateId, ValueId};
+pub use op::{Binary, Bits, Boundary, Op, Reduction, Shape, Unary};

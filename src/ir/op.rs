@@ -1,0 +1,271 @@
+//! The operations of the IR: one closed enum, with their shape rules.
+
+use super::id::{InputId, NoiseId, OutputId, ParamId, StateId};
+
+/// A shape: a lane axis or none, and up to three further dimensions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// Whether the value exists once per lane.
+    pub lane: bool,
+    /// The other dimensions, outermost first; `[]` is a scalar.
+    pub dims: Vec<usize>,
+}
+
+impl Shape {
+    /// One value per lane.
+    pub fn lane(dims: impl Into<Vec<usize>>) -> Shape {
+        Shape {
+            lane: true,
+            dims: dims.into(),
+        }
+    }
+
+    /// One value for all lanes.
+    pub fn shared(dims: impl Into<Vec<usize>>) -> Shape {
+        Shape {
+            lane: false,
+            dims: dims.into(),
+        }
+    }
+
+    /// Elements per lane.
+    pub fn elements(&self) -> usize {
+        self.dims.iter().product()
+    }
+}
+
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[")?;
+        if self.lane {
+            f.write_str("B")?;
+        }
+        for (k, dim) in self.dims.iter().enumerate() {
+            if k > 0 || self.lane {
+                f.write_str(",")?;
+            }
+            write!(f, "{dim}")?;
+        }
+        f.write_str("]")
+    }
+}
+
+/// A number that hashes and compares by its bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Bits(u64);
+
+impl Bits {
+    /// The number.
+    pub fn get(self) -> f64 {
+        f64::from_bits(self.0)
+    }
+}
+
+impl From<f64> for Bits {
+    fn from(value: f64) -> Bits {
+        Bits(value.to_bits())
+    }
+}
+
+impl std::fmt::Debug for Bits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.get())
+    }
+}
+
+impl std::fmt::Display for Bits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.get())
+    }
+}
+
+/// What the derivative of `clip` is on its bounds (LANGUAGE §2.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Boundary {
+    /// 1 on the closed interval, 0 outside.
+    Inclusive,
+    /// 1 on the open interval, 0 elsewhere.
+    Exclusive,
+    /// 1 inside, one half on a bound, 0 outside.
+    Half,
+    /// 1 everywhere.
+    StraightThrough,
+}
+
+/// Element functions of one operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unary {
+    /// `-x`
+    Neg,
+    /// `tanh x`
+    Tanh,
+    /// `1 / (1 + exp(-x))`
+    Sigmoid,
+    /// `max(x, 0)`, derivative 0 at 0
+    Relu,
+    /// `log(1 + exp x)`
+    Softplus,
+    /// `exp x`
+    Exp,
+    /// natural logarithm
+    Log,
+    /// square root
+    Sqrt,
+    /// `|x|`, derivative 0 at 0
+    Abs,
+    /// -1, 0 or 1; derivative 0
+    Sign,
+    /// `x * x`
+    Square,
+    /// `1 / x`
+    Recip,
+    /// sine
+    Sin,
+    /// cosine
+    Cos,
+    /// 1 where `x` is 0, else 0; derivative 0
+    Not,
+}
+
+/// Element functions of two operands of equal dimensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Binary {
+    /// `a + b`
+    Add,
+    /// `a - b`
+    Sub,
+    /// `a * b`
+    Mul,
+    /// `a / b`
+    Div,
+    /// smaller; where equal each gets half the adjoint
+    Min,
+    /// larger; where equal each gets half the adjoint
+    Max,
+    /// `a ^ b`; 0 ^ 0 is 1
+    Pow,
+    /// 1 where `a < b`, else 0; derivative 0, like all comparisons
+    Less,
+    /// 1 where `a <= b`
+    LessEqual,
+    /// 1 where `a == b`
+    Equal,
+    /// 1 where both are not 0
+    And,
+    /// 1 where either is not 0
+    Or,
+}
+
+/// How a dimension is reduced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reduction {
+    /// The sum.
+    Sum,
+    /// The largest; equal largest elements share the adjoint.
+    Max,
+}
+
+/// An operation. Element operations take operands of equal dimensions; the result has a lane axis
+/// where any operand has one, and operands without are the same for every lane.
+/// Dimensions are only ever stretched by [`Op::Broadcast`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// A parameter; shared.
+    Param(ParamId),
+    /// An input; per lane.
+    Input(InputId),
+    /// The value of a state that entered the step; per lane.
+    State(StateId),
+    /// A draw of a noise source, new every step and lane; per lane.
+    Noise(NoiseId),
+    /// A shared scalar.
+    Const(Bits),
+    /// The adjoint of an output, given from outside; per lane.
+    Seed(OutputId),
+    /// The adjoint of the state that leaves the step; per lane.
+    AdjointIn(StateId),
+    /// `f(x)` element by element.
+    Unary(Unary),
+    /// `f(a, b)` element by element.
+    Binary(Binary),
+    /// Operands `c, a, b`: `a` where `c` is not 0, else `b`.
+    Select,
+    /// `min(max(x, lo), hi)`.
+    Clip {
+        /// Lower bound.
+        lo: Bits,
+        /// Upper bound.
+        hi: Bits,
+        /// The derivative on the bounds.
+        boundary: Boundary,
+    },
+    /// The derivative of [`Op::Clip`] at `x`.
+    ClipMask {
+        /// Lower bound.
+        lo: Bits,
+        /// Upper bound.
+        hi: Bits,
+        /// The derivative on the bounds.
+        boundary: Boundary,
+    },
+    /// Stretches to `dims`: dimension `k` of the operand becomes dimension `from[k]`
+    /// (strictly increasing), the others repeat. The lane axis stays as it is.
+    Broadcast {
+        /// Dimensions of the result.
+        dims: Vec<usize>,
+        /// Where the operand's dimensions go.
+        from: Vec<usize>,
+    },
+    /// Reduces away the dimensions listed in `axes` (strictly increasing).
+    Reduce {
+        /// How.
+        kind: Reduction,
+        /// Which.
+        axes: Vec<usize>,
+    },
+    /// Sum over lanes; the result is shared. A fixed order: lane 0 first.
+    LaneSum,
+    /// The same elements in other dimensions.
+    Reshape {
+        /// Dimensions of the result.
+        dims: Vec<usize>,
+    },
+    /// Vectors one after another.
+    Concat,
+    /// Elements `start..end` of a vector.
+    Slice {
+        /// First.
+        start: usize,
+        /// One past the last.
+        end: usize,
+    },
+    /// A vector with zeros put before and after.
+    Pad {
+        /// Zeros before.
+        before: usize,
+        /// Zeros after.
+        after: usize,
+    },
+    /// A shared vector of `size`, 1 on `start..end`, else 0.
+    RangeMask {
+        /// Its size.
+        size: usize,
+        /// First.
+        start: usize,
+        /// One past the last.
+        end: usize,
+    },
+    /// Operands `v: [B,n]`, `m: [n,k]` shared: `v m`, `[B,k]`; transposed `m: [k,n]`: `v mᵀ`.
+    /// A shared `v: [n]` gives a shared `[k]`.
+    MatVec {
+        /// Whether the matrix is used transposed.
+        transposed: bool,
+    },
+    /// Operands `a: [B,n]`, `b: [B,m]`: `Σ_lanes a bᵀ`, shared `[n,m]`.
+    /// Shared operands count once per lane where the other has lanes.
+    Outer,
+    /// Softmax of a vector.
+    Softmax,
+    /// The operand; its adjoint stops here.
+    StopGradient,
+}

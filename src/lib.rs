@@ -1,0 +1,7 @@
+//! bpmc compiles `.bpm` specs of networks with plastic connections into training programs.
+
+pub mod diag;
+pub mod ir;
+pub mod settings;
+pub mod syntax;
+pub mod tasks;

@@ -1,0 +1,2 @@
+//! The `bpmc` command.
+fn main() {}
