@@ -1,9 +1,10 @@
 //! The graph itself: values on petgraph behind typed ids, slots, results.
 
-use super::id::{InputId, NoiseId, OutputId, ParamId, StateId, ValueId};
+use super::id::{InputId, OutputId, ParamId, StateId, ValueId};
 use super::op::{Op, Shape};
 use crate::diag::Span;
 use petgraph::graph::{DiGraph, NodeIndex};
+use std::collections::HashMap;
 
 /// One value: an operation, its operands in order, and the shape of the result.
 #[derive(Clone, Debug)]
@@ -115,7 +116,8 @@ pub struct OutputSlot {
     pub span: Option<Span>,
 }
 
-/// What a graph is evaluated for.
+/// What a graph is evaluated for. A result per lane may be given by a shared value, which then
+/// stands for the same in every lane: backends stretch it to all lanes when they hand it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ResultKind {
     /// The value of an output; per lane.
@@ -145,6 +147,8 @@ pub struct Graph {
     /// Outputs.
     pub outputs: Vec<OutputSlot>,
     results: Vec<(ResultKind, ValueId)>,
+    /// Which value an operation on given operands is; only ever looked up.
+    known: HashMap<(Op, Vec<ValueId>), ValueId>,
 }
 
 impl Graph {
@@ -156,12 +160,20 @@ impl Graph {
     /// Adds a value. The builder (`ir/build.rs`) checks shapes; this does not.
     pub(super) fn push(&mut self, value: Value) -> ValueId {
         let operands = value.operands.clone();
+        let key = (value.op.clone(), operands.clone());
         let node = self.values.add_node(value);
         for operand in operands {
             self.values
                 .add_edge(NodeIndex::new(operand.index()), node, ());
         }
-        ValueId(node.index() as u32)
+        let id = ValueId(node.index() as u32);
+        self.known.entry(key).or_insert(id);
+        id
+    }
+
+    /// The value that is `op` on `operands`, if there is one.
+    pub fn find(&self, op: &Op, operands: &[ValueId]) -> Option<ValueId> {
+        self.known.get(&(op.clone(), operands.to_vec())).copied()
     }
 
     /// A value.
@@ -169,9 +181,13 @@ impl Graph {
         &self.values[NodeIndex::new(id.index())]
     }
 
+    pub(super) fn value_mut(&mut self, id: ValueId) -> &mut Value {
+        &mut self.values[NodeIndex::new(id.index())]
+    }
+
     /// Gives a value a name, unless it has one.
     pub fn set_name(&mut self, id: ValueId, name: &str) {
-        self.values[NodeIndex::new(id.index())]
+        self.value_mut(id)
             .name
             .get_or_insert_with(|| name.to_owned());
     }

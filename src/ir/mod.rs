@@ -1,11 +1,14 @@
 //! The step graph: what happens in one time step, as a directed acyclic graph of values.
 
+mod build;
 mod graph;
 mod id;
 mod op;
+mod shape;
 
 pub use graph::{
     Draw, Graph, InputSlot, NoiseSlot, OutputSlot, ParamSlot, ResultKind, StateSlot, Value,
 };
 pub use id::{InputId, NoiseId, OutputId, ParamId, StateId, ValueId};
 pub use op::{Binary, Bits, Boundary, Op, Reduction, Shape, Unary};
+pub use shape::{infer, ShapeError, MAX_RANK};

@@ -107,9 +107,9 @@ pub enum Unary {
     Softplus,
     /// `exp x`
     Exp,
-    /// natural logarithm
+    /// natural logarithm; derivative `1 / x`, infinite at 0
     Log,
-    /// square root
+    /// square root; derivative 0 at 0, so that the norm of a trace that is still 0 has a gradient
     Sqrt,
     /// `|x|`, derivative 0 at 0
     Abs,
@@ -127,6 +127,48 @@ pub enum Unary {
     Not,
 }
 
+impl Unary {
+    /// All of them.
+    pub const ALL: [Unary; 15] = [
+        Unary::Neg,
+        Unary::Tanh,
+        Unary::Sigmoid,
+        Unary::Relu,
+        Unary::Softplus,
+        Unary::Exp,
+        Unary::Log,
+        Unary::Sqrt,
+        Unary::Abs,
+        Unary::Sign,
+        Unary::Square,
+        Unary::Recip,
+        Unary::Sin,
+        Unary::Cos,
+        Unary::Not,
+    ];
+
+    /// Its name in printed graphs.
+    pub fn mnemonic(self) -> &'static str {
+        match self {
+            Unary::Neg => "neg",
+            Unary::Tanh => "tanh",
+            Unary::Sigmoid => "sigmoid",
+            Unary::Relu => "relu",
+            Unary::Softplus => "softplus",
+            Unary::Exp => "exp",
+            Unary::Log => "log",
+            Unary::Sqrt => "sqrt",
+            Unary::Abs => "abs",
+            Unary::Sign => "sign",
+            Unary::Square => "square",
+            Unary::Recip => "recip",
+            Unary::Sin => "sin",
+            Unary::Cos => "cos",
+            Unary::Not => "not",
+        }
+    }
+}
+
 /// Element functions of two operands of equal dimensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Binary {
@@ -142,7 +184,8 @@ pub enum Binary {
     Min,
     /// larger; where equal each gets half the adjoint
     Max,
-    /// `a ^ b`; 0 ^ 0 is 1
+    /// `a ^ b`; 0 ^ 0 is 1. The derivative by `a` is 0 where `b` is 0; the one by `b` is 0 where
+    /// `a <= 0`.
     Pow,
     /// 1 where `a < b`, else 0; derivative 0, like all comparisons
     Less,
@@ -154,6 +197,42 @@ pub enum Binary {
     And,
     /// 1 where either is not 0
     Or,
+}
+
+impl Binary {
+    /// All of them.
+    pub const ALL: [Binary; 12] = [
+        Binary::Add,
+        Binary::Sub,
+        Binary::Mul,
+        Binary::Div,
+        Binary::Min,
+        Binary::Max,
+        Binary::Pow,
+        Binary::Less,
+        Binary::LessEqual,
+        Binary::Equal,
+        Binary::And,
+        Binary::Or,
+    ];
+
+    /// Its name in printed graphs.
+    pub fn mnemonic(self) -> &'static str {
+        match self {
+            Binary::Add => "add",
+            Binary::Sub => "sub",
+            Binary::Mul => "mul",
+            Binary::Div => "div",
+            Binary::Min => "min",
+            Binary::Max => "max",
+            Binary::Pow => "pow",
+            Binary::Less => "less",
+            Binary::LessEqual => "less_equal",
+            Binary::Equal => "equal",
+            Binary::And => "and",
+            Binary::Or => "or",
+        }
+    }
 }
 
 /// How a dimension is reduced.
@@ -268,4 +347,43 @@ pub enum Op {
     Softmax,
     /// The operand; its adjoint stops here.
     StopGradient,
+}
+
+impl Op {
+    /// Its name in printed graphs, without attributes.
+    pub fn mnemonic(&self) -> &'static str {
+        match self {
+            Op::Param(_) => "param",
+            Op::Input(_) => "input",
+            Op::State(_) => "state",
+            Op::Noise(_) => "noise",
+            Op::Const(_) => "const",
+            Op::Seed(_) => "seed",
+            Op::AdjointIn(_) => "adjoint_in",
+            Op::Unary(f) => f.mnemonic(),
+            Op::Binary(f) => f.mnemonic(),
+            Op::Select => "select",
+            Op::Clip { .. } => "clip",
+            Op::ClipMask { .. } => "clip_mask",
+            Op::Broadcast { .. } => "broadcast",
+            Op::Reduce {
+                kind: Reduction::Sum,
+                ..
+            } => "reduce_sum",
+            Op::Reduce {
+                kind: Reduction::Max,
+                ..
+            } => "reduce_max",
+            Op::LaneSum => "lane_sum",
+            Op::Reshape { .. } => "reshape",
+            Op::Concat => "concat",
+            Op::Slice { .. } => "slice",
+            Op::Pad { .. } => "pad",
+            Op::RangeMask { .. } => "range_mask",
+            Op::MatVec { .. } => "mat_vec",
+            Op::Outer => "outer",
+            Op::Softmax => "softmax",
+            Op::StopGradient => "stop_gradient",
+        }
+    }
 }

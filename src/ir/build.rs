@@ -1,0 +1,288 @@
+//! Building graphs: every value passes its shape rule, and what is structurally equal is one value.
+//!
+//! Two calls with the same operation and operands give the same id. Trivial cases of the
+//! convenience methods (a broadcast to the same dimensions, a sum over none) give the operand.
+
+use super::graph::{Graph, InputSlot, NoiseSlot, OutputSlot, ParamSlot, Reset, StateSlot, Value};
+use super::id::{InputId, NoiseId, OutputId, ParamId, StateId, ValueId};
+use super::op::{Binary, Boundary, Op, Reduction, Shape, Unary};
+use super::shape::{infer, ShapeError};
+use crate::diag::Span;
+
+impl Graph {
+    /// Adds `op` on `operands`, or finds the value that is already that.
+    ///
+    /// # Errors
+    /// Where the operands do not fit the shape rule of `op` ([`infer`]).
+    pub fn add(&mut self, op: Op, operands: &[ValueId]) -> Result<ValueId, ShapeError> {
+        self.add_at(op, operands, None, None)
+    }
+
+    /// As [`Graph::add`], with the name the spec gives the value and the expression it comes from.
+    /// A value that already has a name or a place keeps it.
+    ///
+    /// # Errors
+    /// As [`Graph::add`].
+    pub fn add_at(
+        &mut self,
+        op: Op,
+        operands: &[ValueId],
+        name: Option<&str>,
+        span: Option<Span>,
+    ) -> Result<ValueId, ShapeError> {
+        let id = match self.find(&op, operands) {
+            Some(id) => id,
+            None => {
+                let shapes: Vec<&Shape> = operands
+                    .iter()
+                    .map(|operand| &self.value(*operand).shape)
+                    .collect();
+                let shape = infer(&op, &shapes, self)?;
+                self.push(Value {
+                    op,
+                    operands: operands.to_vec(),
+                    shape,
+                    name: None,
+                    span: None,
+                })
+            }
+        };
+        if let Some(name) = name {
+            self.set_name(id, name);
+        }
+        if let Some(span) = span {
+            self.set_span(id, span);
+        }
+        Ok(id)
+    }
+
+    /// The shape of a value.
+    pub fn shape(&self, id: ValueId) -> &Shape {
+        &self.value(id).shape
+    }
+
+    /// The dimensions of a value beside its lane axis.
+    pub fn dims(&self, id: ValueId) -> &[usize] {
+        &self.value(id).shape.dims
+    }
+
+    /// Declares a parameter.
+    pub fn add_param(&mut self, slot: ParamSlot) -> ParamId {
+        self.params.push(slot);
+        ParamId(self.params.len() as u32 - 1)
+    }
+
+    /// Declares an input.
+    pub fn add_input(&mut self, slot: InputSlot) -> InputId {
+        self.inputs.push(slot);
+        InputId(self.inputs.len() as u32 - 1)
+    }
+
+    /// Declares a state; its [`super::ResultKind::Next`] is set later.
+    pub fn add_state(&mut self, slot: StateSlot) -> StateId {
+        self.states.push(slot);
+        StateId(self.states.len() as u32 - 1)
+    }
+
+    /// Declares a noise source.
+    pub fn add_noise(&mut self, slot: NoiseSlot) -> NoiseId {
+        self.noises.push(slot);
+        NoiseId(self.noises.len() as u32 - 1)
+    }
+
+    /// Declares an output; its [`super::ResultKind::Output`] is set later.
+    pub fn add_output(&mut self, slot: OutputSlot) -> OutputId {
+        self.outputs.push(slot);
+        OutputId(self.outputs.len() as u32 - 1)
+    }
+
+    /// `f(x)`, element by element.
+    ///
+    /// # Errors
+    /// As [`Graph::add`]; so do all methods below.
+    pub fn unary(&mut self, f: Unary, x: ValueId) -> Result<ValueId, ShapeError> {
+        self.add(Op::Unary(f), &[x])
+    }
+
+    /// `f(a, b)`, element by element; equal dimensions.
+    pub fn binary(&mut self, f: Binary, a: ValueId, b: ValueId) -> Result<ValueId, ShapeError> {
+        self.add(Op::Binary(f), &[a, b])
+    }
+
+    /// `a` where `condition` is not 0, else `b`; equal dimensions.
+    pub fn select(
+        &mut self,
+        condition: ValueId,
+        a: ValueId,
+        b: ValueId,
+    ) -> Result<ValueId, ShapeError> {
+        self.add(Op::Select, &[condition, a, b])
+    }
+
+    /// `min(max(x, lo), hi)`.
+    pub fn clip(
+        &mut self,
+        x: ValueId,
+        lo: f64,
+        hi: f64,
+        boundary: Boundary,
+    ) -> Result<ValueId, ShapeError> {
+        let (lo, hi) = (lo.into(), hi.into());
+        self.add(Op::Clip { lo, hi, boundary }, &[x])
+    }
+
+    /// A shared scalar.
+    pub fn constant(&mut self, value: f64) -> ValueId {
+        self.add(Op::Const(value.into()), &[])
+            .expect("a constant has no operands that could not fit")
+    }
+
+    /// A shared value of the given dimensions with the same number everywhere.
+    pub fn fill(&mut self, value: f64, dims: &[usize]) -> Result<ValueId, ShapeError> {
+        let scalar = self.constant(value);
+        self.broadcast_to(scalar, dims, &[])
+    }
+
+    /// Stretches `x` to `dims`; dimension `k` of `x` becomes dimension `from[k]`.
+    pub fn broadcast_to(
+        &mut self,
+        x: ValueId,
+        dims: &[usize],
+        from: &[usize],
+    ) -> Result<ValueId, ShapeError> {
+        let trivial = self.dims(x) == dims && from.iter().copied().eq(0..dims.len());
+        if trivial {
+            return Ok(x);
+        }
+        let op = Op::Broadcast {
+            dims: dims.to_vec(),
+            from: from.to_vec(),
+        };
+        self.add(op, &[x])
+    }
+
+    /// The sum over the dimensions `axes`, strictly increasing.
+    pub fn sum(&mut self, x: ValueId, axes: &[usize]) -> Result<ValueId, ShapeError> {
+        self.reduce(Reduction::Sum, x, axes)
+    }
+
+    /// Reduces over the dimensions `axes`, strictly increasing.
+    pub fn reduce(
+        &mut self,
+        kind: Reduction,
+        x: ValueId,
+        axes: &[usize],
+    ) -> Result<ValueId, ShapeError> {
+        if axes.is_empty() {
+            return Ok(x);
+        }
+        let axes = axes.to_vec();
+        self.add(Op::Reduce { kind, axes }, &[x])
+    }
+
+    /// The sum over lanes; of a shared value, the value itself.
+    pub fn lane_sum(&mut self, x: ValueId) -> Result<ValueId, ShapeError> {
+        if self.shape(x).lane {
+            self.add(Op::LaneSum, &[x])
+        } else {
+            Ok(x)
+        }
+    }
+
+    /// The same elements in other dimensions.
+    pub fn reshape(&mut self, x: ValueId, dims: &[usize]) -> Result<ValueId, ShapeError> {
+        if self.dims(x) == dims {
+            return Ok(x);
+        }
+        let dims = dims.to_vec();
+        self.add(Op::Reshape { dims }, &[x])
+    }
+
+    /// Vectors one after another.
+    pub fn concat(&mut self, parts: &[ValueId]) -> Result<ValueId, ShapeError> {
+        match parts {
+            [only] if self.dims(*only).len() == 1 => Ok(*only),
+            _ => self.add(Op::Concat, parts),
+        }
+    }
+
+    /// Elements `start..end` of a vector.
+    pub fn slice(&mut self, x: ValueId, start: usize, end: usize) -> Result<ValueId, ShapeError> {
+        if start == 0 && self.dims(x) == [end] {
+            return Ok(x);
+        }
+        self.add(Op::Slice { start, end }, &[x])
+    }
+
+    /// A vector with zeros before and after.
+    pub fn pad(&mut self, x: ValueId, before: usize, after: usize) -> Result<ValueId, ShapeError> {
+        if before == 0 && after == 0 && self.dims(x).len() == 1 {
+            return Ok(x);
+        }
+        self.add(Op::Pad { before, after }, &[x])
+    }
+
+    /// `v m`, or `v mᵀ` where `transposed`.
+    pub fn mat_vec(
+        &mut self,
+        v: ValueId,
+        m: ValueId,
+        transposed: bool,
+    ) -> Result<ValueId, ShapeError> {
+        self.add(Op::MatVec { transposed }, &[v, m])
+    }
+
+    fn set_span(&mut self, id: ValueId, span: Span) {
+        self.value_mut(id).span.get_or_insert(span);
+    }
+}
+
+impl StateSlot {
+    /// A state that starts every episode at `init`.
+    pub fn new(path: impl Into<String>, dims: impl Into<Vec<usize>>, init: f64) -> StateSlot {
+        StateSlot {
+            path: path.into(),
+            dims: dims.into(),
+            init,
+            reset: Reset::Episode,
+            trace: false,
+            span: None,
+        }
+    }
+}
+
+impl ParamSlot {
+    /// A trained parameter that starts at 0, with gradient factor 1.
+    pub fn new(path: impl Into<String>, dims: impl Into<Vec<usize>>) -> ParamSlot {
+        ParamSlot {
+            path: path.into(),
+            dims: dims.into(),
+            trained: true,
+            init: super::graph::Draw::Constant(0.0),
+            grad_scale: 1.0,
+            span: None,
+        }
+    }
+}
+
+impl InputSlot {
+    /// An input.
+    pub fn new(path: impl Into<String>, dims: impl Into<Vec<usize>>) -> InputSlot {
+        InputSlot {
+            path: path.into(),
+            dims: dims.into(),
+            span: None,
+        }
+    }
+}
+
+impl OutputSlot {
+    /// An output.
+    pub fn new(path: impl Into<String>, dims: impl Into<Vec<usize>>) -> OutputSlot {
+        OutputSlot {
+            path: path.into(),
+            dims: dims.into(),
+            span: None,
+        }
+    }
+}
