@@ -1,5 +1,6 @@
 //! bpmc compiles `.bpm` specs of networks with plastic connections into training programs.
 
+pub mod autodiff;
 pub mod diag;
 pub mod ir;
 pub mod settings;

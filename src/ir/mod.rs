@@ -4,7 +4,10 @@ mod build;
 mod graph;
 mod id;
 mod op;
+mod order;
+mod print;
 mod shape;
+mod verify;
 
 pub use graph::{
     Draw, Graph, InputSlot, NoiseSlot, OutputSlot, ParamSlot, ResultKind, StateSlot, Value,
@@ -12,3 +15,4 @@ pub use graph::{
 pub use id::{InputId, NoiseId, OutputId, ParamId, StateId, ValueId};
 pub use op::{Binary, Bits, Boundary, Op, Reduction, Shape, Unary};
 pub use shape::{infer, ShapeError, MAX_RANK};
+pub use verify::{verify, GraphKind};

@@ -184,8 +184,8 @@ pub enum Binary {
     Min,
     /// larger; where equal each gets half the adjoint
     Max,
-    /// `a ^ b`; 0 ^ 0 is 1. The derivative by `a` is 0 where `b` is 0; the one by `b` is 0 where
-    /// `a <= 0`.
+    /// `a ^ b`; 0 ^ 0 is 1. The derivative by `a` is 0 where `a` is 0 and `b < 1`; the one by `b`
+    /// is 0 where `a <= 0`.
     Pow,
     /// 1 where `a < b`, else 0; derivative 0, like all comparisons
     Less,
