@@ -1,6 +1,7 @@
 //! bpmc compiles `.bpm` specs of networks with plastic connections into training programs.
 
 pub mod autodiff;
+pub mod backend;
 pub mod diag;
 pub mod ir;
 pub mod settings;

@@ -1,0 +1,78 @@
+//! Element functions on Candle tensors of equal shapes.
+
+use crate::ir::{Binary, Boundary, Unary};
+use candle_core::{Result, Tensor};
+
+pub(super) fn unary(f: Unary, x: &Tensor) -> Result<Tensor> {
+    match f {
+        Unary::Neg => x.neg(),
+        Unary::Tanh => x.tanh(),
+        Unary::Sigmoid => candle_nn::ops::sigmoid(x),
+        Unary::Relu => x.relu(),
+        // max(x, 0) + log(1 + exp(-|x|)) does not overflow.
+        Unary::Softplus => {
+            let tail = x.abs()?.neg()?.exp()?.affine(1.0, 1.0)?.log()?;
+            x.relu()?.add(&tail)
+        }
+        Unary::Exp => x.exp(),
+        Unary::Log => x.log(),
+        Unary::Sqrt => x.sqrt(),
+        Unary::Abs => x.abs(),
+        Unary::Sign => x.sign(),
+        Unary::Square => x.sqr(),
+        Unary::Recip => x.recip(),
+        Unary::Sin => x.sin(),
+        Unary::Cos => x.cos(),
+        Unary::Not => x.eq(0.0)?.to_dtype(x.dtype()),
+    }
+}
+
+pub(super) fn binary(f: Binary, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    match f {
+        Binary::Add => a.add(b),
+        Binary::Sub => a.sub(b),
+        Binary::Mul => a.mul(b),
+        Binary::Div => a.div(b),
+        Binary::Min => a.minimum(b),
+        Binary::Max => a.maximum(b),
+        Binary::Pow => power(a, b),
+        Binary::Less => a.lt(b)?.to_dtype(a.dtype()),
+        Binary::LessEqual => a.le(b)?.to_dtype(a.dtype()),
+        Binary::Equal => a.eq(b)?.to_dtype(a.dtype()),
+        Binary::And => truth(a)?.mul(&truth(b)?)?.to_dtype(a.dtype()),
+        Binary::Or => truth(a)?.maximum(&truth(b)?)?.to_dtype(a.dtype()),
+    }
+}
+
+/// 1 where `x` is not 0, else 0, as a condition.
+pub(super) fn truth(x: &Tensor) -> Result<Tensor> {
+    x.ne(0.0)
+}
+
+/// `a ^ b` by `exp(b log |a|)`, with the sign of a whole power of a negative base: Candle's own
+/// power of two tensors has none for negative bases nor for `0 ^ 0`.
+pub(super) fn power(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let magnitude = b.mul(&a.abs()?.log()?)?.exp()?;
+    let one = magnitude.ones_like()?;
+    let magnitude = b.eq(0.0)?.where_cond(&one, &magnitude)?;
+
+    let half = b.affine(0.5, 0.0)?;
+    let even = half.floor()?.eq(&half)?;
+    let whole = b.floor()?.eq(b)?;
+    let undefined = one.affine(f64::NAN, 0.0)?;
+    let signed = even.where_cond(&magnitude, &magnitude.neg()?)?;
+    let of_negative = whole.where_cond(&signed, &undefined)?;
+    a.lt(0.0)?.where_cond(&of_negative, &magnitude)
+}
+
+/// The derivative of clipping to `lo..hi` at `x`.
+pub(super) fn clip_mask(x: &Tensor, lo: f64, hi: f64, boundary: Boundary) -> Result<Tensor> {
+    let closed = || x.ge(lo)?.mul(&x.le(hi)?)?.to_dtype(x.dtype());
+    let open = || x.gt(lo)?.mul(&x.lt(hi)?)?.to_dtype(x.dtype());
+    match boundary {
+        Boundary::Inclusive => closed(),
+        Boundary::Exclusive => open(),
+        Boundary::Half => closed()?.add(&open()?)?.affine(0.5, 0.0),
+        Boundary::StraightThrough => x.ones_like(),
+    }
+}
