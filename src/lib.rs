@@ -2,6 +2,8 @@
 
 pub mod diag;
 pub mod ir;
+pub mod rng;
 pub mod settings;
 pub mod syntax;
 pub mod tasks;
+pub mod train;
