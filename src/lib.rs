@@ -4,6 +4,8 @@ pub mod autodiff;
 pub mod backend;
 pub mod diag;
 pub mod ir;
+pub mod rng;
 pub mod settings;
 pub mod syntax;
 pub mod tasks;
+pub mod train;

@@ -63,6 +63,62 @@ pub struct Setting {
     pub doc: &'static str,
 }
 
+impl Setting {
+    /// A row for a whole number in `min..=max`.
+    pub const fn int(
+        name: &'static str,
+        (min, max): (u64, u64),
+        default: u64,
+        doc: &'static str,
+    ) -> Setting {
+        Setting {
+            name,
+            kind: SettingKind::Int { min, max },
+            default: SettingValue::Int(default),
+            doc,
+        }
+    }
+
+    /// A row for a number in `min..=max`.
+    pub const fn real(
+        name: &'static str,
+        (min, max): (f64, f64),
+        default: f64,
+        doc: &'static str,
+    ) -> Setting {
+        Setting {
+            name,
+            kind: SettingKind::Real { min, max },
+            default: SettingValue::Real(default),
+            doc,
+        }
+    }
+
+    /// A row for a truth value.
+    pub const fn flag(name: &'static str, default: bool, doc: &'static str) -> Setting {
+        Setting {
+            name,
+            kind: SettingKind::Bool,
+            default: SettingValue::Bool(default),
+            doc,
+        }
+    }
+
+    /// A row for one of some words; the first is the default.
+    pub const fn choice(
+        name: &'static str,
+        words: &'static [&'static str],
+        doc: &'static str,
+    ) -> Setting {
+        Setting {
+            name,
+            kind: SettingKind::Choice(words),
+            default: SettingValue::Word(words[0]),
+            doc,
+        }
+    }
+}
+
 /// Values for every row of a table.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {

@@ -1,5 +1,14 @@
 //! Tasks: where observations, rewards and targets come from. One task a file, one line in [`TASKS`].
 
+mod cue_reward;
+mod maze;
+mod pattern_completion;
+
+pub use cue_reward::CueReward;
+pub use maze::Maze;
+pub use pattern_completion::PatternCompletion;
+
+use crate::rng::{Key, Place, Stream};
 use crate::settings::{Setting, SettingConflict, Settings};
 
 /// A task as the compiler sees it: its name, its settings and how to build it.
@@ -8,6 +17,9 @@ pub struct TaskInfo {
     pub name: &'static str,
     /// One sentence.
     pub summary: &'static str,
+    /// The page that `bpmc explain task NAME` prints: episode, observation, actions, reward, differences
+    /// from the paper. Markdown.
+    pub page: &'static str,
     /// Its settings.
     pub settings: &'static [Setting],
     /// Builds it from checked settings.
@@ -15,7 +27,12 @@ pub struct TaskInfo {
 }
 
 /// All tasks, by name.
-pub static TASKS: &[TaskInfo] = &[];
+pub static TASKS: &[TaskInfo] = &[cue_reward::INFO, maze::INFO, pattern_completion::INFO];
+
+/// The task with this name.
+pub fn find(name: &str) -> Option<&'static TaskInfo> {
+    TASKS.iter().find(|task| task.name == name)
+}
 
 /// A named vector that a task gives or takes each step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +75,18 @@ pub struct EpisodeKey {
     pub lane: u32,
 }
 
+impl EpisodeKey {
+    /// Where the episode as a whole is drawn from, before its first step.
+    pub fn episode(self) -> Place {
+        Key::new(self.seed, Stream::Task).at(self.iteration, 0, self.lane)
+    }
+
+    /// Where the chance events of step `step` (from 0) are drawn from.
+    pub fn step(self, step: usize) -> Place {
+        Key::new(self.seed, Stream::Task).at(self.iteration, step as u32 + 1, self.lane)
+    }
+}
+
 /// One lane of a task: one episode at a time.
 pub trait Lane: Send {
     /// Starts the episode of `key` at step 0.
@@ -80,4 +109,120 @@ pub trait Lane: Send {
     /// Writes the targets of the current step of a supervised task, ends the step, and returns the
     /// weight of its loss (0 where the output does not matter).
     fn target(&mut self, targets: &mut [f32]) -> f32;
+
+    /// The task's own measure of the episode, where it has one, from the `outputs` of the last step (in the
+    /// order and sizes of [`Task::targets`], one after another). Called after the episode, before the
+    /// next [`Lane::reset`]; not part of the loss.
+    fn score(&self, outputs: &[f32]) -> Option<Score> {
+        let _ = outputs;
+        None
+    }
+}
+
+/// A task's own measure of one episode.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Its name in the metrics.
+    pub name: &'static str,
+    /// Its value; averaged over lanes.
+    pub value: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{find, EpisodeKey, Task, TASKS};
+    use crate::settings::{SettingKind, SettingValue, Settings};
+
+    #[test]
+    fn tables_are_sound_and_defaults_build() {
+        for info in TASKS {
+            assert!(find(info.name).is_some_and(|found| std::ptr::eq(found, info)));
+            for (k, row) in info.settings.iter().enumerate() {
+                assert!(info.settings[..k].iter().all(|r| r.name != row.name));
+                assert!(row.doc.ends_with('.'), "{}.{}", info.name, row.name);
+                match (row.kind, row.default) {
+                    (SettingKind::Int { min, max }, SettingValue::Int(x)) => {
+                        assert!((min..=max).contains(&x));
+                    }
+                    (SettingKind::Real { min, max }, SettingValue::Real(x)) => {
+                        assert!((min..=max).contains(&x));
+                    }
+                    (SettingKind::Bool, SettingValue::Bool(_)) => {}
+                    (SettingKind::Choice(words), SettingValue::Word(word)) => {
+                        assert!(words.contains(&word));
+                    }
+                    (kind, default) => panic!("{}: {kind:?} {default:?}", row.name),
+                }
+            }
+            let task = (info.build)(&Settings::defaults(info.settings));
+            let task = task.map_err(|conflict| conflict.message).unwrap();
+            let names: Vec<_> = task.sizes().iter().map(|port| port.name).collect();
+            assert!(names.contains(&"obs") && names.contains(&"steps"));
+            assert!(info.page.starts_with("# "));
+            for row in info.settings {
+                let quoted = format!("`{}", row.name);
+                assert!(info.page.contains(&quoted), "{}: {quoted}", info.name);
+            }
+        }
+        assert!(find("no_such_task").is_none());
+    }
+
+    /// Everything an episode shows, with actions that depend only on the step.
+    fn episode(task: &dyn Task, key: EpisodeKey) -> Vec<f32> {
+        let mut lane = task.lane();
+        lane.reset(key);
+        let width: usize = task.inputs().iter().map(|port| port.size).sum();
+        let outputs: usize = task.targets().iter().map(|port| port.size).sum();
+        let mut record = Vec::new();
+        let mut inputs = vec![f32::NAN; width];
+        let mut signals = vec![f32::NAN; task.signals().len()];
+        let mut targets = vec![f32::NAN; outputs];
+        for step in 0..task.steps() {
+            lane.observe(&mut inputs);
+            lane.signals(&mut signals);
+            record.extend(inputs.iter().chain(&signals));
+            if outputs == 0 {
+                record.push(lane.act(step * 7 % 4));
+            } else {
+                record.push(lane.target(&mut targets));
+                record.extend(&targets);
+            }
+        }
+        assert!(record.iter().all(|x| x.is_finite()));
+        record
+    }
+
+    #[test]
+    fn an_episode_depends_on_its_key_and_on_nothing_else() {
+        for info in TASKS {
+            let task = (info.build)(&Settings::defaults(info.settings)).unwrap();
+            let key = EpisodeKey {
+                seed: 1 << 40,
+                iteration: 3,
+                lane: 2,
+            };
+            let first = episode(task.as_ref(), key);
+            let others = [
+                EpisodeKey { seed: 0, ..key },
+                EpisodeKey {
+                    iteration: 4,
+                    ..key
+                },
+                EpisodeKey { lane: 3, ..key },
+            ];
+            for other in others {
+                assert_ne!(first, episode(task.as_ref(), other), "{}", info.name);
+            }
+            assert_eq!(first, episode(task.as_ref(), key), "{}", info.name);
+
+            let mut used = task.lane();
+            used.reset(others[0]);
+            used.act(1);
+            used.reset(key);
+            let width: usize = task.inputs().iter().map(|port| port.size).sum();
+            let mut inputs = vec![0.0; width];
+            used.observe(&mut inputs);
+            assert_eq!(inputs, first[..width], "{}: a used lane", info.name);
+        }
+    }
 }
