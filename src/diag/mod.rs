@@ -1,9 +1,18 @@
 //! Diagnostics: what is wrong with a spec, where, and how to mend it.
 
 mod code;
+mod excerpt;
+mod explain;
+mod json;
+mod position;
+mod render;
 mod source;
 
 pub use code::Code;
+pub use explain::{explain, list_codes};
+pub use json::render_json;
+pub use position::{LineIndex, Position};
+pub use render::{render, Style};
 pub use source::{SourceFile, SourceId, SourceMap, Span};
 
 /// How bad it is. Errors stop the compilation after the stage that found them.
