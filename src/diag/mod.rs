@@ -9,7 +9,7 @@ mod render;
 mod source;
 
 pub use code::Code;
-pub use explain::{explain, list_codes};
+pub use explain::{examples, explain, list_codes};
 pub use json::render_json;
 pub use position::{LineIndex, Position};
 pub use render::{render, Style};
