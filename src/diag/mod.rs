@@ -135,7 +135,7 @@ impl Diagnostics {
     /// Orders them by file, place and code, as they are shown.
     pub fn sort(&mut self) {
         self.list
-            .sort_by(|a, b| (a.primary.span, a.code).cmp(&(b.primary.span, b.code)));
+            .sort_by_key(|diagnostic| (diagnostic.primary.span, diagnostic.code));
     }
 
     /// Nearest of `candidates` to `name`, if one is near enough to suggest.
