@@ -24,6 +24,11 @@ macro_rules! codes {
             pub fn title(self) -> &'static str {
                 match self { $(Code::$variant => $title,)* }
             }
+
+            /// Its page, in Markdown: what it means, why, an example and what to use instead.
+            pub fn page(self) -> &'static str {
+                match self { $(Code::$variant => include_str!(concat!("codes/", $text, ".md")),)* }
+            }
         }
     };
 }

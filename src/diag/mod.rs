@@ -1,9 +1,18 @@
 //! Diagnostics: what is wrong with a spec, where, and how to mend it.
 
 mod code;
+mod excerpt;
+mod explain;
+mod json;
+mod position;
+mod render;
 mod source;
 
 pub use code::Code;
+pub use explain::{examples, explain, list_codes};
+pub use json::render_json;
+pub use position::{LineIndex, Position};
+pub use render::{render, Style};
 pub use source::{SourceFile, SourceId, SourceMap, Span};
 
 /// How bad it is. Errors stop the compilation after the stage that found them.
@@ -126,7 +135,7 @@ impl Diagnostics {
     /// Orders them by file, place and code, as they are shown.
     pub fn sort(&mut self) {
         self.list
-            .sort_by(|a, b| (a.primary.span, a.code).cmp(&(b.primary.span, b.code)));
+            .sort_by_key(|diagnostic| (diagnostic.primary.span, diagnostic.code));
     }
 
     /// Nearest of `candidates` to `name`, if one is near enough to suggest.

@@ -1,0 +1,241 @@
+//! `bpmc explain`.
+
+use super::screen::Screen;
+use super::{Failure, Outcome};
+use bpmc::diag::{self, Code, Diagnostics};
+use bpmc::settings::{Setting, SettingKind};
+use bpmc::tasks::TASKS;
+use clap::Args;
+
+const AFTER_HELP: &str = "\
+Examples:
+  bpmc explain                    everything that can be explained
+  bpmc explain E0205              an error: what it means, an example, what to use instead
+  bpmc explain task maze          a task and its settings";
+
+/// Explain an error code, or a rule, task, trainer or optimizer.
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub struct Arguments {
+    /// A code, or a kind and a name: rule NAME, task NAME, train NAME, optimizer NAME
+    #[arg(num_args = 0..=2, value_name = "TOPIC")]
+    pub topic: Vec<String>,
+}
+
+/// Something that has a name, besides the codes, and can be explained.
+pub struct Topic {
+    /// The word before the name in a spec: `task`, `rule`, `train`, `optimizer`.
+    pub kind: &'static str,
+    /// The name.
+    pub name: String,
+    /// One sentence.
+    pub summary: String,
+    /// The whole page, ended by a newline.
+    pub page: String,
+}
+
+impl Topic {
+    /// A topic with a settings table, such as a task or a trainer.
+    pub fn with_settings(
+        kind: &'static str,
+        name: &str,
+        summary: &str,
+        settings: &[Setting],
+    ) -> Topic {
+        Topic {
+            kind,
+            name: name.to_owned(),
+            summary: summary.to_owned(),
+            page: format!("# {kind} {name}\n\n{summary}\n\n{}", table(settings)),
+        }
+    }
+}
+
+/// All topics, those of a kind together.
+fn topics() -> Vec<Topic> {
+    TASKS
+        .iter()
+        .map(|task| Topic::with_settings("task", task.name, task.summary, task.settings))
+        .collect()
+}
+
+/// Prints the page asked for, or the list of all.
+pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
+    let topic: Vec<&str> = arguments.topic.iter().map(String::as_str).collect();
+    screen.print(&page(&topic, &topics())?)
+}
+
+fn page(topic: &[&str], topics: &[Topic]) -> Result<String, Failure> {
+    match *topic {
+        [] => Ok(list(topics)),
+        [word] => {
+            if let Some(code) = Code::parse(word) {
+                return Ok(diag::explain(code));
+            }
+            let named: Vec<&Topic> = topics.iter().filter(|topic| topic.name == word).collect();
+            match named[..] {
+                [topic] => return Ok(topic.page.clone()),
+                [] => {}
+                [..] => {
+                    let ways: Vec<String> = named
+                        .iter()
+                        .map(|topic| format!("`{} {}`", topic.kind, topic.name))
+                        .collect();
+                    let message = format!("`{word}` may be {}", ways.join(" or "));
+                    return Err(Failure::Usage(message));
+                }
+            }
+            if topics.iter().any(|topic| topic.kind == word) {
+                let of_kind = topics.iter().filter(|topic| topic.kind == word);
+                return Ok(of_kind.map(row).collect());
+            }
+            let known = Code::ALL
+                .iter()
+                .map(|code| code.text())
+                .chain(topics.iter().map(|topic| topic.name.as_str()));
+            Err(unknown(word, known))
+        }
+        [kind, name, ..] => {
+            let of_kind = || topics.iter().filter(|topic| topic.kind == kind);
+            if let Some(topic) = of_kind().find(|topic| topic.name == name) {
+                return Ok(topic.page.clone());
+            }
+            Err(unknown(
+                &format!("{kind} {name}"),
+                of_kind().map(|topic| topic.name.as_str()),
+            ))
+        }
+    }
+}
+
+fn unknown<'a>(what: &str, known: impl Iterator<Item = &'a str>) -> Failure {
+    let last = what.rsplit(' ').next().unwrap_or(what);
+    let guess = Diagnostics::nearest(last, known)
+        .map(|name| format!("; did you mean `{name}`?"))
+        .unwrap_or_default();
+    Failure::Usage(format!(
+        "there is no page for `{what}`{guess} (`bpmc explain` lists everything)"
+    ))
+}
+
+fn row(topic: &Topic) -> String {
+    let name = format!("{} {}", topic.kind, topic.name);
+    format!("{name:<28}  {}\n", topic.summary)
+}
+
+fn list(topics: &[Topic]) -> String {
+    let mut text = "Codes: bpmc explain CODE\n\n".to_owned();
+    text.push_str(&diag::list_codes());
+    let mut kind = "";
+    for topic in topics {
+        if topic.kind != kind {
+            kind = topic.kind;
+            text.push_str(&format!("\nbpmc explain {kind} NAME\n\n"));
+        }
+        text.push_str(&row(topic));
+    }
+    text
+}
+
+/// The settings, one a paragraph: name, what it takes, its default, what it does.
+fn table(settings: &[Setting]) -> String {
+    if settings.is_empty() {
+        return "It has no settings.\n".to_owned();
+    }
+    settings
+        .iter()
+        .map(|setting| {
+            format!(
+                "  {} = {}    ({})\n      {}\n",
+                setting.name,
+                setting.default,
+                range(setting.kind),
+                setting.doc
+            )
+        })
+        .collect()
+}
+
+fn range(kind: SettingKind) -> String {
+    match kind {
+        SettingKind::Int { min, max } => format!("whole number, {min} to {max}"),
+        SettingKind::Real { min, max } => format!("number, {min} to {max}"),
+        SettingKind::Bool => "true or false".to_owned(),
+        SettingKind::Choice(words) => words.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bpmc::settings::SettingValue;
+
+    fn sample() -> Vec<Topic> {
+        let settings = [
+            Setting {
+                name: "steps",
+                kind: SettingKind::Int { min: 1, max: 9 },
+                default: SettingValue::Int(4),
+                doc: "Steps of an episode.",
+            },
+            Setting {
+                name: "cost",
+                kind: SettingKind::Choice(&["low", "high"]),
+                default: SettingValue::Word("low"),
+                doc: "What a move costs.",
+            },
+        ];
+        vec![
+            Topic::with_settings("task", "walk", "Walk about.", &settings),
+            Topic::with_settings("task", "idle", "Do nothing.", &[]),
+            Topic::with_settings("rule", "idle", "Change nothing.", &[]),
+        ]
+    }
+
+    fn wrong(topic: &[&str]) -> String {
+        match page(topic, &sample()) {
+            Err(Failure::Usage(message)) => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_task_with_its_settings() {
+        let text = page(&["task", "walk"], &sample()).unwrap();
+        assert_eq!(page(&["walk"], &sample()).unwrap(), text);
+        insta::assert_snapshot!(text, @r"
+        # task walk
+
+        Walk about.
+
+          steps = 4    (whole number, 1 to 9)
+              Steps of an episode.
+          cost = low    (low, high)
+              What a move costs.
+        ");
+    }
+
+    #[test]
+    fn codes_in_either_case_and_the_list() {
+        let text = page(&["e0205"], &sample()).unwrap();
+        assert!(text.starts_with("# error E0205"));
+        let list = page(&[], &sample()).unwrap();
+        for &code in Code::ALL {
+            assert!(list.contains(code.text()));
+        }
+        assert!(
+            list.contains("rule idle                     Change nothing.\n"),
+            "{list}"
+        );
+        let rules = page(&["rule"], &sample()).unwrap();
+        assert_eq!(rules, "rule idle                     Change nothing.\n");
+    }
+
+    #[test]
+    fn what_is_not_there_gets_a_suggestion() {
+        assert!(wrong(&["task", "wlak"]).contains("did you mean `walk`?"));
+        assert!(wrong(&["E0204x"]).contains("did you mean `E0204`?"));
+        assert!(wrong(&["idle"]).contains("`task idle` or `rule idle`"));
+        assert!(wrong(&["zzzzzz"]).contains("lists everything"));
+    }
+}

@@ -1,0 +1,145 @@
+//! `bpmc new`.
+
+use super::screen::Screen;
+use super::{Failure, Outcome};
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+const AFTER_HELP: &str = "\
+Examples:
+  bpmc new agent                          writes agent.bpm
+  bpmc new experiments/maze --from maze   writes experiments/maze.bpm";
+
+/// Write a commented spec to start from.
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub struct Arguments {
+    /// The name of the spec, or its path; .bpm is added where it is missing
+    pub name: PathBuf,
+
+    /// What to start from
+    #[arg(long, value_enum, default_value_t = Template::CueReward)]
+    pub from: Template,
+}
+
+/// A spec that comes with the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Template {
+    /// Retroactive neuromodulation on the cue-reward task
+    CueReward,
+    /// Simple neuromodulation in the maze
+    Maze,
+    /// Plain plasticity that completes patterns it has just seen
+    PatternCompletion,
+    /// A plastic network without a task, for `bpmc grad`
+    Bare,
+}
+
+impl Template {
+    fn text(self) -> &'static str {
+        match self {
+            Template::CueReward => include_str!("templates/cue_reward.bpm"),
+            Template::Maze => include_str!("templates/maze.bpm"),
+            Template::PatternCompletion => include_str!("templates/pattern_completion.bpm"),
+            Template::Bare => include_str!("templates/bare.bpm"),
+        }
+    }
+}
+
+/// Writes the file; never over one that is there.
+pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
+    let path = spec_path(&arguments.name)?;
+    if let Some(directory) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("cannot make the directory {}", directory.display()))?;
+    }
+    let shown = path.display();
+    let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            return Err(Failure::Run(anyhow::anyhow!(
+                "{shown} is already there and was left as it is; choose another name"
+            )));
+        }
+        Err(error) => {
+            return Err(anyhow::Error::new(error)
+                .context(format!("cannot write {shown}"))
+                .into())
+        }
+    };
+    file.write_all(arguments.from.text().as_bytes())
+        .with_context(|| format!("cannot write {shown}"))?;
+    screen.print(&format!("wrote {shown}\n"))
+}
+
+/// The name with `.bpm` at its end.
+fn spec_path(name: &Path) -> Result<PathBuf, Failure> {
+    let Some(file) = name.file_name() else {
+        let message = format!("`{}` is not the name of a file", name.display());
+        return Err(Failure::Usage(message));
+    };
+    if name.extension().is_some_and(|extension| extension == "bpm") {
+        return Ok(name.to_owned());
+    }
+    let mut file = file.to_owned();
+    file.push(".bpm");
+    Ok(name.with_file_name(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::screen::When;
+
+    #[test]
+    fn names_get_their_ending() {
+        let path = |name: &str| spec_path(Path::new(name)).unwrap();
+        assert_eq!(path("agent"), Path::new("agent.bpm"));
+        assert_eq!(path("agent.bpm"), Path::new("agent.bpm"));
+        assert_eq!(path("a.b/agent.v2"), Path::new("a.b/agent.v2.bpm"));
+        assert!(matches!(
+            spec_path(Path::new("a/..")),
+            Err(Failure::Usage(_))
+        ));
+    }
+
+    #[test]
+    fn a_file_is_written_once_and_never_over_another() {
+        let directory = std::env::temp_dir().join(format!("bpmc-new-{}", std::process::id()));
+        let screen = Screen::new(When::Never);
+        let arguments = Arguments {
+            name: directory.join("inner/agent"),
+            from: Template::Maze,
+        };
+        run(&arguments, &screen).unwrap();
+        let path = directory.join("inner/agent.bpm");
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            Template::Maze.text()
+        );
+        std::fs::write(&path, "mine").unwrap();
+        assert!(matches!(run(&arguments, &screen), Err(Failure::Run(_))));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn templates_are_commented_specs() {
+        for template in Template::value_variants() {
+            let text = template.text();
+            assert!(text.starts_with("//! "), "{template:?}");
+            assert!(
+                text.contains("network ") && text.contains("train "),
+                "{template:?}"
+            );
+            assert!(
+                text.lines().all(|line| line.chars().count() <= 100),
+                "{template:?}"
+            );
+        }
+    }
+}

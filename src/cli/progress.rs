@@ -1,0 +1,271 @@
+//! How a training run shows where it is.
+
+use super::screen::Screen;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Rewards averaged for display.
+const WINDOW: usize = 100;
+/// Time between lines where the output is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+/// Time between changes of the bar.
+const BAR_EVERY: Duration = Duration::from_millis(100);
+
+/// Where a run is, after an iteration.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Iterations done, those before a resumption included.
+    pub iteration: u64,
+    /// Iterations in all.
+    pub total: u64,
+    /// Mean reward of an episode of this iteration, in reward tasks.
+    pub reward: Option<f64>,
+    /// Loss of this iteration.
+    pub loss: f64,
+    /// Norm of the whole gradient before clipping.
+    pub gradient_norm: f64,
+    /// Time since the run was started or resumed.
+    pub elapsed: Duration,
+}
+
+/// Shows [`Progress`] on standard error: a bar on a terminal, else lines at a low rate, or nothing.
+pub struct Display<'a> {
+    screen: &'a Screen,
+    form: Form,
+    meter: Meter,
+}
+
+enum Form {
+    Bar { bar: ProgressBar, pace: Pace },
+    Lines(Pace),
+    Quiet,
+}
+
+impl<'a> Display<'a> {
+    /// For a run of `total` iterations. `done` of them lie before a resumption.
+    pub fn new(screen: &'a Screen, done: u64, total: u64, quiet: bool) -> Display<'a> {
+        let form = if quiet {
+            Form::Quiet
+        } else if screen.is_live() {
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{wide_bar} {percent:>3}%\n{msg}")
+                .expect("the template is fixed and names known parts")
+                .progress_chars("=> ");
+            bar.set_style(style);
+            let pace = Pace::new(BAR_EVERY);
+            Form::Bar { bar, pace }
+        } else {
+            Form::Lines(Pace::new(LINE_EVERY))
+        };
+        Display {
+            screen,
+            form,
+            meter: Meter::new(done),
+        }
+    }
+
+    /// To be called after every iteration. The last one is always shown.
+    pub fn update(&mut self, progress: &Progress) {
+        self.meter.add(progress);
+        match &mut self.form {
+            Form::Bar { bar, pace } => {
+                if pace.due(progress) {
+                    bar.set_position(progress.iteration);
+                    bar.set_message(self.meter.line(progress));
+                }
+            }
+            Form::Lines(pace) => {
+                if pace.due(progress) {
+                    self.screen.say(&self.meter.line(progress));
+                }
+            }
+            Form::Quiet => {}
+        }
+    }
+
+    /// Shows a line without disturbing the bar; for what happens during the run.
+    pub fn say(&self, line: &str) {
+        match &self.form {
+            Form::Bar { bar, .. } => bar.suspend(|| self.screen.say(line)),
+            Form::Lines(_) => self.screen.say(line),
+            Form::Quiet => {}
+        }
+    }
+}
+
+impl Drop for Display<'_> {
+    /// Leaves the bar where it is, so that what follows begins on a line of its own.
+    fn drop(&mut self) {
+        if let Form::Bar { bar, .. } = &self.form {
+            bar.abandon();
+        }
+    }
+}
+
+/// When to show something: at first, then at intervals, and at last.
+struct Pace {
+    every: Duration,
+    next: Duration,
+}
+
+impl Pace {
+    fn new(every: Duration) -> Pace {
+        Pace {
+            every,
+            next: Duration::ZERO,
+        }
+    }
+
+    fn due(&mut self, progress: &Progress) -> bool {
+        let due = progress.elapsed >= self.next || progress.iteration >= progress.total;
+        if due {
+            self.next = progress.elapsed + self.every;
+        }
+        due
+    }
+}
+
+/// Turns progress into words.
+struct Meter {
+    done_before: u64,
+    rewards: VecDeque<f64>,
+}
+
+impl Meter {
+    fn new(done_before: u64) -> Meter {
+        Meter {
+            done_before,
+            rewards: VecDeque::with_capacity(WINDOW),
+        }
+    }
+
+    fn add(&mut self, progress: &Progress) {
+        if let Some(reward) = progress.reward {
+            if self.rewards.len() == WINDOW {
+                self.rewards.pop_front();
+            }
+            self.rewards.push_back(reward);
+        }
+    }
+
+    fn line(&self, progress: &Progress) -> String {
+        let Progress {
+            iteration, total, ..
+        } = progress;
+        let mut line = format!("{iteration}/{total}");
+        if !self.rewards.is_empty() {
+            let mean = self.rewards.iter().sum::<f64>() / self.rewards.len() as f64;
+            line.push_str(&format!("  reward {mean:.3}"));
+        }
+        line.push_str(&format!(
+            "  loss {:.4}  gradient {:.3}",
+            progress.loss, progress.gradient_norm
+        ));
+        let done = iteration.saturating_sub(self.done_before);
+        let seconds = progress.elapsed.as_secs_f64();
+        if done > 0 && seconds > 0.0 {
+            let rate = done as f64 / seconds;
+            let left = total.saturating_sub(*iteration) as f64 / rate;
+            line.push_str(&format!("  {rate:.2}/s  {} left", clock(left)));
+        }
+        line
+    }
+}
+
+/// Seconds as `5s`, `3m20s`, `2h05m` or `4d03h`.
+fn clock(seconds: f64) -> String {
+    // A cast from a float saturates, so that even an endless time has a clock.
+    let seconds = seconds.round() as u64;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    if days > 0 {
+        format!("{days}d{:02}h", hours % 24)
+    } else if hours > 0 {
+        format!("{hours}h{:02}m", minutes % 60)
+    } else if minutes > 0 {
+        format!("{minutes}m{:02}s", seconds % 60)
+    } else {
+        format!("{seconds}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::screen::When;
+
+    fn at(iteration: u64, milliseconds: u64, reward: Option<f64>) -> Progress {
+        Progress {
+            iteration,
+            total: 1000,
+            reward,
+            loss: 0.123_45,
+            gradient_norm: 2.5,
+            elapsed: Duration::from_millis(milliseconds),
+        }
+    }
+
+    #[test]
+    fn a_line_says_everything() {
+        let mut meter = Meter::new(0);
+        meter.add(&at(1, 500, Some(1.0)));
+        meter.add(&at(2, 1000, Some(2.0)));
+        assert_eq!(
+            meter.line(&at(2, 1000, Some(2.0))),
+            "2/1000  reward 1.500  loss 0.1235  gradient 2.500  2.00/s  8m19s left"
+        );
+    }
+
+    #[test]
+    fn without_rewards_or_time_the_line_is_shorter() {
+        let meter = Meter::new(0);
+        let line = meter.line(&at(0, 0, None));
+        assert_eq!(line, "0/1000  loss 0.1235  gradient 2.500");
+    }
+
+    #[test]
+    fn the_rate_leaves_out_what_a_resumed_run_did_before() {
+        let line = Meter::new(500).line(&at(600, 10_000, None));
+        assert!(line.ends_with("10.00/s  40s left"), "{line}");
+    }
+
+    #[test]
+    fn the_mean_forgets() {
+        let mut meter = Meter::new(0);
+        for k in 0..300 {
+            meter.add(&at(k, k, Some(k as f64)));
+        }
+        let line = meter.line(&at(300, 300, None));
+        assert!(line.contains("reward 249.500"), "{line}");
+    }
+
+    #[test]
+    fn lines_come_first_then_every_ten_seconds_and_last() {
+        let mut pace = Pace::new(LINE_EVERY);
+        let shown: Vec<u64> = (1..=1000)
+            .filter(|k| pace.due(&at(*k, k * 25, None)))
+            .collect();
+        assert_eq!(shown, [1, 401, 801, 1000]);
+    }
+
+    #[test]
+    fn quiet_and_plain_displays_take_every_update() {
+        let screen = Screen::new(When::Never);
+        for quiet in [true, false] {
+            let mut display = Display::new(&screen, 0, 1000, quiet);
+            display.update(&at(1, 10, Some(0.5)));
+            display.say("");
+            assert_eq!(display.meter.rewards.len(), 1);
+        }
+    }
+
+    #[test]
+    fn clocks() {
+        let texts: Vec<String> = [4.6, 200.0, 7500.0, 356_400.0, f64::INFINITY]
+            .iter()
+            .map(|seconds| clock(*seconds))
+            .collect();
+        assert_eq!(texts[..4], ["5s", "3m20s", "2h05m", "4d03h"]);
+        assert!(texts[4].ends_with('h'));
+    }
+}
