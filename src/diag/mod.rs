@@ -94,7 +94,11 @@ impl Diagnostic {
 #[derive(Clone, Debug, Default)]
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
+    suppressed: usize,
 }
+
+/// Most findings kept; more are only counted, so that no text makes the compiler slow.
+const MAX_FINDINGS: usize = 200;
 
 impl Diagnostics {
     /// No findings.
@@ -104,9 +108,16 @@ impl Diagnostics {
 
     /// Adds one; a finding already there is not repeated.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        if !self.list.contains(&diagnostic) {
+        if self.list.len() >= MAX_FINDINGS {
+            self.suppressed += 1;
+        } else if !self.list.contains(&diagnostic) {
             self.list.push(diagnostic);
         }
+    }
+
+    /// How many findings were counted and not kept.
+    pub fn suppressed(&self) -> usize {
+        self.suppressed
     }
 
     /// Whether any is an error.
@@ -145,6 +156,7 @@ impl Diagnostics {
     ) -> Option<&'a str> {
         candidates
             .into_iter()
+            .take(1000)
             .map(|c| (strsim::damerau_levenshtein(name, c), c))
             .filter(|(distance, c)| *distance <= (c.chars().count().max(3)) / 3)
             .min()

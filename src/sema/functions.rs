@@ -1,0 +1,191 @@
+//! The functions of the language, one row each: name, arguments, meaning.
+
+use super::model::{Fold, Over, Side};
+use crate::ir::{Binary, Unary};
+
+/// What a function does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Function {
+    /// An element function of one argument.
+    Unary(Unary),
+    /// An element function of two arguments.
+    Binary(Binary),
+    /// `select(c, a, b)`
+    Select,
+    /// `clip(x, lo, hi, boundary = inclusive)`
+    Clip,
+    /// A reduction.
+    Reduce(Fold, Over),
+    /// `linear(x, size, bias = true, init = uniform(..))`
+    Linear,
+    /// `fanout(m, size, bias = true, init = uniform(-1, 1))`
+    Fanout,
+    /// `softmax(x)`
+    Softmax,
+    /// `concat(a, b, ..)`
+    Concat,
+    /// `stop(x)`
+    Stop,
+    /// `size(x)`
+    Size,
+    /// `per_pre(x)`, `per_post(x)`
+    Along(Side),
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct FunctionInfo {
+    /// Its name.
+    pub name: &'static str,
+    /// How it is called.
+    pub usage: &'static str,
+    /// One sentence.
+    pub doc: &'static str,
+    /// Fewest and most positional arguments.
+    pub arity: (usize, usize),
+    /// Names of named arguments.
+    pub named: &'static [&'static str],
+    /// What it does.
+    pub function: Function,
+}
+
+const fn row(
+    name: &'static str,
+    usage: &'static str,
+    doc: &'static str,
+    arity: (usize, usize),
+    function: Function,
+) -> FunctionInfo {
+    FunctionInfo {
+        name,
+        usage,
+        doc,
+        arity,
+        named: &[],
+        function,
+    }
+}
+
+const fn unary(name: &'static str, doc: &'static str, function: Unary) -> FunctionInfo {
+    row(name, "f(x)", doc, (1, 1), Function::Unary(function))
+}
+
+const fn fold(name: &'static str, doc: &'static str, fold: Fold, over: Over) -> FunctionInfo {
+    row(name, "f(x)", doc, (1, 1), Function::Reduce(fold, over))
+}
+
+/// All functions.
+pub static FUNCTIONS: &[FunctionInfo] = &[
+    unary("tanh", "Hyperbolic tangent.", Unary::Tanh),
+    unary("sigmoid", "1 / (1 + exp(-x)).", Unary::Sigmoid),
+    unary("relu", "max(x, 0); derivative 0 at 0.", Unary::Relu),
+    unary("softplus", "log(1 + exp(x)).", Unary::Softplus),
+    unary("exp", "Exponential.", Unary::Exp),
+    unary("log", "Natural logarithm.", Unary::Log),
+    unary("sqrt", "Square root.", Unary::Sqrt),
+    unary("abs", "Absolute value; derivative 0 at 0.", Unary::Abs),
+    unary("sign", "-1, 0 or 1; derivative 0.", Unary::Sign),
+    unary("square", "x * x.", Unary::Square),
+    unary("sin", "Sine.", Unary::Sin),
+    unary("cos", "Cosine.", Unary::Cos),
+    row(
+        "min",
+        "min(a, b)",
+        "The smaller; where equal, each gets half the gradient.",
+        (2, 2),
+        Function::Binary(Binary::Min),
+    ),
+    row(
+        "max",
+        "max(a, b), max(x)",
+        "The larger of two, or the largest element of a vector.",
+        (1, 2),
+        Function::Binary(Binary::Max),
+    ),
+    row(
+        "select",
+        "select(condition, a, b)",
+        "a where the condition is not 0, else b.",
+        (3, 3),
+        Function::Select,
+    ),
+    FunctionInfo {
+        name: "clip",
+        usage: "clip(x, lo, hi, boundary = inclusive)",
+        doc: "min(max(x, lo), hi); `boundary` says what its derivative is on the bounds: inclusive (1), \
+              exclusive (0), half, or straight_through (1 everywhere).",
+        arity: (3, 3),
+        named: &["boundary"],
+        function: Function::Clip,
+    },
+    fold("sum", "Sum of the elements of a vector.", Fold::Sum, Over::Vector),
+    fold("mean", "Mean of the elements of a vector.", Fold::Mean, Over::Vector),
+    fold("norm", "Euclidean norm of a vector.", Fold::Norm, Over::Vector),
+    fold("sum_pre", "Sum over presynaptic neurons.", Fold::Sum, Over::Side(Side::Pre)),
+    fold("sum_post", "Sum over postsynaptic neurons.", Fold::Sum, Over::Side(Side::Post)),
+    fold("mean_pre", "Mean over presynaptic neurons.", Fold::Mean, Over::Side(Side::Pre)),
+    fold("mean_post", "Mean over postsynaptic neurons.", Fold::Mean, Over::Side(Side::Post)),
+    fold("max_pre", "Largest over presynaptic neurons.", Fold::Max, Over::Side(Side::Pre)),
+    fold("max_post", "Largest over postsynaptic neurons.", Fold::Max, Over::Side(Side::Post)),
+    fold("norm_pre", "Euclidean norm over presynaptic neurons.", Fold::Norm, Over::Side(Side::Pre)),
+    fold("norm_post", "Euclidean norm over postsynaptic neurons.", Fold::Norm, Over::Side(Side::Post)),
+    FunctionInfo {
+        name: "linear",
+        usage: "linear(x, size, bias = true, init = uniform(-k, k))",
+        doc: "x W + b with trained W [from, to] and b; k = 1 / sqrt(from) unless `init` says otherwise; the \
+              size may be left out where the context gives it.",
+        arity: (1, 2),
+        named: &["bias", "init"],
+        function: Function::Linear,
+    },
+    FunctionInfo {
+        name: "fanout",
+        usage: "fanout(m, size, bias = true, init = uniform(-1, 1))",
+        doc: "gain_j * m + bias_j: a scalar spread over neurons by trained gains and biases (paper §3.2); the \
+              size may be left out where the context gives it.",
+        arity: (1, 2),
+        named: &["bias", "init"],
+        function: Function::Fanout,
+    },
+    row("softmax", "softmax(x)", "exp(x_k) / Σ exp(x).", (1, 1), Function::Softmax),
+    row(
+        "concat",
+        "concat(a, b, ..)",
+        "Vectors and scalars one after another.",
+        (1, 64),
+        Function::Concat,
+    ),
+    row(
+        "stop",
+        "stop(x)",
+        "x, through which no gradient flows.",
+        (1, 1),
+        Function::Stop,
+    ),
+    row(
+        "size",
+        "size(x)",
+        "How many elements a vector has, or `pre` or `post`.",
+        (1, 1),
+        Function::Size,
+    ),
+    row(
+        "per_pre",
+        "per_pre(x)",
+        "Inside a bundle, a vector taken along the presynaptic axis.",
+        (1, 1),
+        Function::Along(Side::Pre),
+    ),
+    row(
+        "per_post",
+        "per_post(x)",
+        "Inside a bundle, a vector taken along the postsynaptic axis (as bare names are).",
+        (1, 1),
+        Function::Along(Side::Post),
+    ),
+];
+
+/// The function of this name.
+pub fn find(name: &str) -> Option<&'static FunctionInfo> {
+    FUNCTIONS.iter().find(|info| info.name == name)
+}
