@@ -134,7 +134,7 @@ impl Place {
         let block = self.block(index / 2);
         let radius = (-2.0 * (1.0 - unit(join(block[0], block[1]))).ln()).sqrt();
         let angle = std::f64::consts::TAU * unit(join(block[2], block[3]));
-        if index % 2 == 0 {
+        if index.is_multiple_of(2) {
             radius * angle.cos()
         } else {
             radius * angle.sin()

@@ -82,7 +82,7 @@ impl Maze {
     pub fn new(settings: &Settings) -> Result<Maze, SettingConflict> {
         for setting in ["size", "view"] {
             let value = settings.int(setting);
-            if value % 2 == 0 {
+            if value.is_multiple_of(2) {
                 return Err(SettingConflict {
                     setting,
                     message: format!(

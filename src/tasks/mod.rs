@@ -182,7 +182,7 @@ mod tests {
             lane.signals(&mut signals);
             record.extend(inputs.iter().chain(&signals));
             if outputs == 0 {
-                record.push(lane.act(step * 7 % 4));
+                record.push(lane.act((step / 2) * 7 % 5 % 4));
             } else {
                 record.push(lane.target(&mut targets));
                 record.extend(&targets);
@@ -195,12 +195,17 @@ mod tests {
     #[test]
     fn an_episode_depends_on_its_key_and_on_nothing_else() {
         for info in TASKS {
-            let task = (info.build)(&Settings::defaults(info.settings)).unwrap();
             let key = EpisodeKey {
                 seed: 1 << 40,
                 iteration: 3,
                 lane: 2,
             };
+            // A random start, so that the first steps of a maze episode already differ.
+            let mut settings = Settings::defaults(info.settings);
+            if info.name == "maze" {
+                settings.set("start", SettingValue::Word("random"));
+            }
+            let task = (info.build)(&settings).unwrap();
             let first = episode(task.as_ref(), key);
             let others = [
                 EpisodeKey { seed: 0, ..key },
@@ -211,9 +216,10 @@ mod tests {
                 EpisodeKey { lane: 3, ..key },
             ];
             for other in others {
-                assert_ne!(first, episode(task.as_ref(), other), "{}", info.name);
+                let differs = first != episode(task.as_ref(), other);
+                assert!(differs, "{}: {other:?}", info.name);
             }
-            assert_eq!(first, episode(task.as_ref(), key), "{}", info.name);
+            assert!(first == episode(task.as_ref(), key), "{}", info.name);
 
             let mut used = task.lane();
             used.reset(others[0]);

@@ -154,7 +154,7 @@ fn teleports_reach_every_free_cell_but_the_reward_location() {
     let maze = maze(&[]);
     let mut visits = vec![0usize; maze.free.len()];
     let mut rewards = 0;
-    for iteration in 0..300 {
+    for iteration in 0..2000 {
         let mut lane = lane(&maze, iteration);
         let goal = lane.goal;
         let place = Key::new(1, Stream::Action).at(iteration, 0, 0);
