@@ -1,0 +1,297 @@
+//! Runs a step through time on any backend, and its finite differences.
+
+use bpmc::autodiff::{differentiate, Options};
+use bpmc::backend::bptt::{Recorded, Rollout, StepInputs};
+use bpmc::backend::candle::{Candle, Precision};
+use bpmc::backend::reference::Reference;
+use bpmc::backend::Executor;
+use bpmc::ir::{verify, Graph, GraphKind};
+use candle_core::Device;
+
+/// Numbers for everything a run reads: parameters, states at the start, and per step inputs, noise
+/// draws and seeds; `last` is the adjoint of the states at the end.
+#[derive(Clone, Debug, Default)]
+pub struct Numbers {
+    pub params: Vec<Vec<f64>>,
+    pub states: Vec<Vec<f64>>,
+    pub inputs: Vec<Vec<Vec<f64>>>,
+    pub noises: Vec<Vec<Vec<f64>>>,
+    pub seeds: Vec<Vec<Vec<f64>>>,
+    pub last: Vec<Vec<f64>>,
+}
+
+/// What a run gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    pub outputs: Vec<Vec<Vec<f64>>>,
+    pub last_states: Vec<Vec<f64>>,
+    pub params: Vec<Option<Vec<f64>>>,
+    pub states: Vec<Vec<f64>>,
+    pub inputs: Vec<Vec<Vec<f64>>>,
+}
+
+impl Outcome {
+    /// All numbers in a fixed order.
+    pub fn flat(&self) -> Vec<f64> {
+        let steps = self.outputs.iter().chain(&self.inputs).flatten();
+        let states = self.last_states.iter().chain(&self.states);
+        let params = self.params.iter().flatten();
+        steps
+            .chain(states)
+            .chain(params)
+            .flatten()
+            .copied()
+            .collect()
+    }
+}
+
+/// The adjoint with input adjoints; both graphs are verified.
+pub fn adjoint_of(step: &Graph) -> Graph {
+    assert_eq!(
+        verify(step, GraphKind::Step),
+        Vec::<String>::new(),
+        "{step}"
+    );
+    let adjoint = differentiate(step, Options { inputs: true });
+    let faults = verify(&adjoint, GraphKind::Adjoint);
+    assert_eq!(faults, Vec::<String>::new(), "{step}\n{adjoint}");
+    adjoint
+}
+
+pub fn reference(step: &Graph, lanes: usize) -> Reference {
+    Reference::new(step.clone(), adjoint_of(step), lanes)
+}
+
+pub fn candle(step: &Graph, lanes: usize, precision: Precision) -> Candle {
+    let adjoint = adjoint_of(step);
+    Candle::new(step.clone(), adjoint, lanes, precision, &Device::Cpu).unwrap()
+}
+
+fn upload<'d, E: Executor>(
+    executor: &E,
+    values: &[Vec<f64>],
+    dims: impl Iterator<Item = &'d Vec<usize>>,
+) -> Vec<E::Tensor> {
+    let pairs = values.iter().zip(dims);
+    pairs
+        .map(|(values, dims)| executor.upload(values, dims).unwrap())
+        .collect()
+}
+
+fn download<E: Executor>(executor: &E, tensors: &[E::Tensor]) -> Vec<Vec<f64>> {
+    let tensors = tensors.iter();
+    tensors.map(|t| executor.download(t).unwrap()).collect()
+}
+
+/// Forward and back with a checkpoint every `interval` steps.
+pub fn run<E: Executor>(executor: &mut E, numbers: &Numbers, interval: usize) -> Outcome {
+    let graph = executor.step_graph().clone();
+    executor.set_parameters(&numbers.params).unwrap();
+    executor.clear_gradients();
+    let state_dims = || graph.states.iter().map(|slot| &slot.dims);
+    let inputs = numbers.inputs.iter().zip(&numbers.noises);
+    let inputs = inputs.map(|(inputs, noises)| StepInputs {
+        inputs: upload(executor, inputs, graph.inputs.iter().map(|s| &s.dims)),
+        noises: upload(executor, noises, graph.noises.iter().map(|s| &s.dims)),
+    });
+    let mut recorded = Recorded::new(inputs.collect());
+    let initial = upload(executor, &numbers.states, state_dims());
+    let steps = numbers.inputs.len();
+    let rollout = Rollout::forward(executor, initial, steps, interval, &mut recorded).unwrap();
+    let last_states = download(executor, rollout.final_states());
+    let last = upload(executor, &numbers.last, state_dims());
+    let adjoints = rollout
+        .backward(executor, last, |executor, step| {
+            let dims = graph.outputs.iter().map(|slot| &slot.dims);
+            Ok(upload(executor, &numbers.seeds[step], dims))
+        })
+        .unwrap();
+    Outcome {
+        outputs: recorded
+            .outputs
+            .iter()
+            .map(|o| download(executor, o))
+            .collect(),
+        last_states,
+        params: executor.gradients().unwrap(),
+        states: download(executor, &adjoints.states),
+        inputs: adjoints
+            .inputs
+            .iter()
+            .map(|i| download(executor, i))
+            .collect(),
+    }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// Seeds times outputs, plus the final adjoint times the final states.
+pub fn loss(outcome: &Outcome, numbers: &Numbers) -> f64 {
+    let outputs = outcome.outputs.iter().flatten();
+    let seeds = numbers.seeds.iter().flatten();
+    let outputs: f64 = outputs.zip(seeds).map(|(a, b)| dot(a, b)).sum();
+    let states = outcome.last_states.iter().zip(&numbers.last);
+    outputs + states.map(|(a, b)| dot(a, b)).sum::<f64>()
+}
+
+/// The loss alone, by the reference.
+pub fn forward_loss(executor: &mut Reference, numbers: &Numbers) -> f64 {
+    let graph = executor.step_graph().clone();
+    executor.set_parameters(&numbers.params).unwrap();
+    let inputs = numbers.inputs.iter().zip(&numbers.noises);
+    let inputs = inputs.map(|(inputs, noises)| StepInputs {
+        inputs: inputs.clone(),
+        noises: noises.clone(),
+    });
+    let mut recorded = Recorded::new(inputs.collect());
+    let steps = numbers.inputs.len();
+    let initial = numbers.states.clone();
+    let rollout = Rollout::forward(executor, initial, steps, 1, &mut recorded).unwrap();
+    let outcome = Outcome {
+        outputs: recorded.outputs,
+        last_states: rollout.final_states().to_vec(),
+        params: Vec::new(),
+        states: Vec::new(),
+        inputs: Vec::new(),
+    };
+    assert_eq!(outcome.last_states.len(), graph.states.len());
+    loss(&outcome, numbers)
+}
+
+/// A central difference of the loss when `change` moves the numbers by its argument.
+pub fn central_difference(
+    executor: &mut Reference,
+    numbers: &Numbers,
+    change: impl Fn(&mut Numbers, f64),
+) -> f64 {
+    const STEP: f64 = 1e-5;
+    let mut side = |step: f64| {
+        let mut moved = numbers.clone();
+        change(&mut moved, step);
+        forward_loss(executor, &moved)
+    };
+    (side(STEP) - side(-STEP)) / (2.0 * STEP)
+}
+
+/// Compares every adjoint of `outcome` with a finite difference.
+pub fn check_differences(
+    executor: &mut Reference,
+    numbers: &Numbers,
+    outcome: &Outcome,
+    tolerance: f64,
+    label: &str,
+) {
+    let close = |found: f64, expected: f64, what: String| {
+        let scale = 1.0 + expected.abs();
+        assert!(
+            (found - expected).abs() <= tolerance * scale,
+            "{label}, {what}: adjoint {found}, finite difference {expected}"
+        );
+    };
+    for (k, gradient) in outcome.params.iter().enumerate() {
+        for (i, found) in gradient.iter().flatten().enumerate() {
+            let expected = central_difference(executor, numbers, |n, h| n.params[k][i] += h);
+            close(*found, expected, format!("parameter {k}[{i}]"));
+        }
+    }
+    for (k, adjoint) in outcome.states.iter().enumerate() {
+        for (i, found) in adjoint.iter().enumerate() {
+            let expected = central_difference(executor, numbers, |n, h| n.states[k][i] += h);
+            close(*found, expected, format!("state {k}[{i}]"));
+        }
+    }
+    for (t, inputs) in outcome.inputs.iter().enumerate() {
+        for (k, adjoint) in inputs.iter().enumerate() {
+            for (i, found) in adjoint.iter().enumerate() {
+                let expected = central_difference(executor, numbers, |n, h| n.inputs[t][k][i] += h);
+                close(*found, expected, format!("step {t}, input {k}[{i}]"));
+            }
+        }
+    }
+}
+
+/// Compares two runs number by number, relative to `1 + |expected|`.
+pub fn assert_close(found: &Outcome, expected: &Outcome, tolerance: f64, label: &str) {
+    let (found, expected) = (found.flat(), expected.flat());
+    assert_eq!(found.len(), expected.len(), "{label}");
+    for (k, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        assert!(
+            (found - expected).abs() <= tolerance * (1.0 + expected.abs()),
+            "{label}, number {k}: {found} instead of {expected}"
+        );
+    }
+}
+
+/// Numbers between -1 and 1 that depend on the seed alone.
+pub struct Draws(pub u64);
+
+impl Draws {
+    pub fn next(&mut self) -> f64 {
+        // A step of SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        (z >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+    }
+
+    pub fn list(&mut self, count: usize, scale: f64) -> Vec<f64> {
+        (0..count).map(|_| scale * self.next()).collect()
+    }
+
+    /// Numbers for every slot of a graph over `steps` steps.
+    pub fn numbers(&mut self, graph: &Graph, lanes: usize, steps: usize, scale: f64) -> Numbers {
+        let mut shared = |dims: &Vec<usize>, lanes: usize| {
+            self.list(lanes * dims.iter().product::<usize>(), scale)
+        };
+        let params = graph.params.iter().map(|s| shared(&s.dims, 1)).collect();
+        let states = graph
+            .states
+            .iter()
+            .map(|s| shared(&s.dims, lanes))
+            .collect();
+        let last = graph
+            .states
+            .iter()
+            .map(|s| shared(&s.dims, lanes))
+            .collect();
+        let mut inputs = Vec::new();
+        let mut noises = Vec::new();
+        let mut seeds = Vec::new();
+        for _ in 0..steps {
+            inputs.push(
+                graph
+                    .inputs
+                    .iter()
+                    .map(|s| shared(&s.dims, lanes))
+                    .collect(),
+            );
+            noises.push(
+                graph
+                    .noises
+                    .iter()
+                    .map(|s| shared(&s.dims, lanes))
+                    .collect(),
+            );
+            seeds.push(
+                graph
+                    .outputs
+                    .iter()
+                    .map(|s| shared(&s.dims, lanes))
+                    .collect(),
+            );
+        }
+        Numbers {
+            params,
+            states,
+            inputs,
+            noises,
+            seeds,
+            last,
+        }
+    }
+}
