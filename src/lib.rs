@@ -3,8 +3,10 @@
 pub mod autodiff;
 pub mod backend;
 pub mod diag;
+pub mod driver;
 pub mod ir;
 pub mod lower;
+pub mod plan;
 pub mod rng;
 pub mod rules;
 pub mod sema;

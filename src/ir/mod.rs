@@ -10,7 +10,7 @@ mod shape;
 mod verify;
 
 pub use graph::{
-    Draw, Graph, InputSlot, NoiseSlot, OutputSlot, ParamSlot, ResultKind, StateSlot, Value,
+    Draw, Graph, InputSlot, NoiseSlot, OutputSlot, ParamSlot, Reset, ResultKind, StateSlot, Value,
 };
 pub use id::{InputId, NoiseId, OutputId, ParamId, StateId, ValueId};
 pub use op::{Binary, Bits, Boundary, Op, Reduction, Shape, Unary};

@@ -356,7 +356,7 @@ impl<'a> Analyser<'a, '_> {
                 .rules
                 .keys()
                 .copied()
-                .chain(crate::rules::names())
+                .chain(crate::rules::names().map(|name| name as &str))
                 .collect();
             let mut diagnostic = Diagnostic::new(
                 Code::UnknownRule,

@@ -215,7 +215,7 @@ pub struct TaskModel {
 }
 
 /// The trainer of an experiment.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TrainModel {
     /// The trainer.
     pub trainer: &'static crate::train::TrainerInfo,

@@ -2,7 +2,7 @@
 
 use super::analyser::{Analyser, DefinitionSource};
 use super::constants::dotted;
-use super::model::{BundleId, DefId, DefKind, Expr, ExprKind, Fold, Over, Side, Type};
+use super::model::{BundleId, DefId, DefKind, Expr, ExprKind, Fold, Side, Type};
 use super::scope::{Context, Symbol};
 use super::sizes::SizeExpr;
 use crate::diag::{Code, Diagnostic, Diagnostics, Span};

@@ -6,13 +6,16 @@
 
 pub mod a2c;
 pub mod action;
+pub mod block;
 pub mod checkpoint;
+pub mod given;
 pub mod gradient;
 pub mod metrics;
 pub mod optim;
 pub mod params;
 mod softmax;
 pub mod supervised;
+pub mod trainer;
 
 use crate::settings::Setting;
 

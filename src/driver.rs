@@ -1,0 +1,134 @@
+//! The pipeline as one readable function: text → syntax → meaning → step graph → adjoint graph.
+
+use crate::autodiff::{differentiate, Options};
+use crate::diag::{Diagnostics, SourceMap};
+use crate::ir::{verify, Graph, GraphKind};
+use crate::lower::lower;
+use crate::sema::{self, checks, Loader, Model, Overrides};
+use crate::syntax::ast;
+use std::path::Path;
+
+/// What came out of a compilation, as far as it got.
+pub struct Compilation {
+    /// All texts that were read.
+    pub sources: SourceMap,
+    /// What was found.
+    pub diagnostics: Diagnostics,
+    /// The spec, its imports and the rules of the library it uses, in this order.
+    pub files: Vec<ast::File>,
+    /// How many of `files` were read from disk (the rest is the library's).
+    pub own_files: usize,
+    /// The model and its step, unless there are errors.
+    pub program: Option<Compiled>,
+}
+
+/// A spec without errors.
+pub struct Compiled {
+    /// What it means.
+    pub model: Model,
+    /// One step of it.
+    pub step: Graph,
+}
+
+/// The compiler broke one of its own invariants.
+#[derive(Debug, thiserror::Error)]
+#[error("the compiler made a graph that breaks its own rules ({stage}): {}", faults.join("; "))]
+pub struct InternalFault {
+    /// After which stage.
+    pub stage: &'static str,
+    /// What the verifier says.
+    pub faults: Vec<String>,
+}
+
+/// Compiles `text`, called `name`, with `--set` arguments. `load` reads imported files.
+///
+/// # Errors
+/// Only for faults of the compiler itself; faults of the spec are in [`Compilation::diagnostics`].
+pub fn compile(
+    name: &str,
+    text: &str,
+    set: &[String],
+    load: &Loader<'_>,
+) -> Result<Compilation, InternalFault> {
+    let mut sources = SourceMap::new();
+    let mut diagnostics = Diagnostics::new();
+    let mut files = sema::parse_all(name, text, load, &mut sources, &mut diagnostics);
+    let own_files = files.len();
+    let overrides = Overrides::parse(set, &mut sources, &mut diagnostics);
+    sema::add_library_rules(&mut files, &mut sources, &mut diagnostics);
+    let model = sema::analyse(&files, &overrides, &mut diagnostics);
+    let mut program = None;
+    if let (Some(model), false) = (model, diagnostics.has_errors()) {
+        let step = lower(&model);
+        verified("lowering", &step, GraphKind::Step)?;
+        checks::run(&model, &step, &mut diagnostics);
+        program = Some(Compiled { model, step });
+    }
+    diagnostics.sort();
+    Ok(Compilation {
+        sources,
+        diagnostics,
+        files,
+        own_files,
+        program,
+    })
+}
+
+/// The adjoint of a step, verified.
+///
+/// # Errors
+/// For faults of the compiler itself.
+pub fn adjoint(step: &Graph, options: Options) -> Result<Graph, InternalFault> {
+    let adjoint = differentiate(step, options);
+    verified("autodiff", &adjoint, GraphKind::Adjoint)?;
+    Ok(adjoint)
+}
+
+fn verified(stage: &'static str, graph: &Graph, kind: GraphKind) -> Result<(), InternalFault> {
+    let faults = verify(graph, kind);
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(InternalFault { stage, faults })
+    }
+}
+
+/// Reads imported files from disk.
+///
+/// # Errors
+/// Those of the file system, and texts that are not UTF-8.
+pub fn from_disk(path: &Path) -> std::io::Result<String> {
+    read_text(path)
+}
+
+/// The text of a spec; too large files are cut off one byte past the limit of the syntax, so that the
+/// parser refuses them without all of it being read.
+///
+/// # Errors
+/// Those of the file system, and texts that are not UTF-8.
+pub fn read_text(path: &Path) -> std::io::Result<String> {
+    use std::io::Read;
+    const MOST: u64 = (1 << 20) + 4;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MOST).read_to_end(&mut bytes)?;
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(text),
+        // The limit may have cut a character in two.
+        Err(error) if error.as_bytes().len() as u64 == MOST => {
+            let valid = error.utf8_error().valid_up_to();
+            if valid as u64 + 4 >= MOST {
+                Ok(String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned())
+            } else {
+                Err(not_utf8(valid))
+            }
+        }
+        Err(error) => Err(not_utf8(error.utf8_error().valid_up_to())),
+    }
+}
+
+fn not_utf8(at: usize) -> std::io::Error {
+    std::io::Error::new(
+        std::io::ErrorKind::InvalidData,
+        format!("it is not UTF-8 text (byte {at})"),
+    )
+}
