@@ -35,18 +35,25 @@ pub struct Topic {
 }
 
 impl Topic {
-    /// A topic with a settings table, such as a task or a trainer.
+    /// A topic with a settings table, such as a task or a trainer. `about` is its page in Markdown with
+    /// a title of its own, or empty where the summary says enough.
     pub fn with_settings(
         kind: &'static str,
         name: &str,
         summary: &str,
+        about: &str,
         settings: &[Setting],
     ) -> Topic {
+        let about = if about.is_empty() {
+            format!("# {kind} {name}\n\n{summary}\n")
+        } else {
+            format!("{}\n", about.trim_end())
+        };
         Topic {
             kind,
             name: name.to_owned(),
             summary: summary.to_owned(),
-            page: format!("# {kind} {name}\n\n{summary}\n\n{}", table(settings)),
+            page: format!("{about}\n## Settings\n\n{}", table(settings)),
         }
     }
 }
@@ -55,7 +62,7 @@ impl Topic {
 fn topics() -> Vec<Topic> {
     TASKS
         .iter()
-        .map(|task| Topic::with_settings("task", task.name, task.summary, task.settings))
+        .map(|task| Topic::with_settings("task", task.name, task.summary, "", task.settings))
         .collect()
 }
 
@@ -140,7 +147,7 @@ fn list(topics: &[Topic]) -> String {
 /// The settings, one a paragraph: name, what it takes, its default, what it does.
 fn table(settings: &[Setting]) -> String {
     if settings.is_empty() {
-        return "It has no settings.\n".to_owned();
+        return "None.\n".to_owned();
     }
     settings
         .iter()
@@ -186,9 +193,15 @@ mod tests {
             },
         ];
         vec![
-            Topic::with_settings("task", "walk", "Walk about.", &settings),
-            Topic::with_settings("task", "idle", "Do nothing.", &[]),
-            Topic::with_settings("rule", "idle", "Change nothing.", &[]),
+            Topic::with_settings("task", "walk", "Walk about.", "", &settings),
+            Topic::with_settings(
+                "task",
+                "idle",
+                "Do nothing.",
+                "# idle: a rest\n\nNothing happens.\n",
+                &[],
+            ),
+            Topic::with_settings("rule", "idle", "Change nothing.", "", &[]),
         ]
     }
 
@@ -203,10 +216,17 @@ mod tests {
     fn a_task_with_its_settings() {
         let text = page(&["task", "walk"], &sample()).unwrap();
         assert_eq!(page(&["walk"], &sample()).unwrap(), text);
+        let idle = page(&["task", "idle"], &sample()).unwrap();
+        assert_eq!(
+            idle,
+            "# idle: a rest\n\nNothing happens.\n\n## Settings\n\nNone.\n"
+        );
         insta::assert_snapshot!(text, @r"
         # task walk
 
         Walk about.
+
+        ## Settings
 
           steps = 4    (whole number, 1 to 9)
               Steps of an episode.

@@ -417,4 +417,34 @@ mod tests {
             ""
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_and_any_spans_can_be_shown(
+            text in "([a-c ]|[\\t\\r\\n\\x00\\x1b\u{E9}\u{301}\u{7DB2}\u{200D}\u{202E}\u{5D0}\u{1F9E0}]){0,60}",
+            spans in proptest::collection::vec((0usize..80, 0usize..80), 1..5),
+            width in 0usize..90,
+            color: bool,
+        ) {
+            let mut sources = SourceMap::new();
+            let file = sources.add("a.bpm", text.clone());
+            let other = sources.add("b.bpm", text);
+            let mut finding = Diagnostic::new(Code::Syntax, Span::new(file, 0, 0), "message");
+            for (k, (a, b)) in spans.into_iter().enumerate() {
+                let file = if k % 3 == 2 { other } else { file };
+                let span = Span::new(file, a.min(b), a.max(b));
+                if k == 0 {
+                    finding.primary.span = span;
+                } else {
+                    finding = finding.with_secondary(span, "label");
+                }
+            }
+            let mut all = Diagnostics::new();
+            all.push(finding);
+            let shown = render(&all, &sources, Style { color, width });
+            proptest::prop_assert!(shown.contains("E0101"));
+            proptest::prop_assert_eq!(shown.find('\u{202E}'), None);
+            proptest::prop_assert_eq!(crate::diag::render_json(&all, &sources).lines().count(), 1);
+        }
+    }
 }
