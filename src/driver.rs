@@ -110,7 +110,9 @@ pub fn read_text(path: &Path) -> std::io::Result<String> {
     use std::io::Read;
     const MOST: u64 = (1 << 20) + 4;
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(MOST).read_to_end(&mut bytes)?;
+    std::fs::File::open(path)?
+        .take(MOST)
+        .read_to_end(&mut bytes)?;
     match String::from_utf8(bytes) {
         Ok(text) => Ok(text),
         // The limit may have cut a character in two.

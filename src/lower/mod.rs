@@ -53,7 +53,10 @@ impl<'a> Lowerer<'a> {
         }
         let mut trial_start = None;
         if model.states.iter().any(|slot| slot.reset == Reset::Trial) {
-            let known = model.inputs.iter().position(|slot| slot.path == TRIAL_START);
+            let known = model
+                .inputs
+                .iter()
+                .position(|slot| slot.path == TRIAL_START);
             let id = match known {
                 Some(k) => crate::ir::InputId(k as u32),
                 None => graph.add_input(InputSlot {

@@ -133,8 +133,11 @@ impl Plan {
             return None;
         }
         let lanes: usize = self.blocks.iter().sum();
-        let per_lane =
-            (self.checkpoints.saturating_add(self.vectors).saturating_add(self.temporaries)) / lanes as u64;
+        let per_lane = (self
+            .checkpoints
+            .saturating_add(self.vectors)
+            .saturating_add(self.temporaries))
+            / lanes as u64;
         let fit = available.saturating_sub(self.parameters) / per_lane.max(1);
         let help = if fit >= 1 {
             format!("`--set train.batch={fit}` would fit")
@@ -164,7 +167,9 @@ pub fn megabytes(bytes: u64) -> String {
 /// Bytes of memory free on this machine, where it says so.
 pub fn free_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("MemAvailable:"))?;
     let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kilobytes * 1024)
 }

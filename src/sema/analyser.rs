@@ -406,7 +406,9 @@ impl<'a, 'd> Analyser<'a, 'd> {
                             Diagnostic::new(
                                 Code::BadSize,
                                 region.span,
-                                format!("`{start} .. {end}` is no range of something of size {size}"),
+                                format!(
+                                    "`{start} .. {end}` is no range of something of size {size}"
+                                ),
                             )
                             .with_help(format!(
                                 "ranges run from 0 to {size}; the end is not included"

@@ -57,7 +57,12 @@ pub(super) fn train(analyser: &mut Analyser<'_, '_>) -> Option<TrainModel> {
     let mut optimizer_block = None;
     for block in inner_blocks(block) {
         let Some(kind) = info.blocks.iter().find(|b| b.name() == block.keyword.name) else {
-            analyser.unknown_word("block of `train`", block.keyword.span, &block.keyword.name, &inner);
+            analyser.unknown_word(
+                "block of `train`",
+                block.keyword.span,
+                &block.keyword.name,
+                &inner,
+            );
             continue;
         };
         match kind {
@@ -225,7 +230,10 @@ impl<'a> Analyser<'a, '_> {
             };
             let name = dotted(key);
             let Some(row) = table.iter().find(|row| row.name == name) else {
-                let names = table.iter().map(|row| row.name).chain(inner.iter().copied());
+                let names = table
+                    .iter()
+                    .map(|row| row.name)
+                    .chain(inner.iter().copied());
                 let near = Diagnostics::nearest(&name, names);
                 let mut diagnostic = Diagnostic::new(
                     Code::UnknownSetting,

@@ -42,7 +42,11 @@ impl<'a> Analyser<'a, '_> {
             self.bad_call(
                 span,
                 info,
-                format!("`{}` is called with {} arguments", info.name, positional.len()),
+                format!(
+                    "`{}` is called with {} arguments",
+                    info.name,
+                    positional.len()
+                ),
             );
             return poison(span);
         }
@@ -101,8 +105,12 @@ impl<'a> Analyser<'a, '_> {
             Function::Reduce(fold, Over::Vector) => {
                 self.fold_vector(fold, positional[0], context, span)
             }
-            Function::Linear => self.linear(&positional, named("bias"), named("init"), context, span),
-            Function::Fanout => self.fanout(&positional, named("bias"), named("init"), context, span),
+            Function::Linear => {
+                self.linear(&positional, named("bias"), named("init"), context, span)
+            }
+            Function::Fanout => {
+                self.fanout(&positional, named("bias"), named("init"), context, span)
+            }
             Function::Softmax => match self.vector(positional[0], context) {
                 Some(x) => {
                     let value = Expr {
@@ -384,7 +392,13 @@ impl<'a> Analyser<'a, '_> {
     }
 
     /// A size given as an argument, or one to be found by unification.
-    fn wanted_size(&mut self, arg: Option<&&'a ast::Expr>, context: Context, what: &str, span: Span) -> SizeVar {
+    fn wanted_size(
+        &mut self,
+        arg: Option<&&'a ast::Expr>,
+        context: Context,
+        what: &str,
+        span: Span,
+    ) -> SizeVar {
         let size = self.sizes.fresh(what, span);
         if let Some(arg) = arg {
             let expr = self.size_expr(arg, context);
@@ -449,9 +463,14 @@ impl<'a> Analyser<'a, '_> {
         };
         // An explicit distribution replaces the one that depends on the fan-in.
         let (draw, ty) = match (overridden.or(init), ty) {
-            (Some(draw), ParamType::FanIn { from, to, bias: false }) => {
-                (draw, ParamType::Matrix(from, to))
-            }
+            (
+                Some(draw),
+                ParamType::FanIn {
+                    from,
+                    to,
+                    bias: false,
+                },
+            ) => (draw, ParamType::Matrix(from, to)),
             (Some(draw), ParamType::FanIn { to, bias: true, .. }) => {
                 (draw, ParamType::Value(Type::Vector(to)))
             }
@@ -487,9 +506,8 @@ impl<'a> Analyser<'a, '_> {
             fan_in(false),
             span,
         );
-        let bias = has_bias.then(|| {
-            self.drawn_param(format!("{group}.bias"), init, default, fan_in(true), span)
-        });
+        let bias = has_bias
+            .then(|| self.drawn_param(format!("{group}.bias"), init, default, fan_in(true), span));
         let value = Expr {
             kind: ExprKind::Linear {
                 x: Box::new(x),
@@ -531,7 +549,7 @@ impl<'a> Analyser<'a, '_> {
         let group = self.group("fanout");
         let vector = ParamType::Value(Type::Vector(to));
         let default = Draw::Uniform(-1.0, 1.0);
-        let mut param = |this: &mut Self, name: &str| {
+        let param = |this: &mut Self, name: &str| {
             let id = this.drawn_param(
                 format!("{group}.{name}"),
                 init.clone(),

@@ -195,12 +195,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    fn size_name(
-        &self,
-        path: &Path,
-        context: Context,
-        diagnostics: &mut Diagnostics,
-    ) -> SizeExpr {
+    fn size_name(&self, path: &Path, context: Context, diagnostics: &mut Diagnostics) -> SizeExpr {
         let first = path.parts[0].name.as_str();
         if path.parts.len() == 1 {
             if let Some(rule) = context.rule {
@@ -337,7 +332,10 @@ impl<'a> Analyser<'a, '_> {
             ExprKind::Number { value, .. } => Ok(*value),
             ExprKind::Unary(UnaryOp::Negate, x) => Ok(-self.try_constant(x, context)?),
             ExprKind::Binary(op, a, b) => {
-                let (a, b) = (self.try_constant(a, context)?, self.try_constant(b, context)?);
+                let (a, b) = (
+                    self.try_constant(a, context)?,
+                    self.try_constant(b, context)?,
+                );
                 match op {
                     BinaryOp::Add => Ok(a + b),
                     BinaryOp::Subtract => Ok(a - b),
@@ -383,11 +381,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    fn constant_size(
-        &self,
-        expr: &Expr,
-        context: Context,
-    ) -> Result<f64, Option<Box<Diagnostic>>> {
+    fn constant_size(&self, expr: &Expr, context: Context) -> Result<f64, Option<Box<Diagnostic>>> {
         let mut quiet = Diagnostics::new();
         let size = self.size_expr_into(expr, context, &mut quiet);
         match self.sizes.evaluate(&size) {

@@ -51,7 +51,11 @@ impl<'a> Analyser<'a, '_> {
         match &stmt.kind {
             StmtKind::Decl { kind, entries } => {
                 if nested {
-                    self.misplaced(stmt.span, "a declaration", "put it outside the `on` or `when`");
+                    self.misplaced(
+                        stmt.span,
+                        "a declaration",
+                        "put it outside the `on` or `when`",
+                    );
                     return;
                 }
                 for entry in entries {
@@ -110,15 +114,17 @@ impl<'a> Analyser<'a, '_> {
                             self.declare(stmt, context, &inner);
                         }
                     }
-                    (None, Some(_)) => self.diagnostics.push(
-                        Diagnostic::new(
-                            Code::WrongKind,
-                            side.span,
-                            format!("`on` takes `pre` or `post`, not `{}`", side.name),
-                        ),
-                    ),
+                    (None, Some(_)) => self.diagnostics.push(Diagnostic::new(
+                        Code::WrongKind,
+                        side.span,
+                        format!("`on` takes `pre` or `post`, not `{}`", side.name),
+                    )),
                     (_, None) => {
-                        self.misplaced(stmt.span, "`on`", "it belongs in a `plastic` bundle or a rule");
+                        self.misplaced(
+                            stmt.span,
+                            "`on`",
+                            "it belongs in a `plastic` bundle or a rule",
+                        );
                     }
                 }
             }
@@ -201,13 +207,17 @@ impl<'a> Analyser<'a, '_> {
                 regions: around.regions,
                 conditions: around.conditions,
             }),
-            _ => self.late_updates.push((target, value, context, around.regions, around.conditions)),
+            _ => {
+                self.late_updates
+                    .push((target, value, context, around.regions, around.conditions))
+            }
         }
     }
 
     /// Matches updates that stood above their target; reports those without one.
     pub(super) fn match_late_updates(&mut self) {
-        for (target, value, context, regions, conditions) in std::mem::take(&mut self.late_updates) {
+        for (target, value, context, regions, conditions) in std::mem::take(&mut self.late_updates)
+        {
             let names = match context.bundle {
                 Some(bundle) => &self.bundles[bundle.index()].names,
                 None => &self.names,
@@ -401,10 +411,7 @@ impl<'a> Analyser<'a, '_> {
                 );
                 continue;
             };
-            if arguments
-                .insert(&param.name.name, (value, outer))
-                .is_some()
-            {
+            if arguments.insert(&param.name.name, (value, outer)).is_some() {
                 self.diagnostics.push(Diagnostic::new(
                     Code::UnknownRule,
                     value.span,
@@ -443,10 +450,7 @@ impl<'a> Analyser<'a, '_> {
             }
         }
         let instance = self.instances.len();
-        self.instances.push(RuleInstance {
-            name: &using.name.name,
-            arguments,
-        });
+        self.instances.push(RuleInstance { arguments });
         let context = Context::inside(bundle, Some(instance));
         for stmt in body {
             self.declare(stmt, context, &Around::default());
@@ -568,9 +572,8 @@ impl<'a> Analyser<'a, '_> {
         let inside = context.bundle.is_some();
         let word = kind.word();
         let mut report = |span: Span, message: String, help: &str| {
-            self.diagnostics.push(
-                Diagnostic::new(Code::MisplacedStatement, span, message).with_help(help),
-            );
+            self.diagnostics
+                .push(Diagnostic::new(Code::MisplacedStatement, span, message).with_help(help));
         };
         match kind {
             Input | State | Modulator | Output if inside => report(
@@ -586,8 +589,16 @@ impl<'a> Analyser<'a, '_> {
                     _ => "in the network itself, a free parameter is `trained g: [10] = 1`",
                 },
             ),
-            Input | State | Modulator | Output | DeclKind::Weight | DeclKind::Coeff | Trace
-            | Trained | Const | Noise => {}
+            Input
+            | State
+            | Modulator
+            | Output
+            | DeclKind::Weight
+            | DeclKind::Coeff
+            | Trace
+            | Trained
+            | Const
+            | Noise => {}
         }
         if let Some(size) = &entry.size {
             if inside {
@@ -599,7 +610,10 @@ impl<'a> Analyser<'a, '_> {
             } else if matches!(kind, Modulator | Output) {
                 report(
                     size.span,
-                    format!("the size of `{word} {}` is that of its value", entry.name.name),
+                    format!(
+                        "the size of `{word} {}` is that of its value",
+                        entry.name.name
+                    ),
                     "leave the brackets out",
                 );
             }
@@ -773,7 +787,8 @@ impl<'a> Analyser<'a, '_> {
     /// `uniform(a, b)` and the like.
     pub(super) fn distribution(&mut self, expr: &'a Expr, context: Context) -> Option<Draw> {
         let names = ["uniform", "normal", "bernoulli", "constant", "identity"];
-        let usage = "write `uniform(lo, hi)`, `normal(mean, deviation)`, `bernoulli(p)`, `constant(c)` or \
+        let usage =
+            "write `uniform(lo, hi)`, `normal(mean, deviation)`, `bernoulli(p)`, `constant(c)` or \
                      `identity(scale)`";
         let ExprKind::Call { function, args } = &expr.kind else {
             self.diagnostics.push(

@@ -18,7 +18,13 @@ fn write_model(model: &Model, out: &mut String) -> std::fmt::Result {
     }
     for slot in &model.params {
         let word = if slot.trained { "trained" } else { "const" };
-        write!(out, "  {word} {} {:?} {}", slot.path, slot.dims, draw(&slot.init))?;
+        write!(
+            out,
+            "  {word} {} {:?} {}",
+            slot.path,
+            slot.dims,
+            draw(&slot.init)
+        )?;
         if slot.grad_scale != 1.0 {
             write!(out, " grad_scale {}", slot.grad_scale)?;
         }
@@ -26,7 +32,11 @@ fn write_model(model: &Model, out: &mut String) -> std::fmt::Result {
     }
     for slot in &model.states {
         let word = if slot.trace { "trace" } else { "state" };
-        write!(out, "  {word} {} {:?} = {}", slot.path, slot.dims, slot.init)?;
+        write!(
+            out,
+            "  {word} {} {:?} = {}",
+            slot.path, slot.dims, slot.init
+        )?;
         match slot.reset {
             Reset::Episode => {}
             Reset::Trial => write!(out, " reset trial")?,
@@ -36,7 +46,13 @@ fn write_model(model: &Model, out: &mut String) -> std::fmt::Result {
         writeln!(out)?;
     }
     for slot in &model.noises {
-        writeln!(out, "  noise {} {:?} {}", slot.path, slot.dims, draw(&slot.draw))?;
+        writeln!(
+            out,
+            "  noise {} {:?} {}",
+            slot.path,
+            slot.dims,
+            draw(&slot.draw)
+        )?;
     }
     for bundle in &model.bundles {
         writeln!(

@@ -35,7 +35,10 @@ pub(super) fn fill_slots(
                 diagnostics.push(Diagnostic::new(
                     Code::BadInitialiser,
                     span,
-                    format!("`identity` needs a square matrix, and `{}` is {dims:?}", slot.path),
+                    format!(
+                        "`identity` needs a square matrix, and `{}` is {dims:?}",
+                        slot.path
+                    ),
                 ));
             }
         }
@@ -90,7 +93,11 @@ pub(super) fn apply_grad_scales(
     diagnostics: &mut Diagnostics,
 ) {
     for (path, span, scale) in scales {
-        if let Some(slot) = model.params.iter_mut().find(|slot| slot.path == *path && slot.trained) {
+        if let Some(slot) = model
+            .params
+            .iter_mut()
+            .find(|slot| slot.path == *path && slot.trained)
+        {
             slot.grad_scale = *scale;
             continue;
         }

@@ -66,7 +66,10 @@ fn check_outputs(model: &Model, diagnostics: &mut Diagnostics) {
                     Diagnostic::new(
                         Code::WrongPort,
                         train.span,
-                        format!("`a2c` needs a task with actions, and `{}` has none", task.name),
+                        format!(
+                            "`a2c` needs a task with actions, and `{}` has none",
+                            task.name
+                        ),
                     )
                     .with_secondary(task.span, "the task is chosen here")
                     .with_help("tasks with targets are trained with `train supervised`"),
@@ -85,7 +88,10 @@ fn check_outputs(model: &Model, diagnostics: &mut Diagnostics) {
                         Diagnostic::new(
                             Code::WrongPort,
                             train.span,
-                            format!("`supervised` needs a task with targets, and `{}` has none", task.name),
+                            format!(
+                                "`supervised` needs a task with targets, and `{}` has none",
+                                task.name
+                            ),
                         )
                         .with_secondary(task.span, "the task is chosen here")
                         .with_help("tasks with rewards are trained with `train a2c`"),
@@ -94,7 +100,14 @@ fn check_outputs(model: &Model, diagnostics: &mut Diagnostics) {
                 (_, Some(targets)) => {
                     for port in targets {
                         let size = port.size.to_string();
-                        require(model, port.name, Some(port.size), train.span, &size, diagnostics);
+                        require(
+                            model,
+                            port.name,
+                            Some(port.size),
+                            train.span,
+                            &size,
+                            diagnostics,
+                        );
                     }
                 }
                 (_, None) => {

@@ -59,8 +59,12 @@ impl<'a> Analyser<'a, '_> {
                 (bundle.post_path, bundle.post),
             ] {
                 match self.lookup(path, Context::NETWORK) {
-                    Some(Symbol::Input(id)) => self.tie_side(path, size, self.input_types[id.index()]),
-                    Some(Symbol::State(id)) => self.tie_side(path, size, self.state_types[id.index()]),
+                    Some(Symbol::Input(id)) => {
+                        self.tie_side(path, size, self.input_types[id.index()])
+                    }
+                    Some(Symbol::State(id)) => {
+                        self.tie_side(path, size, self.state_types[id.index()])
+                    }
                     Some(Symbol::Definition(id)) => {
                         self.sides.entry(id).or_default().push((path, size));
                     }
@@ -69,17 +73,15 @@ impl<'a> Analyser<'a, '_> {
                         self.sides.entry(id).or_default().push((path, size));
                     }
                     Some(symbol @ (Symbol::Noise(_) | Symbol::Param(_))) => {
-                        self.diagnostics.push(
-                            Diagnostic::new(
-                                Code::WrongKind,
-                                path.span,
-                                format!(
-                                    "a bundle connects vectors of activity, and `{}` is {}",
-                                    dotted(path),
-                                    symbol.word()
-                                ),
+                        self.diagnostics.push(Diagnostic::new(
+                            Code::WrongKind,
+                            path.span,
+                            format!(
+                                "a bundle connects vectors of activity, and `{}` is {}",
+                                dotted(path),
+                                symbol.word()
                             ),
-                        );
+                        ));
                         self.poison_size(size);
                     }
                     None => {
@@ -106,7 +108,9 @@ impl<'a> Analyser<'a, '_> {
                 self.sizes.unify(size, var, path.span, self.diagnostics);
             }
             Type::Scalar => {
-                let one = self.sizes.known(1, format!("`{}`", dotted(path)), path.span);
+                let one = self
+                    .sizes
+                    .known(1, format!("`{}`", dotted(path)), path.span);
                 self.sizes.unify(size, one, path.span, self.diagnostics);
             }
             Type::Element { .. } | Type::Poison => self.poison_size(size),
@@ -208,13 +212,10 @@ impl<'a> Analyser<'a, '_> {
                     (pending.start.clone(), pending.end.clone())
                 };
                 let length = self.sizes.fresh("this range", span);
-                let difference = SizeExpr::Binary(
-                    BinaryOp::Subtract,
-                    Box::new(end),
-                    Box::new(start),
-                    span,
-                );
-                self.sizes.define(length, difference, span, self.diagnostics);
+                let difference =
+                    SizeExpr::Binary(BinaryOp::Subtract, Box::new(end), Box::new(start), span);
+                self.sizes
+                    .define(length, difference, span, self.diagnostics);
                 let slice = Expr {
                     kind: ExprKind::Slice(Box::new(x), region),
                     ty: Type::Vector(length),
@@ -376,8 +377,7 @@ impl<'a> Analyser<'a, '_> {
         let first = path.parts[0].name.as_str();
         if path.parts.len() == 1 {
             if let Some(rule) = context.rule {
-                if let Some((argument, inner)) =
-                    self.instances[rule].arguments.get(first).copied()
+                if let Some((argument, inner)) = self.instances[rule].arguments.get(first).copied()
                 {
                     let inner = Context {
                         vectors: context.vectors,
@@ -415,10 +415,7 @@ impl<'a> Analyser<'a, '_> {
             }
             let value = Expr { kind, ty, span };
             if let (Type::Element { bundle, pre, post }, true) =
-                (
-                    ty,
-                    context.vectors || context.bundle != ty_bundle(ty),
-                )
+                (ty, context.vectors || context.bundle != ty_bundle(ty))
             {
                 return self.outside(value, bundle, pre, post);
             }
@@ -560,7 +557,9 @@ impl<'a> Analyser<'a, '_> {
             self.diagnostics.push(Diagnostic::new(
                 Code::TooLarge,
                 span,
-                format!("the network has more than {MAX_NODES} operations once its rules are filled in"),
+                format!(
+                    "the network has more than {MAX_NODES} operations once its rules are filled in"
+                ),
             ));
         }
         self.nodes >= MAX_NODES
@@ -575,7 +574,12 @@ impl<'a> Analyser<'a, '_> {
             candidates.extend(["pre".to_owned(), "post".to_owned()]);
         }
         if let Some(rule) = context.rule {
-            candidates.extend(self.instances[rule].arguments.keys().map(|k| (*k).to_owned()));
+            candidates.extend(
+                self.instances[rule]
+                    .arguments
+                    .keys()
+                    .map(|k| (*k).to_owned()),
+            );
         } else {
             candidates.extend(self.names.keys().cloned());
         }
@@ -588,7 +592,8 @@ impl<'a> Analyser<'a, '_> {
         if let Some(near) = Diagnostics::nearest(&name, candidates.iter().map(String::as_str)) {
             diagnostic = diagnostic.with_help(format!("did you mean `{near}`?"));
         } else if context.bundle.is_none() && (name == "pre" || name == "post") {
-            diagnostic = diagnostic.with_help("`pre` and `post` exist only inside a `plastic` bundle");
+            diagnostic =
+                diagnostic.with_help("`pre` and `post` exist only inside a `plastic` bundle");
         } else if context.rule.is_some() && self.names.contains_key(&path.parts[0].name) {
             diagnostic = diagnostic.with_help(
                 "a rule sees its parameters and its bundle; hand this in as an argument",
@@ -648,4 +653,3 @@ pub(super) fn convert(expr: Expr, ty: Type, span: Span) -> Expr {
         span,
     }
 }
-

@@ -81,8 +81,6 @@ impl Context {
 /// A rule in use: its parameters bound to arguments.
 #[derive(Debug)]
 pub struct RuleInstance<'a> {
-    /// The rule's name.
-    pub name: &'a str,
     /// Arguments by parameter, with where each was written.
     pub arguments: BTreeMap<&'a str, (&'a ast::Expr, Context)>,
 }

@@ -83,13 +83,6 @@ impl SizeTable {
         var
     }
 
-    /// A size about which an error was already reported: it agrees with everything.
-    pub fn poison(&mut self, span: Span) -> SizeVar {
-        let var = self.fresh("", span);
-        self.cells[var.index()].poisoned = true;
-        var
-    }
-
     fn root(&self, var: SizeVar) -> usize {
         let mut k = var.index();
         while self.cells[k].parent as usize != k {
@@ -229,13 +222,7 @@ impl SizeTable {
         self.cells[root].poisoned = true;
     }
 
-    fn define_known(
-        &mut self,
-        var: SizeVar,
-        value: u64,
-        at: Span,
-        diagnostics: &mut Diagnostics,
-    ) {
+    fn define_known(&mut self, var: SizeVar, value: u64, at: Span, diagnostics: &mut Diagnostics) {
         if let Some(diagnostic) = check_size(value, at) {
             diagnostics.push(diagnostic);
             self.mark(var);

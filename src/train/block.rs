@@ -212,7 +212,8 @@ impl<E: Executor> Environment<E> for Recording<'_> {
         for lane in self.lanes.iter_mut() {
             lane.observe(&mut self.observation);
             lane.signals(&mut self.signals);
-            for ((slot, source), buffer) in graph.inputs.iter().zip(self.sources).zip(&mut buffers) {
+            for ((slot, source), buffer) in graph.inputs.iter().zip(self.sources).zip(&mut buffers)
+            {
                 match source {
                     InputSource::Port(offset) => {
                         let size: usize = slot.dims.iter().product();
@@ -310,7 +311,12 @@ fn noises<E: Executor>(
             let mut values = vec![0.0; executor.lanes() * size];
             for (lane, values) in values.chunks_mut(size.max(1)).enumerate() {
                 let place = key.at(options.iteration, step as u32, (first_lane + lane) as u32);
-                fill(&slot.draw, place, slot.dims.last().copied().unwrap_or(1), values);
+                fill(
+                    &slot.draw,
+                    place,
+                    slot.dims.last().copied().unwrap_or(1),
+                    values,
+                );
             }
             executor.upload(&values, &slot.dims)
         })
@@ -362,7 +368,8 @@ impl<E: Executor + Send> Block for LaneBlock<E> {
             &mut recording,
         )?;
         let (mut report, seeds) = losses(&recording, self.steps);
-        if let (Some(step), Objective::Supervised(_)) = (self.steps.checked_sub(1), self.objective) {
+        if let (Some(step), Objective::Supervised(_)) = (self.steps.checked_sub(1), self.objective)
+        {
             let last = &recording.outputs[step];
             for (k, lane) in recording.lanes.iter().enumerate() {
                 let outputs: Vec<f32> = last
@@ -382,7 +389,8 @@ impl<E: Executor + Send> Block for LaneBlock<E> {
         if options.learn {
             self.executor.clear_gradients();
             let graph = self.executor.step_graph();
-            let dims: Vec<Vec<usize>> = graph.outputs.iter().map(|slot| slot.dims.clone()).collect();
+            let dims: Vec<Vec<usize>> =
+                graph.outputs.iter().map(|slot| slot.dims.clone()).collect();
             let zero = zero_adjoint(&self.executor, graph)?;
             let silent = dims
                 .iter()
@@ -420,7 +428,12 @@ fn losses(recording: &Recording<'_>, steps: usize) -> (BlockReport, Vec<Vec<Vec<
     let mut seeds: Vec<Vec<Vec<f64>>> = recording
         .outputs
         .iter()
-        .map(|outputs| outputs.iter().map(|values| vec![0.0; values.len()]).collect())
+        .map(|outputs| {
+            outputs
+                .iter()
+                .map(|values| vec![0.0; values.len()])
+                .collect()
+        })
         .collect();
     let column = |output: usize, lane: usize| -> Vec<f64> {
         recording

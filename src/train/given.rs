@@ -118,9 +118,14 @@ pub fn evaluate<E: Executor>(
                 let (policy, value) = (slot("policy"), slot("value"));
                 let logits = lane_of(&outputs[policy], lane, steps, lanes);
                 let values = lane_of(&outputs[value], lane, steps, lanes);
-                let actions: Vec<usize> = (0..steps).map(|t| given.actions[t * lanes + lane]).collect();
-                let rewards: Vec<f64> = (0..steps).map(|t| given.rewards[t * lanes + lane]).collect();
-                let (mut d_logits, mut d_values) = (vec![0.0; logits.len()], vec![0.0; values.len()]);
+                let actions: Vec<usize> = (0..steps)
+                    .map(|t| given.actions[t * lanes + lane])
+                    .collect();
+                let rewards: Vec<f64> = (0..steps)
+                    .map(|t| given.rewards[t * lanes + lane])
+                    .collect();
+                let (mut d_logits, mut d_values) =
+                    (vec![0.0; logits.len()], vec![0.0; values.len()]);
                 let episode = Episode {
                     logits: &logits,
                     values: &values,
@@ -233,14 +238,22 @@ fn error(path: impl Into<String>, problem: impl Into<String>) -> ValuesError {
 }
 
 /// Reads nested lists of these dimensions.
-fn flatten(value: &Value, dims: &[usize], path: &str, out: &mut Vec<f64>) -> Result<(), ValuesError> {
+fn flatten(
+    value: &Value,
+    dims: &[usize],
+    path: &str,
+    out: &mut Vec<f64>,
+) -> Result<(), ValuesError> {
     match dims {
         [] => match value.as_f64() {
             Some(number) => {
                 out.push(number);
                 Ok(())
             }
-            None => Err(error(path, format!("a number is needed, not {}", kind(value)))),
+            None => Err(error(
+                path,
+                format!("a number is needed, not {}", kind(value)),
+            )),
         },
         [first, rest @ ..] => {
             let Value::Array(items) = value else {
@@ -257,7 +270,8 @@ fn flatten(value: &Value, dims: &[usize], path: &str, out: &mut Vec<f64>) -> Res
             }
             for (k, item) in items.iter().enumerate() {
                 // Building the path of every element would cost more than reading it.
-                flatten(item, rest, path, out).map_err(|e| error(format!("{path}[{k}]"), e.problem))?;
+                flatten(item, rest, path, out)
+                    .map_err(|e| error(format!("{path}[{k}]"), e.problem))?;
             }
             Ok(())
         }
@@ -286,17 +300,37 @@ pub struct ValuesLayout {
 
 impl ValuesLayout {
     /// For a step graph and a trainer, with these steps and lanes.
-    pub fn new(graph: &crate::ir::Graph, kind: TrainerKind, steps: usize, lanes: usize) -> ValuesLayout {
+    pub fn new(
+        graph: &crate::ir::Graph,
+        kind: TrainerKind,
+        steps: usize,
+        lanes: usize,
+    ) -> ValuesLayout {
         let mut rows = Vec::new();
         let dims = |lead: &[usize], dims: &[usize]| [lead, dims].concat();
         for slot in &graph.inputs {
-            rows.push(("inputs", slot.path.clone(), dims(&[steps, lanes], &slot.dims), false));
+            rows.push((
+                "inputs",
+                slot.path.clone(),
+                dims(&[steps, lanes], &slot.dims),
+                false,
+            ));
         }
         for slot in &graph.noises {
-            rows.push(("noise", slot.path.clone(), dims(&[steps, lanes], &slot.dims), true));
+            rows.push((
+                "noise",
+                slot.path.clone(),
+                dims(&[steps, lanes], &slot.dims),
+                true,
+            ));
         }
         for slot in &graph.states {
-            rows.push(("initial_state", slot.path.clone(), dims(&[lanes], &slot.dims), true));
+            rows.push((
+                "initial_state",
+                slot.path.clone(),
+                dims(&[lanes], &slot.dims),
+                true,
+            ));
         }
         for slot in &graph.params {
             rows.push(("parameters", slot.path.clone(), slot.dims.clone(), false));
@@ -307,7 +341,12 @@ impl ValuesLayout {
             rows.push(("episode", "rewards".to_owned(), vec![steps, lanes], false));
         } else {
             for slot in &graph.outputs {
-                rows.push(("targets", slot.path.clone(), dims(&[steps, lanes], &slot.dims), true));
+                rows.push((
+                    "targets",
+                    slot.path.clone(),
+                    dims(&[steps, lanes], &slot.dims),
+                    true,
+                ));
             }
         }
         ValuesLayout {
@@ -341,7 +380,10 @@ impl ValuesLayout {
     /// Names the first value that is missing, unknown or of the wrong shape.
     pub fn read(&self, file: &Value, graph: &crate::ir::Graph) -> Result<GivenValues, ValuesError> {
         let Value::Object(sections) = file else {
-            return Err(error("the file", format!("an object is needed, not {}", kind(file))));
+            return Err(error(
+                "the file",
+                format!("an object is needed, not {}", kind(file)),
+            ));
         };
         for (section, values) in sections {
             if section == "steps" || section == "lanes" {
@@ -354,7 +396,10 @@ impl ValuesLayout {
                 .map(|row| row.1.as_str())
                 .collect();
             if known.is_empty() {
-                return Err(error(section, "there is no such section; see `bpmc grad --template`"));
+                return Err(error(
+                    section,
+                    "there is no such section; see `bpmc grad --template`",
+                ));
             }
             let Value::Object(values) = values else {
                 return Err(error(section, "an object of values by name is needed"));
@@ -460,7 +505,11 @@ pub fn extent(file: &Value) -> Result<(usize, usize), ValuesError> {
 }
 
 /// Results as JSON, in the sections of the file of values.
-pub fn results_json(graph: &crate::ir::Graph, given: &GivenValues, results: &GivenResults) -> Value {
+pub fn results_json(
+    graph: &crate::ir::Graph,
+    given: &GivenValues,
+    results: &GivenResults,
+) -> Value {
     let (steps, lanes) = (given.steps, given.lanes);
     let mut file = Map::new();
     file.insert("loss".to_owned(), Value::from(results.loss));
@@ -474,7 +523,10 @@ pub fn results_json(graph: &crate::ir::Graph, given: &GivenValues, results: &Giv
     for (k, slot) in graph.states.iter().enumerate() {
         let dims = [&[lanes], slot.dims.as_slice()].concat();
         finals.insert(slot.path.clone(), nested(&results.final_states[k], &dims));
-        initial.insert(slot.path.clone(), nested(&results.state_gradients[k], &dims));
+        initial.insert(
+            slot.path.clone(),
+            nested(&results.state_gradients[k], &dims),
+        );
     }
     let mut gradients = Map::new();
     for (slot, values) in graph.params.iter().zip(&results.gradients) {

@@ -173,27 +173,36 @@ impl Trainer {
             blocks.push(match options.backend {
                 BackendKind::Candle => {
                     let device = candle_core::Device::Cpu;
-                    let executor =
-                        Candle::new(step, backward, *lanes, Precision::Single, &device)?;
-                    Box::new(LaneBlock::new(executor, task, first, plan.interval, objective))
+                    let executor = Candle::new(step, backward, *lanes, Precision::Single, &device)?;
+                    Box::new(LaneBlock::new(
+                        executor,
+                        task,
+                        first,
+                        plan.interval,
+                        objective,
+                    ))
                 }
                 BackendKind::Reference => {
                     let executor = Reference::new(step, backward, *lanes);
-                    Box::new(LaneBlock::new(executor, task, first, plan.interval, objective))
+                    Box::new(LaneBlock::new(
+                        executor,
+                        task,
+                        first,
+                        plan.interval,
+                        objective,
+                    ))
                 }
             });
             first += lanes;
         }
         let seed = train.settings.int("seed") as u64;
         let parameters = ParamStore::init(&program.step.params, seed);
-        let optimizer = (train.optimizer.build)(
-            &train.optimizer_settings,
-            &parameters.trained_lengths(),
-        )
-        .map_err(|conflict| TrainError::Settings {
-            message: conflict.message,
-            help: conflict.help,
-        })?;
+        let optimizer =
+            (train.optimizer.build)(&train.optimizer_settings, &parameters.trained_lengths())
+                .map_err(|conflict| TrainError::Settings {
+                    message: conflict.message,
+                    help: conflict.help,
+                })?;
         let carried = program
             .step
             .states

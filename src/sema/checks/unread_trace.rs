@@ -27,7 +27,11 @@ pub(super) fn check(model: &Model, _graph: &Graph, diagnostics: &mut Diagnostics
             ("state", "use it, or take it out")
         };
         let own = model.nexts[k].as_ref().is_some_and(|n| reads_state(n, id));
-        let label = if own { "only its own update reads it" } else { "" };
+        let label = if own {
+            "only its own update reads it"
+        } else {
+            ""
+        };
         diagnostics.push(
             Diagnostic::new(
                 Code::UnreadTrace,

@@ -8,7 +8,11 @@ use crate::sema::model::{DefId, DefKind, Model};
 /// A modulator must reach the update of a trace, directly, through other values or through states that
 /// filter it.
 pub(super) fn check(model: &Model, _graph: &Graph, diagnostics: &mut Diagnostics) {
-    if model.definitions.iter().all(|d| d.kind != DefKind::Modulator) {
+    if model
+        .definitions
+        .iter()
+        .all(|d| d.kind != DefKind::Modulator)
+    {
         return;
     }
     // Only what updates name directly counts: everything reaches a trace through the activity of the next

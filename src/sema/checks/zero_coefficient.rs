@@ -28,7 +28,10 @@ pub(super) fn check(model: &Model, _graph: &Graph, diagnostics: &mut Diagnostics
                 Diagnostic::new(
                     Code::ZeroCoefficient,
                     span,
-                    format!("coefficient `{}` starts at 0, so its trace moves no weight", slot.path),
+                    format!(
+                        "coefficient `{}` starts at 0, so its trace moves no weight",
+                        slot.path
+                    ),
                 )
                 .with_help("start it small instead: `~ uniform(0, 0.01)`"),
             );
