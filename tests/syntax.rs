@@ -91,6 +91,13 @@ fn check_any(text: &str) {
     );
 }
 
+/// The first character boundary at or after `at`, or the end.
+fn boundary(text: &str, at: usize) -> usize {
+    (at..text.len())
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(text.len())
+}
+
 proptest! {
     #![proptest_config(config())]
 
@@ -141,8 +148,8 @@ proptest! {
     ) {
         let mut text = GOOD.to_string();
         for (place, kind, token) in edits {
-            let at = text.floor_char_boundary(place.index(text.len() + 1));
-            let end = text.ceil_char_boundary((at + 1 + place.index(40)).min(text.len()));
+            let at = boundary(&text, place.index(text.len() + 1));
+            let end = boundary(&text, at + 1 + place.index(40));
             match kind {
                 0 => text.insert_str(at, TOKENS[token]),
                 1 => text.replace_range(at..end, ""),
@@ -153,7 +160,7 @@ proptest! {
                 }
                 4 if at > 20 => text.truncate(at),
                 _ => {
-                    let end = text.ceil_char_boundary((at + 1).min(text.len()));
+                    let end = boundary(&text, at + 1);
                     text.replace_range(at..end, "");
                 }
             }
