@@ -314,15 +314,11 @@ fn a_wrong_rule_is_noticed() {
     let file = files("rnn_retro_mod.json").remove(0);
     let mut fixture = Fixture::load(&file);
     // The new eligibility instead of the old one: a mistake that only the numbers show.
-    let text = include_str!("specs/rnn_retro_mod.bpm").replace(
-        "using retroactive(m) {",
-        "{
-           trained eta = 0.1
-           trace hebb = 0, e = 0
-           transmit w + alpha * hebb
-           hebb <- clip(hebb + m * next e, -1, 1)
-           e <- (1 - eta) * e + eta * pre * post",
-    );
+    let library = bpmc::rules::text("retroactive").unwrap();
+    let rule = library.replace("M * e", "M * next e");
+    let rule = rule.replace("rule retroactive", "rule wrong");
+    let spec = include_str!("specs/rnn_retro_mod.bpm").replace("using retroactive", "using wrong");
+    let text = format!("{rule}\n{spec}");
     let compilation = driver::compile("wrong", &text, &[], &driver::from_disk).unwrap();
     fixture.compiled = compilation.program.unwrap();
     let results = fixture.reference();
