@@ -13,6 +13,7 @@ pub mod gradient;
 pub mod metrics;
 pub mod optim;
 pub mod params;
+pub mod run;
 mod softmax;
 pub mod supervised;
 pub mod trainer;
