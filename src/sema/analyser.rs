@@ -1,6 +1,7 @@
 //! The analyser: tables that fill up while a spec is read, and the order in which they do.
 
 use super::blocks;
+use super::calls::{CallParams, CallPlace};
 use super::model::{
     Bundle, BundleId, DefId, DefKind, Definition, Expr, ExprKind, Model, Region, Step, TaskModel,
     TrainModel, Type,
@@ -141,6 +142,8 @@ pub(super) struct Analyser<'a, 'd> {
     pub owner: String,
     /// How many parameters of each function it has by now.
     pub owner_counts: BTreeMap<&'static str, usize>,
+    /// The parameters of each call of `linear` and `fanout`.
+    pub call_params: BTreeMap<CallPlace, CallParams>,
     /// Operations resolved so far.
     pub nodes: usize,
     /// Factors on gradients: path, place, factor.
@@ -188,6 +191,7 @@ impl<'a, 'd> Analyser<'a, 'd> {
             externals: BTreeMap::new(),
             owner: String::new(),
             owner_counts: BTreeMap::new(),
+            call_params: BTreeMap::new(),
             nodes: 0,
             grad_scales: Vec::new(),
             regions: Vec::new(),

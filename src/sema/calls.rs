@@ -10,6 +10,26 @@ use crate::diag::{Code, Diagnostic, Diagnostics, Span};
 use crate::ir::{Binary, Boundary, Draw, ParamId};
 use crate::syntax::ast;
 
+/// A call of `linear` or `fanout`, which has parameters of its own.
+struct TrainedCall<'a, 'b> {
+    args: &'b [&'a ast::Expr],
+    bias: Option<&'a ast::Expr>,
+    init: Option<&'a ast::Expr>,
+    written: CallPlace,
+}
+
+/// Where a call was written, and in which use of a rule: what tells its parameters from others.
+pub(super) type CallPlace = (Span, Option<BundleId>, Option<usize>);
+
+/// The parameters of a call of `linear` or `fanout`, and the size of its value.
+#[derive(Clone, Copy)]
+pub(super) struct CallParams {
+    to: SizeVar,
+    /// The weight of `linear` or the gain of `fanout`.
+    factor: ParamId,
+    bias: Option<ParamId>,
+}
+
 impl<'a> Analyser<'a, '_> {
     pub(super) fn call(
         &mut self,
@@ -105,11 +125,17 @@ impl<'a> Analyser<'a, '_> {
             Function::Reduce(fold, Over::Vector) => {
                 self.fold_vector(fold, positional[0], context, span)
             }
-            Function::Linear => {
-                self.linear(&positional, named("bias"), named("init"), context, span)
-            }
-            Function::Fanout => {
-                self.fanout(&positional, named("bias"), named("init"), context, span)
+            Function::Linear | Function::Fanout => {
+                let call = TrainedCall {
+                    args: &positional,
+                    bias: named("bias"),
+                    init: named("init"),
+                    written: (span, context.bundle, context.rule),
+                };
+                match info.function {
+                    Function::Linear => self.linear(call, context, span),
+                    _ => self.fanout(call, context, span),
+                }
             }
             Function::Softmax => match self.vector(positional[0], context) {
                 Some(x) => {
@@ -480,55 +506,59 @@ impl<'a> Analyser<'a, '_> {
         self.add_param(path, true, draw, ty, span)
     }
 
-    fn linear(
+    /// The parameters of a call. The argument of a rule is read wherever the rule names it, and each
+    /// reading means the same parameters.
+    fn call_params(
         &mut self,
-        args: &[&'a ast::Expr],
-        bias: Option<&'a ast::Expr>,
-        init: Option<&'a ast::Expr>,
+        function: &'static str,
+        call: &TrainedCall<'a, '_>,
+        from: Option<SizeVar>,
         context: Context,
         span: Span,
-    ) -> Expr {
-        let Some(x) = self.vector(args[0], context) else {
+    ) -> CallParams {
+        if let Some(known) = self.call_params.get(&call.written) {
+            return *known;
+        }
+        let what = format!("this `{function}`");
+        let to = self.wanted_size(call.args.get(1), context, &what, span);
+        let init = call.init.and_then(|e| self.distribution(e, context));
+        let has_bias = self.wants_bias(call.bias);
+        let group = self.group(function);
+        let mut param = |name: &str, bias: bool| {
+            let (ty, default) = match from {
+                Some(from) => (ParamType::FanIn { from, to, bias }, Draw::Constant(0.0)),
+                None => (ParamType::Value(Type::Vector(to)), Draw::Uniform(-1.0, 1.0)),
+            };
+            self.drawn_param(format!("{group}.{name}"), init.clone(), default, ty, span)
+        };
+        let factor = param(if from.is_some() { "weight" } else { "gain" }, false);
+        let bias = has_bias.then(|| param("bias", true));
+        let params = CallParams { to, factor, bias };
+        self.call_params.insert(call.written, params);
+        params
+    }
+
+    fn linear(&mut self, call: TrainedCall<'a, '_>, context: Context, span: Span) -> Expr {
+        let Some(x) = self.vector(call.args[0], context) else {
             return poison(span);
         };
         let from = self.length(&x);
-        let x = convert(x, Type::Vector(from), args[0].span);
-        let to = self.wanted_size(args.get(1), context, "this `linear`", span);
-        let init = init.and_then(|e| self.distribution(e, context));
-        let has_bias = self.wants_bias(bias);
-        let group = self.group("linear");
-        let fan_in = |bias| ParamType::FanIn { from, to, bias };
-        let default = Draw::Constant(0.0);
-        let weight = self.drawn_param(
-            format!("{group}.weight"),
-            init.clone(),
-            default.clone(),
-            fan_in(false),
-            span,
-        );
-        let bias = has_bias
-            .then(|| self.drawn_param(format!("{group}.bias"), init, default, fan_in(true), span));
+        let x = convert(x, Type::Vector(from), call.args[0].span);
+        let params = self.call_params("linear", &call, Some(from), context, span);
         let value = Expr {
             kind: ExprKind::Linear {
                 x: Box::new(x),
-                weight,
-                bias,
+                weight: params.factor,
+                bias: params.bias,
             },
-            ty: Type::Vector(to),
+            ty: Type::Vector(params.to),
             span,
         };
         self.into_context(value, context)
     }
 
-    fn fanout(
-        &mut self,
-        args: &[&'a ast::Expr],
-        bias: Option<&'a ast::Expr>,
-        init: Option<&'a ast::Expr>,
-        context: Context,
-        span: Span,
-    ) -> Expr {
-        let Some(m) = self.vector(args[0], context) else {
+    fn fanout(&mut self, call: TrainedCall<'a, '_>, context: Context, span: Span) -> Expr {
+        let Some(m) = self.vector(call.args[0], context) else {
             return poison(span);
         };
         let m = self.scalar_if_single(m);
@@ -536,38 +566,22 @@ impl<'a> Analyser<'a, '_> {
             self.diagnostics.push(
                 Diagnostic::new(
                     Code::WrongAxes,
-                    args[0].span,
+                    call.args[0].span,
                     "`fanout` spreads a single number over neurons, and this is a vector",
                 )
                 .with_help("for a vector write `linear(x, size)`"),
             );
             return poison(span);
         }
-        let to = self.wanted_size(args.get(1), context, "this `fanout`", span);
-        let init = init.and_then(|e| self.distribution(e, context));
-        let has_bias = self.wants_bias(bias);
-        let group = self.group("fanout");
-        let vector = ParamType::Value(Type::Vector(to));
-        let default = Draw::Uniform(-1.0, 1.0);
-        let param = |this: &mut Self, name: &str| {
-            let id = this.drawn_param(
-                format!("{group}.{name}"),
-                init.clone(),
-                default.clone(),
-                vector,
-                span,
-            );
-            Expr {
-                kind: ExprKind::Param(id),
-                ty: Type::Vector(to),
-                span,
-            }
+        let params = self.call_params("fanout", &call, None, context, span);
+        let param = |id| Expr {
+            kind: ExprKind::Param(id),
+            ty: Type::Vector(params.to),
+            span,
         };
-        let gain = param(self, "gain");
-        let mut value = self.binary(Binary::Mul, gain, m, span);
-        if has_bias {
-            let bias = param(self, "bias");
-            value = self.binary(Binary::Add, value, bias, span);
+        let mut value = self.binary(Binary::Mul, param(params.factor), m, span);
+        if let Some(bias) = params.bias {
+            value = self.binary(Binary::Add, value, param(bias), span);
         }
         self.into_context(value, context)
     }

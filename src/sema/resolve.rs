@@ -383,7 +383,15 @@ impl<'a> Analyser<'a, '_> {
                         vectors: context.vectors,
                         ..inner
                     };
+                    // Parameters in the argument are called after the rule's parameter.
+                    let owner = inner.bundle.map_or_else(String::new, |bundle| {
+                        format!("{}.{first}", self.bundles[bundle.index()].name.name)
+                    });
+                    let owner = std::mem::replace(&mut self.owner, owner);
+                    let counts = std::mem::take(&mut self.owner_counts);
                     let value = self.expr(argument, inner);
+                    self.owner = owner;
+                    self.owner_counts = counts;
                     return self.into_context(value, context);
                 }
             }

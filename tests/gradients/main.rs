@@ -1,10 +1,15 @@
-//! Shape rules, adjoints and backends: every operation alone, random graphs, and graphs through time.
+//! Shape rules, adjoints and backends: every operation alone, random graphs, graphs through time, and
+//! whole specs.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod backends;
 mod bounds;
 mod cases;
+mod functions;
+mod library;
 mod operations;
 mod plastic;
 mod random;
 mod run;
+mod spec;
 mod through_time;

@@ -1,0 +1,72 @@
+//! Candle against the reference, on whole specs, at sizes and lanes that catch broadcasting mistakes.
+
+use crate::functions;
+use crate::library::{self, all_uses, Use};
+use crate::run::{assert_close, candle, reference, run};
+use crate::spec::{compile, numbers};
+use bpmc::backend::candle::Precision;
+use bpmc::ir::Graph;
+use bpmc::sema::functions::FUNCTIONS;
+
+/// Both precisions at 1 lane and at 7.
+fn compare(graph: &Graph, seed: u64, scale: f64, label: &str) {
+    for lanes in [1, 7] {
+        let numbers = numbers(graph, seed, (lanes, 3), scale, scale);
+        let expected = run(&mut reference(graph, lanes), &numbers, 2);
+        for (precision, tolerance) in [(Precision::Double, 1e-10), (Precision::Single, 1e-4)] {
+            let found = run(&mut candle(graph, lanes, precision), &numbers, 2);
+            let label = format!("{label}, {lanes} lanes, {precision:?}");
+            assert_close(&found, &expected, tolerance, &label);
+        }
+    }
+}
+
+#[test]
+fn rules_at_odd_sizes() {
+    for size in [1, 3, 7, 13] {
+        for used in all_uses(size, size) {
+            compare(&compile(&library::spec(used)).step, 31, 0.5, &format!("{used:?}"));
+        }
+    }
+}
+
+#[test]
+fn rules_with_one_neuron_on_a_side() {
+    for (pre, post) in [(7, 1), (1, 7), (13, 3), (3, 13)] {
+        for used in all_uses(pre, post) {
+            compare(&compile(&library::spec(used)).step, 32, 0.5, &format!("{used:?}"));
+        }
+    }
+}
+
+#[test]
+fn saturated_rules() {
+    for used in all_uses(7, 7) {
+        compare(&compile(&library::spec(used)).step, 33, 1.5, &format!("saturated {used:?}"));
+    }
+}
+
+#[test]
+fn functions_at_odd_sizes() {
+    for size in [3, 7, 13] {
+        for info in FUNCTIONS {
+            let graph = compile(&functions::spec(&functions::uses(info), size)).step;
+            compare(&graph, 34, 0.7, &format!("{} at {size}", info.name));
+        }
+        let graph = compile(&functions::spec(&functions::operators(), size)).step;
+        compare(&graph, 35, 0.7, &format!("operators at {size}"));
+    }
+}
+
+#[test]
+fn a_rule_of_other_sizes_is_another_graph() {
+    // The comparison would be worth nothing if sizes did not reach the graph.
+    let used = |pre, post| Use { rule: "simple", alpha: "post", fanout: true, pre, post };
+    let graph = |pre, post| compile(&library::spec(used(pre, post))).step;
+    let trace = |graph: &Graph| graph.states.iter().find(|s| s.trace).unwrap().dims.clone();
+    assert_eq!(trace(&graph(7, 1)), [7, 1]);
+    assert_eq!(trace(&graph(1, 7)), [1, 7]);
+    let gain = graph(13, 7);
+    let gain = gain.params.iter().find(|s| s.path == "rec.M.fanout.gain").unwrap();
+    assert_eq!(gain.dims, [7]);
+}
