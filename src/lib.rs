@@ -62,6 +62,7 @@ pub mod driver;
 pub mod ir;
 pub mod lower;
 pub mod plan;
+pub mod replace;
 pub mod rng;
 pub mod rules;
 pub mod sema;

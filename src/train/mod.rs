@@ -14,6 +14,7 @@ pub mod lane_episode;
 pub mod metrics;
 pub mod optim;
 pub mod params;
+pub mod run;
 mod softmax;
 pub mod supervised;
 pub mod trainer;
