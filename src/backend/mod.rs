@@ -9,6 +9,7 @@
 
 pub mod bptt;
 pub mod candle;
+pub mod fused;
 pub mod reference;
 
 use crate::ir::Graph;
