@@ -58,7 +58,7 @@ pub enum RunError {
     #[error("{} already holds a run; choose another directory, or go on with that run with `--resume`", .0.display())]
     Taken(PathBuf),
     /// There is no run to go on with.
-    #[error("{} holds no run", .0.display())]
+    #[error("there is no run in {}: it has no `run.yaml`", .0.display())]
     NothingThere(PathBuf),
     /// The run to go on with is another one.
     #[error("{} is another run: {difference}", path.display())]
