@@ -10,6 +10,7 @@ pub mod block;
 pub mod checkpoint;
 pub mod given;
 pub mod gradient;
+pub mod lane_episode;
 pub mod metrics;
 pub mod optim;
 pub mod params;
