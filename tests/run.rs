@@ -108,7 +108,13 @@ fn metrics(directory: &Path) -> Vec<String> {
     text.lines()
         .map(|line| {
             let mut record: Value = serde_json::from_str(line).unwrap();
-            let last = record.as_object().unwrap().keys().last().unwrap().clone();
+            let last = record
+                .as_object()
+                .unwrap()
+                .keys()
+                .next_back()
+                .unwrap()
+                .clone();
             assert_eq!(last, "timing");
             record.as_object_mut().unwrap().shift_remove("timing");
             record.to_string()
