@@ -2,7 +2,7 @@
 //!
 //! | backend | numbers | for |
 //! |---|---|---|
-//! | [`reference`] | f64 | the oracle: slow, obvious |
+//! | [`mod@reference`] | f64 | the oracle: slow, obvious |
 //! | [`candle`] | f32 or f64 | the unfused graph as batched Candle operations, on any device |
 //!
 //! [`bptt`] runs any of them through time.
