@@ -315,8 +315,9 @@ impl<'a> Analyser<'a, '_> {
         for stmt in body {
             self.declare(stmt, context, &Around::default());
         }
+        let mut rule_found = true;
         if let Some(using) = using {
-            self.declare_rule(using, id);
+            rule_found = self.declare_rule(using, id);
         }
         let transmits = std::mem::take(&mut self.bundles[id.index()].transmits);
         let source = match transmits.as_slice() {
@@ -324,6 +325,8 @@ impl<'a> Analyser<'a, '_> {
                 self.transmit_contexts.insert(id, *context);
                 DefinitionSource::Received(id, value)
             }
+            // What an unknown rule would have said is unknown too.
+            [] if !rule_found => DefinitionSource::Broken,
             [] => {
                 self.diagnostics.push(
                     Diagnostic::new(
@@ -360,7 +363,8 @@ impl<'a> Analyser<'a, '_> {
         self.received.insert(id, received);
     }
 
-    fn declare_rule(&mut self, using: &'a RuleUse, bundle: BundleId) {
+    /// Declares what a rule says in a bundle. Returns whether there is such a rule.
+    fn declare_rule(&mut self, using: &'a RuleUse, bundle: BundleId) -> bool {
         let Some((_, params, body)) = self.rules.get(using.name.name.as_str()).copied() else {
             let names: Vec<&str> = self
                 .rules
@@ -378,7 +382,7 @@ impl<'a> Analyser<'a, '_> {
                 None => diagnostic.with_help(format!("there are {}", listed(&names))),
             };
             self.diagnostics.push(diagnostic);
-            return;
+            return false;
         };
         let outer = Context::inside(bundle, None);
         let bundle_name = self.bundles[bundle.index()].name.name.as_str();
@@ -455,6 +459,7 @@ impl<'a> Analyser<'a, '_> {
         for stmt in body {
             self.declare(stmt, context, &Around::default());
         }
+        true
     }
 
     fn declare_entry(&mut self, kind: DeclKind, entry: &'a DeclEntry, context: Context) {

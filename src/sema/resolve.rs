@@ -84,6 +84,20 @@ impl<'a> Analyser<'a, '_> {
                         ));
                         self.poison_size(size);
                     }
+                    None if self.dims.contains_key(dotted(path).as_str()) => {
+                        self.diagnostics.push(
+                            Diagnostic::new(
+                                Code::WrongKind,
+                                path.span,
+                                format!(
+                                    "a bundle connects vectors of activity, and `{}` is a size",
+                                    dotted(path)
+                                ),
+                            )
+                            .with_help("name an input, a state or a value of the network"),
+                        );
+                        self.poison_size(size);
+                    }
                     None => {
                         self.unknown_name(path, Context::NETWORK);
                         self.poison_size(size);
@@ -287,7 +301,12 @@ impl<'a> Analyser<'a, '_> {
     /// The axes of both, a vector of one element counting as a scalar beside a longer one.
     pub(super) fn join(&mut self, a: Expr, b: Expr, span: Span) -> (Expr, Expr, Type) {
         let ty = match (a.ty, b.ty) {
-            (Type::Poison, _) | (_, Type::Poison) => Type::Poison,
+            (Type::Poison, other) | (other, Type::Poison) => {
+                if let Type::Vector(size) = other {
+                    self.sizes.forgive(size);
+                }
+                Type::Poison
+            }
             (Type::Scalar, other) | (other, Type::Scalar) => other,
             (Type::Vector(x), Type::Vector(y)) => {
                 let single = |size| self.sizes.get(size) == Some(1);

@@ -16,6 +16,14 @@ pub struct Uses {
 }
 
 impl Uses {
+    /// Each expression alone, with its text.
+    pub fn each(&self) -> impl Iterator<Item = (&str, Uses)> {
+        let vectors = self.vectors.iter().map(|e| (e.as_str(), Uses::new(&[e], &[], &[])));
+        let scalars = self.scalars.iter().map(|e| (e.as_str(), Uses::new(&[], &[e], &[])));
+        let elements = self.elements.iter().map(|e| (e.as_str(), Uses::new(&[], &[], &[e])));
+        vectors.chain(scalars).chain(elements)
+    }
+
     fn new(vectors: &[&str], scalars: &[&str], elements: &[&str]) -> Uses {
         let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
         Uses {
@@ -138,8 +146,8 @@ pub fn operators() -> Uses {
     Uses {
         vectors: owned(vec![
             "v + y", "v - y", "v * y", "v / (square(y) + 0.5)", "-v", "!v * y", "(square(v) + 0.5) ^ y",
-            "v ^ 2", "v ^ 3", "(v < y) * v", "(v <= y) * v", "(v > y) * v", "(v >= y) * v", "(v == y) + v",
-            "(v != y) * v", "(v < 0 && y < 0.5) * v", "(v < 0 || y > 0) * y", "k * v", "v - s",
+            "v ^ 2", "v ^ 3", "(v < y) * v", "(v <= y) * v", "(v > y) * v", "(v >= y) * v", "(v == h) + v", "(h == h) * v",
+            "(v != h) * v", "(v < 0 && y < 0.5) * v", "(v < 0 || y > 0) * y", "k * v", "v - s",
             "v[0 .. N]", "1 / (1 + exp(-v))",
         ]),
         scalars: owned(vec!["k + s", "k / (2 + s)", "-k ^ 2", "(k < s) * k", "2 ^ k", "sum(v[0 .. 1])"]),
