@@ -1,7 +1,7 @@
 //! The pipeline as one readable function: text → syntax → meaning → step graph → adjoint graph.
 
 use crate::autodiff::{differentiate, Options};
-use crate::diag::{Diagnostics, SourceMap};
+use crate::diag::{Code, Diagnostic, Diagnostics, SourceMap, Span};
 use crate::ir::{verify, Graph, GraphKind};
 use crate::lower::lower;
 use crate::sema::{self, checks, Loader, Model, Overrides};
@@ -20,6 +20,25 @@ pub struct Compilation {
     pub own_files: usize,
     /// The model and its step, unless there are errors.
     pub program: Option<Compiled>,
+}
+
+impl Compilation {
+    /// The program, for commands that cannot do without: where a sound file has no network, this says so.
+    pub fn required(&mut self) -> Option<&Compiled> {
+        if self.program.is_none() && !self.diagnostics.has_errors() {
+            if let Some(file) = self.files.first() {
+                self.diagnostics.push(
+                    Diagnostic::new(
+                        Code::MissingItem,
+                        Span::new(file.source, 0, 0),
+                        "this spec has no network",
+                    )
+                    .with_help("`bpmc new NAME` writes one to start from; a file of shared parts is for `import`"),
+                );
+            }
+        }
+        self.program.as_ref()
+    }
 }
 
 /// A spec without errors.
@@ -56,7 +75,18 @@ pub fn compile(
     let own_files = files.len();
     let overrides = Overrides::parse(set, &mut sources, &mut diagnostics);
     sema::add_library_rules(&mut files, &mut sources, &mut diagnostics);
-    let model = sema::analyse(&files, &overrides, &mut diagnostics);
+    let model = if diagnostics.has_errors() {
+        // Items with syntax errors are left out of the tree, so names they declare are missing: only
+        // findings that do not depend on other items are told.
+        let mut more = Diagnostics::new();
+        sema::analyse(&files, &overrides, &mut more);
+        for diagnostic in more.iter().filter(|d| stands_alone(d.code)) {
+            diagnostics.push(diagnostic.clone());
+        }
+        None
+    } else {
+        sema::analyse(&files, &overrides, &mut diagnostics)
+    };
     let mut program = None;
     if let (Some(model), false) = (model, diagnostics.has_errors()) {
         let step = lower(&model);
@@ -72,6 +102,20 @@ pub fn compile(
         own_files,
         program,
     })
+}
+
+/// Whether a finding of this code is right even where other items of the file are missing.
+fn stands_alone(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Duplicate
+            | Code::BadCall
+            | Code::UnknownSetting
+            | Code::UnknownBlock
+            | Code::BadSetting
+            | Code::BadInitialiser
+            | Code::MisplacedStatement
+    )
 }
 
 /// The adjoint of a step, verified.

@@ -33,7 +33,9 @@ use std::path::{Path, PathBuf};
 const UPDATE: &str = "INSTA_UPDATE=always cargo test --release --test cases";
 
 fn directory(stage: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(stage)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/cases")
+        .join(stage)
 }
 
 struct Case {
@@ -155,7 +157,9 @@ fn graph() {
 fn grad() {
     snapshots("grad", |case| {
         let step = step("grad", case);
-        driver::adjoint(&step, Options::default()).unwrap().to_string()
+        driver::adjoint(&step, Options::default())
+            .unwrap()
+            .to_string()
     });
 }
 
@@ -169,9 +173,14 @@ fn every_code_has_a_bad_and_a_good_case() {
     let all = cases("check");
     for &code in Code::ALL {
         let named = |start: String| {
-            let found: Vec<&Case> =
-                all.iter().filter(|case| case.name.starts_with(&start)).collect();
-            assert!(!found.is_empty(), "no case tests/cases/check/{start}_....bpm");
+            let found: Vec<&Case> = all
+                .iter()
+                .filter(|case| case.name.starts_with(&start))
+                .collect();
+            assert!(
+                !found.is_empty(),
+                "no case tests/cases/check/{start}_....bpm"
+            );
             found
         };
         for bad in named(code.text().to_owned()) {

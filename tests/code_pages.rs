@@ -9,7 +9,12 @@ use std::path::Path;
 
 /// The codes a spec gives as the file `spec.bpm`, and what the command would print.
 fn check(text: &str) -> (Vec<Code>, String) {
-    let set: Vec<String> = match text.lines().next().unwrap().strip_prefix("// bpmc check spec.bpm") {
+    let set: Vec<String> = match text
+        .lines()
+        .next()
+        .unwrap()
+        .strip_prefix("// bpmc check spec.bpm")
+    {
         Some(options) => options
             .split_whitespace()
             .filter(|word| *word != "--set")

@@ -189,8 +189,7 @@ impl Fixture {
     fn candle(&self, precision: Precision) -> GivenResults {
         let step = &self.compiled.step;
         let adjoint = driver::adjoint(step, Options::default()).unwrap();
-        let mut executor =
-            Candle::new(step.clone(), adjoint, 3, precision, &Device::Cpu).unwrap();
+        let mut executor = Candle::new(step.clone(), adjoint, 3, precision, &Device::Cpu).unwrap();
         let train = self.compiled.model.train.as_ref().unwrap();
         given::evaluate(&mut executor, train, &self.given).unwrap()
     }

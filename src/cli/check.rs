@@ -1,6 +1,9 @@
 //! `bpmc check`.
 
 use super::options::Overrides;
+use super::screen::Screen;
+use super::{spec, Failure, Outcome};
+use bpmc::diag::{render_json, Diagnostics, Severity};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -39,4 +42,53 @@ pub enum Format {
     Text,
     /// For editors: one JSON object a line, on standard output
     Json,
+}
+
+/// Compiles all specs and shows what was found.
+pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
+    let (mut errors, mut warnings, mut affected) = (0, 0, 0);
+    for path in &arguments.specs {
+        let compilation = match spec::compile(path, &arguments.overrides.set) {
+            Ok(compilation) => compilation,
+            // The other specs are checked all the same.
+            Err(Failure::Run(error)) => {
+                screen.error(&format!("{error:#}"));
+                errors += 1;
+                affected += 1;
+                continue;
+            }
+            Err(other) => return Err(other),
+        };
+        let found = &compilation.diagnostics;
+        match arguments.format {
+            Format::Text => screen.show(found, &compilation.sources),
+            Format::Json => screen.print(&render_json(found, &compilation.sources))?,
+        }
+        errors += found.error_count();
+        warnings += warning_count(found);
+        affected += usize::from(!found.is_empty());
+    }
+    if affected > 0 && arguments.specs.len() > 1 && arguments.format == Format::Text {
+        screen.say(&format!(
+            "{} and {} in {affected} of {} specs",
+            count(errors, "error"),
+            count(warnings, "warning"),
+            arguments.specs.len()
+        ));
+    }
+    if errors > 0 || (arguments.deny_warnings && warnings > 0) {
+        return Err(Failure::Reported);
+    }
+    Ok(())
+}
+
+fn warning_count(diagnostics: &Diagnostics) -> usize {
+    diagnostics
+        .iter()
+        .filter(|diagnostic| diagnostic.severity() == Severity::Warning)
+        .count()
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -1,6 +1,13 @@
 //! `bpmc compile`.
 
 use super::options::Overrides;
+use super::screen::Screen;
+use super::{output, spec, Failure, Outcome};
+use bpmc::autodiff::Options;
+use bpmc::driver::{adjoint, Compiled};
+use bpmc::ir::Graph;
+use bpmc::plan::Plan;
+use bpmc::{sema, syntax};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -39,10 +46,51 @@ pub enum Emit {
     Graph,
     /// The graph of its adjoint
     Grad,
-    /// Buffers and the order of work
+    /// How lanes are split, and how much memory the run takes
     Plan,
     /// The step graph in Graphviz form
     Dot,
     /// The step graph as a picture
     Svg,
+}
+
+/// Prints the stage asked for.
+pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
+    let compilation = spec::compile(&arguments.spec, &arguments.overrides.set)?;
+    let text = if arguments.emit == Emit::Ast {
+        // The tree is there whatever the later stages think of it.
+        screen.show(&compilation.diagnostics, &compilation.sources);
+        compilation
+            .files
+            .iter()
+            .take(compilation.own_files)
+            .map(syntax::dump)
+            .collect()
+    } else {
+        stage(spec::program(&compilation, screen)?, arguments.emit)?
+    };
+    output::write(arguments.output.as_deref(), &text, screen)?;
+    if compilation.program.is_none() {
+        return Err(Failure::Reported);
+    }
+    Ok(())
+}
+
+fn stage(program: &Compiled, emit: Emit) -> Result<String, Failure> {
+    let step = &program.step;
+    Ok(match emit {
+        Emit::Ast | Emit::Model => sema::dump(&program.model),
+        Emit::Graph => step.to_string(),
+        Emit::Grad => backward(step)?.to_string(),
+        Emit::Plan => {
+            let (steps, lanes) = spec::extent(&program.model);
+            Plan::new(step, &backward(step)?, lanes, steps).print()
+        }
+        Emit::Dot => step.dot(),
+        Emit::Svg => step.svg().map_err(anyhow::Error::new)?,
+    })
+}
+
+fn backward(step: &Graph) -> Result<Graph, Failure> {
+    adjoint(step, Options::default()).map_err(|fault| Failure::Run(anyhow::Error::new(fault)))
 }

@@ -3,28 +3,32 @@
 use super::screen::Screen;
 use super::{Failure, Outcome};
 use bpmc::diag::{self, Code, Diagnostics};
+use bpmc::rules;
+use bpmc::sema::functions::{FunctionInfo, FUNCTIONS};
 use bpmc::settings::{Setting, SettingKind};
 use bpmc::tasks::TASKS;
+use bpmc::train::{self, optim};
 use clap::Args;
 
 const AFTER_HELP: &str = "\
 Examples:
   bpmc explain                    everything that can be explained
   bpmc explain E0205              an error: what it means, an example, what to use instead
-  bpmc explain task maze          a task and its settings";
+  bpmc explain task maze          a task and its settings
+  bpmc explain rule               the rules of the library; `rule NAME` shows one";
 
-/// Explain an error code, or a rule, task, trainer or optimizer.
+/// Explain an error code, or a rule, task, trainer, optimizer or function.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
-    /// A code, or a kind and a name: rule NAME, task NAME, train NAME, optimizer NAME
+    /// A code, or a kind and a name: rule NAME, task NAME, train NAME, optimizer NAME, function NAME
     #[arg(num_args = 0..=2, value_name = "TOPIC")]
     pub topic: Vec<String>,
 }
 
 /// Something that has a name, besides the codes, and can be explained.
 pub struct Topic {
-    /// The word before the name in a spec: `task`, `rule`, `train`, `optimizer`.
+    /// The word before the name: `task`, `rule`, `train`, `optimizer`, `function`.
     pub kind: &'static str,
     /// The name.
     pub name: String,
@@ -60,15 +64,72 @@ impl Topic {
 
 /// All topics, those of a kind together.
 fn topics() -> Vec<Topic> {
-    TASKS
-        .iter()
-        .map(|task| Topic::with_settings("task", task.name, task.summary, "", task.settings))
-        .collect()
+    let mut all: Vec<Topic> = rules::names().filter_map(rule).collect();
+    for task in TASKS {
+        let topic = Topic::with_settings("task", task.name, task.summary, task.page, task.settings);
+        all.push(topic);
+    }
+    for trainer in train::TRAINERS {
+        let mut topic =
+            Topic::with_settings("train", trainer.name, trainer.summary, "", trainer.settings);
+        topic.page.push_str("\n## Blocks\n\n");
+        for block in trainer.blocks {
+            let line = format!("  {} {{ }}\n      {}\n", block.name(), block.summary());
+            topic.page.push_str(&line);
+        }
+        all.push(topic);
+    }
+    for optimizer in optim::OPTIMIZERS {
+        let (name, summary) = (optimizer.name, optimizer.summary);
+        all.push(Topic::with_settings(
+            "optimizer",
+            name,
+            summary,
+            "",
+            optimizer.settings,
+        ));
+    }
+    all.extend(FUNCTIONS.iter().map(function));
+    all
+}
+
+/// A rule of the library: its page is its text.
+fn rule(name: &str) -> Option<Topic> {
+    let text = rules::text(name)?;
+    let comment: Vec<&str> = text
+        .lines()
+        .map_while(|line| line.strip_prefix("//!"))
+        .map(str::trim)
+        .collect();
+    let comment = comment.join(" ");
+    let summary = comment
+        .split_once(". ")
+        .map_or(comment.as_str(), |(first, _)| first);
+    Some(Topic {
+        kind: "rule",
+        name: name.to_owned(),
+        summary: summary.trim_end_matches('.').to_owned(),
+        page: text.to_owned(),
+    })
+}
+
+fn function(info: &FunctionInfo) -> Topic {
+    let usage = info.usage.replacen("f(", &format!("{}(", info.name), 1);
+    Topic {
+        kind: "function",
+        name: info.name.to_owned(),
+        summary: info.doc.to_owned(),
+        page: format!("# function {}\n\n  {usage}\n\n{}\n", info.name, info.doc),
+    }
 }
 
 /// Prints the page asked for, or the list of all.
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
-    let topic: Vec<&str> = arguments.topic.iter().map(String::as_str).collect();
+    let mut topic: Vec<&str> = arguments.topic.iter().map(String::as_str).collect();
+    if let Some(kind @ &mut "trainer") = topic.first_mut() {
+        // Said in English; in a spec the word is `train`.
+        *kind = "train";
+    }
     screen.print(&page(&topic, &topics())?)
 }
 

@@ -1,7 +1,12 @@
 //! `bpmc fmt`.
 
+use super::screen::Screen;
+use super::{spec, Failure, Outcome};
+use anyhow::Context;
+use bpmc::diag::{Diagnostics, SourceMap};
+use bpmc::{replace, syntax};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -19,4 +24,54 @@ pub struct Arguments {
     /// Change nothing; fail and name the files that would change
     #[arg(long)]
     pub check: bool,
+}
+
+/// Rewrites the files, or names those that would change.
+pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
+    let mut failed = false;
+    for path in &arguments.specs {
+        match format(path, arguments.check, screen) {
+            Ok(changed) => {
+                if changed && arguments.check {
+                    screen.print(&format!("{}\n", path.display()))?;
+                    failed = true;
+                }
+            }
+            Err(Failure::Run(error)) => {
+                screen.error(&format!("{error:#}"));
+                failed = true;
+            }
+            Err(Failure::Reported) => failed = true,
+            Err(other) => return Err(other),
+        }
+    }
+    if failed {
+        return Err(Failure::Reported);
+    }
+    Ok(())
+}
+
+/// Lays out one file, and returns whether it was laid out in another way before.
+fn format(path: &Path, check: bool, screen: &Screen) -> Result<bool, Failure> {
+    let text = spec::read(path)?;
+    let mut sources = SourceMap::new();
+    let mut diagnostics = Diagnostics::new();
+    let source = sources.add(path.display().to_string(), text.clone());
+    let file = syntax::parse(source, &text, &mut diagnostics);
+    if diagnostics.has_errors() {
+        diagnostics.sort();
+        screen.show(&diagnostics, &sources);
+        return Err(Failure::Reported);
+    }
+    let canonical = syntax::print(&file, &text);
+    if canonical == text {
+        return Ok(false);
+    }
+    if !check {
+        // A link stays a link: the file it points to is replaced.
+        std::fs::canonicalize(path)
+            .and_then(|target| replace::replace(&target, canonical.as_bytes()))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(true)
 }

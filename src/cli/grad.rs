@@ -1,8 +1,20 @@
 //! `bpmc grad`.
 
-use super::options::Backend;
+use super::options::{Backend, Overrides};
+use super::screen::Screen;
+use super::{output, spec, Failure, Outcome};
+use anyhow::Context;
+use bpmc::autodiff::Options;
+use bpmc::backend::candle::{self, Candle};
+use bpmc::backend::reference::Reference;
+use bpmc::driver::{adjoint, Compiled};
+use bpmc::sema::model::TrainModel;
+use bpmc::train::given::{evaluate, extent, results_json, ValuesLayout};
+use bpmc::train::trainer::TrainError;
 use clap::{ArgGroup, Args, ValueEnum};
-use std::path::PathBuf;
+use serde_json::Value;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -29,6 +41,14 @@ pub struct Arguments {
     #[arg(long)]
     pub template: bool,
 
+    /// Steps of the template [default: those of the task, or train.steps]
+    #[arg(long, value_name = "T", conflicts_with = "values")]
+    pub steps: Option<NonZeroUsize>,
+
+    /// Lanes of the template [default: train.batch]
+    #[arg(long, value_name = "B", conflicts_with = "values")]
+    pub lanes: Option<NonZeroUsize>,
+
     /// Precision; f32 is that of training
     #[arg(long, value_enum, default_value_t = Precision::F64)]
     pub dtype: Precision,
@@ -37,9 +57,12 @@ pub struct Arguments {
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
 
-    /// How far to optimise the graph: 0 not at all
-    #[arg(long, value_name = "LEVEL", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=3))]
+    /// How far to optimise the graph: 0, not at all, is the only level so far
+    #[arg(long, value_name = "LEVEL", default_value_t = 0)]
     pub opt: u8,
+
+    #[command(flatten)]
+    pub overrides: Overrides,
 
     /// Write to this file instead of standard output
     #[arg(short, long, value_name = "FILE")]
@@ -53,4 +76,100 @@ pub enum Precision {
     F32,
     /// 64 bits
     F64,
+}
+
+/// Numbers a template may hold.
+const TEMPLATE_NUMBERS: usize = 10_000_000;
+
+/// Prints a template, or loss and gradients.
+pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
+    if arguments.opt > 0 {
+        return Err(Failure::Usage(format!(
+            "there is no optimisation level {} yet: bpmc runs the graph as it is, `--opt 0`",
+            arguments.opt
+        )));
+    }
+    let compilation = spec::compile(&arguments.spec, &arguments.overrides.set)?;
+    let program = spec::program(&compilation, screen)?;
+    let train = program.model.train.as_ref().ok_or_else(|| {
+        anyhow::anyhow!(
+            "the spec has no `train` block, which says what the loss is; add for instance \
+             `train supervised {{ }}`"
+        )
+    })?;
+    let json = match &arguments.values {
+        Some(path) => results(arguments, program, train, path)?,
+        None => template(arguments, program, train)?,
+    };
+    let mut text = serde_json::to_string_pretty(&json).context("cannot write the results")?;
+    text.push('\n');
+    output::write(arguments.output.as_deref(), &text, screen)
+}
+
+fn template(
+    arguments: &Arguments,
+    program: &Compiled,
+    train: &TrainModel,
+) -> Result<Value, Failure> {
+    let (steps, lanes) = spec::extent(&program.model);
+    let steps = arguments.steps.map_or(steps, NonZeroUsize::get);
+    let lanes = arguments.lanes.map_or(lanes, NonZeroUsize::get);
+    let layout = ValuesLayout::new(&program.step, train.trainer.kind, steps, lanes);
+    let numbers = layout.elements();
+    if numbers > TEMPLATE_NUMBERS {
+        return Err(Failure::Usage(format!(
+            "a file for {steps} steps and {lanes} lanes would hold {numbers} numbers; \
+             choose fewer with `--steps` and `--lanes`"
+        )));
+    }
+    Ok(layout.template())
+}
+
+fn results(
+    arguments: &Arguments,
+    program: &Compiled,
+    train: &TrainModel,
+    path: &Path,
+) -> Result<Value, Failure> {
+    let shown = path.display();
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read the values {shown}"))?;
+    let file: Value =
+        serde_json::from_str(&text).with_context(|| format!("{shown} is not JSON"))?;
+    let (steps, lanes) = extent(&file).with_context(|| shown.to_string())?;
+    let layout = ValuesLayout::new(&program.step, train.trainer.kind, steps, lanes);
+    let given = layout
+        .read(&file, &program.step)
+        .with_context(|| shown.to_string())?;
+    let failed = |error| Failure::Run(anyhow::Error::new(error));
+    let backward = adjoint(&program.step, Options::default())
+        .map_err(|fault| Failure::Run(anyhow::Error::new(TrainError::Internal(fault))))?;
+    let backend = arguments.backend.unwrap_or(match arguments.dtype {
+        Precision::F64 => Backend::Reference,
+        Precision::F32 => Backend::Candle,
+    });
+    let step = program.step.clone();
+    let results = match (backend, arguments.dtype) {
+        (Backend::Reference, Precision::F32) => {
+            return Err(Failure::Usage(
+                "the reference backend computes in f64 only; leave `--dtype f32` or choose \
+                 `--backend candle`"
+                    .to_owned(),
+            ));
+        }
+        (Backend::Reference, Precision::F64) => {
+            evaluate(&mut Reference::new(step, backward, lanes), train, &given).map_err(failed)?
+        }
+        (Backend::Candle, dtype) => {
+            let precision = match dtype {
+                Precision::F32 => candle::Precision::Single,
+                Precision::F64 => candle::Precision::Double,
+            };
+            let device = candle_core::Device::Cpu;
+            let mut executor =
+                Candle::new(step, backward, lanes, precision, &device).map_err(failed)?;
+            evaluate(&mut executor, train, &given).map_err(failed)?
+        }
+    };
+    Ok(results_json(&program.step, &given, &results))
 }

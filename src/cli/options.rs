@@ -1,41 +1,42 @@
 //! Arguments that several subcommands share.
 
+use bpmc::train::trainer::BackendKind;
 use clap::{Args, ValueEnum};
-use std::str::FromStr;
-
-/// One `--set path=value`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Override {
-    /// What is set: `train.batch`, `optimizer.lr`, `task.steps`, or the name of a `dim`.
-    pub path: String,
-    /// The value as written; read later with the grammar of the language.
-    pub value: String,
-}
-
-impl FromStr for Override {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Override, String> {
-        let Some((path, value)) = text.split_once('=') else {
-            return Err("expected PATH=VALUE, as in train.batch=10".to_owned());
-        };
-        let (path, value) = (path.trim(), value.trim());
-        if path.is_empty() || value.is_empty() {
-            return Err("expected PATH=VALUE, as in train.batch=10".to_owned());
-        }
-        Ok(Override {
-            path: path.to_owned(),
-            value: value.to_owned(),
-        })
-    }
-}
+use std::num::NonZeroUsize;
 
 /// Changes to the spec made on the command line.
 #[derive(Args, Clone, Debug)]
 pub struct Overrides {
-    /// Override a setting or a dim of the spec; may be repeated
-    #[arg(long = "set", value_name = "PATH=VALUE")]
-    pub set: Vec<Override>,
+    /// Override a setting, dim, value or first value of the spec; may be repeated
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = both_sides)]
+    pub set: Vec<String>,
+}
+
+/// An override as written; the grammar of the language reads its value later.
+fn both_sides(text: &str) -> Result<String, String> {
+    match text.split_once(['=', '~']) {
+        Some((path, value)) if !path.trim().is_empty() && !value.trim().is_empty() => {
+            Ok(text.to_owned())
+        }
+        _ => Err("expected PATH=VALUE, as in train.batch=10".to_owned()),
+    }
+}
+
+/// How many threads to use.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Threads {
+    /// Threads to split the lanes over; the numbers are the same with any [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+}
+
+impl Threads {
+    /// As asked, else as many as the machine has cores.
+    pub fn count(self) -> usize {
+        self.threads
+            .or_else(|| std::thread::available_parallelism().ok())
+            .map_or(1, NonZeroUsize::get)
+    }
 }
 
 /// What runs the compiled program.
@@ -45,6 +46,16 @@ pub enum Backend {
     Candle,
     /// A plain interpreter in f64: slow, and what the others are checked against
     Reference,
+}
+
+impl Backend {
+    /// As the library calls it.
+    pub fn kind(self) -> BackendKind {
+        match self {
+            Backend::Candle => BackendKind::Candle,
+            Backend::Reference => BackendKind::Reference,
+        }
+    }
 }
 
 /// Where it runs.
@@ -60,15 +71,11 @@ mod tests {
 
     #[test]
     fn an_override_needs_both_sides() {
-        let parsed: Override = "train.lr = 1e-3".parse().unwrap();
-        assert_eq!(
-            (parsed.path.as_str(), parsed.value.as_str()),
-            ("train.lr", "1e-3")
-        );
-        let parsed: Override = "a==".parse().unwrap();
-        assert_eq!((parsed.path.as_str(), parsed.value.as_str()), ("a", "="));
+        for right in ["train.lr = 1e-3", "rec.w~uniform(0, 1)", "a=="] {
+            assert_eq!(both_sides(right).as_deref(), Ok(right));
+        }
         for wrong in ["", "train.lr", "=3", "train.lr=", " = "] {
-            assert!(wrong.parse::<Override>().is_err(), "{wrong:?}");
+            assert!(both_sides(wrong).is_err(), "{wrong:?}");
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct Progress {
     pub total: u64,
     /// Mean reward of an episode of this iteration, in reward tasks.
     pub reward: Option<f64>,
+    /// The task's own measure in this iteration, with its name.
+    pub score: Option<(&'static str, f64)>,
     /// Loss of this iteration.
     pub loss: f64,
     /// Norm of the whole gradient before clipping.
@@ -84,13 +86,16 @@ impl<'a> Display<'a> {
         }
     }
 
-    /// Shows a line without disturbing the bar; for what happens during the run.
-    pub fn say(&self, line: &str) {
-        match &self.form {
-            Form::Bar { bar, .. } => bar.suspend(|| self.screen.say(line)),
-            Form::Lines(_) => self.screen.say(line),
-            Form::Quiet => {}
-        }
+    /// The mean over the last iterations of what [`Progress`] holds, in words.
+    pub fn mean(&self) -> Option<String> {
+        let count = self.meter.window.len();
+        let mean = self.meter.mean()?;
+        let over = if count == 1 {
+            "the last iteration".to_owned()
+        } else {
+            format!("mean of the last {count} iterations")
+        };
+        Some(format!("{} {mean:.3} ({over})", self.meter.name))
     }
 }
 
@@ -129,24 +134,34 @@ impl Pace {
 /// Turns progress into words.
 struct Meter {
     done_before: u64,
-    rewards: VecDeque<f64>,
+    /// What is averaged.
+    name: &'static str,
+    window: VecDeque<f64>,
 }
 
 impl Meter {
     fn new(done_before: u64) -> Meter {
         Meter {
             done_before,
-            rewards: VecDeque::with_capacity(WINDOW),
+            name: "reward",
+            window: VecDeque::with_capacity(WINDOW),
         }
     }
 
     fn add(&mut self, progress: &Progress) {
-        if let Some(reward) = progress.reward {
-            if self.rewards.len() == WINDOW {
-                self.rewards.pop_front();
+        let reward = progress.reward.map(|reward| ("reward", reward));
+        if let Some((name, value)) = reward.or(progress.score) {
+            self.name = name;
+            if self.window.len() == WINDOW {
+                self.window.pop_front();
             }
-            self.rewards.push_back(reward);
+            self.window.push_back(value);
         }
+    }
+
+    fn mean(&self) -> Option<f64> {
+        let sum = self.window.iter().sum::<f64>();
+        (!self.window.is_empty()).then(|| sum / self.window.len() as f64)
     }
 
     fn line(&self, progress: &Progress) -> String {
@@ -154,9 +169,8 @@ impl Meter {
             iteration, total, ..
         } = progress;
         let mut line = format!("{iteration}/{total}");
-        if !self.rewards.is_empty() {
-            let mean = self.rewards.iter().sum::<f64>() / self.rewards.len() as f64;
-            line.push_str(&format!("  reward {mean:.3}"));
+        if let Some(mean) = self.mean() {
+            line.push_str(&format!("  {} {mean:.3}", self.name));
         }
         line.push_str(&format!(
             "  loss {:.4}  gradient {:.3}",
@@ -199,6 +213,7 @@ mod tests {
             iteration,
             total: 1000,
             reward,
+            score: None,
             loss: 0.123_45,
             gradient_norm: 2.5,
             elapsed: Duration::from_millis(milliseconds),
@@ -254,8 +269,7 @@ mod tests {
         for quiet in [true, false] {
             let mut display = Display::new(&screen, 0, 1000, quiet);
             display.update(&at(1, 10, Some(0.5)));
-            display.say("");
-            assert_eq!(display.meter.rewards.len(), 1);
+            assert_eq!(display.meter.window.len(), 1);
         }
     }
 

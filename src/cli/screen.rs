@@ -59,11 +59,9 @@ impl Screen {
         }
     }
 
-    /// Prints findings, errors and warnings, in the order of the text.
-    #[expect(dead_code, reason = "for the subcommands that compile")]
-    pub fn show(&self, mut diagnostics: Diagnostics, sources: &SourceMap) {
-        diagnostics.sort();
-        emergency(&render(&diagnostics, sources, self.error_style()));
+    /// Prints findings, errors and warnings, in the order they have.
+    pub fn show(&self, diagnostics: &Diagnostics, sources: &SourceMap) {
+        emergency(&render(diagnostics, sources, self.error_style()));
     }
 
     /// Whether standard error is a terminal that can redraw a line.

@@ -1,15 +1,25 @@
 //! `bpmc train`.
 
-use super::options::{Backend, Device, Overrides};
+use super::options::{Backend, Device, Overrides, Threads};
+use super::progress::{Display, Progress};
+use super::screen::{emergency, Screen};
+use super::{spec, Failure, Outcome};
+use anyhow::Context;
+use bpmc::train::run::{Ending, Place, Run, RunOptions, CHECKPOINT, METRICS};
 use clap::Args;
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+/// Where runs go unless `--out` says otherwise.
+const RUNS: &str = "runs";
 
 const AFTER_HELP: &str = "\
 Examples:
   bpmc train specs/quickstart.bpm
   bpmc train agent.bpm --out runs/agent --seed 3 --threads 2
-  bpmc train agent.bpm --set train.iterations=1000 --set optimizer.lr=3e-4
+  bpmc train agent.bpm --out runs/agent --seed 3 --resume
+  bpmc train agent.bpm --set train.iterations=1000 --set train.optimizer.lr=3e-4
 
 The same spec and seed give the same numbers, bit by bit, whatever the number of threads.";
 
@@ -23,21 +33,24 @@ pub struct Arguments {
     /// The spec
     pub spec: PathBuf,
 
-    /// The run directory [default: runs/ and the name of the spec]
+    /// The run directory [default: runs/ and name and seed of the spec, as in runs/agent-0]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
-    /// Threads to split the lanes over [default: all cores]
-    #[arg(long, value_name = "N")]
-    pub threads: Option<NonZeroUsize>,
+    /// Go on with the run that is in the directory
+    #[arg(long)]
+    pub resume: bool,
+
+    #[command(flatten)]
+    pub threads: Threads,
 
     /// Where to run
     #[arg(long, value_enum, default_value_t = Device::Cpu)]
     pub device: Device,
 
-    /// Seed of the run: first weights, episodes, actions and noise
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub seed: u64,
+    /// Seed of the run: first weights, episodes, actions and noise [default: train.seed of the spec]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
 
     #[command(flatten)]
     pub overrides: Overrides,
@@ -49,4 +62,153 @@ pub struct Arguments {
     /// Show no progress
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// Trains and shows how it goes.
+pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
+    let mut set = arguments.overrides.set.clone();
+    set.extend(arguments.seed.map(|seed| format!("train.seed={seed}")));
+    let compilation = spec::compile(&arguments.spec, &set)?;
+    spec::program(&compilation, screen)?;
+    let options = RunOptions {
+        spec: arguments.spec.display().to_string(),
+        overrides: set,
+        place: place(arguments),
+        resume: arguments.resume,
+        threads: arguments.threads.count(),
+        backend: arguments.backend.kind(),
+        memory: bpmc::plan::free_memory(),
+    };
+    let mut run = Run::prepare(&compilation, &options).map_err(anyhow::Error::new)?;
+    let directory = run.directory().to_owned();
+    let (done, total) = (run.trainer().iteration(), run.manifest().iterations_planned);
+    if !arguments.quiet {
+        screen.say(&start(&run, arguments.resume));
+    }
+    let stop = stop_on_interrupt()?;
+    let mut display = Display::new(screen, done, total, arguments.quiet);
+    let ending = run.train(&stop, &mut |report, elapsed| {
+        display.update(&Progress {
+            iteration: report.iteration,
+            total,
+            reward: report.reward,
+            score: report.score,
+            loss: report.loss,
+            gradient_norm: report.gradient_norm,
+            elapsed,
+        });
+    });
+    let mean = display.mean();
+    drop(display);
+    let ending = ending.map_err(|error| {
+        anyhow::Error::new(error).context(format!("the run in {} stopped", directory.display()))
+    })?;
+    let mean = mean.map_or(String::new(), |mean| format!(", {mean}"));
+    match ending {
+        Ending::Finished => screen.print(&format!(
+            "{total} iterations done{mean}\nmetrics     {}\ncheckpoint  {}\n",
+            directory.join(METRICS).display(),
+            directory.join(CHECKPOINT).display()
+        )),
+        Ending::Interrupted => {
+            let done = run.trainer().iteration();
+            screen.say(&format!(
+                "interrupted after {done} of {total} iterations{mean}; go on with\n  {}",
+                resume_line(arguments, &directory)
+            ));
+            Err(Failure::Interrupted)
+        }
+    }
+}
+
+fn place(arguments: &Arguments) -> Place {
+    match &arguments.out {
+        Some(path) => Place::At(path.clone()),
+        None => Place::Under {
+            parent: PathBuf::from(RUNS),
+            stem: arguments
+                .spec
+                .file_stem()
+                .map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into()),
+        },
+    }
+}
+
+fn start(run: &Run, resumed: bool) -> String {
+    let manifest = run.manifest();
+    let trainer = run.trainer();
+    let doing = if resumed {
+        format!("resuming after iteration {}", trainer.iteration())
+    } else {
+        "training".to_owned()
+    };
+    let threads = match manifest.threads {
+        1 => "1 thread".to_owned(),
+        threads => format!("{threads} threads"),
+    };
+    format!(
+        "{doing}: {}, {} parameters, batch {}, {} on {threads}, seed {}\nin {}",
+        manifest.name,
+        trainer.parameters().numel(),
+        trainer.batch(),
+        manifest.backend,
+        manifest.seed,
+        run.directory().display()
+    )
+}
+
+/// A flag that the first Ctrl-C (or SIGTERM) sets; the second ends the process at once.
+fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            #[expect(clippy::exit, reason = "the user asked twice, the checkpoint is whole")]
+            std::process::exit(130);
+        }
+        emergency("\nstopping after this iteration; again to stop at once\n");
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(stop)
+}
+
+/// The command that goes on with a run.
+fn resume_line(arguments: &Arguments, directory: &Path) -> String {
+    let mut words = vec![
+        "bpmc train".to_owned(),
+        quoted(&arguments.spec.display().to_string()),
+        "--resume --out".to_owned(),
+        quoted(&directory.display().to_string()),
+    ];
+    for set in &arguments.overrides.set {
+        words.push(format!("--set {}", quoted(set)));
+    }
+    words.extend(arguments.seed.map(|seed| format!("--seed {seed}")));
+    if arguments.backend != Backend::Candle {
+        words.push(format!("--backend {}", arguments.backend.kind().name()));
+    }
+    words.join(" ")
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "_-./=+,:@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn words_survive_a_shell() {
+        assert_eq!(quoted("train.optimizer.lr=1e-4"), "train.optimizer.lr=1e-4");
+        assert_eq!(quoted("rec.w~uniform(0, 1)"), "'rec.w~uniform(0, 1)'");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
+        assert_eq!(quoted(""), "''");
+    }
 }

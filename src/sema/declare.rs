@@ -257,11 +257,12 @@ impl<'a> Analyser<'a, '_> {
                     }
                 },
                 None => {
+                    let full = self.diagnostics.is_full();
                     let near = Diagnostics::nearest(
                         &target.name,
                         names
                             .iter()
-                            .filter(|(_, n)| matches!(n.symbol, Symbol::State(_)))
+                            .filter(|(_, n)| !full && matches!(n.symbol, Symbol::State(_)))
                             .map(|(name, _)| name.as_str()),
                     );
                     let help = match near {
@@ -423,6 +424,7 @@ impl<'a> Analyser<'a, '_> {
                 ));
             }
         }
+        let mut missing = Vec::new();
         for param in params {
             let path = format!("{bundle_name}.{}", param.name.name);
             self.known_paths.insert(path.clone());
@@ -439,6 +441,7 @@ impl<'a> Analyser<'a, '_> {
                     arguments.insert(&param.name.name, (default, Context::NETWORK));
                 }
                 None => {
+                    missing.push(param.name.name.as_str());
                     self.diagnostics.push(
                         Diagnostic::new(
                             Code::UnknownRule,
@@ -454,7 +457,7 @@ impl<'a> Analyser<'a, '_> {
             }
         }
         let instance = self.instances.len();
-        self.instances.push(RuleInstance { arguments });
+        self.instances.push(RuleInstance { arguments, missing });
         let context = Context::inside(bundle, Some(instance));
         for stmt in body {
             self.declare(stmt, context, &Around::default());

@@ -28,7 +28,7 @@ pub use model::Model;
 pub use overrides::Overrides;
 pub use sizes::{SizeVar, MAX_ELEMENTS, MAX_SIZE};
 
-use crate::diag::{Code, Diagnostic, Diagnostics, SourceMap, Span};
+use crate::diag::{Diagnostics, SourceMap};
 use crate::syntax::ast;
 use analyser::Analyser;
 
@@ -67,28 +67,12 @@ pub fn add_library_rules(
     }
 }
 
-/// The model of parsed files, the spec itself first. `None` where errors leave none.
+/// The model of parsed files, the spec itself first. `None` where errors leave none, or where there is no
+/// network: a file of shared parts is sound, and means something only where it is imported.
 pub fn analyse(
     files: &[ast::File],
     overrides: &Overrides,
     diagnostics: &mut Diagnostics,
 ) -> Option<Model> {
-    let has_network = files
-        .iter()
-        .flat_map(|file| &file.items)
-        .any(|item| matches!(item.kind, ast::ItemKind::Network { .. }));
-    if !has_network && !diagnostics.has_errors() {
-        let source = files.first().map(|file| file.source);
-        if let Some(source) = source {
-            diagnostics.push(
-                Diagnostic::new(
-                    Code::MissingItem,
-                    Span::new(source, 0, 0),
-                    "this spec has no network",
-                )
-                .with_help("`bpmc new NAME` writes one to start from"),
-            );
-        }
-    }
     Analyser::new(files, overrides, diagnostics).run()
 }

@@ -594,6 +594,18 @@ impl<'a> Analyser<'a, '_> {
 
     pub(super) fn unknown_name(&mut self, path: &Path, context: Context) {
         let name = dotted(path);
+        if let Some(rule) = context.rule {
+            // The use of the rule was told that the argument is missing.
+            if self.instances[rule].missing.contains(&name.as_str()) {
+                return;
+            }
+        }
+        let message = format!("nothing here is called `{name}`");
+        if self.diagnostics.is_full() {
+            self.diagnostics
+                .push(Diagnostic::new(Code::UnknownName, path.span, message));
+            return;
+        }
         let mut candidates: Vec<String> = Vec::new();
         if let Some(bundle) = context.bundle {
             let scope = &self.bundles[bundle.index()];
@@ -611,20 +623,18 @@ impl<'a> Analyser<'a, '_> {
             candidates.extend(self.names.keys().cloned());
         }
         candidates.extend(self.dims.keys().map(|k| (*k).to_owned()));
-        let mut diagnostic = Diagnostic::new(
-            Code::UnknownName,
-            path.span,
-            format!("nothing here is called `{name}`"),
-        );
-        if let Some(near) = Diagnostics::nearest(&name, candidates.iter().map(String::as_str)) {
-            diagnostic = diagnostic.with_help(format!("did you mean `{near}`?"));
-        } else if context.bundle.is_none() && (name == "pre" || name == "post") {
+        let mut diagnostic = Diagnostic::new(Code::UnknownName, path.span, message);
+        if context.bundle.is_none() && (name == "pre" || name == "post") {
             diagnostic =
                 diagnostic.with_help("`pre` and `post` exist only inside a `plastic` bundle");
         } else if context.rule.is_some() && self.names.contains_key(&path.parts[0].name) {
             diagnostic = diagnostic.with_help(
                 "a rule sees its parameters and its bundle; hand this in as an argument",
             );
+        } else if let Some(near) =
+            Diagnostics::nearest(&name, candidates.iter().map(String::as_str))
+        {
+            diagnostic = diagnostic.with_help(format!("did you mean `{near}`?"));
         }
         self.diagnostics.push(diagnostic);
     }

@@ -65,6 +65,16 @@ impl Builder<'_, '_, '_> {
     /// Reports a failure to read all of `range` of the region.
     pub(super) fn explain_error(&mut self, error: &Error<Rule>, range: Range<usize>) {
         let range = self.offset + range.start..self.offset + range.end;
+        if let ErrorVariant::CustomError { .. } = error.variant {
+            // The parser gives up where the thread's stack is nearly used up.
+            let found = Diagnostic::new(
+                Code::TooDeep,
+                self.span(&(range.start..self.first_line(range.clone()))),
+                "nesting that is too deep for the stack of this thread",
+            );
+            self.report(found);
+            return;
+        }
         let (at, rules) = failure(error, range.clone());
         self.explain_at(Part::Value, range, at, &rules);
     }

@@ -186,6 +186,13 @@ fn misused_sign(failure: &Failure<'_>) -> Option<Guess> {
         "]" if failure.wants(Rule::dots) => {
             "a slice names both ends: `y[0 .. 1]` is the first element"
         }
+        "}" if failure.before.trim_end().ends_with(',') => "take the last `,` away",
+        blank
+            if found.kind == TokenKind::Sign
+                && (blank.starts_with(char::is_whitespace) || blank == "\u{FEFF}") =>
+        {
+            "put an ordinary space there, or nothing"
+        }
         "{" if failure.wants(Rule::name) => "give it a name before the `{`",
         _ => return None,
     };
@@ -229,7 +236,11 @@ fn misplaced(failure: &Failure<'_>) -> Option<Guess> {
                 "statements stand inside `network NAME { ... }` or `rule NAME(...) { ... }`",
             ));
         }
-        Part::Item if first.kind == TokenKind::Word && matches!(found.text, "=" | "<-" | ":") => {
+        Part::Item
+            if first.kind == TokenKind::Word
+                && !first.is_reserved()
+                && matches!(found.text, "=" | "<-" | ":") =>
+        {
             return Some(Guess::help(
                 "values stand inside a network or rule, settings inside a block; `dim NAME = value` names a size",
             ));
@@ -311,10 +322,14 @@ fn lone_word(failure: &Failure<'_>) -> Guess {
         "not" => Some("!"),
         _ => None,
     };
-    if let Some(operator) = operator {
-        return Guess::help(format!("write `{operator}`"));
-    }
     let word = failure.first.text;
+    if let Some(operator) = operator {
+        return Guess {
+            range: Some(failure.first.range.clone()),
+            message: Some(format!("expected an operator, found `{word}`")),
+            ..Guess::help(format!("write `{operator}`"))
+        };
+    }
     let ours = token::RESERVED
         .into_iter()
         .filter(|known| token::is_statement_word(known));

@@ -1,8 +1,8 @@
 //! Text to syntax tree and back. The only place that names pest; the grammar is `grammar/bpm.pest`.
 //!
-//! A text goes through three steps. [`scan`] reads it once, finds the comments, checks that brackets
+//! A text goes through three steps. `scan` reads it once, finds the comments, checks that brackets
 //! match and are not too deep, and gives the regions that are safe to parse. The pest parser reads a
-//! region; its grammar swallows what is broken, so it always reaches the end. [`build`] turns what it
+//! region; its grammar swallows what is broken, so it always reaches the end. `build` turns what it
 //! found into the tree and explains each broken part in our own words.
 //!
 //! ```

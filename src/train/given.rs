@@ -357,6 +357,14 @@ impl ValuesLayout {
         }
     }
 
+    /// Numbers in a file of values.
+    pub fn elements(&self) -> usize {
+        let product = |dims: &[usize]| dims.iter().fold(1usize, |n, d| n.saturating_mul(*d));
+        self.rows
+            .iter()
+            .fold(0, |n, row| n.saturating_add(product(&row.2)))
+    }
+
     /// An empty file of values: zeros of the right dimensions.
     pub fn template(&self) -> Value {
         let mut file = Map::new();

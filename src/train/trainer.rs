@@ -243,6 +243,16 @@ impl Trainer {
         self.iteration
     }
 
+    /// The seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Lanes of an iteration.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
     /// The parameters.
     pub fn parameters(&self) -> &ParamStore {
         &self.parameters
@@ -373,6 +383,7 @@ impl Trainer {
             iteration: self.iteration,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             optimizer: None,
+            pending: None,
         };
         let optimizer: Option<&dyn Optimizer> = Some(self.optimizer.as_ref());
         let mut checkpoint = Checkpoint::capture(header, &self.parameters, optimizer);

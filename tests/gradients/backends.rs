@@ -25,7 +25,12 @@ fn compare(graph: &Graph, seed: u64, scale: f64, label: &str) {
 fn rules_at_odd_sizes() {
     for size in [1, 3, 7, 13] {
         for used in all_uses(size, size) {
-            compare(&compile(&library::spec(used)).step, 31, 0.5, &format!("{used:?}"));
+            compare(
+                &compile(&library::spec(used)).step,
+                31,
+                0.5,
+                &format!("{used:?}"),
+            );
         }
     }
 }
@@ -34,7 +39,12 @@ fn rules_at_odd_sizes() {
 fn rules_with_one_neuron_on_a_side() {
     for (pre, post) in [(7, 1), (1, 7), (13, 3), (3, 13)] {
         for used in all_uses(pre, post) {
-            compare(&compile(&library::spec(used)).step, 32, 0.5, &format!("{used:?}"));
+            compare(
+                &compile(&library::spec(used)).step,
+                32,
+                0.5,
+                &format!("{used:?}"),
+            );
         }
     }
 }
@@ -42,7 +52,12 @@ fn rules_with_one_neuron_on_a_side() {
 #[test]
 fn saturated_rules() {
     for used in all_uses(7, 7) {
-        compare(&compile(&library::spec(used)).step, 33, 1.5, &format!("saturated {used:?}"));
+        compare(
+            &compile(&library::spec(used)).step,
+            33,
+            1.5,
+            &format!("saturated {used:?}"),
+        );
     }
 }
 
@@ -64,12 +79,22 @@ fn functions_at_odd_sizes() {
 #[test]
 fn a_rule_of_other_sizes_is_another_graph() {
     // The comparison would be worth nothing if sizes did not reach the graph.
-    let used = |pre, post| Use { rule: "simple", alpha: "post", fanout: true, pre, post };
+    let used = |pre, post| Use {
+        rule: "simple",
+        alpha: "post",
+        fanout: true,
+        pre,
+        post,
+    };
     let graph = |pre, post| compile(&library::spec(used(pre, post))).step;
     let trace = |graph: &Graph| graph.states.iter().find(|s| s.trace).unwrap().dims.clone();
     assert_eq!(trace(&graph(7, 1)), [7, 1]);
     assert_eq!(trace(&graph(1, 7)), [1, 7]);
     let gain = graph(13, 7);
-    let gain = gain.params.iter().find(|s| s.path == "rec.M.fanout.gain").unwrap();
+    let gain = gain
+        .params
+        .iter()
+        .find(|s| s.path == "rec.M.fanout.gain")
+        .unwrap();
     assert_eq!(gain.dims, [7]);
 }

@@ -8,7 +8,9 @@ use std::path::Path;
 
 /// The step graphs of the specs of a stage, by name.
 fn graphs(stage: &str) -> Vec<(String, Graph)> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(stage);
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/cases")
+        .join(stage);
     let mut paths: Vec<_> = std::fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -46,7 +48,12 @@ fn backends_agree_on_specs() {
             let expected = run(&mut reference(&graph, lanes), &numbers, 2);
             for (precision, tolerance) in [(Precision::Double, 1e-10), (Precision::Single, 1e-4)] {
                 let found = run(&mut candle(&graph, lanes, precision), &numbers, 2);
-                assert_close(&found, &expected, tolerance, &format!("{name}, {lanes} lanes"));
+                assert_close(
+                    &found,
+                    &expected,
+                    tolerance,
+                    &format!("{name}, {lanes} lanes"),
+                );
             }
         }
     }

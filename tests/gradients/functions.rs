@@ -18,9 +18,18 @@ pub struct Uses {
 impl Uses {
     /// Each expression alone, with its text.
     pub fn each(&self) -> impl Iterator<Item = (&str, Uses)> {
-        let vectors = self.vectors.iter().map(|e| (e.as_str(), Uses::new(&[e], &[], &[])));
-        let scalars = self.scalars.iter().map(|e| (e.as_str(), Uses::new(&[], &[e], &[])));
-        let elements = self.elements.iter().map(|e| (e.as_str(), Uses::new(&[], &[], &[e])));
+        let vectors = self
+            .vectors
+            .iter()
+            .map(|e| (e.as_str(), Uses::new(&[e], &[], &[])));
+        let scalars = self
+            .scalars
+            .iter()
+            .map(|e| (e.as_str(), Uses::new(&[], &[e], &[])));
+        let elements = self
+            .elements
+            .iter()
+            .map(|e| (e.as_str(), Uses::new(&[], &[], &[e])));
         vectors.chain(scalars).chain(elements)
     }
 
@@ -50,7 +59,11 @@ pub fn uses(info: &FunctionInfo) -> Uses {
         Function::Unary(Unary::Log | Unary::Sqrt) => call(
             &["square(v) + 0.5"],
             &["square(k) + 0.5"],
-            &["square(pre * post) + 0.5", "square(post) + 0.5", "square(eta) + 0.5"],
+            &[
+                "square(pre * post) + 0.5",
+                "square(post) + 0.5",
+                "square(eta) + 0.5",
+            ],
         ),
         Function::Unary(
             Unary::Neg
@@ -84,7 +97,12 @@ pub fn uses(info: &FunctionInfo) -> Uses {
         Function::Select => call(
             &["v > 0.1, v * v, y", "k > 0, v, y", "v < y, s, k"],
             &["k < s, k * k, s"],
-            &["pre < post, w, hebb", "post > 0, pre, eta", "k > 0, hebb, w", "1, w, hebb"],
+            &[
+                "pre < post, w, hebb",
+                "post > 0, pre, eta",
+                "k > 0, hebb, w",
+                "1, w, hebb",
+            ],
         ),
         // `straight_through` is no derivative; see `straight_through_passes_everything`.
         Function::Clip => call(
@@ -108,13 +126,17 @@ pub fn uses(info: &FunctionInfo) -> Uses {
                 "eta",
             ],
         ),
-        Function::Reduce(_, Over::Vector) => call(
-            &[],
-            &["v", "2 * y + v", "concat(v, y)"],
-            &["y", "v * y"],
-        ),
+        Function::Reduce(_, Over::Vector) => {
+            call(&[], &["v", "2 * y + v", "concat(v, y)"], &["y", "v * y"])
+        }
         Function::Linear => call(
-            &["v", "v, N", "k", "v, N, bias = false", "v, N, init = normal(0, 1)"],
+            &[
+                "v",
+                "v, N",
+                "k",
+                "v, N, bias = false",
+                "v, N, init = normal(0, 1)",
+            ],
             &["v, 1", "k, 1"],
             &["y", "y, N", "k, 1", "concat(y, v)"],
         ),
@@ -134,7 +156,12 @@ pub fn uses(info: &FunctionInfo) -> Uses {
         Function::Size => Uses::new(
             &["size(v) * v"],
             &["k / size(v)"],
-            &["pre / size(pre)", "post / size(post)", "w / size(v)", "size(k) * hebb"],
+            &[
+                "pre / size(pre)",
+                "post / size(post)",
+                "w / size(v)",
+                "size(k) * hebb",
+            ],
         ),
         Function::Along(_) => call(&[], &[], &["y", "v * y", "k"]),
     }
@@ -145,17 +172,55 @@ pub fn operators() -> Uses {
     let owned = |list: Vec<&str>| list.into_iter().map(str::to_owned).collect();
     Uses {
         vectors: owned(vec![
-            "v + y", "v - y", "v * y", "v / (square(y) + 0.5)", "-v", "!v * y", "(square(v) + 0.5) ^ y",
-            "v ^ 2", "v ^ 3", "(v < y) * v", "(v <= y) * v", "(v > y) * v", "(v >= y) * v", "(v == h) + v", "(h == h) * v",
-            "(v != h) * v", "(v < 0 && y < 0.5) * v", "(v < 0 || y > 0) * y", "k * v", "v - s",
-            "v[0 .. N]", "1 / (1 + exp(-v))",
+            "v + y",
+            "v - y",
+            "v * y",
+            "v / (square(y) + 0.5)",
+            "-v",
+            "!v * y",
+            "(square(v) + 0.5) ^ y",
+            "v ^ 2",
+            "v ^ 3",
+            "(v < y) * v",
+            "(v <= y) * v",
+            "(v > y) * v",
+            "(v >= y) * v",
+            "(v == h) + v",
+            "(h == h) * v",
+            "(v != h) * v",
+            "(v < 0 && y < 0.5) * v",
+            "(v < 0 || y > 0) * y",
+            "k * v",
+            "v - s",
+            "v[0 .. N]",
+            "1 / (1 + exp(-v))",
         ]),
-        scalars: owned(vec!["k + s", "k / (2 + s)", "-k ^ 2", "(k < s) * k", "2 ^ k", "sum(v[0 .. 1])"]),
+        scalars: owned(vec![
+            "k + s",
+            "k / (2 + s)",
+            "-k ^ 2",
+            "(k < s) * k",
+            "2 ^ k",
+            "sum(v[0 .. 1])",
+        ]),
         elements: owned(vec![
-            "pre * post", "w + pre", "hebb - post", "w / (square(pre) + 0.5)", "-hebb",
-            "(square(pre) + 0.5) ^ post", "eta * pre * post", "(pre < post) * w", "k * hebb",
-            "post * (pre - post * hebb)", "y * w", "per_pre(h) * w", "next hebb_slow", "xi * w", "mask * w",
-            "recall * post", "g",
+            "pre * post",
+            "w + pre",
+            "hebb - post",
+            "w / (square(pre) + 0.5)",
+            "-hebb",
+            "(square(pre) + 0.5) ^ post",
+            "eta * pre * post",
+            "(pre < post) * w",
+            "k * hebb",
+            "post * (pre - post * hebb)",
+            "y * w",
+            "per_pre(h) * w",
+            "next hebb_slow",
+            "xi * w",
+            "mask * w",
+            "recall * post",
+            "g",
         ]),
     }
 }
@@ -244,7 +309,11 @@ fn straight_through_passes_everything() {
     let slopes = |boundary: &str| {
         let (gradient, seeds) =
             gradients_of(&format!("clip(v * x, -0.5, 0.5, boundary = {boundary})"));
-        gradient.iter().zip(&seeds).map(|(g, s)| g / s).collect::<Vec<_>>()
+        gradient
+            .iter()
+            .zip(&seeds)
+            .map(|(g, s)| g / s)
+            .collect::<Vec<_>>()
     };
     // Outside, on a bound, inside, on a bound, outside.
     assert_eq!(slopes("inclusive"), [0.0, 1.0, 1.0, 1.0, 0.0]);

@@ -24,7 +24,13 @@ pub fn is_modulated(rule: &str) -> bool {
 
 /// A recurrent bundle where both sides are equal, else a feed-forward one beside fixed recurrence.
 pub fn spec(used: Use) -> String {
-    let Use { rule, alpha, fanout, pre, post } = used;
+    let Use {
+        rule,
+        alpha,
+        fanout,
+        pre,
+        post,
+    } = used;
     let argument = match (is_modulated(rule), fanout) {
         (true, true) => "fanout(m)",
         (true, false) => "m",
@@ -68,7 +74,13 @@ pub fn all_uses(pre: usize, post: usize) -> Vec<Use> {
                 let skipped = (fanout && !is_modulated(rule))
                     || (*rule == "nonplastic" && alpha != "connection");
                 if !skipped {
-                    all.push(Use { rule, alpha, fanout, pre, post });
+                    all.push(Use {
+                        rule,
+                        alpha,
+                        fanout,
+                        pre,
+                        post,
+                    });
                 }
             }
         }
@@ -104,7 +116,11 @@ fn saturated_rules_agree_with_finite_differences() {
             continue;
         }
         check(&graph, &numbers, 2, &label);
-        let trace = graph.states.iter().position(|s| s.path == "rec.hebb").unwrap();
+        let trace = graph
+            .states
+            .iter()
+            .position(|s| s.path == "rec.hebb")
+            .unwrap();
         let after = |steps: usize| {
             let mut first = numbers.clone();
             first.inputs.truncate(steps);
@@ -135,7 +151,10 @@ fn lanes_do_not_mix() {
             *x += 0.5;
         }
         let mut executor = reference(&graph, 3);
-        let (before, after) = (run(&mut executor, &numbers, 1), run(&mut executor, &moved, 1));
+        let (before, after) = (
+            run(&mut executor, &numbers, 1),
+            run(&mut executor, &moved, 1),
+        );
         for (a, b) in before.outputs.iter().zip(&after.outputs) {
             for (a, b) in a.iter().zip(b) {
                 let width = a.len() / 3;

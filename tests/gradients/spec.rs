@@ -45,7 +45,9 @@ pub fn numbers(
     for inputs in &mut numbers.inputs {
         for (slot, values) in graph.inputs.iter().zip(inputs) {
             if is_event(&slot.path) {
-                values.iter_mut().for_each(|x| *x = f64::from(u8::from(*x > 0.0)));
+                values
+                    .iter_mut()
+                    .for_each(|x| *x = f64::from(u8::from(*x > 0.0)));
             }
         }
     }

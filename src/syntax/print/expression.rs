@@ -152,9 +152,9 @@ impl Writer {
         let mut links = Vec::new();
         let mut head = expr;
         while let ExprKind::Binary(inner, left, right) = &head.kind {
-            let joins =
-                inner.precedence() == op.precedence() && !(is_comparison(op) && !links.is_empty());
-            if !joins || op == BinaryOp::Power && !links.is_empty() {
+            // Only what groups to the left may go on.
+            let goes_on = links.is_empty() || !is_comparison(op) && op != BinaryOp::Power;
+            if inner.precedence() != op.precedence() || !goes_on {
                 break;
             }
             links.push((*inner, right));

@@ -227,7 +227,7 @@ impl<'a> Printer<'a> {
             limit,
         } = braces;
         let close = end.saturating_sub(1);
-        if let Some(open) = open.filter(|open| self.stood_on_one_line(*open, end)) {
+        if open.is_some_and(|open| self.stood_on_one_line(open, end)) {
             let line = flat(self).map(|flat| one_line(header, &flat));
             if let Some(line) = line.filter(|line| self.fits(line)) {
                 self.start_line(&line);

@@ -4,8 +4,7 @@ use super::{Checkpoint, CheckpointError, Header, Tensor, FORMAT};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{Error, Write};
+use std::io::Error;
 use std::path::Path;
 
 const KEY: &str = "bpmc";
@@ -155,37 +154,4 @@ fn checksum(header: &Header, entries: &[Entry<'_>]) -> Result<String, serde_json
         add(bytes);
     }
     Ok(format!("{sum:016x}"))
-}
-
-/// Puts `bytes` at `path` in one step: a reader, or a crash, sees the old file or the new one.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = directory.join(name);
-    let written = write_synced(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, path));
-    if written.is_err() {
-        // Best effort: the error to report is the first one.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written?;
-    sync_directory(directory)
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// Makes the rename itself durable, where directories can be opened.
-fn sync_directory(directory: &Path) -> Result<(), Error> {
-    if cfg!(unix) {
-        File::open(directory)?.sync_all()?;
-    }
-    Ok(())
 }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 pub const FORMAT: u64 = 1;
 
 /// What a checkpoint says about itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
     /// Name of the spec.
@@ -32,6 +32,19 @@ pub struct Header {
     pub version: String,
     /// The optimizer whose moments it holds.
     pub optimizer: Option<OptimizerHeader>,
+    /// What belongs to the next record of the metrics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Pending>,
+}
+
+/// Iterations done since the last record of the metrics.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pending {
+    /// How many.
+    pub iterations: u64,
+    /// Sums over them, in the order of the record's fields.
+    pub sums: Vec<f64>,
 }
 
 /// The optimizer of a checkpoint.
@@ -190,7 +203,7 @@ impl Checkpoint {
     /// [`CheckpointError::Unwritable`].
     pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
         file::encode(self)
-            .and_then(|bytes| file::replace(path, &bytes))
+            .and_then(|bytes| crate::replace::replace(path, &bytes))
             .map_err(|source| CheckpointError::Unwritable {
                 path: path.to_owned(),
                 source,

@@ -1,5 +1,5 @@
 use super::file::{decode, encode, Problem};
-use super::{Checkpoint, CheckpointError, Header, Tensor};
+use super::{Checkpoint, CheckpointError, Header, Pending, Tensor};
 use crate::ir::{Draw, ParamSlot};
 use crate::rng::{Key, Stream};
 use crate::settings::{SettingValue, Settings};
@@ -43,6 +43,10 @@ fn header() -> Header {
         iteration: 12,
         version: "0.1.0".to_owned(),
         optimizer: None,
+        pending: Some(Pending {
+            iterations: 2,
+            sums: vec![0.1 + 0.2, -1e-300],
+        }),
     }
 }
 

@@ -1,4 +1,6 @@
-//! From the parser's pairs to items and statements; what is broken is explained and left out.
+//! From the parser's pairs to items; what is broken is explained and left out.
+
+mod statement;
 
 use std::ops::Range;
 
@@ -6,31 +8,28 @@ use pest::iterators::{Pair, Pairs};
 
 use crate::diag::{Diagnostic, Diagnostics, Span};
 
-use super::ast::{
-    Block, DeclEntry, DeclKind, Entry, Expr, Ident, Initialiser, Item, ItemKind, Path, RuleParam,
-    RuleUse, Stmt, StmtKind,
-};
-use super::expected::Part;
-use super::parse::Rule;
-use super::report::Reporter;
+use crate::syntax::ast::{Block, Entry, Ident, Initialiser, Item, ItemKind, Path, RuleParam};
+use crate::syntax::expected::Part;
+use crate::syntax::parse::Rule;
+use crate::syntax::report::Reporter;
 
 /// Builds the tree of one region. Each method gives nothing where an error was reported, after it has
 /// looked at everything else inside.
-pub(super) struct Builder<'t, 'r, 'd> {
+pub(in crate::syntax) struct Builder<'t, 'r, 'd> {
     /// The whole text.
-    pub(super) text: &'t str,
+    pub(in crate::syntax) text: &'t str,
     /// Where the region begins in it.
-    pub(super) offset: usize,
+    pub(in crate::syntax) offset: usize,
     reporter: &'r mut Reporter<'d>,
 }
 
 /// The characters between the quotes of a `Rule::text`.
-pub(super) fn unquoted(pair: &Pair<'_, Rule>) -> String {
+pub(in crate::syntax) fn unquoted(pair: &Pair<'_, Rule>) -> String {
     pair.as_str().trim_matches('"').to_string()
 }
 
 impl<'t, 'r, 'd> Builder<'t, 'r, 'd> {
-    pub(super) fn new(
+    pub(in crate::syntax) fn new(
         text: &'t str,
         offset: usize,
         reporter: &'r mut Reporter<'d>,
@@ -42,28 +41,28 @@ impl<'t, 'r, 'd> Builder<'t, 'r, 'd> {
         }
     }
 
-    pub(super) fn report(&mut self, diagnostic: Diagnostic) {
+    pub(in crate::syntax) fn report(&mut self, diagnostic: Diagnostic) {
         self.reporter.report(diagnostic);
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(in crate::syntax) fn is_full(&self) -> bool {
         self.reporter.is_full()
     }
 
-    pub(super) fn span(&self, range: &Range<usize>) -> Span {
+    pub(in crate::syntax) fn span(&self, range: &Range<usize>) -> Span {
         Span::new(self.reporter.source(), range.start, range.end)
     }
 
     /// The bytes of the whole text that `pair` covers.
-    pub(super) fn range(&self, pair: &Pair<'_, Rule>) -> Range<usize> {
+    pub(in crate::syntax) fn range(&self, pair: &Pair<'_, Rule>) -> Range<usize> {
         let span = pair.as_span();
         self.offset + span.start()..self.offset + span.end()
     }
 
     /// Where the first line of `range` ends.
-    pub(super) fn first_line(&self, range: Range<usize>) -> usize {
+    pub(in crate::syntax) fn first_line(&self, range: Range<usize>) -> usize {
         let line = &self.text[range.clone()];
-        let line = &line[..super::token::line_end(line, 0)];
+        let line = &line[..crate::syntax::token::line_end(line, 0)];
         range.start + line.trim_end().len()
     }
 
@@ -84,7 +83,7 @@ impl<'t, 'r, 'd> Builder<'t, 'r, 'd> {
     // ---- Items ----
 
     /// The sound items of a `Rule::file`.
-    pub(super) fn file(&mut self, pairs: Pairs<'_, Rule>) -> Vec<Item> {
+    pub(in crate::syntax) fn file(&mut self, pairs: Pairs<'_, Rule>) -> Vec<Item> {
         let mut items = Vec::new();
         for pair in pairs.flat_map(Pair::into_inner) {
             if pair.as_rule() == Rule::EOI {
@@ -243,181 +242,16 @@ impl<'t, 'r, 'd> Builder<'t, 'r, 'd> {
         })
     }
 
-    // ---- Statements ----
-
-    fn body(&mut self, pair: Pair<'_, Rule>) -> Option<Vec<Stmt>> {
-        let mut body = Some(Vec::new());
-        for part in pair.into_inner() {
-            let stmt = match part.as_rule() {
-                Rule::brace_open | Rule::brace_close | Rule::semicolon => continue,
-                Rule::broken_statement => {
-                    self.broken(Part::Statement, part);
-                    None
-                }
-                _ => {
-                    let span = self.span(&self.used(&part));
-                    self.statement(part).map(|kind| Stmt { kind, span })
-                }
-            };
-            match (stmt, &mut body) {
-                (Some(stmt), Some(list)) => list.push(stmt),
-                _ => body = None,
-            }
-        }
-        body
-    }
-
-    fn statement(&mut self, pair: Pair<'_, Rule>) -> Option<StmtKind> {
-        match pair.as_rule() {
-            Rule::declaration => self.declaration(pair),
-            Rule::plastic => self.plastic(pair),
-            rule => self.simple_statement(rule, pair),
-        }
-    }
-
-    /// Statements of at most one name, some expressions and a body.
-    fn simple_statement(&mut self, rule: Rule, pair: Pair<'_, Rule>) -> Option<StmtKind> {
-        let mut name = None;
-        let mut expressions: Vec<Option<Expr>> = Vec::new();
-        let mut body = None;
-        for part in pair.into_inner() {
-            match part.as_rule() {
-                Rule::name => name = Some(self.ident(&part)),
-                Rule::expression => expressions.push(self.expression(part)),
-                Rule::body => body = self.body(part),
-                _ => {}
-            }
-        }
-        let mut expressions = expressions.into_iter();
-        let first = expressions.next()??;
-        Some(match rule {
-            Rule::transmit => StmtKind::Transmit { value: first },
-            Rule::value => StmtKind::Let {
-                target: name?,
-                value: first,
-            },
-            Rule::update => StmtKind::Update {
-                target: name?,
-                value: first,
-            },
-            Rule::region => StmtKind::On {
-                side: name?,
-                start: first,
-                end: expressions.next()??,
-                body: body?,
-            },
-            _ => StmtKind::When {
-                condition: first,
-                body: body?,
-            },
-        })
-    }
-
-    fn declaration(&mut self, pair: Pair<'_, Rule>) -> Option<StmtKind> {
-        let mut kind = None;
-        let mut entries = Some(Vec::new());
-        for part in pair.into_inner() {
-            match part.as_rule() {
-                Rule::declaration_word if kind.is_none() => kind = declaration_kind(part.as_str()),
-                Rule::declared => match (self.declared(part), &mut entries) {
-                    (Some(entry), Some(list)) => list.push(entry),
-                    _ => entries = None,
-                },
-                _ => {}
-            }
-        }
-        Some(StmtKind::Decl {
-            kind: kind?,
-            entries: entries?,
-        })
-    }
-
-    fn declared(&mut self, pair: Pair<'_, Rule>) -> Option<DeclEntry> {
-        let span = self.span(&self.used(&pair));
-        let mut parts = pair.into_inner();
-        let mut entry = DeclEntry {
-            name: self.ident(&parts.next()?),
-            size: None,
-            init: None,
-            per: None,
-            reset: None,
-            span,
-        };
-        let mut sound = true;
-        for part in parts {
-            let rule = part.as_rule();
-            for piece in part.into_inner() {
-                match (rule, piece.as_rule()) {
-                    (Rule::per, Rule::granularity) => entry.per = Some(self.ident(&piece)),
-                    (Rule::reset, Rule::name) => entry.reset = Some(self.ident(&piece)),
-                    (_, Rule::expression) => {
-                        let Some(expr) = self.expression(piece) else {
-                            sound = false;
-                            continue;
-                        };
-                        match rule {
-                            Rule::size => entry.size = Some(expr),
-                            Rule::draw => entry.init = Some(Initialiser::Draw(expr)),
-                            _ => entry.init = Some(Initialiser::Value(expr)),
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        }
-        sound.then_some(entry)
-    }
-
-    fn plastic(&mut self, pair: Pair<'_, Rule>) -> Option<StmtKind> {
-        let mut name = None;
-        let mut paths = Vec::with_capacity(2);
-        let mut using = None;
-        let mut body = Some(Vec::new());
-        let mut sound = true;
-        for part in pair.into_inner() {
-            match part.as_rule() {
-                Rule::name => name = Some(self.ident(&part)),
-                Rule::path => paths.push(self.path(&part)),
-                Rule::using => {
-                    using = self.using(part);
-                    sound = using.is_some();
-                }
-                Rule::body => body = self.body(part),
-                _ => {}
-            }
-        }
-        let mut paths = paths.into_iter();
-        let plastic = StmtKind::Plastic {
-            name: name?,
-            pre: paths.next()?,
-            post: paths.next()?,
-            using,
-            body: body?,
-        };
-        sound.then_some(plastic)
-    }
-
-    fn using(&mut self, pair: Pair<'_, Rule>) -> Option<RuleUse> {
-        let span = self.span(&self.used(&pair));
-        let parts = pair.into_inner();
-        let name = parts.clone().find(|part| part.as_rule() == Rule::name)?;
-        Some(RuleUse {
-            name: self.ident(&name),
-            args: self.arguments(parts)?,
-            span,
-        })
-    }
-
     // ---- Words and values ----
 
-    pub(super) fn ident(&self, pair: &Pair<'_, Rule>) -> Ident {
+    pub(in crate::syntax) fn ident(&self, pair: &Pair<'_, Rule>) -> Ident {
         Ident {
             name: pair.as_str().to_string(),
             span: self.span(&self.range(pair)),
         }
     }
 
-    pub(super) fn path(&self, pair: &Pair<'_, Rule>) -> Path {
+    pub(in crate::syntax) fn path(&self, pair: &Pair<'_, Rule>) -> Path {
         let range = self.range(pair);
         let mut start = range.start;
         let mut parts = Vec::new();
@@ -435,7 +269,7 @@ impl<'t, 'r, 'd> Builder<'t, 'r, 'd> {
     }
 
     /// The value of a `Rule::one_value`.
-    pub(super) fn value(&mut self, pairs: Pairs<'_, Rule>) -> Option<Initialiser> {
+    pub(in crate::syntax) fn value(&mut self, pairs: Pairs<'_, Rule>) -> Option<Initialiser> {
         let pair = pairs.flat_map(Pair::into_inner).next()?;
         if pair.as_rule() == Rule::expression {
             return self.expression(pair).map(Initialiser::Value);
@@ -463,20 +297,4 @@ impl<'t, 'r, 'd> Builder<'t, 'r, 'd> {
             }
         }
     }
-}
-
-fn declaration_kind(word: &str) -> Option<DeclKind> {
-    const KINDS: [DeclKind; 10] = [
-        DeclKind::Input,
-        DeclKind::State,
-        DeclKind::Noise,
-        DeclKind::Weight,
-        DeclKind::Coeff,
-        DeclKind::Trained,
-        DeclKind::Const,
-        DeclKind::Trace,
-        DeclKind::Modulator,
-        DeclKind::Output,
-    ];
-    KINDS.into_iter().find(|kind| kind.word() == word)
 }

@@ -1,0 +1,52 @@
+//! Specs on their way into the compiler.
+
+use super::screen::Screen;
+use super::Failure;
+use anyhow::Context;
+use bpmc::driver::{self, Compilation, Compiled};
+use bpmc::sema::Model;
+use std::path::Path;
+
+/// The text of the file at `path`.
+///
+/// # Errors
+/// Names the file.
+pub fn read(path: &Path) -> Result<String, Failure> {
+    let text = driver::read_text(path)
+        .with_context(|| format!("cannot read the spec {}", path.display()))?;
+    Ok(text)
+}
+
+/// Compiles the spec at `path`, its imports beside it.
+///
+/// # Errors
+/// Where the file cannot be read; what is wrong with the spec is in the compilation.
+pub fn compile(path: &Path, set: &[String]) -> Result<Compilation, Failure> {
+    let text = read(path)?;
+    let name = path.display().to_string();
+    driver::compile(&name, &text, set, &driver::from_disk)
+        .map_err(|fault| Failure::Run(anyhow::Error::new(fault)))
+}
+
+/// Shows what was found, and goes on only where there is no error.
+///
+/// # Errors
+/// [`Failure::Reported`].
+pub fn program<'a>(compilation: &'a Compilation, screen: &Screen) -> Result<&'a Compiled, Failure> {
+    screen.show(&compilation.diagnostics, &compilation.sources);
+    compilation.program.as_ref().ok_or(Failure::Reported)
+}
+
+/// Steps and lanes of an iteration: those of the task and the `train` block, 1 where there is none.
+pub fn extent(model: &Model) -> (usize, usize) {
+    let setting = |name: &str| {
+        let settings = model.train.as_ref().map(|train| &train.settings)?;
+        settings
+            .iter()
+            .any(|(n, _)| n == name)
+            .then(|| settings.int(name))
+    };
+    let task = model.task.as_ref().map(|task| task.task.steps());
+    let steps = task.or_else(|| setting("steps")).unwrap_or(1);
+    (steps, setting("batch").unwrap_or(1))
+}
