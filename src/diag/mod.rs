@@ -149,17 +149,38 @@ impl Diagnostics {
             .sort_by_key(|diagnostic| (diagnostic.primary.span, diagnostic.code));
     }
 
-    /// Nearest of `candidates` to `name`, if one is near enough to suggest.
+    /// Whether further findings are only counted. What would make one helpful need not be looked for.
+    pub fn is_full(&self) -> bool {
+        self.list.len() >= MAX_FINDINGS
+    }
+
+    /// Nearest of `candidates` to `name`, if one is near enough to suggest. Names of over 40 characters
+    /// and candidates after the first thousand are not looked at, which bounds the time.
     pub fn nearest<'a>(
         name: &str,
         candidates: impl IntoIterator<Item = &'a str>,
     ) -> Option<&'a str> {
+        const LONGEST: usize = 40;
+        let length = |text: &str| text.chars().take(LONGEST + 1).count();
+        let own = length(name);
+        if own > LONGEST {
+            return None;
+        }
         candidates
             .into_iter()
             .take(1000)
-            .map(|c| (strsim::damerau_levenshtein(name, c), c))
-            .filter(|(distance, c)| *distance <= (c.chars().count().max(3)) / 3)
+            .filter_map(|candidate| {
+                let other = length(candidate);
+                let limit = other.max(3) / 3;
+                if other > LONGEST || own.abs_diff(other) > limit {
+                    return None;
+                }
+                let distance = strsim::osa_distance(name, candidate);
+                // A name that shares nothing is no suggestion, however short it is.
+                let near = distance <= limit && distance < own.max(other);
+                near.then_some((distance, candidate))
+            })
             .min()
-            .map(|(_, c)| c)
+            .map(|(_, candidate)| candidate)
     }
 }

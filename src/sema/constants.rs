@@ -209,12 +209,19 @@ impl<'a> Analyser<'a, '_> {
         } else if first == "task" && path.parts.len() == 2 {
             return self.task_size(path, diagnostics);
         }
+        if let Some(rule) = context.rule {
+            if self.instances[rule].missing.contains(&first) {
+                return SizeExpr::Poison;
+            }
+        }
         let mut diagnostic = Diagnostic::new(
             Code::UnknownName,
             path.span,
             format!("no size is called `{}`", dotted(path)),
         );
-        diagnostic = match Diagnostics::nearest(first, self.dims.keys().copied()) {
+        let full = self.diagnostics.is_full();
+        let dims = self.dims.keys().copied().take_while(|_| !full);
+        diagnostic = match Diagnostics::nearest(first, dims) {
             Some(near) => diagnostic.with_help(format!("did you mean `{near}`?")),
             None => diagnostic.with_help(
                 "declare it with `dim NAME = 100`; for the size of a vector write `size(h)`",

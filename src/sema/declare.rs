@@ -257,11 +257,12 @@ impl<'a> Analyser<'a, '_> {
                     }
                 },
                 None => {
+                    let full = self.diagnostics.is_full();
                     let near = Diagnostics::nearest(
                         &target.name,
                         names
                             .iter()
-                            .filter(|(_, n)| matches!(n.symbol, Symbol::State(_)))
+                            .filter(|(_, n)| !full && matches!(n.symbol, Symbol::State(_)))
                             .map(|(name, _)| name.as_str()),
                     );
                     let help = match near {
@@ -315,8 +316,9 @@ impl<'a> Analyser<'a, '_> {
         for stmt in body {
             self.declare(stmt, context, &Around::default());
         }
+        let mut rule_found = true;
         if let Some(using) = using {
-            self.declare_rule(using, id);
+            rule_found = self.declare_rule(using, id);
         }
         let transmits = std::mem::take(&mut self.bundles[id.index()].transmits);
         let source = match transmits.as_slice() {
@@ -324,6 +326,8 @@ impl<'a> Analyser<'a, '_> {
                 self.transmit_contexts.insert(id, *context);
                 DefinitionSource::Received(id, value)
             }
+            // What an unknown rule would have said is unknown too.
+            [] if !rule_found => DefinitionSource::Broken,
             [] => {
                 self.diagnostics.push(
                     Diagnostic::new(
@@ -360,7 +364,8 @@ impl<'a> Analyser<'a, '_> {
         self.received.insert(id, received);
     }
 
-    fn declare_rule(&mut self, using: &'a RuleUse, bundle: BundleId) {
+    /// Declares what a rule says in a bundle. Returns whether there is such a rule.
+    fn declare_rule(&mut self, using: &'a RuleUse, bundle: BundleId) -> bool {
         let Some((_, params, body)) = self.rules.get(using.name.name.as_str()).copied() else {
             let names: Vec<&str> = self
                 .rules
@@ -378,7 +383,7 @@ impl<'a> Analyser<'a, '_> {
                 None => diagnostic.with_help(format!("there are {}", listed(&names))),
             };
             self.diagnostics.push(diagnostic);
-            return;
+            return false;
         };
         let outer = Context::inside(bundle, None);
         let bundle_name = self.bundles[bundle.index()].name.name.as_str();
@@ -419,6 +424,7 @@ impl<'a> Analyser<'a, '_> {
                 ));
             }
         }
+        let mut missing = Vec::new();
         for param in params {
             let path = format!("{bundle_name}.{}", param.name.name);
             self.known_paths.insert(path.clone());
@@ -435,6 +441,7 @@ impl<'a> Analyser<'a, '_> {
                     arguments.insert(&param.name.name, (default, Context::NETWORK));
                 }
                 None => {
+                    missing.push(param.name.name.as_str());
                     self.diagnostics.push(
                         Diagnostic::new(
                             Code::UnknownRule,
@@ -450,11 +457,12 @@ impl<'a> Analyser<'a, '_> {
             }
         }
         let instance = self.instances.len();
-        self.instances.push(RuleInstance { arguments });
+        self.instances.push(RuleInstance { arguments, missing });
         let context = Context::inside(bundle, Some(instance));
         for stmt in body {
             self.declare(stmt, context, &Around::default());
         }
+        true
     }
 
     fn declare_entry(&mut self, kind: DeclKind, entry: &'a DeclEntry, context: Context) {

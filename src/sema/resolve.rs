@@ -84,6 +84,20 @@ impl<'a> Analyser<'a, '_> {
                         ));
                         self.poison_size(size);
                     }
+                    None if self.dims.contains_key(dotted(path).as_str()) => {
+                        self.diagnostics.push(
+                            Diagnostic::new(
+                                Code::WrongKind,
+                                path.span,
+                                format!(
+                                    "a bundle connects vectors of activity, and `{}` is a size",
+                                    dotted(path)
+                                ),
+                            )
+                            .with_help("name an input, a state or a value of the network"),
+                        );
+                        self.poison_size(size);
+                    }
                     None => {
                         self.unknown_name(path, Context::NETWORK);
                         self.poison_size(size);
@@ -287,7 +301,12 @@ impl<'a> Analyser<'a, '_> {
     /// The axes of both, a vector of one element counting as a scalar beside a longer one.
     pub(super) fn join(&mut self, a: Expr, b: Expr, span: Span) -> (Expr, Expr, Type) {
         let ty = match (a.ty, b.ty) {
-            (Type::Poison, _) | (_, Type::Poison) => Type::Poison,
+            (Type::Poison, other) | (other, Type::Poison) => {
+                if let Type::Vector(size) = other {
+                    self.sizes.forgive(size);
+                }
+                Type::Poison
+            }
             (Type::Scalar, other) | (other, Type::Scalar) => other,
             (Type::Vector(x), Type::Vector(y)) => {
                 let single = |size| self.sizes.get(size) == Some(1);
@@ -575,6 +594,18 @@ impl<'a> Analyser<'a, '_> {
 
     pub(super) fn unknown_name(&mut self, path: &Path, context: Context) {
         let name = dotted(path);
+        if let Some(rule) = context.rule {
+            // The use of the rule was told that the argument is missing.
+            if self.instances[rule].missing.contains(&name.as_str()) {
+                return;
+            }
+        }
+        let message = format!("nothing here is called `{name}`");
+        if self.diagnostics.is_full() {
+            self.diagnostics
+                .push(Diagnostic::new(Code::UnknownName, path.span, message));
+            return;
+        }
         let mut candidates: Vec<String> = Vec::new();
         if let Some(bundle) = context.bundle {
             let scope = &self.bundles[bundle.index()];
@@ -592,20 +623,18 @@ impl<'a> Analyser<'a, '_> {
             candidates.extend(self.names.keys().cloned());
         }
         candidates.extend(self.dims.keys().map(|k| (*k).to_owned()));
-        let mut diagnostic = Diagnostic::new(
-            Code::UnknownName,
-            path.span,
-            format!("nothing here is called `{name}`"),
-        );
-        if let Some(near) = Diagnostics::nearest(&name, candidates.iter().map(String::as_str)) {
-            diagnostic = diagnostic.with_help(format!("did you mean `{near}`?"));
-        } else if context.bundle.is_none() && (name == "pre" || name == "post") {
+        let mut diagnostic = Diagnostic::new(Code::UnknownName, path.span, message);
+        if context.bundle.is_none() && (name == "pre" || name == "post") {
             diagnostic =
                 diagnostic.with_help("`pre` and `post` exist only inside a `plastic` bundle");
         } else if context.rule.is_some() && self.names.contains_key(&path.parts[0].name) {
             diagnostic = diagnostic.with_help(
                 "a rule sees its parameters and its bundle; hand this in as an argument",
             );
+        } else if let Some(near) =
+            Diagnostics::nearest(&name, candidates.iter().map(String::as_str))
+        {
+            diagnostic = diagnostic.with_help(format!("did you mean `{near}`?"));
         }
         self.diagnostics.push(diagnostic);
     }

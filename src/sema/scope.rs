@@ -83,4 +83,6 @@ impl Context {
 pub struct RuleInstance<'a> {
     /// Arguments by parameter, with where each was written.
     pub arguments: BTreeMap<&'a str, (&'a ast::Expr, Context)>,
+    /// Parameters without an argument, which was reported.
+    pub missing: Vec<&'a str>,
 }

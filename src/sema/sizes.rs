@@ -217,6 +217,13 @@ impl SizeTable {
         }
     }
 
+    /// Says nothing more about a size that is not known yet: what it meets has an error of its own.
+    pub fn forgive(&mut self, var: SizeVar) {
+        if self.get(var).is_none() {
+            self.mark(var);
+        }
+    }
+
     fn mark(&mut self, var: SizeVar) {
         let root = self.compress(var);
         self.cells[root].poisoned = true;

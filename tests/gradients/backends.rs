@@ -66,10 +66,13 @@ fn functions_at_odd_sizes() {
     for size in [3, 7, 13] {
         for info in FUNCTIONS {
             let graph = compile(&functions::spec(&functions::uses(info), size)).step;
-            compare(&graph, 34, 0.7, &format!("{} at {size}", info.name));
+            // Small numbers, for `exp` makes large ones of a few times 1, which f32 then loses.
+            compare(&graph, 34, 0.4, &format!("{} at {size}", info.name));
         }
-        let graph = compile(&functions::spec(&functions::operators(), size)).step;
-        compare(&graph, 35, 0.7, &format!("operators at {size}"));
+        for (expression, uses) in functions::operators().each() {
+            let graph = compile(&functions::spec(&uses, size)).step;
+            compare(&graph, 35, 0.4, &format!("{expression} at {size}"));
+        }
     }
 }
 

@@ -16,6 +16,23 @@ pub struct Uses {
 }
 
 impl Uses {
+    /// Each expression alone, with its text.
+    pub fn each(&self) -> impl Iterator<Item = (&str, Uses)> {
+        let vectors = self
+            .vectors
+            .iter()
+            .map(|e| (e.as_str(), Uses::new(&[e], &[], &[])));
+        let scalars = self
+            .scalars
+            .iter()
+            .map(|e| (e.as_str(), Uses::new(&[], &[e], &[])));
+        let elements = self
+            .elements
+            .iter()
+            .map(|e| (e.as_str(), Uses::new(&[], &[], &[e])));
+        vectors.chain(scalars).chain(elements)
+    }
+
     fn new(vectors: &[&str], scalars: &[&str], elements: &[&str]) -> Uses {
         let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
         Uses {
@@ -168,8 +185,9 @@ pub fn operators() -> Uses {
             "(v <= y) * v",
             "(v > y) * v",
             "(v >= y) * v",
-            "(v == y) + v",
-            "(v != y) * v",
+            "(v == h) + v",
+            "(h == h) * v",
+            "(v != h) * v",
             "(v < 0 && y < 0.5) * v",
             "(v < 0 || y > 0) * y",
             "k * v",

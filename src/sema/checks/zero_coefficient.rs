@@ -4,10 +4,20 @@ use super::states_in;
 use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::ir::{Binary, Draw, Graph, ParamId};
 use crate::sema::model::{Expr, ExprKind, Model};
+use std::collections::BTreeSet;
 
 /// A trained factor of a trace that starts at 0 everywhere lets no gradient reach the trace's rule.
 pub(super) fn check(model: &Model, _graph: &Graph, diagnostics: &mut Diagnostics) {
-    for (k, slot) in model.params.iter().enumerate() {
+    let mut scaling = BTreeSet::new();
+    for definition in &model.definitions {
+        definition.expr.walk(&mut |e| {
+            if matches!(e.kind, ExprKind::Binary(Binary::Mul, ..)) {
+                scaling_params(model, e, &mut scaling);
+            }
+        });
+    }
+    for id in scaling {
+        let slot = &model.params[id.index()];
         let zero = match slot.init {
             Draw::Constant(value) => value == 0.0,
             Draw::Uniform(lo, hi) => lo == 0.0 && hi == 0.0,
@@ -18,48 +28,45 @@ pub(super) fn check(model: &Model, _graph: &Graph, diagnostics: &mut Diagnostics
         let (true, true, Some(span)) = (zero, slot.trained, slot.span) else {
             continue;
         };
-        let id = ParamId(k as u32);
-        if model
-            .definitions
-            .iter()
-            .any(|definition| scales_trace(model, &definition.expr, id))
-        {
-            diagnostics.push(
-                Diagnostic::new(
-                    Code::ZeroCoefficient,
-                    span,
-                    format!(
-                        "coefficient `{}` starts at 0, so its trace moves no weight",
-                        slot.path
-                    ),
-                )
-                .with_help("start it small instead: `~ uniform(0, 0.01)`"),
-            );
-        }
+        diagnostics.push(
+            Diagnostic::new(
+                Code::ZeroCoefficient,
+                span,
+                format!(
+                    "coefficient `{}` starts at 0, so its trace moves no weight",
+                    slot.path
+                ),
+            )
+            .with_help("start it small instead: `~ uniform(0, 0.01)`"),
+        );
     }
 }
 
-/// Whether the parameter is a factor of something that holds a trace.
-fn scales_trace(model: &Model, expr: &Expr, param: ParamId) -> bool {
-    let mut found = false;
-    expr.walk(&mut |e| {
-        let ExprKind::Binary(Binary::Mul, a, b) = &e.kind else {
-            return;
-        };
-        for (factor, other) in [(a, b), (b, a)] {
-            found |= is_param(factor, param)
-                && states_in(other)
-                    .iter()
-                    .any(|state| model.states[state.index()].trace);
-        }
-    });
-    found
+/// Adds the parameters that are factors of a product which holds a trace.
+fn scaling_params(model: &Model, product: &Expr, scaling: &mut BTreeSet<ParamId>) {
+    let mut factors = Vec::new();
+    collect_factors(product, &mut factors);
+    let holds_trace = |factor: &&Expr| {
+        let states = states_in(factor);
+        states.iter().any(|s| model.states[s.index()].trace)
+    };
+    if factors.iter().any(holds_trace) {
+        let params = factors.iter().filter_map(|factor| match factor.kind {
+            ExprKind::Param(id) => Some(id),
+            _ => None,
+        });
+        scaling.extend(params);
+    }
 }
 
-fn is_param(expr: &Expr, param: ParamId) -> bool {
+/// The factors of a product of products.
+fn collect_factors<'a>(expr: &'a Expr, factors: &mut Vec<&'a Expr>) {
     match &expr.kind {
-        ExprKind::Param(id) => *id == param,
-        ExprKind::Convert(x) => is_param(x, param),
-        _ => false,
+        ExprKind::Convert(x) => collect_factors(x, factors),
+        ExprKind::Binary(Binary::Mul, a, b) => {
+            collect_factors(a, factors);
+            collect_factors(b, factors);
+        }
+        _ => factors.push(expr),
     }
 }

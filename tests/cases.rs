@@ -1,0 +1,223 @@
+//! Specs with what the compiler makes of them: every `tests/cases/STAGE/NAME.bpm` is compiled up to its
+//! stage, and the result compared with the snapshot `NAME.snap` beside it.
+//!
+//! | stage | snapshot |
+//! |---|---|
+//! | `parse` | the syntax tree, and what the parser has to say |
+//! | `check` | the diagnostics as the command prints them, in plain style |
+//! | `graph` | the graph of a step |
+//! | `grad` | the adjoint graph |
+//!
+//! Comment lines at the top of a file say what a file alone cannot:
+//!
+//! - `// set: PATH=VALUE` compiles it as with `--set PATH=VALUE`; may be repeated
+//! - `// pad: BYTES` appends so many line ends to the text
+//!
+//! Imports are read from the case's own directory. Files in a directory below are there to be imported.
+//!
+//! In `check`, a file whose name begins with a code is its bad example: the code must be among its
+//! diagnostics. A file called `good_CODE_...` is its good example, with the construct used as it should
+//! be: it must be silent. Every code has both.
+//!
+//! Specs in `graph` and `grad` must be free of errors; `tests/gradients` also takes them for finite
+//! differences and for comparing backends.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use bpmc::autodiff::Options;
+use bpmc::diag::{render, Code, Diagnostics, SourceMap, Style};
+use bpmc::driver::{self, Compilation};
+use bpmc::syntax;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+
+const UPDATE: &str = "INSTA_UPDATE=always cargo test --release --test cases";
+
+fn directory(stage: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/cases")
+        .join(stage)
+}
+
+struct Case {
+    name: String,
+    text: String,
+    set: Vec<String>,
+}
+
+/// All cases of a stage, by name.
+fn cases(stage: &str) -> Vec<Case> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(directory(stage))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "bpm"))
+        .collect();
+    paths.sort();
+    paths.iter().map(|path| case(path)).collect()
+}
+
+fn case(path: &Path) -> Case {
+    let mut text = std::fs::read_to_string(path).unwrap();
+    let mut set = Vec::new();
+    let mut pad = 0;
+    for line in text.lines().take_while(|line| line.starts_with("//")) {
+        if let Some(option) = line.strip_prefix("// set: ") {
+            set.push(option.to_owned());
+        } else if let Some(bytes) = line.strip_prefix("// pad: ") {
+            pad = bytes.parse().unwrap();
+        }
+    }
+    text.push_str(&"\n".repeat(pad));
+    Case {
+        name: path.file_stem().unwrap().to_str().unwrap().to_owned(),
+        text,
+        set,
+    }
+}
+
+fn compile(stage: &str, case: &Case) -> Compilation {
+    let load = |path: &Path| {
+        // The system's own words differ between systems.
+        std::fs::read_to_string(directory(stage).join(path))
+            .map_err(|error| std::io::Error::new(error.kind(), "no such file"))
+    };
+    driver::compile(&format!("{}.bpm", case.name), &case.text, &case.set, &load).unwrap()
+}
+
+fn shown(diagnostics: &Diagnostics, sources: &SourceMap) -> String {
+    if diagnostics.is_empty() {
+        "(silent)\n".to_owned()
+    } else {
+        render(diagnostics, sources, Style::PLAIN)
+    }
+}
+
+/// Compares what `make` gives for each case with its snapshot; tells of all differences at once.
+fn snapshots(stage: &str, make: impl Fn(&Case) -> String) {
+    let all = cases(stage);
+    assert!(!all.is_empty(), "no case in {}", directory(stage).display());
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(directory(stage));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.remove_input_file();
+    let mut failed = Vec::new();
+    for case in &all {
+        let compare = AssertUnwindSafe(|| {
+            let found = make(case);
+            settings.bind(|| insta::assert_snapshot!(case.name.as_str(), found));
+        });
+        if catch_unwind(compare).is_err() {
+            failed.push(format!("tests/cases/{stage}/{}.bpm", case.name));
+        }
+    }
+    assert!(
+        failed.is_empty(),
+        "these cases give something else than their snapshots say:\n  {}\n\
+         If that is meant, update them with\n  {UPDATE}\nand look at the difference.",
+        failed.join("\n  ")
+    );
+}
+
+#[test]
+fn parse() {
+    snapshots("parse", |case| {
+        let mut sources = SourceMap::new();
+        let mut diagnostics = Diagnostics::new();
+        let source = sources.add(format!("{}.bpm", case.name), case.text.as_str());
+        let file = syntax::parse(source, &case.text, &mut diagnostics);
+        diagnostics.sort();
+        format!("{}\n{}", syntax::dump(&file), shown(&diagnostics, &sources))
+    });
+}
+
+#[test]
+fn check() {
+    snapshots("check", |case| {
+        let compilation = compile("check", case);
+        shown(&compilation.diagnostics, &compilation.sources)
+    });
+}
+
+/// The step graph of a case, which must have no error.
+fn step(stage: &str, case: &Case) -> bpmc::ir::Graph {
+    let compilation = compile(stage, case);
+    let shown = shown(&compilation.diagnostics, &compilation.sources);
+    match compilation.program {
+        Some(compiled) => compiled.step,
+        None => panic!("{shown}"),
+    }
+}
+
+#[test]
+fn graph() {
+    snapshots("graph", |case| step("graph", case).to_string());
+}
+
+#[test]
+fn grad() {
+    snapshots("grad", |case| {
+        let step = step("grad", case);
+        driver::adjoint(&step, Options::default())
+            .unwrap()
+            .to_string()
+    });
+}
+
+fn codes(case: &Case) -> Vec<Code> {
+    let compilation = compile("check", case);
+    compilation.diagnostics.iter().map(|d| d.code).collect()
+}
+
+#[test]
+fn every_code_has_a_bad_and_a_good_case() {
+    let all = cases("check");
+    for &code in Code::ALL {
+        let named = |start: String| {
+            let found: Vec<&Case> = all
+                .iter()
+                .filter(|case| case.name.starts_with(&start))
+                .collect();
+            assert!(
+                !found.is_empty(),
+                "no case tests/cases/check/{start}_....bpm"
+            );
+            found
+        };
+        for bad in named(code.text().to_owned()) {
+            assert!(codes(bad).contains(&code), "{}: {:?}", bad.name, codes(bad));
+        }
+        for good in named(format!("good_{}", code.text())) {
+            assert_eq!(codes(good), [], "{}", good.name);
+        }
+    }
+}
+
+#[test]
+fn names_of_cases_say_what_they_are() {
+    for case in cases("check") {
+        let name = case.name.strip_prefix("good_").unwrap_or(&case.name);
+        let code = name.split('_').next().unwrap();
+        let known = Code::parse(code).is_some_and(|c| c.text() == code);
+        assert!(known || name.starts_with("many_"), "{}", case.name);
+    }
+}
+
+#[test]
+fn every_rule_of_the_library_has_a_graph() {
+    let names: Vec<String> = cases("graph").into_iter().map(|case| case.name).collect();
+    for rule in bpmc::rules::names() {
+        assert!(names.contains(&format!("rule_{rule}")), "{rule}");
+    }
+}
+
+#[test]
+fn every_snapshot_has_its_case() {
+    for stage in ["parse", "check", "graph", "grad"] {
+        for entry in std::fs::read_dir(directory(stage)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|end| end == "snap") {
+                assert!(path.with_extension("bpm").exists(), "{}", path.display());
+            }
+        }
+    }
+}
