@@ -75,6 +75,12 @@ pub(super) fn assemble(
     };
     assembler.mark_needed(extra, given)?;
     assembler.emit()?;
+    // Leaves among the extra values have no instruction, only a place.
+    for id in extra {
+        if assembler.rank(*id) < 2 {
+            assembler.place(*id)?;
+        }
+    }
     Ok(assembler.out)
 }
 
