@@ -138,8 +138,13 @@ fn select<T: Real>(out: &mut [T], c: Operand<'_, T>, a: Operand<'_, T>, b: Opera
 }
 
 #[inline(always)]
-fn element<T: Real>(f: Element, out: &mut [T], operands: [Operand<'_, T>; 3]) {
-    let [a, b, c] = operands;
+fn element<T: Real>(
+    f: Element,
+    out: &mut [T],
+    a: Operand<'_, T>,
+    b: Operand<'_, T>,
+    c: Operand<'_, T>,
+) {
     macro_rules! unaries {
         ($($name:ident),*) => {
             match f {
@@ -273,8 +278,11 @@ fn vector<T: Real>(instr: &Instr, memory: &mut Memory<'_, T>) {
     match *instr {
         Instr::Element { f, to, operands, n } => {
             let (before, out, after) = target(memory.lane, to, n);
-            let operands = operands.map(|p| beside(p, n, before, after, to + n, shared));
-            element(f, out, operands);
+            let [a, b, c] = operands;
+            let a = beside(a, n, before, after, to + n, shared);
+            let b = beside(b, n, before, after, to + n, shared);
+            let c = beside(c, n, before, after, to + n, shared);
+            element(f, out, a, b, c);
         }
         Instr::Sum { to, a, n } => {
             memory.lane[to] = match at(a, n, memory.lane, shared) {
@@ -478,8 +486,23 @@ fn sweep_row<T: Real>(
     };
     for op in &code.ops {
         let mut out = std::mem::take(&mut memory.rows[op.to]);
-        let operands = op.operands.map(|s| source(s, memory.rows, &view));
-        element(op.f, &mut out[..n], operands);
+        let [a, b, c] = op.operands;
+        // Closures given to library functions would be compiled without vector instructions.
+        let a = source(a, memory.rows, &view);
+        match op.f {
+            Element::Binary(f) => {
+                let b = source(b, memory.rows, &view);
+                binaries(f, &mut out[..n], a, b);
+            }
+            Element::Select => {
+                let b = source(b, memory.rows, &view);
+                let c = source(c, memory.rows, &view);
+                select(&mut out[..n], a, b, c);
+            }
+            Element::Unary(_) | Element::Clip(..) | Element::ClipMask(..) | Element::Copy => {
+                element(op.f, &mut out[..n], a, a, a);
+            }
+        }
         memory.rows[op.to] = out;
     }
     // All of the row is computed before any of it is stored, so traces can be written in place.
