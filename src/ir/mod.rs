@@ -1,6 +1,7 @@
 //! The step graph: what happens in one time step, as a directed acyclic graph of values.
 
 mod build;
+mod draw;
 mod graph;
 mod id;
 mod op;
@@ -9,6 +10,7 @@ mod print;
 mod shape;
 mod verify;
 
+pub use draw::{dot, svg};
 pub use graph::{
     Draw, Graph, InputSlot, NoiseSlot, OutputSlot, ParamSlot, ResultKind, StateSlot, Value,
 };
