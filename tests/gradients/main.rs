@@ -7,4 +7,5 @@ mod operations;
 mod plastic;
 mod random;
 mod run;
+mod shapes;
 mod through_time;
