@@ -107,7 +107,7 @@ pub fn evaluate<E: Executor>(
         .collect::<Result<Vec<_>, _>>()?;
     let (loss, seeds) = loss_and_seeds(train, given, &output_names, &outputs);
     executor.clear_gradients();
-    let zero = zero_adjoint(executor, &executor.step_graph().clone())?;
+    let zero = zero_adjoint(executor)?;
     let adjoints = rollout.backward(executor, zero, |executor, step| {
         seeds
             .iter()
