@@ -22,6 +22,7 @@ pub struct LaneMemory<T> {
     segment: Vec<Vec<T>>,
     sums: Vec<T>,
     scratch: Vec<T>,
+    partial: Vec<T>,
     steps: usize,
     interval: usize,
 }
@@ -130,6 +131,7 @@ impl<T: Real> LaneMemory<T> {
         }
         run(
             &program.step,
+            &program.machines.step,
             &mut Memory {
                 lane: &mut self.step,
                 shared: &shared.step,
@@ -137,6 +139,7 @@ impl<T: Real> LaneMemory<T> {
                 states: &mut self.blocks,
                 adjoints: &mut [],
                 rows: &mut self.rows,
+                partial: &mut self.partial,
             },
         );
         let record = self.steps * program.record_size;
@@ -196,6 +199,7 @@ impl<T: Real> LaneMemory<T> {
                 }
                 run(
                     &program.adjoint,
+                    &program.machines.adjoint,
                     &mut Memory {
                         lane: &mut self.adjoint,
                         shared: &shared.adjoint,
@@ -203,6 +207,7 @@ impl<T: Real> LaneMemory<T> {
                         states: &mut self.blocks,
                         adjoints: &mut self.block_adjoints,
                         rows: &mut self.rows,
+                        partial: &mut self.partial,
                     },
                 );
                 let last = step == 0;
@@ -288,6 +293,7 @@ impl<T: Real> LaneMemory<T> {
             }
             run_sweeps(
                 &program.replay,
+                &program.machines.replay,
                 &mut Memory {
                     lane: &mut self.step,
                     shared: &shared.step,
@@ -295,6 +301,7 @@ impl<T: Real> LaneMemory<T> {
                     states: &mut self.blocks,
                     adjoints: &mut [],
                     rows: &mut self.rows,
+                    partial: &mut self.partial,
                 },
             );
         }

@@ -5,6 +5,7 @@
 //! contracted, so that both give the same bits.
 
 use super::code::{Area, Code, Element, Instr, Place, RootKind, Source, Sweep};
+use super::jit::Machine;
 use super::math::{binary, clip, clip_mask, unary, Real};
 use crate::ir::{Binary, Boundary, Unary};
 
@@ -22,47 +23,56 @@ pub(super) struct Memory<'a, T> {
     pub adjoints: &'a mut [Vec<T>],
     /// Rows of temporaries.
     pub rows: &'a mut Vec<Vec<T>>,
+    /// Partial sums of rows.
+    pub partial: &'a mut Vec<T>,
 }
 
-/// Runs a program.
-pub(super) fn run<T: Real>(code: &Code, memory: &mut Memory<'_, T>) {
+/// Runs a program, its sweeps by machine code where there is some.
+pub(super) fn run<T: Real>(code: &Code, machine: &Machine, memory: &mut Memory<'_, T>) {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         #[target_feature(enable = "avx2")]
-        unsafe fn wide<T: Real>(code: &Code, memory: &mut Memory<'_, T>) {
-            run_any(code, memory);
+        unsafe fn wide<T: Real>(code: &Code, machine: &Machine, memory: &mut Memory<'_, T>) {
+            run_any(code, machine, memory);
         }
         // SAFETY: the processor has AVX2.
-        unsafe { wide(code, memory) };
+        unsafe { wide(code, machine, memory) };
         return;
     }
-    run_any(code, memory);
+    run_any(code, machine, memory);
 }
 
 /// Runs some sweeps alone.
-pub(super) fn run_sweeps<T: Real>(sweeps: &[Sweep], memory: &mut Memory<'_, T>) {
+pub(super) fn run_sweeps<T: Real>(sweeps: &[Sweep], machine: &Machine, memory: &mut Memory<'_, T>) {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         #[target_feature(enable = "avx2")]
-        unsafe fn wide<T: Real>(sweeps: &[Sweep], memory: &mut Memory<'_, T>) {
-            for one in sweeps {
-                sweep(one, memory);
+        unsafe fn wide<T: Real>(sweeps: &[Sweep], machine: &Machine, memory: &mut Memory<'_, T>) {
+            for (k, one) in sweeps.iter().enumerate() {
+                either(k, one, machine, memory);
             }
         }
         // SAFETY: the processor has AVX2.
-        unsafe { wide(sweeps, memory) };
+        unsafe { wide(sweeps, machine, memory) };
         return;
     }
-    for one in sweeps {
-        sweep(one, memory);
+    for (k, one) in sweeps.iter().enumerate() {
+        either(k, one, machine, memory);
     }
 }
 
 #[inline(always)]
-fn run_any<T: Real>(code: &Code, memory: &mut Memory<'_, T>) {
+fn either<T: Real>(k: usize, code: &Sweep, machine: &Machine, memory: &mut Memory<'_, T>) {
+    if !T::compiled(machine, k, code, memory) {
+        sweep(code, memory);
+    }
+}
+
+#[inline(always)]
+fn run_any<T: Real>(code: &Code, machine: &Machine, memory: &mut Memory<'_, T>) {
     for instr in &code.instrs {
         match instr {
-            Instr::Sweep(k) => sweep(&code.sweeps[*k], memory),
+            Instr::Sweep(k) => either(*k, &code.sweeps[*k], machine, memory),
             other => vector(other, memory),
         }
     }

@@ -1,5 +1,8 @@
 //! Element functions for f32 and f64, written so that loops over them become vector code.
 
+use super::code::Sweep;
+use super::jit::{Machine, Table};
+use super::machine::Memory;
 use crate::ir::{Binary, Boundary, Unary};
 
 /// A floating-point number of either precision.
@@ -30,6 +33,12 @@ pub trait Real:
     fn tanh(self) -> Self;
     /// `exp x`
     fn exp(self) -> Self;
+    /// Runs a sweep by machine code, if there is some for this precision; returns whether there was.
+    #[doc(hidden)]
+    fn compiled(machine: &Machine, k: usize, sweep: &Sweep, memory: &mut Memory<'_, Self>) -> bool {
+        let _ = (machine, k, sweep, memory);
+        false
+    }
     /// A function that needs no vector code, in f64.
     fn through_f64(self, f: impl Fn(f64) -> f64) -> Self {
         Self::from_f64(f(self.to_f64()))
@@ -83,6 +92,18 @@ impl Real for f32 {
     #[inline(always)]
     fn exp(self) -> f32 {
         exp_f32(self)
+    }
+
+    fn compiled(machine: &Machine, k: usize, sweep: &Sweep, memory: &mut Memory<'_, f32>) -> bool {
+        let mut table = Table {
+            lane: memory.lane,
+            shared: memory.shared,
+            sums: memory.sums,
+            partial: memory.partial,
+            states: memory.states,
+            adjoints: memory.adjoints,
+        };
+        machine.run(k, sweep, &mut table)
     }
 }
 

@@ -23,6 +23,7 @@
 
 mod assemble;
 mod code;
+mod jit;
 mod lane;
 mod machine;
 mod math;

@@ -2,12 +2,14 @@
 
 use super::assemble::{assemble, blocks, Assembly, Leaf};
 use super::code::{Area, Code, Place, Source, Sweep};
+use super::jit::Machines;
 use super::math::Real;
 use super::partition::{classes, forward_values, Class};
 use crate::backend::reference::{evaluate, Leaves};
 use crate::backend::BackendError;
 use crate::ir::{Graph, Op, ParamSlot, ResultKind, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Why a graph has no fused program; it then runs on another backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +63,8 @@ pub struct Fused {
     pub(super) step: Code,
     pub(super) adjoint: Code,
     pub(super) replay: Vec<Sweep>,
+    /// Machine code of all sweeps.
+    pub(super) machines: Arc<Machines>,
     step_prologue: Prologue,
     adjoint_prologue: Prologue,
     epilogue: Epilogue,
@@ -160,7 +164,9 @@ impl Fused {
                 | ResultKind::InputAdjoint(_) => None,
             })
             .collect();
+        let machines = Machines::new(&ahead.code, &ahead.replay, &back.code, block_of.len());
         Ok(Fused {
+            machines: Arc::new(machines),
             step_prologue: prologue(step, &ahead),
             adjoint_prologue: prologue(adjoint, &back),
             epilogue: epilogue(adjoint, &adjoint_classes, &back),
