@@ -16,6 +16,34 @@ use crate::syntax::ast::{
 };
 use std::collections::BTreeMap;
 
+/// Most names, numbers and operations of an argument of a rule, which is read wherever the rule names it.
+const MAX_ARGUMENT: usize = 256;
+
+/// How many names, numbers and operations an expression has; stops counting soon after `most`.
+fn parts(expr: &Expr, most: usize) -> usize {
+    let mut count = 0;
+    let mut stack = vec![expr];
+    while let Some(expr) = stack.pop() {
+        count += 1;
+        if count > most {
+            break;
+        }
+        match &expr.kind {
+            ExprKind::Number { .. }
+            | ExprKind::Text(_)
+            | ExprKind::Name(_)
+            | ExprKind::Next(_)
+            | ExprKind::External(_) => {}
+            ExprKind::List(items) => stack.extend(items),
+            ExprKind::Unary(_, x) => stack.push(x),
+            ExprKind::Binary(_, a, b) => stack.extend([&**a, &**b]),
+            ExprKind::Call { args, .. } => stack.extend(args.iter().map(|arg| &arg.value)),
+            ExprKind::Slice { base, start, end } => stack.extend([&**base, &**start, &**end]),
+        }
+    }
+    count
+}
+
 /// What surrounds a statement.
 #[derive(Clone, Default)]
 struct Around<'a> {
@@ -433,10 +461,17 @@ impl<'a> Analyser<'a, '_> {
             {
                 arguments.insert(&param.name.name, (value, outer));
             }
-            if arguments.contains_key(param.name.name.as_str()) {
+            if let Some((value, _)) = arguments.get(param.name.name.as_str()).copied() {
+                if self.is_long_argument(value) {
+                    arguments.remove(param.name.name.as_str());
+                    missing.push(param.name.name.as_str());
+                }
                 continue;
             }
             match &param.default {
+                Some(default) if self.is_long_argument(default) => {
+                    missing.push(param.name.name.as_str());
+                }
                 Some(default) => {
                     arguments.insert(&param.name.name, (default, Context::NETWORK));
                 }
@@ -463,6 +498,22 @@ impl<'a> Analyser<'a, '_> {
             self.declare(stmt, context, &Around::default());
         }
         true
+    }
+
+    /// Reports an argument of a rule that is too long.
+    fn is_long_argument(&mut self, value: &Expr) -> bool {
+        let long = parts(value, MAX_ARGUMENT) > MAX_ARGUMENT;
+        if long {
+            self.diagnostics.push(
+                Diagnostic::new(
+                    Code::TooLarge,
+                    value.span,
+                    format!("an argument of a rule with more than {MAX_ARGUMENT} parts"),
+                )
+                .with_help("give it a name in the network, `name = ...`, and hand that in"),
+            );
+        }
+        long
     }
 
     fn declare_entry(&mut self, kind: DeclKind, entry: &'a DeclEntry, context: Context) {

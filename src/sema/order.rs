@@ -54,8 +54,11 @@ impl<'a> Analyser<'a, '_> {
                     }
                 }
             }
-            for step in needs {
-                graph.update_edge(nodes[&key(step)], node, ());
+            let mut needed: Vec<(u8, u32)> = needs.into_iter().map(key).collect();
+            needed.sort_unstable();
+            needed.dedup();
+            for step in needed {
+                graph.add_edge(nodes[&step], node, ());
             }
         }
         // Kahn's algorithm, lowest index first, so that the order follows the text where it can.

@@ -8,6 +8,9 @@ use crate::diag::{Code, Diagnostic, Span};
 use crate::ir::{Binary, StateId, Unary};
 use std::collections::BTreeMap;
 
+/// Most updates of one state, in disjoint regions: they become one expression as deep as they are many.
+const MAX_UPDATES: usize = 128;
+
 /// An update of a state, resolved: where it was written, its value, its regions.
 struct Resolved {
     span: Span,
@@ -20,7 +23,26 @@ impl<'a> Analyser<'a, '_> {
     /// Resolves all updates. All definitions must be resolved.
     pub(super) fn resolve_updates(&mut self) -> Vec<Option<Expr>> {
         let mut by_target: BTreeMap<StateId, Vec<Resolved>> = BTreeMap::new();
+        let mut counts = vec![0; self.states.len()];
         for update in std::mem::take(&mut self.updates) {
+            let count = &mut counts[update.target.index()];
+            *count += 1;
+            if *count > MAX_UPDATES {
+                if *count == MAX_UPDATES + 1 {
+                    let path = &self.states[update.target.index()].path;
+                    self.diagnostics.push(
+                        Diagnostic::new(
+                            Code::TooLarge,
+                            update.target_span,
+                            format!("`{path}` is updated in more than {MAX_UPDATES} places"),
+                        )
+                        .with_help(
+                            "a factor per neuron, `coeff gate ~ ... per post`, may say the same",
+                        ),
+                    );
+                }
+                continue;
+            }
             self.owner = format!("{}.next", self.states[update.target.index()].path);
             self.owner_counts.clear();
             let value = self.expr(update.value, update.context);
