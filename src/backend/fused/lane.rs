@@ -172,6 +172,22 @@ impl<T: Real> LaneMemory<T> {
         }
     }
 
+    /// Sets the adjoint of a final state, by slot, after [`LaneMemory::start_back`].
+    pub fn set_state_adjoint(&mut self, program: &Fused, slot: usize, values: &[f64]) {
+        let out = match program.homes[slot] {
+            Home::Vector {
+                adjoint: Some(at),
+                n,
+                ..
+            } => &mut self.adjoint[at..at + n],
+            Home::Vector { adjoint: None, .. } => return,
+            Home::Block { index, .. } => &mut self.block_adjoints[index],
+        };
+        for (o, x) in out.iter_mut().zip(values) {
+            *o = T::from_f64(*x);
+        }
+    }
+
     /// Goes back through the whole episode. `seed(step, slot, out)` writes the adjoint of an output, from the
     /// last step to the first.
     pub fn back(
