@@ -108,3 +108,234 @@ fn a_reader_that_goes_away_is_no_error() {
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), err.as_str()), (Some(0), ""));
 }
+
+/// A spec that trains in no time.
+const TINY: &str = "\
+network agent {
+  input obs: [task.obs]
+  state h: [5] = 0
+  plastic rec: h -> y using simple(m) {
+    weight w ~ uniform(0, 0.1)
+    coeff alpha ~ uniform(0, 0.1) per connection
+  }
+  y = tanh(linear(obs) + rec)
+  modulator m = tanh(linear(y, 1))
+  h <- y
+  output policy = linear(y, task.actions)
+  output value = linear(y, 1)
+}
+
+task maze { steps = 10 }
+
+train a2c { batch = 4, iterations = 6 }
+";
+
+#[test]
+fn a_run_is_trained_evaluated_and_not_overwritten() {
+    let directory = scratch("train");
+    let spec = directory.join("tiny.bpm");
+    std::fs::write(&spec, TINY).unwrap();
+    let (spec, out) = (spec.to_str().unwrap(), directory.join("run"));
+    let out = out.to_str().unwrap();
+    let train = ["train", spec, "--out", out, "--quiet", "--seed", "3"];
+    let (code, shown, err) = run(&train);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(shown.starts_with("6 iterations done, reward "), "{shown}");
+    for file in [
+        "spec.bpm",
+        "run.yaml",
+        "metrics.jsonl",
+        "checkpoint.safetensors",
+    ] {
+        assert!(directory.join("run").join(file).is_file(), "{file}");
+    }
+    assert!(shown.contains(&format!("{out}/metrics.jsonl")), "{shown}");
+
+    let (code, _, err) = run(&train);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("already holds a run"), "{err}");
+
+    // The run needs the spec no more.
+    std::fs::remove_file(spec).unwrap();
+    let evaluate = |more: &[&str]| {
+        let (code, out, err) = run(&[&["eval", out, "--episodes", "9", "--json"], more].concat());
+        assert_eq!((code, err.as_str()), (Some(0), ""));
+        serde_json::from_str::<serde_json::Value>(&out).unwrap()
+    };
+    let report = evaluate(&["--threads", "1"]);
+    assert_eq!(report, evaluate(&["--threads", "2"]));
+    assert_eq!(
+        (&report["iteration"], &report["episodes"]),
+        (&6.into(), &9.into())
+    );
+    assert_eq!(report["measure"], "reward");
+    let number = |name: &str| report[name].as_f64().unwrap();
+    assert!(number("minimum") <= number("median") && number("median") <= number("maximum"));
+    assert_ne!(report["loss"], evaluate(&["--greedy"])["loss"]);
+}
+
+#[test]
+fn progress_is_plain_lines_where_there_is_no_terminal() {
+    let directory = scratch("lines");
+    let spec = directory.join("tiny.bpm");
+    std::fs::write(&spec, TINY).unwrap();
+    let output = command(&["train", "tiny.bpm", "--threads", "1"])
+        .current_dir(&directory)
+        .output()
+        .unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<&str> = err.lines().collect();
+    assert!(lines[0].starts_with("training: agent, "), "{err}");
+    assert_eq!(lines[1], "in runs/tiny-0");
+    assert!(lines[2].starts_with("1/6  reward "), "{err}");
+    assert!(lines.last().unwrap().starts_with("6/6  reward "), "{err}");
+    assert!(
+        err.contains("/s  0s left") && !err.contains('\u{1b}'),
+        "{err}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_the_iteration_and_tells_how_to_go_on() {
+    let directory = scratch("interrupt");
+    std::fs::write(directory.join("tiny.bpm"), TINY).unwrap();
+    let train = [
+        "train",
+        "tiny.bpm",
+        "--set",
+        "train.iterations=4000000000",
+        "--quiet",
+    ];
+    let child = command(&train)
+        .current_dir(&directory)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begun = directory.join("runs/tiny-0/metrics.jsonl");
+    for _ in 0..600 {
+        if begun.exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let pid = child.id().to_string();
+    let killed = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{err}");
+    let line =
+        "\n  bpmc train tiny.bpm --resume --out runs/tiny-0 --set train.iterations=4000000000\n";
+    assert!(
+        err.contains("interrupted after ") && err.ends_with(line),
+        "{err}"
+    );
+    let manifest = std::fs::read_to_string(directory.join("runs/tiny-0/run.yaml")).unwrap();
+    assert!(manifest.contains("status: interrupted\n"), "{manifest}");
+    assert!(directory
+        .join("runs/tiny-0/checkpoint.safetensors")
+        .is_file());
+}
+
+#[test]
+fn fmt_rewrites_what_is_loose_and_leaves_what_is_broken() {
+    let directory = scratch("fmt");
+    let path = directory.join("a.bpm");
+    let file = path.to_str().unwrap();
+    std::fs::write(&path, "dim N=3 // three\n").unwrap();
+    let (code, out, _) = run(&["fmt", file, "--check"]);
+    assert_eq!((code, out), (Some(1), format!("{file}\n")));
+    assert_eq!(run(&["fmt", file]), (Some(0), String::new(), String::new()));
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        text.starts_with("dim N = 3") && text.contains("// three"),
+        "{text}"
+    );
+    assert_eq!(run(&["fmt", file, "--check"]).0, Some(0));
+
+    std::fs::write(&path, "dim = 3\nnetwork{").unwrap();
+    let (code, out, err) = run(&["fmt", file]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.contains("error[E"), "{err}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "dim = 3\nnetwork{");
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
+}
+
+#[test]
+fn gradients_for_given_values_agree_between_backends() {
+    let directory = scratch("grad");
+    let (spec, values) = (directory.join("a.bpm"), directory.join("values.json"));
+    let text =
+        "network a { input x: [2] output out = tanh(linear(x, 1)) } train supervised { batch = 1 }";
+    std::fs::write(&spec, text).unwrap();
+    let (spec, values) = (spec.to_str().unwrap(), values.to_str().unwrap());
+    assert_eq!(run(&["grad", spec, "--template", "-o", values]).0, Some(0));
+    std::fs::write(
+        values,
+        r#"{ "inputs": { "x": [[[1.0, -2.0]]] },
+             "parameters": { "out.linear.weight": [[0.5], [0.25]], "out.linear.bias": [0.1] },
+             "targets": { "out": [[[1.0]]] } }"#,
+    )
+    .unwrap();
+    // out = tanh(0.1), loss = (out - 1)^2 / 2.
+    let out = 0.1f64.tanh();
+    let slope = (out - 1.0) * (1.0 - out * out);
+    for (more, tolerance) in [
+        (&[][..], 1e-15),
+        (&["--backend", "candle"], 1e-15),
+        (&["--dtype", "f32"], 1e-6),
+    ] {
+        let (code, text, err) = run(&[&["grad", spec, "--values", values], more].concat());
+        assert_eq!((code, err.as_str()), (Some(0), ""));
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let close = |found: &serde_json::Value, wanted: f64| {
+            assert!(
+                (found.as_f64().unwrap() - wanted).abs() < tolerance,
+                "{found} {wanted}"
+            );
+        };
+        close(&json["loss"], (out - 1.0).powi(2) / 2.0);
+        let gradients = &json["gradients"];
+        close(&gradients["out.linear.weight"][1][0], -2.0 * slope);
+        close(&gradients["out.linear.bias"][0], slope);
+    }
+    std::fs::write(values, r#"{ "inputs": { "y": [[[1.0, -2.0]]] } }"#).unwrap();
+    let (code, _, err) = run(&["grad", spec, "--values", values]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("values.json: inputs.y: "), "{err}");
+}
+
+#[test]
+fn a_picture_is_written_to_a_file() {
+    let directory = scratch("svg");
+    let (spec, picture) = (directory.join("a.bpm"), directory.join("a.svg"));
+    std::fs::write(&spec, TINY).unwrap();
+    let (spec, file) = (spec.to_str().unwrap(), picture.to_str().unwrap());
+    let (code, out, err) = run(&["compile", spec, "--emit", "svg", "-o", file]);
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "", ""));
+    let svg = std::fs::read_to_string(picture).unwrap();
+    assert!(svg.contains("<svg") && svg.contains("state rec.hebb"));
+    let (_, dot, _) = run(&["compile", spec, "--emit", "dot"]);
+    assert!(dot.starts_with("digraph step {"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told() {
+    let output = command(&["explain"])
+        .stdout(
+            std::fs::File::options()
+                .write(true)
+                .open("/dev/full")
+                .unwrap(),
+        )
+        .output()
+        .unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        err.starts_with("error: cannot write the output: No space left"),
+        "{err}"
+    );
+}

@@ -5,7 +5,6 @@
 //! sets of states, plus the inputs and noise draws of each step.
 
 use super::{BackendError, Executor, StepLeaves};
-use crate::ir::Graph;
 
 /// The inputs and noise draws of one step, in the order of the slots.
 #[derive(Clone, Debug)]
@@ -221,14 +220,11 @@ impl<T: Clone> Rollout<T> {
     }
 }
 
-/// Adjoints of 0 for all states of a graph: nothing is asked of the states a run ends with.
+/// Adjoints of 0 for all states: nothing is asked of the states a run ends with.
 ///
 /// # Errors
 /// Those of the executor.
-pub fn zero_adjoint<E: Executor>(
-    executor: &E,
-    graph: &Graph,
-) -> Result<Vec<E::Tensor>, BackendError> {
-    let slots = graph.states.iter();
+pub fn zero_adjoint<E: Executor>(executor: &E) -> Result<Vec<E::Tensor>, BackendError> {
+    let slots = executor.step_graph().states.iter();
     slots.map(|slot| executor.fill(0.0, &slot.dims)).collect()
 }

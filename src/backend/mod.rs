@@ -2,14 +2,16 @@
 //!
 //! | backend | numbers | for |
 //! |---|---|---|
-//! | [`reference`] | f64 | the oracle: slow, obvious |
+//! | [`mod@reference`] | f64 | the oracle: slow, obvious |
 //! | [`candle`] | f32 or f64 | the unfused graph as batched Candle operations, on any device |
 //!
-//! [`bptt`] runs any of them through time.
+//! [`sharded`] splits the lanes of any of them over threads, and [`bptt`] runs them through time.
 
 pub mod bptt;
 pub mod candle;
+pub mod fused;
 pub mod reference;
+pub mod sharded;
 
 use crate::ir::Graph;
 

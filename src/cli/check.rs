@@ -2,7 +2,7 @@
 
 use super::options::Overrides;
 use super::screen::Screen;
-use super::{spec, Failure, Outcome};
+use super::{sentence, spec, Failure, Outcome};
 use bpmc::diag::{render_json, Diagnostics, Severity};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             Ok(compilation) => compilation,
             // The other specs are checked all the same.
             Err(Failure::Run(error)) => {
-                screen.error(&format!("{error:#}"));
+                screen.error(&sentence(&error));
                 errors += 1;
                 affected += 1;
                 continue;

@@ -86,8 +86,8 @@ fn stage(program: &Compiled, emit: Emit) -> Result<String, Failure> {
             let (steps, lanes) = spec::extent(&program.model);
             Plan::new(step, &backward(step)?, lanes, steps).print()
         }
-        Emit::Dot => step.dot(),
-        Emit::Svg => step.svg().map_err(anyhow::Error::new)?,
+        Emit::Dot => bpmc::ir::dot(step),
+        Emit::Svg => bpmc::ir::svg(step),
     })
 }
 

@@ -1,7 +1,7 @@
 //! `bpmc fmt`.
 
 use super::screen::Screen;
-use super::{spec, Failure, Outcome};
+use super::{sentence, spec, Failure, Outcome};
 use anyhow::Context;
 use bpmc::diag::{Diagnostics, SourceMap};
 use bpmc::{replace, syntax};
@@ -38,7 +38,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
                 }
             }
             Err(Failure::Run(error)) => {
-                screen.error(&format!("{error:#}"));
+                screen.error(&sentence(&error));
                 failed = true;
             }
             Err(Failure::Reported) => failed = true,

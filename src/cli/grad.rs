@@ -101,9 +101,26 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         Some(path) => results(arguments, program, train, path)?,
         None => template(arguments, program, train)?,
     };
-    let mut text = serde_json::to_string_pretty(&json).context("cannot write the results")?;
-    text.push('\n');
-    output::write(arguments.output.as_deref(), &text, screen)
+    output::write(arguments.output.as_deref(), &layout(&json), screen)
+}
+
+/// An object of objects with a line for each value, however many numbers it holds.
+fn layout(json: &Value) -> String {
+    let mut lines = Vec::new();
+    for (section, values) in json.as_object().into_iter().flatten() {
+        let section = Value::from(section.as_str());
+        match values {
+            Value::Object(values) if !values.is_empty() => {
+                let values: Vec<String> = values
+                    .iter()
+                    .map(|(name, value)| format!("    {}: {value}", Value::from(name.as_str())))
+                    .collect();
+                lines.push(format!("  {section}: {{\n{}\n  }}", values.join(",\n")));
+            }
+            other => lines.push(format!("  {section}: {other}")),
+        }
+    }
+    format!("{{\n{}\n}}\n", lines.join(",\n"))
 }
 
 fn template(
@@ -172,4 +189,22 @@ fn results(
         }
     };
     Ok(results_json(&program.step, &given, &results))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::layout;
+    use serde_json::{json, Value};
+
+    #[test]
+    fn a_laid_out_object_is_the_same_object() {
+        let value = json!({
+            "loss": 0.5,
+            "outputs": { "a \"b\"": [[1.0, -2.0]], "c": 3 },
+            "none": {},
+        });
+        let text = layout(&value);
+        assert_eq!(text.lines().count(), 8);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
 }

@@ -116,7 +116,7 @@ fn status(outcome: Outcome, screen: &Screen) -> ExitCode {
         Err(Failure::Reported) => ExitCode::from(1),
         Err(Failure::Interrupted) => ExitCode::from(130),
         Err(Failure::Run(error)) => {
-            screen.error(&format!("{error:#}"));
+            screen.error(&sentence(&error));
             ExitCode::from(1)
         }
         Err(Failure::Usage(message)) => {
@@ -124,6 +124,23 @@ fn status(outcome: Outcome, screen: &Screen) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// An error with its causes, those left out that the one before already tells.
+pub fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    let mut before = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if !before.contains(&cause) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&cause);
+        }
+        before = cause;
+    }
+    text
 }
 
 #[cfg(test)]
@@ -134,6 +151,13 @@ mod tests {
     #[test]
     fn arguments_are_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let inner = anyhow::anyhow!("no room");
+        let outer = inner.context("cannot write a: no room").context("stopped");
+        assert_eq!(sentence(&outer), "stopped: cannot write a: no room");
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod print;
 mod shape;
 mod verify;
 
-pub use draw::DrawError;
+pub use draw::{dot, svg};
 pub use graph::{
     Draw, Graph, InputSlot, NoiseSlot, OutputSlot, ParamSlot, Reset, ResultKind, StateSlot, Value,
 };

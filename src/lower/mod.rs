@@ -24,7 +24,7 @@ pub fn lower(model: &Model) -> Graph {
         }
     }
     lowerer.outputs();
-    lowerer.graph
+    lowerer.graph.compacted()
 }
 
 struct Lowerer<'a> {

@@ -258,7 +258,7 @@ impl<E: Executor + Send> Block for LaneBlock<E> {
         if options.learn {
             self.executor.clear_gradients();
             let graph = self.executor.step_graph();
-            let zero = zero_adjoint(&self.executor, graph)?;
+            let zero = zero_adjoint(&self.executor)?;
             let dims: Vec<Vec<usize>> = graph.outputs.iter().map(|s| s.dims.clone()).collect();
             let silent = dims
                 .iter()

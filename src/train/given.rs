@@ -5,6 +5,7 @@ use super::a2c::{A2c, Episode};
 use super::supervised::{Errors, SupervisedLoss};
 use super::TrainerKind;
 use crate::backend::bptt::{least_memory_interval, zero_adjoint, Recorded, Rollout, StepInputs};
+use crate::backend::fused::{Fused, LaneMemory, Real, Shared};
 use crate::backend::{BackendError, Executor};
 use crate::sema::model::TrainModel;
 use serde_json::{Map, Value};
@@ -64,7 +65,7 @@ pub fn evaluate<E: Executor>(
     let state_dims: Vec<Vec<usize>> = graph.states.iter().map(|s| s.dims.clone()).collect();
     let output_dims: Vec<Vec<usize>> = graph.outputs.iter().map(|s| s.dims.clone()).collect();
     let output_names: Vec<String> = graph.outputs.iter().map(|s| s.path.clone()).collect();
-    let (steps, lanes) = (given.steps, given.lanes);
+    let steps = given.steps;
     executor.set_parameters(&given.params)?;
     let states = given
         .states
@@ -104,6 +105,38 @@ pub fn evaluate<E: Executor>(
         .iter()
         .map(|tensor| executor.download(tensor))
         .collect::<Result<Vec<_>, _>>()?;
+    let (loss, seeds) = loss_and_seeds(train, given, &output_names, &outputs);
+    executor.clear_gradients();
+    let zero = zero_adjoint(executor)?;
+    let adjoints = rollout.backward(executor, zero, |executor, step| {
+        seeds
+            .iter()
+            .zip(&output_dims)
+            .map(|(values, dims)| executor.upload(&at(values, step), dims))
+            .collect()
+    })?;
+    let state_gradients = adjoints
+        .states
+        .iter()
+        .map(|tensor| executor.download(tensor))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(GivenResults {
+        loss,
+        outputs,
+        final_states,
+        gradients: executor.gradients()?,
+        state_gradients,
+    })
+}
+
+/// The loss, and its derivatives by the outputs, shaped as these.
+fn loss_and_seeds(
+    train: &TrainModel,
+    given: &GivenValues,
+    output_names: &[String],
+    outputs: &[Vec<f64>],
+) -> (f64, Vec<Vec<f64>>) {
+    let (steps, lanes) = (given.steps, given.lanes);
     let mut seeds: Vec<Vec<f64>> = outputs.iter().map(|o| vec![0.0; o.len()]).collect();
     let mut loss = 0.0;
     for lane in 0..lanes {
@@ -161,26 +194,88 @@ pub fn evaluate<E: Executor>(
             }
         }
     }
-    executor.clear_gradients();
-    let zero = zero_adjoint(executor, &executor.step_graph().clone())?;
-    let adjoints = rollout.backward(executor, zero, |executor, step| {
-        seeds
-            .iter()
-            .zip(&output_dims)
-            .map(|(values, dims)| executor.upload(&at(values, step), dims))
+    (loss, seeds)
+}
+
+/// As [`evaluate`], by the fused kernels in the precision `T`.
+///
+/// # Errors
+/// Where a value has the wrong size.
+pub fn evaluate_fused<T: Real>(
+    program: &Fused,
+    graph: &crate::ir::Graph,
+    train: &TrainModel,
+    given: &GivenValues,
+) -> Result<GivenResults, BackendError> {
+    let (steps, lanes) = (given.steps, given.lanes);
+    let names: Vec<String> = graph.outputs.iter().map(|s| s.path.clone()).collect();
+    let shared: Shared<T> = program.shared(&given.params)?;
+    let interval = least_memory_interval(steps);
+    let mut memories: Vec<LaneMemory<T>> = (0..lanes).map(|_| LaneMemory::new()).collect();
+    let element = |values: &[f64], step: usize, lane: usize| {
+        let width = values.len() / (steps * lanes);
+        let start = (step * lanes + lane) * width;
+        values[start..start + width].to_vec()
+    };
+    let mut outputs: Vec<Vec<f64>> = vec![Vec::new(); graph.outputs.len()];
+    let mut buffer = Vec::new();
+    for (lane, memory) in memories.iter_mut().enumerate() {
+        memory.start(program, steps, interval);
+        for (slot, values) in given.states.iter().enumerate() {
+            let width = values.len() / lanes;
+            memory.set_state(program, slot, &values[lane * width..(lane + 1) * width]);
+        }
+    }
+    for step in 0..steps {
+        for (lane, memory) in memories.iter_mut().enumerate() {
+            let fill = |place: Option<&mut [T]>, values: &[f64]| {
+                if let Some(place) = place {
+                    for (to, x) in place.iter_mut().zip(element(values, step, lane)) {
+                        *to = T::from_f64(x);
+                    }
+                }
+            };
+            for (slot, values) in given.inputs.iter().enumerate() {
+                fill(memory.input(program, slot), values);
+            }
+            for (slot, values) in given.noises.iter().enumerate() {
+                fill(memory.noise(program, slot), values);
+            }
+            memory.step(program, &shared);
+            for (slot, all) in outputs.iter_mut().enumerate() {
+                memory.output(program, &shared, slot, &mut buffer);
+                all.extend_from_slice(&buffer);
+            }
+        }
+    }
+    let by_lane = |state: &dyn Fn(&LaneMemory<T>, usize) -> Vec<f64>| -> Vec<Vec<f64>> {
+        (0..graph.states.len())
+            .map(|slot| memories.iter().flat_map(|m| state(m, slot)).collect())
             .collect()
-    })?;
-    let state_gradients = adjoints
-        .states
-        .iter()
-        .map(|tensor| executor.download(tensor))
-        .collect::<Result<Vec<_>, _>>()?;
+    };
+    let final_states = by_lane(&|memory, slot| memory.state(program, slot));
+    let (loss, seeds) = loss_and_seeds(train, given, &names, &outputs);
+    let mut sums = vec![0.0; program.sums_size()];
+    for (lane, memory) in memories.iter_mut().enumerate() {
+        memory.start_back(program);
+        memory.back(program, &shared, |step, slot, out| {
+            for (to, x) in out.iter_mut().zip(element(&seeds[slot], step, lane)) {
+                *to = T::from_f64(x);
+            }
+        });
+        memory.add_sums(&mut sums);
+    }
+    let by_lane = |state: &dyn Fn(&LaneMemory<T>, usize) -> Vec<f64>| -> Vec<Vec<f64>> {
+        (0..graph.states.len())
+            .map(|slot| memories.iter().flat_map(|m| state(m, slot)).collect())
+            .collect()
+    };
     Ok(GivenResults {
         loss,
         outputs,
         final_states,
-        gradients: executor.gradients()?,
-        state_gradients,
+        gradients: program.gradients(&given.params, &sums)?,
+        state_gradients: by_lane(&|memory, slot| memory.state_adjoint(program, slot)),
     })
 }
 

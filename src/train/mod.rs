@@ -8,6 +8,7 @@ pub mod a2c;
 pub mod action;
 pub mod block;
 pub mod checkpoint;
+pub mod fused_block;
 pub mod given;
 pub mod gradient;
 pub mod lane_episode;

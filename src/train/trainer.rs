@@ -3,23 +3,28 @@
 use super::a2c::Parts;
 use super::block::{Block, BlockReport, EpisodeOptions, LaneBlock, Objective};
 use super::checkpoint::{Checkpoint, CheckpointError, Header, Tensor};
+use super::fused_block::FusedBlock;
 use super::gradient;
 use super::optim::Optimizer;
 use super::params::ParamStore;
 use crate::autodiff::Options;
 use crate::backend::candle::{Candle, Precision};
+use crate::backend::fused::{Fused, Unsupported};
 use crate::backend::reference::Reference;
 use crate::backend::BackendError;
 use crate::driver::{adjoint, Compiled, InternalFault};
 use crate::ir::Reset;
 use crate::plan::Plan;
 use rayon::prelude::*;
+use std::sync::Arc;
 
 /// What runs the compiled step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BackendKind {
-    /// Candle in f32 on the CPU.
+    /// Fused kernels in f32 on the CPU, one lane at a time.
     #[default]
+    Fused,
+    /// Candle in f32 on the CPU.
     Candle,
     /// The f64 reference interpreter.
     Reference,
@@ -29,6 +34,7 @@ impl BackendKind {
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
+            BackendKind::Fused => "fused",
             BackendKind::Candle => "candle",
             BackendKind::Reference => "reference",
         }
@@ -66,6 +72,9 @@ pub enum TrainError {
     /// Threads could not be started.
     #[error("cannot start threads: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),
+    /// The fused kernels cannot run the step.
+    #[error("{0}; `--backend candle` can")]
+    Unsupported(#[from] Unsupported),
     /// The backend failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -168,9 +177,19 @@ impl Trainer {
         let objective = Objective::new(train.trainer.kind, &train.settings);
         let mut blocks: Vec<Box<dyn Block>> = Vec::with_capacity(plan.blocks.len());
         let mut first = 0;
+        let fused = Arc::new(Fused::new(&program.step, &backward)?);
+        let graph = Arc::new(program.step.clone());
         for lanes in &plan.blocks {
             let (step, backward) = (program.step.clone(), backward.clone());
             blocks.push(match options.backend {
+                BackendKind::Fused => Box::new(FusedBlock::new(
+                    fused.clone(),
+                    graph.clone(),
+                    task,
+                    first..first + lanes,
+                    plan.interval,
+                    objective,
+                )),
                 BackendKind::Candle => {
                     let device = candle_core::Device::Cpu;
                     let executor = Candle::new(step, backward, *lanes, Precision::Single, &device)?;

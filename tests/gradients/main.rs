@@ -12,5 +12,6 @@ mod operations;
 mod plastic;
 mod random;
 mod run;
+mod shapes;
 mod spec;
 mod through_time;

@@ -125,9 +125,9 @@ fn leaves_without_operands_have_their_values() {
     let numbers = Draws(1).numbers(&graph, 2, 1, 1.0);
     let expected = vec![vec![0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0], vec![0.5; 8]];
     let outcome = run(&mut reference(&graph, 2), &numbers, 1);
-    assert_eq!(outcome.outputs, [expected.clone()]);
+    assert_eq!(outcome.outputs[0], expected);
     let outcome = run(&mut candle(&graph, 2, Precision::Single), &numbers, 1);
-    assert_eq!(outcome.outputs, [expected]);
+    assert_eq!(outcome.outputs[0], expected);
 }
 
 /// Powers with bases that are 0 or negative, where `exp(b log a)` would not do.
@@ -183,4 +183,28 @@ fn wrong_sizes_are_errors() {
     numbers.params = vec![vec![4.0, 5.0]];
     let outcome = run(&mut executor, &numbers, 1);
     assert_eq!(outcome.outputs[0][0], [4.0, 5.0, 4.0, 5.0, 4.0, 5.0]);
+}
+
+/// The adjoint under a sum over lanes is the same in every lane and still counts once for each.
+#[test]
+fn a_shared_operand_under_a_lane_sum_counts_once_per_lane() {
+    let mut graph = Graph::new();
+    let slot = graph.add_input(InputSlot::new("x", [2]));
+    let x = graph.add(Op::Input(slot), &[]).unwrap();
+    let slot = graph.add_param(ParamSlot::new("p", [2]));
+    let p = graph.add(Op::Param(slot), &[]).unwrap();
+    let sum = graph.binary(bpmc::ir::Binary::Add, x, p).unwrap();
+    let total = graph.lane_sum(sum).unwrap();
+    graph.add_output(OutputSlot::new("y", [2]));
+    graph.set_result(ResultKind::Output(OutputId(0)), total);
+
+    let mut numbers = Draws(1).numbers(&graph, 3, 1, 1.0);
+    numbers.seeds[0] = vec![vec![1.0, 10.0, 2.0, 20.0, 4.0, 40.0]];
+    for outcome in [
+        run(&mut reference(&graph, 3), &numbers, 1),
+        run(&mut candle(&graph, 3, Precision::Double), &numbers, 1),
+    ] {
+        assert_eq!(outcome.inputs[0][0], [7.0, 70.0, 7.0, 70.0, 7.0, 70.0]);
+        assert_eq!(outcome.params[0], Some(vec![21.0, 210.0]));
+    }
 }

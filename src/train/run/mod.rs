@@ -58,7 +58,7 @@ pub enum RunError {
     #[error("{} already holds a run; choose another directory, or go on with that run with `--resume`", .0.display())]
     Taken(PathBuf),
     /// There is no run to go on with.
-    #[error("{} holds no run", .0.display())]
+    #[error("there is no run in {}: it has no `run.yaml`", .0.display())]
     NothingThere(PathBuf),
     /// The run to go on with is another one.
     #[error("{} is another run: {difference}", path.display())]
@@ -202,7 +202,15 @@ impl Run {
                 .and_then(|opened| opened.compilation.program)
                 .map(|program| spec::difference(&crate::sema::dump(&program.model), dump))
                 .unwrap_or_default();
-            return Err(self.different(format!("the spec has changed{lines}")));
+            let mut message = "the spec has changed".to_owned();
+            if earlier.overrides != now.overrides {
+                message.push_str(", or its overrides: they were ");
+                message.push_str(&match earlier.overrides.as_slice() {
+                    [] => "none".to_owned(),
+                    all => format!("`--set {}`", all.join(" --set ")),
+                });
+            }
+            return Err(self.different(message + &lines));
         }
         let path = self.path(CHECKPOINT);
         if path.exists() {

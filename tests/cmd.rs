@@ -1,0 +1,9 @@
+//! What the command prints, in `tests/cmd/*.trycmd`; `TRYCMD=overwrite cargo test --test cmd` writes it anew.
+
+#[test]
+fn output() {
+    trycmd::TestCases::new()
+        .env("NO_COLOR", "1")
+        .env("COLUMNS", "100")
+        .case("tests/cmd/*.trycmd");
+}
