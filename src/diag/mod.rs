@@ -95,6 +95,8 @@ impl Diagnostic {
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
     suppressed: usize,
+    /// Keeps none, only counts.
+    counting: bool,
 }
 
 /// Most findings kept; more are only counted, so that no text makes the compiler slow.
@@ -106,9 +108,17 @@ impl Diagnostics {
         Diagnostics::default()
     }
 
+    /// No findings, and none will be kept: for a trial whose outcome alone matters.
+    pub fn counting() -> Diagnostics {
+        Diagnostics {
+            counting: true,
+            ..Diagnostics::default()
+        }
+    }
+
     /// Adds one; a finding already there is not repeated.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        if self.list.len() >= MAX_FINDINGS {
+        if self.is_full() {
             self.suppressed += 1;
         } else if !self.list.contains(&diagnostic) {
             self.list.push(diagnostic);
@@ -151,7 +161,7 @@ impl Diagnostics {
 
     /// Whether further findings are only counted. What would make one helpful need not be looked for.
     pub fn is_full(&self) -> bool {
-        self.list.len() >= MAX_FINDINGS
+        self.counting || self.list.len() >= MAX_FINDINGS
     }
 
     /// Nearest of `candidates` to `name`, if one is near enough to suggest. Names of over 40 characters

@@ -4,7 +4,9 @@ use super::analyser::Analyser;
 use super::scope::{Context, Symbol};
 use super::sizes::{check_size, SizeExpr, SizeFault};
 use crate::diag::{Code, Diagnostic, Diagnostics, Span};
-use crate::syntax::ast::{BinaryOp, Expr, ExprKind, Initialiser, ItemKind, Path, UnaryOp};
+use crate::syntax::ast::{BinaryOp, Expr, ExprKind, Ident, Initialiser, ItemKind, Path, UnaryOp};
+use petgraph::graph::{DiGraph, NodeIndex};
+use std::collections::BTreeMap;
 
 impl<'a> Analyser<'a, '_> {
     pub(super) fn collect_dims(&mut self) {
@@ -31,59 +33,81 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    /// Evaluates what can be by now; repeats, since dims may name each other in any order.
+    /// Evaluates what can be by now, each dim after those it names.
     pub(super) fn evaluate_dims(&mut self) {
-        let files = self.files;
-        loop {
-            let mut progress = false;
-            for item in files.iter().flat_map(|file| &file.items) {
-                let ItemKind::Dim { name, value } = &item.kind else {
-                    continue;
-                };
-                if !matches!(
-                    self.dims.get(name.name.as_str()),
-                    Some((SizeExpr::Poison, _))
-                ) {
-                    continue;
-                }
-                let value = self.dim_value(&name.name, value);
-                let mut quiet = Diagnostics::new();
-                let expr = self.size_expr_into(value, Context::NETWORK, &mut quiet);
-                if let Ok(size) = self.sizes.evaluate(&expr) {
-                    if check_size(size, value.span).is_none() {
-                        self.dims
-                            .insert(&name.name, (SizeExpr::Constant(size), name.span));
-                        progress = true;
-                    }
-                }
+        for (name, value) in self.ordered_dims().0 {
+            if !self.is_open_dim(name) {
+                continue;
             }
-            if !progress {
-                break;
+            let mut quiet = Diagnostics::counting();
+            let expr = self.size_expr_into(value, Context::NETWORK, &mut quiet);
+            if let Ok(size) = self.sizes.evaluate(&expr) {
+                if check_size(size, value.span).is_none() {
+                    self.dims
+                        .insert(&name.name, (SizeExpr::Constant(size), name.span));
+                }
             }
         }
     }
 
-    /// Reports dims that have no value.
-    pub(super) fn report_dims(&mut self) {
+    fn is_open_dim(&self, name: &Ident) -> bool {
+        matches!(
+            self.dims.get(name.name.as_str()),
+            Some((SizeExpr::Poison, _))
+        )
+    }
+
+    /// Dims with their values, each after those it names; then the circles among the rest.
+    fn ordered_dims(&self) -> (Vec<(&'a Ident, &'a Expr)>, Vec<Vec<(&'a Ident, &'a Expr)>>) {
+        let mut graph: DiGraph<(&'a Ident, &'a Expr), ()> = DiGraph::new();
+        let mut nodes: BTreeMap<&str, NodeIndex> = BTreeMap::new();
         let files = self.files;
         for item in files.iter().flat_map(|file| &file.items) {
-            let ItemKind::Dim { name, value } = &item.kind else {
-                continue;
-            };
-            if !matches!(
-                self.dims.get(name.name.as_str()),
-                Some((SizeExpr::Poison, _))
-            ) {
+            if let ItemKind::Dim { name, value } = &item.kind {
+                nodes.entry(&name.name).or_insert_with(|| {
+                    let value = self.dim_value(&name.name, value);
+                    graph.add_node((name, value))
+                });
+            }
+        }
+        for node in graph.node_indices() {
+            let mut needed: Vec<NodeIndex> = expr_paths(graph[node].1)
+                .iter()
+                .filter(|path| path.parts.len() == 1)
+                .filter_map(|path| nodes.get(path.parts[0].name.as_str()).copied())
+                .collect();
+            needed.sort_unstable();
+            needed.dedup();
+            for other in needed {
+                graph.add_edge(other, node, ());
+            }
+        }
+        // Of the two in petgraph, this one does not recurse.
+        let mut components = petgraph::algo::kosaraju_scc(&graph);
+        components.reverse();
+        let (mut ordered, mut circles) = (Vec::new(), Vec::new());
+        for mut component in components {
+            let itself = |node: NodeIndex| graph.contains_edge(node, node);
+            match component[..] {
+                [node] if !itself(node) => ordered.push(graph[node]),
+                _ => {
+                    component.sort_unstable();
+                    circles.push(component.iter().map(|node| graph[*node]).collect());
+                }
+            }
+        }
+        (ordered, circles)
+    }
+
+    /// Reports dims that have no value. What only depends on a broken one is passed over.
+    pub(super) fn report_dims(&mut self) {
+        let (ordered, circles) = self.ordered_dims();
+        for (name, value) in ordered {
+            if !self.is_open_dim(name) {
                 continue;
             }
-            let value = self.dim_value(&name.name, value);
-            let before = self.diagnostics.error_count();
-            let mut found = Diagnostics::new();
-            let expr = self.size_expr_into(value, Context::NETWORK, &mut found);
-            for diagnostic in found.iter() {
-                self.diagnostics.push(diagnostic.clone());
-            }
-            match self.sizes.evaluate(&expr) {
+            let size = self.size_expr(value, Context::NETWORK);
+            match self.sizes.evaluate(&size) {
                 Ok(size) => {
                     if let Some(diagnostic) = check_size(size, value.span) {
                         self.diagnostics.push(diagnostic);
@@ -92,27 +116,24 @@ impl<'a> Analyser<'a, '_> {
                 Err(SizeFault::Arithmetic(span)) => {
                     self.diagnostics.push(super::sizes::arithmetic(span));
                 }
-                Err(SizeFault::Unknown(_) | SizeFault::Poison) => {
-                    if self.diagnostics.error_count() == before && !self.names_broken_task(value) {
-                        self.diagnostics.push(
-                            Diagnostic::new(
-                                Code::Cycle,
-                                name.span,
-                                format!("dim `{}` depends on itself", name.name),
-                            )
-                            .with_secondary(value.span, "through this"),
-                        );
-                    }
-                }
+                Err(SizeFault::Unknown(_) | SizeFault::Poison) => {}
             }
         }
-    }
-
-    /// Whether a value names a size of a task whose block has errors of its own.
-    fn names_broken_task(&self, value: &Expr) -> bool {
-        self.task.is_none()
-            && self.task_named
-            && expr_paths(value).iter().any(|p| p.parts[0].name == "task")
+        for circle in circles {
+            let (name, value) = circle[0];
+            let mut diagnostic = Diagnostic::new(
+                Code::Cycle,
+                name.span,
+                format!("dim `{}` depends on itself", name.name),
+            )
+            .with_secondary(value.span, "through this");
+            for (name, value) in circle[1..].iter().take(4) {
+                diagnostic =
+                    diagnostic.with_secondary(value.span, format!("and through `{}`", name.name));
+            }
+            self.diagnostics
+                .push(diagnostic.with_help("give one of them a number: `dim n = 100`"));
+        }
     }
 
     /// A size, with errors reported.
@@ -219,7 +240,7 @@ impl<'a> Analyser<'a, '_> {
             path.span,
             format!("no size is called `{}`", dotted(path)),
         );
-        let full = self.diagnostics.is_full();
+        let full = diagnostics.is_full() || self.diagnostics.is_full();
         let dims = self.dims.keys().copied().take_while(|_| !full);
         diagnostic = match Diagnostics::nearest(first, dims) {
             Some(near) => diagnostic.with_help(format!("did you mean `{near}`?")),
@@ -389,11 +410,11 @@ impl<'a> Analyser<'a, '_> {
     }
 
     fn constant_size(&self, expr: &Expr, context: Context) -> Result<f64, Option<Box<Diagnostic>>> {
-        let mut quiet = Diagnostics::new();
+        let mut quiet = Diagnostics::counting();
         let size = self.size_expr_into(expr, context, &mut quiet);
         match self.sizes.evaluate(&size) {
             Ok(value) => Ok(value as f64),
-            Err(_) if quiet.is_empty() => Err(None),
+            Err(_) if quiet.suppressed() == 0 => Err(None),
             Err(_) => Err(not_constant(expr.span)),
         }
     }

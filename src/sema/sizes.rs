@@ -253,7 +253,7 @@ impl SizeTable {
         }
         let mut values = Vec::with_capacity(self.cells.len());
         for k in 0..self.cells.len() {
-            let root = self.root(SizeVar(k as u32));
+            let root = self.compress(SizeVar(k as u32));
             let cell = &self.cells[root];
             if cell.value.is_none() && !cell.poisoned {
                 diagnostics.push(

@@ -1,7 +1,8 @@
 //! Every rule of the library, with coefficients of each granularity and modulators of each kind.
 
-use crate::run::{reference, run};
+use crate::run::{assert_close, candle, reference, run};
 use crate::spec::{check, compile, numbers};
+use bpmc::backend::candle::Precision;
 use bpmc::rules::LIBRARY;
 
 /// How a rule is used.
@@ -163,4 +164,41 @@ fn lanes_do_not_mix() {
             }
         }
     }
+}
+
+#[test]
+fn twenty_thousand_steps_need_no_deep_stack() {
+    const STEPS: usize = 20_000;
+    let used = Use {
+        rule: "retroactive",
+        alpha: "connection",
+        fanout: true,
+        pre: 2,
+        post: 2,
+    };
+    let graph = compile(&spec(used)).step;
+    let numbers = numbers(&graph, 24, (1, STEPS), 0.5, 0.5);
+    let go = move || {
+        let interval = bpmc::backend::bptt::least_memory_interval(STEPS);
+        let expected = run(&mut reference(&graph, 1), &numbers, interval);
+        let found = run(
+            &mut candle(&graph, 1, Precision::Double),
+            &numbers,
+            interval,
+        );
+        (expected, found)
+    };
+    // The main thread of a program has 8 MiB; a recursion over steps or values would not fit in this.
+    let thread = std::thread::Builder::new().stack_size(256 << 10);
+    let (expected, found) = thread.spawn(go).unwrap().join().unwrap();
+    assert_eq!(expected.outputs.len(), STEPS);
+    let flat = expected.flat();
+    assert!(flat.iter().all(|x| x.is_finite()));
+    assert!(expected
+        .params
+        .iter()
+        .flatten()
+        .flatten()
+        .any(|x| *x != 0.0));
+    assert_close(&found, &expected, 1e-7, "candle");
 }

@@ -254,7 +254,8 @@ fn compile(text: &str) -> (Duration, bool) {
     let compilation = driver::compile("spec.bpm", text, &[], &load).unwrap();
     render(&compilation.diagnostics, &compilation.sources, Style::PLAIN);
     let sound = compilation.program.is_some();
-    assert_eq!(sound, !compilation.diagnostics.has_errors());
+    // A file of rules alone is sound and no program.
+    assert!(!(sound && compilation.diagnostics.has_errors()));
     if let Some(compiled) = compilation.program {
         driver::adjoint(&compiled.step, Options::default()).unwrap();
     }
