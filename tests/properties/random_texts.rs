@@ -286,5 +286,5 @@ fn no_text_does_harm() {
         println!("{cases} texts, {sound} of them without errors, slowest {slowest:?}");
     }
     // Mutation that left nothing alive would look at the parser alone.
-    assert!(sound * 50 > cases, "{sound} of {cases}");
+    assert!(sound * 200 > cases, "{sound} of {cases}");
 }

@@ -311,11 +311,9 @@ impl<'a> Emitter<'a> {
         let mut fixed: BTreeMap<(usize, usize, usize), Parts> = BTreeMap::new();
         for source in self.sweep.ops.iter().flat_map(|op| op.operands) {
             if let Source::Post(place) = source {
-                let key = key(place);
-                if !fixed.contains_key(&key) {
-                    let values = self.post(place, width, column);
-                    fixed.insert(key, values);
-                }
+                fixed
+                    .entry(key(place))
+                    .or_insert_with(|| self.post(place, width, column));
             }
         }
         let sums: Vec<RootKind> = self

@@ -122,7 +122,7 @@ impl<T: Real> LaneMemory<T> {
 
     /// One step: reads inputs, writes outputs, moves states on.
     pub fn step(&mut self, program: &Fused, shared: &Shared<T>) {
-        if self.steps % self.interval == 0 {
+        if self.steps.is_multiple_of(self.interval) {
             let k = self.steps / self.interval;
             if self.checkpoints.len() <= k {
                 self.checkpoints.push(Vec::new());
