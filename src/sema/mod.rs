@@ -5,14 +5,17 @@
 
 mod analyser;
 mod blocks;
+mod bundle;
 mod calls;
 pub mod checks;
 mod constants;
 mod declare;
 mod dump;
+mod entry;
 mod finish;
 pub mod functions;
 mod imports;
+mod initialise;
 pub mod model;
 mod order;
 mod overrides;
