@@ -16,13 +16,17 @@ mod finish;
 pub mod functions;
 mod imports;
 mod initialise;
+mod layers;
 pub mod model;
+mod names;
 mod order;
 mod overrides;
 mod ports;
 mod resolve;
 mod scope;
+mod sides;
 mod sizes;
+mod types;
 mod updates;
 
 pub use dump::dump;
