@@ -9,7 +9,8 @@ use bpmc::backend::candle::{Candle, Precision};
 use bpmc::backend::fused::{Fused, Real};
 use bpmc::backend::reference::Reference;
 use bpmc::driver::{self, Compiled};
-use bpmc::train::given::{self, GivenResults, GivenValues, ValuesLayout};
+use bpmc::train::given::{self, GivenResults, GivenValues};
+use bpmc::train::values::{self, ValuesLayout};
 use candle_core::Device;
 use serde_json::{json, Map, Value};
 use std::path::{Path, PathBuf};
@@ -143,7 +144,7 @@ impl Fixture {
         let mut parameters = Map::new();
         for (short, value) in object("params") {
             let path = path(short, name);
-            let value = given::nested(&flat(value), &dims(&path));
+            let value = values::nested(&flat(value), &dims(&path));
             assert!(parameters.insert(path, value).is_none(), "{name}: {short}");
         }
         let states: Map<String, Value> = object("initial_state")
@@ -171,7 +172,7 @@ impl Fixture {
             assert!(!targets.is_empty(), "{name}");
             values["targets"] = Value::Object(targets);
         }
-        let (steps, lanes) = given::extent(&values).unwrap();
+        let (steps, lanes) = values::extent(&values).unwrap();
         assert_eq!((steps, lanes), (6, 3), "{name}");
         let layout = ValuesLayout::new(graph, train.trainer.kind, steps, lanes);
         layout

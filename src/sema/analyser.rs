@@ -1,7 +1,7 @@
 //! The analyser: tables that fill up while a spec is read, and the order in which they do.
 
 use super::blocks;
-use super::calls::{CallParams, CallPlace};
+use super::layers::{CallParams, CallPlace};
 use super::model::{
     Bundle, BundleId, DefId, DefKind, Definition, Expr, ExprKind, Model, Region, Step, TaskModel,
     TrainModel, Type,

@@ -5,21 +5,28 @@
 
 mod analyser;
 mod blocks;
+mod bundle;
 mod calls;
 pub mod checks;
 mod constants;
 mod declare;
 mod dump;
+mod entry;
 mod finish;
 pub mod functions;
 mod imports;
+mod initialise;
+mod layers;
 pub mod model;
+mod names;
 mod order;
 mod overrides;
 mod ports;
 mod resolve;
 mod scope;
+mod sides;
 mod sizes;
+mod types;
 mod updates;
 
 pub use dump::dump;

@@ -2,8 +2,8 @@
 
 use super::analyser::{Analyser, RegionSource};
 use super::model::{Expr, ExprKind, RegionId, Side, Type};
-use super::resolve::{convert, side_type};
 use super::scope::Context;
+use super::types::{convert, side_type};
 use crate::diag::{Code, Diagnostic, Span};
 use crate::ir::{Binary, StateId, Unary};
 use std::collections::BTreeMap;
@@ -81,8 +81,8 @@ impl<'a> Analyser<'a, '_> {
                 for more in update.conditions {
                     // A condition counts where it is not 0.
                     let at = more.span;
-                    let not = super::resolve::unary(Unary::Not, more, at);
-                    let truth = super::resolve::unary(Unary::Not, not, at);
+                    let not = super::types::unary(Unary::Not, more, at);
+                    let truth = super::types::unary(Unary::Not, not, at);
                     also(self, truth);
                 }
                 for (side, region) in update.regions {
@@ -234,7 +234,7 @@ impl<'a> Analyser<'a, '_> {
                 diagnostic = diagnostic.with_secondary(declared, "declared here");
             }
             self.diagnostics.push(diagnostic);
-            return super::resolve::poison(span);
+            return super::types::poison(span);
         }
         if value.ty == ty {
             value

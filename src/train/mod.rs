@@ -19,6 +19,7 @@ pub mod run;
 mod softmax;
 pub mod supervised;
 pub mod trainer;
+pub mod values;
 
 use crate::settings::Setting;
 

@@ -18,6 +18,7 @@
 //! | `code` | the instructions |
 //! | `assemble` | graph to instructions |
 //! | `machine` | runs instructions |
+//! | `jit` | machine code for sweeps |
 //! | `math` | element functions for both precisions |
 //! | `lane` | a lane's memory, forward through an episode and back |
 

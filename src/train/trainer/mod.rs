@@ -1,18 +1,22 @@
 //! The trainer: batches of episodes, one gradient each, one step of the optimiser each.
 
+mod error;
+mod resume;
+
+pub use error::TrainError;
+
 use super::a2c::Parts;
 use super::block::{Block, BlockReport, EpisodeOptions, LaneBlock, Objective};
-use super::checkpoint::{Checkpoint, CheckpointError, Header, Tensor};
 use super::fused_block::FusedBlock;
 use super::gradient;
 use super::optim::Optimizer;
 use super::params::ParamStore;
 use crate::autodiff::Options;
 use crate::backend::candle::{Candle, Precision};
-use crate::backend::fused::{Fused, Unsupported};
+use crate::backend::fused::Fused;
 use crate::backend::reference::Reference;
 use crate::backend::BackendError;
-use crate::driver::{adjoint, Compiled, InternalFault};
+use crate::driver::{adjoint, Compiled};
 use crate::ir::Reset;
 use crate::plan::Plan;
 use rayon::prelude::*;
@@ -53,51 +57,6 @@ impl BackendKind {
             BackendKind::Reference => "reference",
         }
     }
-}
-
-/// Why training could not start or go on.
-#[derive(Debug, thiserror::Error)]
-pub enum TrainError {
-    /// The spec lacks a block.
-    #[error("the spec has no `{0}` block, which `bpmc train` needs; {1}")]
-    Missing(&'static str, &'static str),
-    /// The machine has not enough memory.
-    #[error("{0}")]
-    Memory(String),
-    /// Settings of the optimiser that do not go together.
-    #[error("{message}; {help}")]
-    Settings {
-        /// What is wrong.
-        message: String,
-        /// What would help.
-        help: String,
-    },
-    /// A number of the run is not finite.
-    #[error(
-        "iteration {iteration}: the {what} is not a finite number; lower the learning rate, bound the \
-         traces or lower `clip_norm`"
-    )]
-    NotFinite {
-        /// Counted from 1.
-        iteration: u64,
-        /// Which number.
-        what: &'static str,
-    },
-    /// Threads could not be started.
-    #[error("cannot start threads: {0}")]
-    Threads(#[from] rayon::ThreadPoolBuildError),
-    /// The fused kernels cannot run the step.
-    #[error("{0}; `--backend candle` can")]
-    Unsupported(#[from] Unsupported),
-    /// The backend failed.
-    #[error(transparent)]
-    Backend(#[from] BackendError),
-    /// The compiler failed.
-    #[error(transparent)]
-    Internal(#[from] InternalFault),
-    /// A checkpoint could not be used.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
 }
 
 /// What an iteration gave, over all lanes.
@@ -405,86 +364,6 @@ impl Trainer {
         out.rewards.truncate(episodes);
         out.scores.truncate(episodes);
         Ok(out)
-    }
-
-    /// All that is needed to go on from here to the same bits.
-    pub fn checkpoint(&self, spec: &str, spec_hash: &str) -> Checkpoint {
-        let header = Header {
-            spec: spec.to_owned(),
-            spec_hash: spec_hash.to_owned(),
-            seed: self.seed,
-            iteration: self.iteration,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            optimizer: None,
-            pending: None,
-        };
-        let optimizer: Option<&dyn Optimizer> = Some(self.optimizer.as_ref());
-        let mut checkpoint = Checkpoint::capture(header, &self.parameters, optimizer);
-        for slot in &self.carried {
-            let mut values = Vec::new();
-            for block in &self.blocks {
-                if let Some(part) = &block.carried()[slot.slot] {
-                    values.extend(part.iter().map(|x| *x as f32));
-                }
-            }
-            if !values.is_empty() {
-                let mut dims = vec![self.batch];
-                dims.extend(&slot.dims);
-                checkpoint
-                    .states
-                    .insert(slot.path.clone(), Tensor { dims, values });
-            }
-        }
-        checkpoint
-    }
-
-    /// Goes to where a checkpoint was taken.
-    ///
-    /// # Errors
-    /// Where the checkpoint is not of this spec.
-    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
-        checkpoint.restore_parameters(&mut self.parameters)?;
-        checkpoint.restore_optimizer(&self.parameters, self.optimizer.as_mut())?;
-        self.restore_carried(checkpoint)?;
-        self.iteration = checkpoint.header.iteration;
-        Ok(())
-    }
-
-    /// Takes only the parameters of a checkpoint, for evaluation.
-    ///
-    /// # Errors
-    /// Where the checkpoint is not of this spec.
-    pub fn restore_parameters(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
-        checkpoint.restore_parameters(&mut self.parameters)?;
-        self.iteration = checkpoint.header.iteration;
-        Ok(())
-    }
-
-    fn restore_carried(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
-        for slot in &self.carried {
-            let Some(saved) = checkpoint.states.get(&slot.path) else {
-                continue;
-            };
-            let mut dims = vec![self.batch];
-            dims.extend(&slot.dims);
-            if saved.dims != dims {
-                return Err(TrainError::Checkpoint(CheckpointError::ShapeMismatch {
-                    name: slot.path.clone(),
-                    saved: saved.dims.clone(),
-                    wanted: dims,
-                }));
-            }
-            let size: usize = slot.dims.iter().product();
-            let mut rest = saved.values.as_slice();
-            for block in &mut self.blocks {
-                let (mine, others) = rest.split_at(block.lanes() * size);
-                rest = others;
-                let mut carried = block.carried().to_vec();
-                carried[slot.slot] = Some(mine.iter().map(|x| f64::from(*x)).collect());
-                block.set_carried(carried);
-            }
-        }
-        Ok(())
     }
 }
 

@@ -1,0 +1,212 @@
+//! Sweeps: what each has to give, the operations of its rows and where their operands come from.
+
+use super::super::code::{Area, Element, Place, RootKind, RowOp, Source, Sweep};
+use super::super::partition::Class;
+use super::super::program::Unsupported;
+use super::{element, three, Assembler, Leaf, Root};
+use crate::ir::{Op, Reduction, ResultKind, ValueId};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Assembler<'_> {
+    /// What the sweeps have to give.
+    pub(super) fn roots(&mut self) -> Result<Vec<Root>, Unsupported> {
+        let mut roots = Vec::new();
+        for id in self.needed.clone() {
+            let value = self.graph.value(id);
+            let Some(operand) = value.operands.first().copied() else {
+                continue;
+            };
+            if self.rank(operand) != 2 || self.classes[operand.index()] != Class::Step {
+                continue;
+            }
+            let dims = self.graph.dims(operand);
+            let (rows, cols) = (dims[0], dims[1]);
+            let kind = match &value.op {
+                Op::Reduce { kind, axes } => {
+                    let (kind, axes) = (*kind, axes.clone());
+                    let to = self.target(id);
+                    match (kind, axes.as_slice()) {
+                        (Reduction::Sum, [0]) => RootKind::SumPre(to),
+                        (Reduction::Sum, [1]) => RootKind::SumPost(to),
+                        (Reduction::Sum, _) => RootKind::SumBoth(to),
+                        (Reduction::Max, [0]) => RootKind::MaxPre(to),
+                        (Reduction::Max, [1]) => RootKind::MaxPost(to),
+                        (Reduction::Max, _) => RootKind::MaxBoth(to),
+                    }
+                }
+                Op::LaneSum => RootKind::Gradient(self.sum_at(id)),
+                _ => continue,
+            };
+            roots.push(Root {
+                level: self.levels[operand.index()],
+                rows,
+                cols,
+                kind,
+                value: operand,
+            });
+        }
+        let mut stores = Vec::new();
+        for (result, id) in self.graph.results() {
+            let kind = match result {
+                ResultKind::Next(slot) => match self.blocks.get(slot) {
+                    Some(block) if self.graph.value(*id).op != Op::State(*slot) => {
+                        RootKind::State(*block)
+                    }
+                    Some(_) | None => continue,
+                },
+                ResultKind::AdjointOut(slot) => match self.blocks.get(slot) {
+                    Some(block) => RootKind::Adjoint(*block),
+                    None => continue,
+                },
+                ResultKind::InputAdjoint(_) if self.rank(*id) == 2 => {
+                    return Err(Unsupported("the adjoint of an input per connection"));
+                }
+                ResultKind::Output(_) if self.rank(*id) == 2 => {
+                    return Err(Unsupported("an output per connection"));
+                }
+                ResultKind::Output(_) | ResultKind::Gradient(_) | ResultKind::InputAdjoint(_) => {
+                    continue
+                }
+            };
+            let dims = self.graph.dims(*id);
+            stores.push(Root {
+                level: self.levels[id.index()],
+                rows: dims[0],
+                cols: dims[1],
+                kind,
+                value: *id,
+            });
+        }
+        // A trace is overwritten in the last sweep of its size, after all that reads its old value.
+        for k in 0..stores.len() {
+            let size = (stores[k].rows, stores[k].cols);
+            let last = roots
+                .iter()
+                .chain(&stores)
+                .filter(|root| (root.rows, root.cols) == size)
+                .map(|root| root.level)
+                .max();
+            stores[k].level = last.unwrap_or(stores[k].level);
+        }
+        roots.extend(stores);
+        Ok(roots)
+    }
+
+    pub(super) fn sweep(
+        &mut self,
+        rows: usize,
+        cols: usize,
+        roots: &[&Root],
+    ) -> Result<Sweep, Unsupported> {
+        let mut computed: BTreeSet<ValueId> = BTreeSet::new();
+        let mut stack: Vec<ValueId> = roots.iter().map(|root| root.value).collect();
+        while let Some(id) = stack.pop() {
+            let (base, _) = self.behind(id);
+            if self.classes[base.index()] != Class::Step || self.rank(base) != 2 {
+                continue;
+            }
+            if matches!(self.graph.value(base).op, Op::Broadcast { .. })
+                || self.leaf(base).is_some()
+            {
+                continue;
+            }
+            if computed.insert(base) {
+                stack.extend(&self.graph.value(base).operands);
+            }
+        }
+        let mut sweep = Sweep {
+            rows,
+            cols,
+            ops: Vec::new(),
+            temporaries: 0,
+            roots: Vec::new(),
+        };
+        let mut rows_of: BTreeMap<ValueId, Source> = BTreeMap::new();
+        for id in computed {
+            let value = self.graph.value(id);
+            let f = element(&value.op)?;
+            let operands = value.operands.clone();
+            let mut sources = Vec::with_capacity(3);
+            for operand in operands {
+                sources.push(self.source(operand, &rows_of)?);
+            }
+            let to = sweep.temporaries;
+            sweep.temporaries += 1;
+            sweep.ops.push(RowOp {
+                f,
+                to,
+                operands: three(&sources),
+            });
+            rows_of.insert(id, Source::Temporary(to));
+        }
+        for root in roots {
+            let from = match self.source(root.value, &rows_of)? {
+                Source::Temporary(k) => k,
+                other => {
+                    let to = sweep.temporaries;
+                    sweep.temporaries += 1;
+                    sweep.ops.push(RowOp {
+                        f: Element::Copy,
+                        to,
+                        operands: [other; 3],
+                    });
+                    to
+                }
+            };
+            sweep.roots.push((root.kind, from));
+        }
+        Ok(sweep)
+    }
+
+    /// Where a row of an operand of a sweep comes from.
+    fn source(
+        &mut self,
+        id: ValueId,
+        rows_of: &BTreeMap<ValueId, Source>,
+    ) -> Result<Source, Unsupported> {
+        let (base, _) = self.behind(id);
+        if let Some(source) = rows_of.get(&base) {
+            return Ok(*source);
+        }
+        if self.rank(base) < 2 {
+            // A stretched scalar.
+            let place = self.place(base)?;
+            return Ok(Source::Post(Place { stride: 0, ..place }));
+        }
+        let value = self.graph.value(base);
+        if let Op::Broadcast { from, .. } = &value.op {
+            let (from, operand) = (from.clone(), value.operands[0]);
+            let place = self.place(operand)?;
+            return Ok(match from.as_slice() {
+                [0] => Source::Pre(place),
+                _ => Source::Post(place),
+            });
+        }
+        if self.classes[base.index()] == Class::Prologue {
+            return Ok(Source::Matrix(Area::Shared, self.shared(base)));
+        }
+        match (self.leaf(base), &value.op) {
+            (Some(Leaf::State(slot)), _) => Ok(Source::State(self.blocks[&slot])),
+            (Some(Leaf::AdjointIn(slot)), _) => Ok(Source::Adjoint(self.blocks[&slot])),
+            (Some(leaf @ (Leaf::Input(_) | Leaf::Noise(_))), _) => {
+                // A leaf of the forward step, also in its adjoint: kept with the vectors.
+                let n = self.elements(base);
+                let leaf = match self.forward.get(&base) {
+                    Some(step) => Leaf::Forward(*step),
+                    None => leaf,
+                };
+                let at = self.leaf_at(leaf, n);
+                let place = Place {
+                    area: Area::Lane,
+                    at,
+                    stride: 1,
+                };
+                self.out.places.insert(base, place);
+                Ok(Source::Matrix(Area::Lane, at))
+            }
+            (Some(Leaf::Seed(_) | Leaf::Forward(_)) | None, _) => Err(Unsupported(
+                "an operation on connections that is not element by element",
+            )),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Instructions on scalars and vectors, outside sweeps.
+
+use super::super::code::Instr;
+use super::super::partition::Class;
+use super::super::program::Unsupported;
+use super::{element, three, Assembler};
+use crate::ir::{Op, Reduction, ValueId};
+
+impl Assembler<'_> {
+    /// Whether a needed value has an instruction of its own outside sweeps.
+    pub(super) fn is_vector_code(&self, id: ValueId) -> bool {
+        let value = self.graph.value(id);
+        if self.is_given(id) || self.leaf(id).is_some() || self.behind(id).0 != id {
+            return false;
+        }
+        match value.op {
+            Op::Outer => true,
+            Op::LaneSum | Op::Reduce { .. } => self.rank(value.operands[0]) < 2,
+            _ => value.shape.dims.len() < 2,
+        }
+    }
+
+    pub(super) fn vector(&mut self, id: ValueId) -> Result<(), Unsupported> {
+        let value = self.graph.value(id).clone();
+        let n = self.elements(id);
+        match &value.op {
+            Op::LaneSum => {
+                let operand = value.operands[0];
+                let a = self.place(operand)?;
+                let sum = self.sum_at(id);
+                self.out.code.instrs.push(Instr::AddTo { sum, a, n });
+                return Ok(());
+            }
+            Op::Outer => {
+                let a = self.place(value.operands[0])?;
+                let b = self.place(value.operands[1])?;
+                let sum = self.sum_at(id);
+                let (rows, cols) = (value.shape.dims[0], value.shape.dims[1]);
+                self.out.code.instrs.push(Instr::AddOuter {
+                    sum,
+                    a,
+                    b,
+                    rows,
+                    cols,
+                });
+                return Ok(());
+            }
+            _ => {}
+        }
+        match &value.op {
+            Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Clip { .. } | Op::ClipMask { .. } => {
+                let f = element(&value.op)?;
+                let mut places = Vec::with_capacity(3);
+                for operand in &value.operands {
+                    places.push(self.place(*operand)?);
+                }
+                let to = self.target(id);
+                self.out.code.instrs.push(Instr::Element {
+                    f,
+                    to,
+                    operands: three(&places),
+                    n,
+                });
+            }
+            Op::Reduce { kind, .. } => {
+                let a = self.place(value.operands[0])?;
+                let n = self.elements(value.operands[0]);
+                let to = self.target(id);
+                self.out.code.instrs.push(match kind {
+                    Reduction::Sum => Instr::Sum { to, a, n },
+                    Reduction::Max => Instr::Max { to, a, n },
+                });
+            }
+            Op::Softmax => {
+                let a = self.place(value.operands[0])?;
+                let to = self.target(id);
+                self.out.code.instrs.push(Instr::Softmax { to, a, n });
+            }
+            Op::Concat => {
+                let mut parts = Vec::new();
+                for operand in &value.operands {
+                    parts.push((self.place(*operand)?, self.elements(*operand)));
+                }
+                let mut to = self.target(id);
+                for (a, n) in parts {
+                    self.out.code.instrs.push(Instr::Copy { to, a, n });
+                    to += n;
+                }
+            }
+            Op::Slice { start, .. } => {
+                let mut a = self.place(value.operands[0])?;
+                a.at += start * a.stride;
+                let to = self.target(id);
+                self.out.code.instrs.push(Instr::Copy { to, a, n });
+            }
+            Op::Pad { before, .. } => {
+                let a = self.place(value.operands[0])?;
+                let inner = self.elements(value.operands[0]);
+                let to = self.target(id);
+                self.out.code.instrs.push(Instr::Zero { to, n });
+                self.out.code.instrs.push(Instr::Copy {
+                    to: to + before,
+                    a,
+                    n: inner,
+                });
+            }
+            Op::MatVec { transposed } => {
+                let v = self.place(value.operands[0])?;
+                let (matrix, _) = self.behind(value.operands[1]);
+                if self.classes[matrix.index()] != Class::Prologue || self.rank(matrix) != 2 {
+                    return Err(Unsupported("a matrix that changes from step to step"));
+                }
+                let m = self.shared(matrix);
+                let dims = self.graph.dims(matrix);
+                let (rows, cols) = (dims[0], dims[1]);
+                let to = self.target(id);
+                self.out.code.instrs.push(Instr::MatVec {
+                    to,
+                    v,
+                    m,
+                    rows,
+                    cols,
+                    transposed: *transposed,
+                });
+            }
+            Op::Broadcast { .. } | Op::Reshape { .. } => {
+                return Err(Unsupported("a change of dimensions"));
+            }
+            Op::Param(_)
+            | Op::Input(_)
+            | Op::State(_)
+            | Op::Noise(_)
+            | Op::Const(_)
+            | Op::Seed(_)
+            | Op::AdjointIn(_)
+            | Op::RangeMask { .. }
+            | Op::StopGradient
+            | Op::LaneSum
+            | Op::Outer => {}
+        }
+        Ok(())
+    }
+}

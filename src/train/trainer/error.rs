@@ -1,0 +1,51 @@
+//! What stops training.
+
+use super::super::checkpoint::CheckpointError;
+use crate::backend::fused::Unsupported;
+use crate::backend::BackendError;
+use crate::driver::InternalFault;
+
+/// Why training could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The spec lacks a block.
+    #[error("the spec has no `{0}` block, which `bpmc train` needs; {1}")]
+    Missing(&'static str, &'static str),
+    /// The machine has not enough memory.
+    #[error("{0}")]
+    Memory(String),
+    /// Settings of the optimiser that do not go together.
+    #[error("{message}; {help}")]
+    Settings {
+        /// What is wrong.
+        message: String,
+        /// What would help.
+        help: String,
+    },
+    /// A number of the run is not finite.
+    #[error(
+        "iteration {iteration}: the {what} is not a finite number; lower the learning rate, bound the \
+         traces or lower `clip_norm`"
+    )]
+    NotFinite {
+        /// Counted from 1.
+        iteration: u64,
+        /// Which number.
+        what: &'static str,
+    },
+    /// Threads could not be started.
+    #[error("cannot start threads: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+    /// The fused kernels cannot run the step.
+    #[error("{0}; `--backend candle` can")]
+    Unsupported(#[from] Unsupported),
+    /// The backend failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The compiler failed.
+    #[error(transparent)]
+    Internal(#[from] InternalFault),
+    /// A checkpoint could not be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}

@@ -1,0 +1,87 @@
+//! Checkpoints of a trainer: all that is needed to go on to the same bits.
+
+use super::super::checkpoint::{Checkpoint, CheckpointError, Header, Tensor};
+use super::super::optim::Optimizer;
+use super::{TrainError, Trainer};
+
+impl Trainer {
+    /// All that is needed to go on from here to the same bits.
+    pub fn checkpoint(&self, spec: &str, spec_hash: &str) -> Checkpoint {
+        let header = Header {
+            spec: spec.to_owned(),
+            spec_hash: spec_hash.to_owned(),
+            seed: self.seed,
+            iteration: self.iteration,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            optimizer: None,
+            pending: None,
+        };
+        let optimizer: Option<&dyn Optimizer> = Some(self.optimizer.as_ref());
+        let mut checkpoint = Checkpoint::capture(header, &self.parameters, optimizer);
+        for slot in &self.carried {
+            let mut values = Vec::new();
+            for block in &self.blocks {
+                if let Some(part) = &block.carried()[slot.slot] {
+                    values.extend(part.iter().map(|x| *x as f32));
+                }
+            }
+            if !values.is_empty() {
+                let mut dims = vec![self.batch];
+                dims.extend(&slot.dims);
+                checkpoint
+                    .states
+                    .insert(slot.path.clone(), Tensor { dims, values });
+            }
+        }
+        checkpoint
+    }
+
+    /// Goes to where a checkpoint was taken.
+    ///
+    /// # Errors
+    /// Where the checkpoint is not of this spec.
+    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+        checkpoint.restore_parameters(&mut self.parameters)?;
+        checkpoint.restore_optimizer(&self.parameters, self.optimizer.as_mut())?;
+        self.restore_carried(checkpoint)?;
+        self.iteration = checkpoint.header.iteration;
+        Ok(())
+    }
+
+    /// Takes only the parameters of a checkpoint, for evaluation.
+    ///
+    /// # Errors
+    /// Where the checkpoint is not of this spec.
+    pub fn restore_parameters(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+        checkpoint.restore_parameters(&mut self.parameters)?;
+        self.iteration = checkpoint.header.iteration;
+        Ok(())
+    }
+
+    fn restore_carried(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+        for slot in &self.carried {
+            let Some(saved) = checkpoint.states.get(&slot.path) else {
+                continue;
+            };
+            let mut dims = vec![self.batch];
+            dims.extend(&slot.dims);
+            if saved.dims != dims {
+                return Err(TrainError::Checkpoint(CheckpointError::ShapeMismatch {
+                    name: slot.path.clone(),
+                    saved: saved.dims.clone(),
+                    wanted: dims,
+                }));
+            }
+            let size: usize = slot.dims.iter().product();
+            let mut rest = saved.values.as_slice();
+            for block in &mut self.blocks {
+                let (mine, others) = rest.split_at(block.lanes() * size);
+                rest = others;
+                let mut carried = block.carried().to_vec();
+                carried[slot.slot] = Some(mine.iter().map(|x| f64::from(*x)).collect());
+                block.set_carried(carried);
+            }
+        }
+        Ok(())
+    }
+}
