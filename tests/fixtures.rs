@@ -6,6 +6,7 @@
 
 use bpmc::autodiff::Options;
 use bpmc::backend::candle::{Candle, Precision};
+use bpmc::backend::fused::{Fused, Real};
 use bpmc::backend::reference::Reference;
 use bpmc::driver::{self, Compiled};
 use bpmc::train::given::{self, GivenResults, GivenValues, ValuesLayout};
@@ -194,6 +195,14 @@ impl Fixture {
         given::evaluate(&mut executor, train, &self.given).unwrap()
     }
 
+    fn fused<T: Real>(&self) -> GivenResults {
+        let step = &self.compiled.step;
+        let adjoint = driver::adjoint(step, Options::default()).unwrap();
+        let program = Fused::new(step, &adjoint).unwrap();
+        let train = self.compiled.model.train.as_ref().unwrap();
+        given::evaluate_fused::<T>(&program, step, train, &self.given).unwrap()
+    }
+
     /// Compares everything the fixture expects; returns how many tensors that were and the largest error
     /// found, relative to the largest magnitude of its tensor.
     fn compare(&self, results: &GivenResults, tolerance: f64) -> (usize, f64) {
@@ -286,12 +295,15 @@ fn run(cell: &str, count: usize) {
         let (tensors, reference) = fixture.compare(&fixture.reference(), 1e-9);
         let (_, double) = fixture.compare(&fixture.candle(Precision::Double), 1e-9);
         let (_, single) = fixture.compare(&fixture.candle(Precision::Single), 1e-4);
+        let (_, fused_double) = fixture.compare(&fixture.fused::<f64>(), 1e-9);
+        let (_, fused_single) = fixture.compare(&fixture.fused::<f32>(), 1e-4);
         // Shown by `--nocapture`: the numbers that the documentation quotes.
         #[expect(clippy::print_stdout, reason = "a report for people")]
         {
             println!(
                 "{:32} {tensors:2} tensors, worst error: reference {reference:.1e}, \
-                 candle f64 {double:.1e}, f32 {single:.1e}",
+                 candle f64 {double:.1e}, f32 {single:.1e}, \
+                 fused f64 {fused_double:.1e}, f32 {fused_single:.1e}",
                 fixture.name
             );
         }

@@ -75,7 +75,7 @@ impl Session<'_> {
             place: Place::At(self.directory.to_owned()),
             resume: self.resume,
             threads: self.threads,
-            backend: BackendKind::Candle,
+            backend: BackendKind::Fused,
             memory: None,
         };
         Run::prepare(&compilation, &options)

@@ -79,11 +79,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         Some(program) => program,
         None => spec::program(&opened.compilation, screen)?,
     };
-    let backend = if opened.manifest.backend == BackendKind::Reference.name() {
-        BackendKind::Reference
-    } else {
-        BackendKind::Candle
-    };
+    let backend = BackendKind::parse(&opened.manifest.backend).unwrap_or_default();
     let path = directory.join(CHECKPOINT);
     if !path.exists() {
         return Err(Failure::Run(anyhow::anyhow!(

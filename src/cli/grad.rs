@@ -6,10 +6,11 @@ use super::{output, spec, Failure, Outcome};
 use anyhow::Context;
 use bpmc::autodiff::Options;
 use bpmc::backend::candle::{self, Candle};
+use bpmc::backend::fused::Fused;
 use bpmc::backend::reference::Reference;
 use bpmc::driver::{adjoint, Compiled};
 use bpmc::sema::model::TrainModel;
-use bpmc::train::given::{evaluate, extent, results_json, ValuesLayout};
+use bpmc::train::given::{evaluate, evaluate_fused, extent, results_json, ValuesLayout};
 use bpmc::train::trainer::TrainError;
 use clap::{ArgGroup, Args, ValueEnum};
 use serde_json::Value;
@@ -53,12 +54,12 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = Precision::F64)]
     pub dtype: Precision,
 
-    /// What evaluates [default: reference for f64, candle for f32]
+    /// What evaluates [default: by --opt; without it, reference for f64 and candle for f32]
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
 
-    /// How far to optimise the graph: 0, not at all, is the only level so far
-    #[arg(long, value_name = "LEVEL", default_value_t = 0)]
+    /// How far to optimise: 0 runs the graph as it is; 1 to 3 run the fused kernels, so far all alike
+    #[arg(long, value_name = "LEVEL", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=3))]
     pub opt: u8,
 
     #[command(flatten)]
@@ -83,9 +84,9 @@ const TEMPLATE_NUMBERS: usize = 10_000_000;
 
 /// Prints a template, or loss and gradients.
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
-    if arguments.opt > 0 {
+    if let (1.., Some(Backend::Candle | Backend::Reference)) = (arguments.opt, arguments.backend) {
         return Err(Failure::Usage(format!(
-            "there is no optimisation level {} yet: bpmc runs the graph as it is, `--opt 0`",
+            "`--opt {}` runs the fused kernels; leave `--backend` out, or choose `--opt 0`",
             arguments.opt
         )));
     }
@@ -161,10 +162,13 @@ fn results(
     let failed = |error| Failure::Run(anyhow::Error::new(error));
     let backward = adjoint(&program.step, Options::default())
         .map_err(|fault| Failure::Run(anyhow::Error::new(TrainError::Internal(fault))))?;
-    let backend = arguments.backend.unwrap_or(match arguments.dtype {
-        Precision::F64 => Backend::Reference,
-        Precision::F32 => Backend::Candle,
-    });
+    let backend = arguments
+        .backend
+        .unwrap_or(match (arguments.opt, arguments.dtype) {
+            (1.., _) => Backend::Fused,
+            (0, Precision::F64) => Backend::Reference,
+            (0, Precision::F32) => Backend::Candle,
+        });
     let step = program.step.clone();
     let results = match (backend, arguments.dtype) {
         (Backend::Reference, Precision::F32) => {
@@ -176,6 +180,14 @@ fn results(
         }
         (Backend::Reference, Precision::F64) => {
             evaluate(&mut Reference::new(step, backward, lanes), train, &given).map_err(failed)?
+        }
+        (Backend::Fused, dtype) => {
+            let fused = Fused::new(&step, &backward).map_err(|e| anyhow::anyhow!("{e}"))?;
+            match dtype {
+                Precision::F32 => evaluate_fused::<f32>(&fused, &step, train, &given),
+                Precision::F64 => evaluate_fused::<f64>(&fused, &step, train, &given),
+            }
+            .map_err(failed)?
         }
         (Backend::Candle, dtype) => {
             let precision = match dtype {

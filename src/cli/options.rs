@@ -42,6 +42,8 @@ impl Threads {
 /// What runs the compiled program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Backend {
+    /// Fused kernels compiled for the spec, in f32, a lane at a time
+    Fused,
     /// Batched tensor operations of Candle, in f32
     Candle,
     /// A plain interpreter in f64: slow, and what the others are checked against
@@ -52,6 +54,7 @@ impl Backend {
     /// As the library calls it.
     pub fn kind(self) -> BackendKind {
         match self {
+            Backend::Fused => BackendKind::Fused,
             Backend::Candle => BackendKind::Candle,
             Backend::Reference => BackendKind::Reference,
         }

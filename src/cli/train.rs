@@ -56,7 +56,7 @@ pub struct Arguments {
     pub overrides: Overrides,
 
     /// What runs the compiled program
-    #[arg(long, value_enum, default_value_t = Backend::Candle)]
+    #[arg(long, value_enum, default_value_t = Backend::Fused)]
     pub backend: Backend,
 
     /// Show no progress
@@ -184,7 +184,7 @@ fn resume_line(arguments: &Arguments, directory: &Path) -> String {
         words.push(format!("--set {}", quoted(set)));
     }
     words.extend(arguments.seed.map(|seed| format!("--seed {seed}")));
-    if arguments.backend != Backend::Candle {
+    if arguments.backend != Backend::Fused {
         words.push(format!("--backend {}", arguments.backend.kind().name()));
     }
     words.join(" ")

@@ -144,7 +144,7 @@ impl<'a> Analyser<'a, '_> {
                         kind: ExprKind::Softmax(Box::new(x)),
                         span,
                     };
-                    self.into_context(value, context)
+                    self.in_context(value, context)
                 }
                 None => poison(span),
             },
@@ -414,7 +414,7 @@ impl<'a> Analyser<'a, '_> {
             ty: Type::Vector(size),
             span,
         };
-        self.into_context(value, context)
+        self.in_context(value, context)
     }
 
     /// A size given as an argument, or one to be found by unification.
@@ -554,7 +554,7 @@ impl<'a> Analyser<'a, '_> {
             ty: Type::Vector(params.to),
             span,
         };
-        self.into_context(value, context)
+        self.in_context(value, context)
     }
 
     fn fanout(&mut self, call: TrainedCall<'a, '_>, context: Context, span: Span) -> Expr {
@@ -583,7 +583,7 @@ impl<'a> Analyser<'a, '_> {
         if let Some(bias) = params.bias {
             value = self.binary(Binary::Add, value, param(bias), span);
         }
-        self.into_context(value, context)
+        self.in_context(value, context)
     }
 
     /// A region whose bounds may wait for sizes.

@@ -8,6 +8,9 @@ use crate::syntax::ast::{BinaryOp, Expr, ExprKind, Ident, Initialiser, ItemKind,
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::BTreeMap;
 
+/// The name of a `dim` and its value.
+type Dim<'a> = (&'a Ident, &'a Expr);
+
 impl<'a> Analyser<'a, '_> {
     pub(super) fn collect_dims(&mut self) {
         let files = self.files;
@@ -58,8 +61,8 @@ impl<'a> Analyser<'a, '_> {
     }
 
     /// Dims with their values, each after those it names; then the circles among the rest.
-    fn ordered_dims(&self) -> (Vec<(&'a Ident, &'a Expr)>, Vec<Vec<(&'a Ident, &'a Expr)>>) {
-        let mut graph: DiGraph<(&'a Ident, &'a Expr), ()> = DiGraph::new();
+    fn ordered_dims(&self) -> (Vec<Dim<'a>>, Vec<Vec<Dim<'a>>>) {
+        let mut graph: DiGraph<Dim<'a>, ()> = DiGraph::new();
         let mut nodes: BTreeMap<&str, NodeIndex> = BTreeMap::new();
         let files = self.files;
         for item in files.iter().flat_map(|file| &file.items) {

@@ -741,10 +741,10 @@ impl<'a> Analyser<'a, '_> {
         }
         let size_path = format!("{}.size", entry.name.name);
         self.known_paths.insert(size_path.clone());
-        let overridden = match self.overrides.get(&size_path) {
-            Some((Initialiser::Value(value) | Initialiser::Draw(value), _)) => Some(value),
-            None => None,
-        };
+        let overridden = self
+            .overrides
+            .get(&size_path)
+            .map(|(Initialiser::Value(value) | Initialiser::Draw(value), _)| value);
         match overridden.or(entry.size.as_ref()) {
             Some(size) => {
                 let expr = self.size_expr(size, context);

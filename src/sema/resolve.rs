@@ -235,7 +235,7 @@ impl<'a> Analyser<'a, '_> {
                     ty: Type::Vector(length),
                     span,
                 };
-                self.into_context(slice, context)
+                self.in_context(slice, context)
             }
         }
     }
@@ -366,7 +366,7 @@ impl<'a> Analyser<'a, '_> {
     }
 
     /// Inside a bundle, a vector becomes an element of the post side.
-    pub(super) fn into_context(&mut self, expr: Expr, context: Context) -> Expr {
+    pub(super) fn in_context(&mut self, expr: Expr, context: Context) -> Expr {
         let (Some(bundle), false) = (context.bundle, context.vectors) else {
             return expr;
         };
@@ -411,7 +411,7 @@ impl<'a> Analyser<'a, '_> {
                     let value = self.expr(argument, inner);
                     self.owner = owner;
                     self.owner_counts = counts;
-                    return self.into_context(value, context);
+                    return self.in_context(value, context);
                 }
             }
             if let Some(bundle) = context.bundle {
@@ -446,7 +446,7 @@ impl<'a> Analyser<'a, '_> {
             {
                 return self.outside(value, bundle, pre, post);
             }
-            return self.into_context(value, context);
+            return self.in_context(value, context);
         }
         if (path.parts.len() == 2 && first == "task")
             || (path.parts.len() == 1 && self.dims.contains_key(first))
@@ -505,7 +505,7 @@ impl<'a> Analyser<'a, '_> {
                 if let (Type::Element { bundle, pre, post }, None) = (value.ty, context.bundle) {
                     return self.outside(value, bundle, pre, post);
                 }
-                self.into_context(value, context)
+                self.in_context(value, context)
             }
             Some(symbol) => {
                 let name = dotted(path);

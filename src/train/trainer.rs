@@ -31,6 +31,20 @@ pub enum BackendKind {
 }
 
 impl BackendKind {
+    /// All of them, the default first.
+    pub const ALL: [BackendKind; 3] = [
+        BackendKind::Fused,
+        BackendKind::Candle,
+        BackendKind::Reference,
+    ];
+
+    /// The one of this name.
+    pub fn parse(name: &str) -> Option<BackendKind> {
+        BackendKind::ALL
+            .into_iter()
+            .find(|kind| kind.name() == name)
+    }
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,8 +1,8 @@
-//! Candle against the reference, on whole specs, at sizes and lanes that catch broadcasting mistakes.
+//! Candle and the fused kernels against the reference, on whole specs, at sizes and lanes that catch broadcasting mistakes.
 
 use crate::functions;
 use crate::library::{self, all_uses, Use};
-use crate::run::{assert_close, candle, reference, run};
+use crate::run::{assert_close, assert_fused, candle, reference, run};
 use crate::spec::{compile, numbers};
 use bpmc::backend::candle::Precision;
 use bpmc::ir::Graph;
@@ -18,6 +18,8 @@ fn compare(graph: &Graph, seed: u64, scale: f64, label: &str) {
             let label = format!("{label}, {lanes} lanes, {precision:?}");
             assert_close(&found, &expected, tolerance, &label);
         }
+        let label = format!("{label}, {lanes} lanes");
+        assert_fused(graph, lanes, &numbers, &expected, (1e-10, 1e-4), &label);
     }
 }
 

@@ -3,6 +3,7 @@
 use bpmc::autodiff::{differentiate, Options};
 use bpmc::backend::bptt::{Recorded, Rollout, StepInputs};
 use bpmc::backend::candle::{Candle, Precision};
+use bpmc::backend::fused::{Fused, LaneMemory, Real, Shared, Unsupported};
 use bpmc::backend::reference::Reference;
 use bpmc::backend::Executor;
 use bpmc::ir::{verify, Graph, GraphKind};
@@ -121,6 +122,103 @@ pub fn run<E: Executor>(executor: &mut E, numbers: &Numbers, interval: usize) ->
             .map(|i| download(executor, i))
             .collect(),
     }
+}
+
+/// Forward and back by the fused kernels; they give no input adjoints.
+pub fn fused<T: Real>(
+    step: &Graph,
+    lanes: usize,
+    numbers: &Numbers,
+    interval: usize,
+) -> Result<Outcome, Unsupported> {
+    let adjoint = differentiate(step, Options::default());
+    let program = Fused::new(step, &adjoint)?;
+    let shared: Shared<T> = program.shared(&numbers.params).unwrap();
+    let steps = numbers.inputs.len();
+    let mine = |values: &[f64], lane: usize| {
+        let width = values.len() / lanes;
+        values[lane * width..(lane + 1) * width].to_vec()
+    };
+    let put = |place: Option<&mut [T]>, values: &[f64]| {
+        for (to, x) in place.into_iter().flatten().zip(values) {
+            *to = T::from_f64(*x);
+        }
+    };
+    let mut outcome = Outcome {
+        outputs: vec![vec![Vec::new(); step.outputs.len()]; steps],
+        last_states: vec![Vec::new(); step.states.len()],
+        params: Vec::new(),
+        states: vec![Vec::new(); step.states.len()],
+        inputs: Vec::new(),
+    };
+    let mut sums = vec![0.0; program.sums_size()];
+    // One memory for all lanes, as in training.
+    let mut memory: LaneMemory<T> = LaneMemory::new();
+    for lane in 0..lanes {
+        memory.start(&program, steps, interval);
+        for (slot, values) in numbers.states.iter().enumerate() {
+            memory.set_state(&program, slot, &mine(values, lane));
+        }
+        for t in 0..steps {
+            for (slot, values) in numbers.inputs[t].iter().enumerate() {
+                put(memory.input(&program, slot), &mine(values, lane));
+            }
+            for (slot, values) in numbers.noises[t].iter().enumerate() {
+                put(memory.noise(&program, slot), &mine(values, lane));
+            }
+            memory.step(&program, &shared);
+            let mut buffer = Vec::new();
+            for (slot, all) in outcome.outputs[t].iter_mut().enumerate() {
+                memory.output(&program, &shared, slot, &mut buffer);
+                all.extend(&buffer);
+            }
+        }
+        for (slot, all) in outcome.last_states.iter_mut().enumerate() {
+            all.extend(memory.state(&program, slot));
+        }
+        memory.start_back(&program);
+        for (slot, values) in numbers.last.iter().enumerate() {
+            memory.set_state_adjoint(&program, slot, &mine(values, lane));
+        }
+        memory.back(&program, &shared, |t, slot, out| {
+            put(Some(out), &mine(&numbers.seeds[t][slot], lane));
+        });
+        for (slot, all) in outcome.states.iter_mut().enumerate() {
+            all.extend(memory.state_adjoint(&program, slot));
+        }
+        memory.add_sums(&mut sums);
+    }
+    outcome.params = program.gradients(&numbers.params, &sums).unwrap();
+    Ok(outcome)
+}
+
+/// The fused kernels of both precisions against an expected outcome.
+pub fn assert_fused(
+    step: &Graph,
+    lanes: usize,
+    numbers: &Numbers,
+    expected: &Outcome,
+    tolerances: (f64, f64),
+    label: &str,
+) {
+    let expected = Outcome {
+        inputs: Vec::new(),
+        ..expected.clone()
+    };
+    let double = fused::<f64>(step, lanes, numbers, 2).unwrap_or_else(|e| panic!("{label}: {e}"));
+    assert_close(
+        &double,
+        &expected,
+        tolerances.0,
+        &format!("{label}, fused f64"),
+    );
+    let single = fused::<f32>(step, lanes, numbers, 2).unwrap_or_else(|e| panic!("{label}: {e}"));
+    assert_close(
+        &single,
+        &expected,
+        tolerances.1,
+        &format!("{label}, fused f32"),
+    );
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {

@@ -2,7 +2,8 @@
 
 use crate::generate;
 use crate::run::{
-    assert_close, candle, central_difference, forward_loss, reference, run, Draws, Numbers,
+    assert_close, candle, central_difference, forward_loss, fused, reference, run, Draws, Numbers,
+    Outcome,
 };
 use bpmc::backend::candle::Precision;
 use bpmc::backend::reference::Reference;
@@ -97,6 +98,13 @@ fn check(list: &[u32], counts: &Counts) {
         2,
     );
     assert_close(&found, &expected, 1e-9, &spec.text);
+    // Single precision can fall on the other side of a comparison, so only the double one is compared.
+    let double = fused::<f64>(&graph, spec.lanes, &numbers, 2).unwrap();
+    let without_inputs = Outcome {
+        inputs: Vec::new(),
+        ..expected.clone()
+    };
+    assert_close(&double, &without_inputs, 1e-9, &spec.text);
     let on_bound = |values: &Vec<f64>| values.iter().any(|x| x.abs() == 0.5);
     add(
         &counts.saturated,

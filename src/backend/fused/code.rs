@@ -4,7 +4,7 @@ use crate::ir::{Binary, Boundary, Unary};
 
 /// Which memory a vector lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Area {
+pub enum Area {
     /// The lane's own, written anew every step.
     Lane,
     /// What depends on parameters alone, written once an iteration.
@@ -13,7 +13,7 @@ pub(super) enum Area {
 
 /// Where the elements of a scalar or vector are; a stride of 0 is one number for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub struct Place {
     pub area: Area,
     pub at: usize,
     pub stride: usize,
@@ -21,7 +21,7 @@ pub(super) struct Place {
 
 /// An element function with what it needs beside operands.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Element {
+pub enum Element {
     Unary(Unary),
     Binary(Binary),
     Select,
@@ -32,7 +32,7 @@ pub(super) enum Element {
 
 /// Vector code. `to` is an offset in the lane's memory, `n` a number of elements.
 #[derive(Clone, Debug)]
-pub(super) enum Instr {
+pub enum Instr {
     /// Up to three operands; those not used repeat the first.
     Element {
         f: Element,
@@ -92,7 +92,7 @@ pub(super) enum Instr {
 
 /// An operand per connection, seen from one row of the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub enum Source {
     /// A row computed in this sweep.
     Temporary(usize),
     /// A row of a trace that enters the step.
@@ -109,7 +109,7 @@ pub(super) enum Source {
 
 /// One element operation of a sweep.
 #[derive(Clone, Debug)]
-pub(super) struct RowOp {
+pub struct RowOp {
     pub f: Element,
     pub to: usize,
     pub operands: [Source; 3],
@@ -117,7 +117,7 @@ pub(super) struct RowOp {
 
 /// What becomes of a value of a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RootKind {
+pub enum RootKind {
     /// Sum over pre, to a vector.
     SumPre(usize),
     /// Largest over pre.
@@ -140,7 +140,7 @@ pub(super) enum RootKind {
 
 /// One pass over a `[rows, cols]` block.
 #[derive(Clone, Debug)]
-pub(super) struct Sweep {
+pub struct Sweep {
     pub rows: usize,
     pub cols: usize,
     pub ops: Vec<RowOp>,
@@ -151,7 +151,7 @@ pub(super) struct Sweep {
 
 /// A program for one lane and one step.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Code {
+pub struct Code {
     pub instrs: Vec<Instr>,
     pub sweeps: Vec<Sweep>,
     /// Elements of the lane's memory.

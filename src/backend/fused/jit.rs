@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 type Function = unsafe extern "C" fn(*const *mut f32);
 
 /// Machine code of the sweeps of a program, by sweep; `None` where there is none.
-pub(super) struct Machine {
+pub struct Machine {
     functions: Vec<Option<Function>>,
     /// Owns the pages; taken when dropped.
     module: Option<JITModule>,
@@ -121,7 +121,7 @@ impl Machine {
 }
 
 /// The memories a sweep works on.
-pub(super) struct Table<'a> {
+pub struct Table<'a> {
     pub lane: &'a mut [f32],
     pub shared: &'a [f32],
     pub sums: &'a mut [f32],
@@ -311,11 +311,9 @@ impl<'a> Emitter<'a> {
         let mut fixed: BTreeMap<(usize, usize, usize), Parts> = BTreeMap::new();
         for source in self.sweep.ops.iter().flat_map(|op| op.operands) {
             if let Source::Post(place) = source {
-                let key = key(place);
-                if !fixed.contains_key(&key) {
-                    let values = self.post(place, width, column);
-                    fixed.insert(key, values);
-                }
+                fixed
+                    .entry(key(place))
+                    .or_insert_with(|| self.post(place, width, column));
             }
         }
         let sums: Vec<RootKind> = self
@@ -767,7 +765,7 @@ fn source_key(source: Source) -> SourceKey {
 
 /// The sweeps of a program and of its replay, compiled.
 #[derive(Debug)]
-pub(super) struct Machines {
+pub struct Machines {
     pub step: Machine,
     pub replay: Machine,
     pub adjoint: Machine,

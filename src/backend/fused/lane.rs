@@ -122,7 +122,7 @@ impl<T: Real> LaneMemory<T> {
 
     /// One step: reads inputs, writes outputs, moves states on.
     pub fn step(&mut self, program: &Fused, shared: &Shared<T>) {
-        if self.steps % self.interval == 0 {
+        if self.steps.is_multiple_of(self.interval) {
             let k = self.steps / self.interval;
             if self.checkpoints.len() <= k {
                 self.checkpoints.push(Vec::new());
@@ -169,6 +169,22 @@ impl<T: Real> LaneMemory<T> {
         for (adjoint, n) in self.block_adjoints.iter_mut().zip(&program.block_sizes) {
             adjoint.clear();
             adjoint.resize(*n, T::ZERO);
+        }
+    }
+
+    /// Sets the adjoint of a final state, by slot, after [`LaneMemory::start_back`].
+    pub fn set_state_adjoint(&mut self, program: &Fused, slot: usize, values: &[f64]) {
+        let out = match program.homes[slot] {
+            Home::Vector {
+                adjoint: Some(at),
+                n,
+                ..
+            } => &mut self.adjoint[at..at + n],
+            Home::Vector { adjoint: None, .. } => return,
+            Home::Block { index, .. } => &mut self.block_adjoints[index],
+        };
+        for (o, x) in out.iter_mut().zip(values) {
+            *o = T::from_f64(*x);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::ir::{Binary, Boundary, Unary};
 const TILE: usize = 256;
 
 /// What a lane program reads and writes.
-pub(super) struct Memory<'a, T> {
+pub struct Memory<'a, T> {
     pub lane: &'a mut [T],
     pub shared: &'a [T],
     pub sums: &'a mut [T],
@@ -28,7 +28,7 @@ pub(super) struct Memory<'a, T> {
 }
 
 /// Runs a program, its sweeps by machine code where there is some.
-pub(super) fn run<T: Real>(code: &Code, machine: &Machine, memory: &mut Memory<'_, T>) {
+pub fn run<T: Real>(code: &Code, machine: &Machine, memory: &mut Memory<'_, T>) {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         #[target_feature(enable = "avx2")]
@@ -43,7 +43,7 @@ pub(super) fn run<T: Real>(code: &Code, machine: &Machine, memory: &mut Memory<'
 }
 
 /// Runs some sweeps alone.
-pub(super) fn run_sweeps<T: Real>(sweeps: &[Sweep], machine: &Machine, memory: &mut Memory<'_, T>) {
+pub fn run_sweeps<T: Real>(sweeps: &[Sweep], machine: &Machine, memory: &mut Memory<'_, T>) {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         #[target_feature(enable = "avx2")]

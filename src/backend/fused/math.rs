@@ -115,7 +115,7 @@ fn exp_f32(x: f32) -> f32 {
     // log 2 in two parts, the first with few enough bits that its product with k is exact.
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
-    let inside = x.max(-87.3).min(88.7);
+    let inside = x.clamp(-87.3, 88.7);
     // Adding and taking away 1.5 · 2^23 rounds to a whole number.
     const ROUND: f32 = 12_582_912.0;
     let k = (inside * LOG2_E + ROUND) - ROUND;
