@@ -51,32 +51,32 @@ fn bundle(head: &str, body: &str) -> String {
 
 fn check(name: &str, text: &str) {
     assert!(text.len() <= MAX_BYTES, "{name}: {}", text.len());
-    let start = Instant::now();
-    let compilation = driver::compile(name, text, &[], &driver::from_disk).unwrap();
-    let compiled = start.elapsed();
-    render(&compilation.diagnostics, &compilation.sources, Style::PLAIN);
-    let time = start.elapsed();
-    let mut codes: Vec<&str> = compilation
-        .diagnostics
-        .iter()
-        .map(|d| d.code.text())
-        .collect();
-    codes.sort_unstable();
-    codes.dedup();
-    #[expect(
-        clippy::print_stdout,
-        reason = "a report for people, shown by --nocapture"
-    )]
-    {
-        println!(
-            "{name:34} {:8} bytes {compiled:>10.1?} {codes:?}",
-            text.len()
-        );
+    // A busy machine may be slow once; a slow compiler is slow every time.
+    let mut time = Duration::MAX;
+    for _ in 0..3 {
+        let start = Instant::now();
+        let compilation = driver::compile(name, text, &[], &driver::from_disk).unwrap();
+        render(&compilation.diagnostics, &compilation.sources, Style::PLAIN);
+        time = time.min(start.elapsed());
+        if time < LIMIT {
+            let mut codes: Vec<&str> = compilation
+                .diagnostics
+                .iter()
+                .map(|d| d.code.text())
+                .collect();
+            codes.sort_unstable();
+            codes.dedup();
+            #[expect(
+                clippy::print_stdout,
+                reason = "a report for people, shown by --nocapture"
+            )]
+            {
+                println!("{name:34} {:8} bytes {time:>10.1?} {codes:?}", text.len());
+            }
+            return;
+        }
     }
-    assert!(
-        time < LIMIT,
-        "{name} took {time:?}, {compiled:?} of it compiling"
-    );
+    panic!("{name} took {time:?}");
 }
 
 #[test]

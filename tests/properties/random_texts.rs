@@ -205,13 +205,25 @@ const ODD: &[&str] = &[
     "import \"spec.bpm\"",
 ];
 
-fn mutate(random: &mut Random, seeds: &[String]) -> String {
-    let mut text = pieces(&seeds[random.below(seeds.len())]);
-    for _ in 0..1 + random.below(6) {
+/// A mutant of one of the seeds, of which the sound ones come first and are `sound` many.
+fn mutate(random: &mut Random, seeds: &[String], sound: usize) -> String {
+    // Most mutants are near to a sound spec, so that they reach the later stages.
+    let among = if random.below(4) > 0 {
+        sound
+    } else {
+        seeds.len()
+    };
+    let mut text = pieces(&seeds[random.below(among)]);
+    let count = if random.below(2) == 0 {
+        1
+    } else {
+        1 + random.below(6)
+    };
+    for _ in 0..count {
         let length = text.len();
         let at = random.below(length + 1);
         let some = random.below(12).min(length - at);
-        match random.below(9) {
+        match random.below(10) {
             0 => drop(text.drain(at..at + some)),
             1 => {
                 let copy: Vec<String> = text[at..at + some].to_vec();
@@ -224,14 +236,22 @@ fn mutate(random: &mut Random, seeds: &[String]) -> String {
                     *piece = random.of(ODD).to_owned();
                 }
             }
-            6 => {
-                // A name of this text in another place.
-                let from = random.below(length);
-                if let (Some(word), true) = (text.get(from).cloned(), at < length) {
-                    text[at] = word;
+            6 | 7 => {
+                // Another word of this text, or another number, where there is one.
+                let is_word = |piece: &str| piece.starts_with(|c: char| c.is_alphanumeric());
+                let is_number = |piece: &str| piece.starts_with(|c: char| c.is_ascii_digit());
+                let words: Vec<usize> = (0..length).filter(|k| is_word(&text[*k])).collect();
+                if !words.is_empty() {
+                    let place = words[random.below(words.len())];
+                    let number = is_number(&text[place]);
+                    let alike: Vec<&usize> = words
+                        .iter()
+                        .filter(|k| is_number(&text[**k]) == number)
+                        .collect();
+                    text[place] = text[*alike[random.below(alike.len())]].clone();
                 }
             }
-            7 => {
+            8 => {
                 let other = pieces(&seeds[random.below(seeds.len())]);
                 let start = random.below(other.len());
                 let end = (start + random.below(60)).min(other.len());
@@ -265,12 +285,15 @@ fn compile(text: &str) -> (Duration, bool) {
 #[test]
 fn no_text_does_harm() {
     let cases = crate::cases("BPMC_FUZZ_CASES", 4000);
-    let seeds = seeds();
-    assert!(seeds.len() > 150);
+    let (mut seeds, broken): (Vec<String>, Vec<String>) =
+        seeds().into_iter().partition(|text| compile(text).1);
+    let sound_seeds = seeds.len();
+    assert!(sound_seeds > 80 && broken.len() > 80);
+    seeds.extend(broken);
     let mut random = Random(1);
     let (mut sound, mut slowest) = (0, Duration::ZERO);
     for case in 0..cases {
-        let text = mutate(&mut random, &seeds);
+        let text = mutate(&mut random, &seeds, sound_seeds);
         let answer = std::panic::catch_unwind(|| compile(&text));
         let (time, has_program) =
             answer.unwrap_or_else(|_| panic!("case {case} panicked:\n---\n{text}\n---"));
@@ -286,5 +309,5 @@ fn no_text_does_harm() {
         println!("{cases} texts, {sound} of them without errors, slowest {slowest:?}");
     }
     // Mutation that left nothing alive would look at the parser alone.
-    assert!(sound * 200 > cases, "{sound} of {cases}");
+    assert!(sound * 20 > cases, "{sound} of {cases}");
 }
