@@ -65,7 +65,7 @@ fn saturated_rules() {
 
 #[test]
 fn functions_at_odd_sizes() {
-    for size in [3, 7, 13] {
+    for size in [1, 3, 7, 13] {
         for info in FUNCTIONS {
             let graph = compile(&functions::spec(&functions::uses(info), size)).step;
             // Small numbers, for `exp` makes large ones of a few times 1, which f32 then loses.
