@@ -29,7 +29,7 @@ impl<'a> Analyser<'a, '_> {
             if let Some(near) = Diagnostics::nearest(&function.name, names) {
                 diagnostic = diagnostic.with_help(format!("did you mean `{near}`?"));
             } else {
-                diagnostic = diagnostic.with_help("`bpmc explain functions` lists them");
+                diagnostic = diagnostic.with_help("`bpmc explain` lists them");
             }
             self.diagnostics.push(diagnostic);
             return poison(span);
