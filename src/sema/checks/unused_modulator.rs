@@ -3,7 +3,7 @@
 use super::needed_through_time;
 use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::ir::Graph;
-use crate::sema::model::{DefId, DefKind, Model};
+use crate::sema::model::{DefId, DefKind, Expr, ExprKind, Model, Type};
 
 /// A modulator must reach the update of a trace, directly, through other values or through states that
 /// filter it.
@@ -42,40 +42,14 @@ pub(super) fn check(model: &Model, _graph: &Graph, diagnostics: &mut Diagnostics
     }
 }
 
-/// The parts of an update that are not the activity of the bundle's own neurons.
-fn modulating(update: &crate::sema::model::Expr) -> Vec<&crate::sema::model::Expr> {
-    use crate::sema::model::{ExprKind, Type};
+/// The parts of an update that can carry a modulator: values of the step, and scalar states. `pre` and `post`
+/// are values too, but what they need is looked at through this step alone.
+fn modulating(update: &Expr) -> Vec<&Expr> {
     let mut parts = Vec::new();
-    let mut stack = vec![update];
-    while let Some(expr) = stack.pop() {
-        match &expr.kind {
-            // `pre` and `post` are vectors of the network converted to elements; so are modulators per
-            // post neuron, which are definitions of their own kind and are kept.
-            ExprKind::Definition(_) => parts.push(expr),
-            ExprKind::State(_) | ExprKind::Next(_) if matches!(expr.ty, Type::Scalar) => {
-                parts.push(expr);
-            }
-            ExprKind::Number(_)
-            | ExprKind::SizeOf(_)
-            | ExprKind::Param(_)
-            | ExprKind::Input(_)
-            | ExprKind::State(_)
-            | ExprKind::Next(_)
-            | ExprKind::Noise(_)
-            | ExprKind::InRegion(..)
-            | ExprKind::Poison => {}
-            ExprKind::Unary(_, x)
-            | ExprKind::Clip(x, ..)
-            | ExprKind::Reduce(_, _, x)
-            | ExprKind::Linear { x, .. }
-            | ExprKind::Softmax(x)
-            | ExprKind::Slice(x, _)
-            | ExprKind::Stop(x)
-            | ExprKind::Convert(x) => stack.push(x),
-            ExprKind::Binary(_, a, b) => stack.extend([a.as_ref(), b.as_ref()]),
-            ExprKind::Select(c, a, b) => stack.extend([c.as_ref(), a.as_ref(), b.as_ref()]),
-            ExprKind::Concat(items) => stack.extend(items),
-        }
-    }
+    update.walk(&mut |e| match e.kind {
+        ExprKind::Definition(_) => parts.push(e),
+        ExprKind::State(_) | ExprKind::Next(_) if matches!(e.ty, Type::Scalar) => parts.push(e),
+        _ => {}
+    });
     parts
 }
