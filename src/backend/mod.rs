@@ -3,9 +3,11 @@
 //! | backend | numbers | for |
 //! |---|---|---|
 //! | [`mod@reference`] | f64 | the oracle: slow, obvious |
+//! | [`fused`] | f32 (f64 for checks) | training on the CPU: kernels made for the rule of the spec, one lane at a time |
 //! | [`candle`] | f32 or f64 | the unfused graph as batched Candle operations, on any device |
 //!
-//! [`sharded`] splits the lanes of any of them over threads, and [`bptt`] runs them through time.
+//! The last and the first are executors: [`sharded`] splits their lanes over threads, and [`bptt`] runs them through
+//! time. Fused lanes run themselves.
 
 pub mod bptt;
 pub mod candle;
