@@ -24,6 +24,8 @@ pub enum SettingKind {
     Bool,
     /// One of some words.
     Choice(&'static [&'static str]),
+    /// A size such as `"200MB"`.
+    Bytes,
 }
 
 /// The value of a setting.
@@ -37,6 +39,8 @@ pub enum SettingValue {
     Bool(bool),
     /// One of the words of a [`SettingKind::Choice`].
     Word(&'static str),
+    /// A size in bytes; `None` for no limit.
+    Bytes(Option<u64>),
 }
 
 impl std::fmt::Display for SettingValue {
@@ -46,8 +50,46 @@ impl std::fmt::Display for SettingValue {
             SettingValue::Real(value) => write!(f, "{value}"),
             SettingValue::Bool(value) => write!(f, "{value}"),
             SettingValue::Word(value) => f.write_str(value),
+            SettingValue::Bytes(Some(value)) => f.write_str(&bytes_text(*value)),
+            SettingValue::Bytes(None) => f.write_str("no limit"),
         }
     }
+}
+
+/// Units of sizes, the longest names first.
+const UNITS: [(&str, f64); 10] = [
+    ("kiB", 1024.0),
+    ("KiB", 1024.0),
+    ("MiB", 1_048_576.0),
+    ("GiB", 1_073_741_824.0),
+    ("TiB", 1_099_511_627_776.0),
+    ("kB", 1e3),
+    ("MB", 1e6),
+    ("GB", 1e9),
+    ("TB", 1e12),
+    ("B", 1.0),
+];
+
+/// The bytes of a size such as `200MB`, `1.5 GB` or `64 MiB`; `None` where it is none.
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let (unit, factor) = UNITS.iter().find(|(unit, _)| text.ends_with(unit))?;
+    let number = text[..text.len() - unit.len()].trim();
+    let plain = number.bytes().all(|c| c.is_ascii_digit() || c == b'.');
+    let value: f64 = number.parse().ok().filter(|_| plain)?;
+    let bytes = value * factor;
+    (bytes >= 1.0 && bytes < 1e18).then_some(bytes as u64)
+}
+
+/// The largest unit in which a size is a whole number.
+fn bytes_text(bytes: u64) -> String {
+    let mut best = format!("{bytes}B");
+    for (unit, factor) in [("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)] {
+        if bytes % factor == 0 && bytes > 0 {
+            best = format!("{}{unit}", bytes / factor);
+        }
+    }
+    best
 }
 
 /// One row of a settings table.
@@ -104,6 +146,16 @@ impl Setting {
         }
     }
 
+    /// A row for a size in bytes, without limit where the spec says nothing.
+    pub const fn bytes(name: &'static str, doc: &'static str) -> Setting {
+        Setting {
+            name,
+            kind: SettingKind::Bytes,
+            default: SettingValue::Bytes(None),
+            doc,
+        }
+    }
+
     /// A row for one of some words; the first is the default.
     pub const fn choice(
         name: &'static str,
@@ -156,7 +208,7 @@ impl Settings {
             SettingValue::Int(value) => value as usize,
             SettingValue::Real(value) => value as usize,
             SettingValue::Bool(value) => usize::from(value),
-            SettingValue::Word(_) => 0,
+            SettingValue::Word(_) | SettingValue::Bytes(_) => 0,
         }
     }
 
@@ -166,7 +218,7 @@ impl Settings {
             SettingValue::Int(value) => value as f64,
             SettingValue::Real(value) => value,
             SettingValue::Bool(value) => f64::from(u8::from(value)),
-            SettingValue::Word(_) => f64::NAN,
+            SettingValue::Word(_) | SettingValue::Bytes(_) => f64::NAN,
         }
     }
 
@@ -175,11 +227,25 @@ impl Settings {
         self.get(name) == SettingValue::Bool(true)
     }
 
+    /// A size in bytes; `None` for no limit.
+    pub fn bytes(&self, name: &str) -> Option<u64> {
+        match self.get(name) {
+            SettingValue::Bytes(value) => value,
+            SettingValue::Int(_)
+            | SettingValue::Real(_)
+            | SettingValue::Bool(_)
+            | SettingValue::Word(_) => None,
+        }
+    }
+
     /// A word.
     pub fn word(&self, name: &str) -> &'static str {
         match self.get(name) {
             SettingValue::Word(word) => word,
-            SettingValue::Int(_) | SettingValue::Real(_) | SettingValue::Bool(_) => "",
+            SettingValue::Int(_)
+            | SettingValue::Real(_)
+            | SettingValue::Bool(_)
+            | SettingValue::Bytes(_) => "",
         }
     }
 }
@@ -193,4 +259,24 @@ pub struct SettingConflict {
     pub message: String,
     /// How to mend it.
     pub help: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_and_written() {
+        assert_eq!(parse_bytes("200MB"), Some(200_000_000));
+        assert_eq!(parse_bytes(" 1.5 GB"), Some(1_500_000_000));
+        assert_eq!(parse_bytes("64 MiB"), Some(67_108_864));
+        for bad in ["", "MB", "-1MB", "2", "1e3MB", "0B", "3 MBs", "inf GB"] {
+            assert_eq!(parse_bytes(bad), None, "{bad}");
+        }
+        let text = |bytes| SettingValue::Bytes(Some(bytes)).to_string();
+        assert_eq!(text(200_000_000), "200MB");
+        assert_eq!(text(1_500_000), "1500kB");
+        assert_eq!(text(17), "17B");
+        assert_eq!(parse_bytes(&text(123_456)), Some(123_456));
+    }
 }

@@ -11,7 +11,8 @@ const AFTER_HELP: &str = "\
 Examples:
   bpmc check agent.bpm
   bpmc check specs/*.bpm --deny-warnings
-  bpmc check agent.bpm --set train.batch=10 --format json";
+  bpmc check agent.bpm --set train.batch=10 --format json
+  bpmc check agent.bpm --plan                    memory and time of a run";
 
 /// Check specs and show everything that is wrong with them.
 ///
@@ -29,6 +30,10 @@ pub struct Arguments {
 
     #[command(flatten)]
     pub overrides: Overrides,
+
+    /// Show what a run would take: lanes at once, memory by purpose, time of an iteration on this machine
+    #[arg(long)]
+    pub plan: bool,
 
     /// Fail where there are warnings, too
     #[arg(long)]
@@ -67,6 +72,12 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         errors += found.error_count();
         warnings += warning_count(found);
         affected += usize::from(!found.is_empty());
+        if let (true, Some(program)) = (arguments.plan, &compilation.program) {
+            if arguments.specs.len() > 1 {
+                screen.print(&format!("{}:\n", path.display()))?;
+            }
+            screen.print(&spec::plan(program)?)?;
+        }
     }
     if affected > 0 && arguments.specs.len() > 1 && arguments.format == Format::Text {
         screen.say(&format!(

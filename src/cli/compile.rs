@@ -6,7 +6,6 @@ use super::{output, spec, Failure, Outcome};
 use bpmc::autodiff::Options;
 use bpmc::driver::{adjoint, Compiled};
 use bpmc::ir::Graph;
-use bpmc::plan::Plan;
 use bpmc::{sema, syntax};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -82,10 +81,7 @@ fn stage(program: &Compiled, emit: Emit) -> Result<String, Failure> {
         Emit::Ast | Emit::Model => sema::dump(&program.model),
         Emit::Graph => step.to_string(),
         Emit::Grad => backward(step)?.to_string(),
-        Emit::Plan => {
-            let (steps, lanes) = spec::extent(&program.model);
-            Plan::new(step, &backward(step)?, lanes, steps).print()
-        }
+        Emit::Plan => spec::plan(program)?,
         Emit::Dot => bpmc::ir::dot(step),
         Emit::Svg => bpmc::ir::svg(step),
     })

@@ -230,6 +230,7 @@ fn range(kind: SettingKind) -> String {
         SettingKind::Real { min, max } => format!("number, {min} to {max}"),
         SettingKind::Bool => "true or false".to_owned(),
         SettingKind::Choice(words) => words.join(", "),
+        SettingKind::Bytes => "size such as \"200MB\"".to_owned(),
     }
 }
 

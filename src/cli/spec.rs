@@ -3,7 +3,10 @@
 use super::screen::Screen;
 use super::Failure;
 use anyhow::Context;
+use bpmc::autodiff::Options;
+use bpmc::backend::fused::Fused;
 use bpmc::driver::{self, Compilation, Compiled};
+use bpmc::plan::{free_memory, seconds_per_iteration, Limits, Plan};
 use bpmc::sema::Model;
 use std::path::Path;
 
@@ -49,4 +52,29 @@ pub fn extent(model: &Model) -> (usize, usize) {
     let task = model.task.as_ref().map(|task| task.task.steps());
     let steps = task.or_else(|| setting("steps")).unwrap_or(1);
     (steps, setting("batch").unwrap_or(1))
+}
+
+/// The plan of a run on all cores, with the time of an iteration.
+///
+/// # Errors
+/// Faults of the compiler, and networks that the fused kernels do not know.
+pub fn plan(program: &Compiled) -> Result<String, Failure> {
+    let step = &program.step;
+    let backward = driver::adjoint(step, Options::default()).map_err(anyhow::Error::new)?;
+    let fused = Fused::new(step, &backward).map_err(anyhow::Error::new)?;
+    let (steps, lanes) = extent(&program.model);
+    let settings = program.model.train.as_ref().map(|train| &train.settings);
+    let limits = Limits {
+        free: free_memory(),
+        allowed: settings.and_then(|settings| settings.bytes("memory")),
+    };
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let plan = Plan::lane_major(step, &fused, lanes, steps, threads, limits);
+    if let Some(refusal) = plan.refusal(limits) {
+        return Ok(format!("{}\n{refusal}\n", plan.print(None)));
+    }
+    let extent = (lanes, steps);
+    let seconds = seconds_per_iteration(step, &fused, 0, extent, plan.running())
+        .map_err(anyhow::Error::new)?;
+    Ok(plan.print(Some(seconds)))
 }

@@ -1,6 +1,11 @@
 //! The plan of a run: how lanes are split, which states are kept, and how much memory that takes.
 
+mod estimate;
+
+pub use estimate::seconds_per_iteration;
+
 use crate::backend::bptt::least_memory_interval;
+use crate::backend::fused::Fused;
 use crate::ir::Graph;
 use std::fmt::Write;
 
@@ -13,29 +18,74 @@ const MAX_BLOCKS: usize = 16;
 /// Bytes of an f32.
 const BYTES: u64 = 4;
 
-/// How an experiment is run. A function of the spec alone, never of the machine or the number of threads,
-/// so that the bits of a run are the same everywhere.
+/// How an experiment is run. Which steps are kept is a function of the spec alone, never of the machine or the
+/// number of threads, so that the bits of a run are the same everywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Lanes of each block; blocks run in parallel, their gradients are added in this order.
-    pub blocks: Vec<usize>,
+    /// Lanes of an iteration.
+    pub lanes: usize,
+    /// Which of them run at once.
+    pub together: Together,
     /// Steps of an episode.
     pub steps: usize,
     /// Steps between checkpoints of the states.
     pub interval: usize,
-    /// Bytes of all parameters, their gradients and the optimiser's moments.
-    pub parameters: u64,
-    /// Bytes of the states kept for the way back, all lanes.
-    pub checkpoints: u64,
-    /// Bytes of inputs, outputs and their adjoints of all steps, all lanes.
-    pub vectors: u64,
-    /// Bytes of the values of one adjoint step, all lanes: an upper bound, since values are freed early.
-    pub temporaries: u64,
+    /// What the memory is for.
+    pub parts: Vec<Part>,
+}
+
+/// Which lanes run at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Together {
+    /// Blocks of lanes in step; their gradients are added in this order.
+    Blocks(Vec<usize>),
+    /// So many lanes, each through its whole episode.
+    Lanes(usize),
+}
+
+/// Some bytes of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// What they hold.
+    pub what: &'static str,
+    /// How many: all of them, those of a lane, or those of each lane that runs.
+    pub bytes: u64,
+    /// How often.
+    pub times: Times,
+}
+
+/// How often a [`Part`] is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Times {
+    /// Once.
+    Once,
+    /// For every lane.
+    Lane,
+    /// For every lane that runs at the same time.
+    Running,
+}
+
+/// What of the memory a run may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes the machine has free, where it says so.
+    pub free: Option<u64>,
+    /// Bytes the spec allows (`train.memory`).
+    pub allowed: Option<u64>,
+}
+
+impl Limits {
+    /// The smaller of both.
+    fn bytes(self) -> u64 {
+        self.free
+            .unwrap_or(u64::MAX)
+            .min(self.allowed.unwrap_or(u64::MAX))
+    }
 }
 
 impl Plan {
-    /// The plan for a step and its adjoint.
-    pub fn new(step: &Graph, adjoint: &Graph, lanes: usize, steps: usize) -> Plan {
+    /// The plan of a backend that runs blocks of lanes in step, for a step and its adjoint.
+    pub fn batched(step: &Graph, adjoint: &Graph, lanes: usize, steps: usize) -> Plan {
         let lanes = lanes.max(1);
         let widest = step
             .ids()
@@ -51,104 +101,236 @@ impl Plan {
             .map(|k| lanes * (k + 1) / count - lanes * k / count)
             .collect();
         let interval = least_memory_interval(steps);
-        let elements = |dims: &[usize]| dims.iter().map(|d| *d as u64).product::<u64>();
-        let states: u64 = step.states.iter().map(|slot| elements(&slot.dims)).sum();
-        let inputs: u64 = step
-            .inputs
-            .iter()
-            .map(|slot| elements(&slot.dims))
-            .chain(step.noises.iter().map(|slot| elements(&slot.dims)))
-            .sum();
-        let outputs: u64 = step.outputs.iter().map(|slot| elements(&slot.dims)).sum();
-        let params: u64 = step.params.iter().map(|slot| elements(&slot.dims)).sum();
-        let lanes = lanes as u64;
         let kept = steps.div_ceil(interval) as u64 + interval as u64 + 2;
-        let temporaries = adjoint
+        let states: u64 = step.states.iter().map(|slot| elements(&slot.dims)).sum();
+        let (once, lane) = adjoint
             .ids()
             .map(|id| adjoint.shape(id))
             .map(|shape| {
                 let elements = elements(&shape.dims);
                 if shape.lane {
-                    elements.saturating_mul(lanes)
+                    (0, elements)
                 } else {
-                    elements
+                    (elements, 0)
                 }
             })
-            .fold(0u64, u64::saturating_add);
+            .fold((0u64, 0u64), |(a, b), (x, y)| {
+                (a.saturating_add(x), b.saturating_add(y))
+            });
         Plan {
-            blocks,
+            lanes,
+            together: Together::Blocks(blocks),
             steps,
             interval,
-            parameters: params.saturating_mul(5 * BYTES),
-            checkpoints: states
-                .saturating_mul(kept)
-                .saturating_mul(lanes)
-                .saturating_mul(BYTES),
-            vectors: (inputs + 2 * outputs)
-                .saturating_mul(steps as u64)
-                .saturating_mul(lanes)
-                .saturating_mul(2 * BYTES),
-            temporaries: temporaries.saturating_mul(BYTES),
+            parts: vec![
+                parameters(step),
+                Part {
+                    what: "states kept for the way back",
+                    bytes: states.saturating_mul(kept).saturating_mul(BYTES),
+                    times: Times::Lane,
+                },
+                episodes(step, steps),
+                Part {
+                    what: "shared values of one step, at most",
+                    bytes: once.saturating_mul(BYTES),
+                    times: Times::Once,
+                },
+                Part {
+                    what: "values of one step, at most",
+                    bytes: lane.saturating_mul(BYTES),
+                    times: Times::Lane,
+                },
+            ],
         }
+    }
+
+    /// The plan of the fused kernels: as many lanes at once as there are threads, or fewer where memory is short.
+    pub fn lane_major(
+        step: &Graph,
+        program: &Fused,
+        lanes: usize,
+        steps: usize,
+        threads: usize,
+        limits: Limits,
+    ) -> Plan {
+        let lanes = lanes.max(1);
+        let interval = program.interval(least_memory_interval(steps));
+        let needs = program.bytes(steps, interval);
+        let mut plan = Plan {
+            lanes,
+            together: Together::Lanes(threads.clamp(1, lanes)),
+            steps,
+            interval,
+            parts: vec![
+                parameters(step),
+                Part {
+                    what: "parameters as the kernels read them",
+                    bytes: needs.shared,
+                    times: Times::Once,
+                },
+                episodes(step, steps),
+                Part {
+                    what: "vectors kept of every step",
+                    bytes: needs.records,
+                    times: Times::Running,
+                },
+                Part {
+                    what: "traces kept and replayed",
+                    bytes: needs.traces,
+                    times: Times::Running,
+                },
+                Part {
+                    what: "gradient sums of a lane",
+                    bytes: needs.sums,
+                    times: Times::Running,
+                },
+                Part {
+                    what: "one step forward and back",
+                    bytes: needs.working,
+                    times: Times::Running,
+                },
+            ],
+        };
+        while plan.running() > 1 && plan.bytes() > limits.bytes() {
+            plan.together = Together::Lanes(plan.running() - 1);
+        }
+        plan
+    }
+
+    /// Lanes that run at the same time.
+    pub fn running(&self) -> usize {
+        match &self.together {
+            Together::Blocks(_) => self.lanes,
+            Together::Lanes(count) => *count,
+        }
+    }
+
+    /// Bytes of a part, all of them.
+    pub fn bytes_of(&self, part: &Part) -> u64 {
+        let times = match part.times {
+            Times::Once => 1,
+            Times::Lane => self.lanes,
+            Times::Running => self.running(),
+        };
+        part.bytes.saturating_mul(times as u64)
     }
 
     /// All bytes.
     pub fn bytes(&self) -> u64 {
-        self.parameters
-            .saturating_add(self.checkpoints)
-            .saturating_add(self.vectors)
-            .saturating_add(self.temporaries)
+        self.parts
+            .iter()
+            .map(|part| self.bytes_of(part))
+            .fold(0, u64::saturating_add)
     }
 
-    /// The plan as text, for `--emit plan`.
-    pub fn print(&self) -> String {
+    /// The plan as text, with the seconds an iteration will take where they are known.
+    pub fn print(&self, seconds: Option<f64>) -> String {
         let mut out = String::new();
-        let lanes: usize = self.blocks.iter().sum();
-        let sizes: Vec<String> = self.blocks.iter().map(usize::to_string).collect();
-        let rows = [
-            ("parameters, gradients, moments", self.parameters),
-            ("states kept for the way back", self.checkpoints),
-            ("inputs and outputs of all steps", self.vectors),
-            ("values of one step, at most", self.temporaries),
-            ("together, at most", self.bytes()),
-        ];
-        let written = writeln!(
+        let together = match &self.together {
+            Together::Blocks(blocks) => {
+                let sizes: Vec<String> = blocks.iter().map(usize::to_string).collect();
+                format!("in {} blocks ({})", blocks.len(), sizes.join(" + "))
+            }
+            Together::Lanes(1) => "one after another".to_owned(),
+            Together::Lanes(count) => format!("{count} at once"),
+        };
+        let lanes = match self.lanes {
+            1 => "1 lane".to_owned(),
+            n => format!("{n} lanes"),
+        };
+        writeln!(
             out,
-            "{lanes} lanes in {} blocks ({})\n{} steps, states kept every {} steps\n",
-            self.blocks.len(),
-            sizes.join(" + "),
-            self.steps,
-            self.interval
-        );
-        written.expect("writing to a string");
-        for (what, bytes) in rows {
-            writeln!(out, "{what:<34}{:>12}", megabytes(bytes)).expect("writing to a string");
+            "{lanes}, {together}\n{} steps, states kept every {} steps\n",
+            self.steps, self.interval
+        )
+        .expect("writing to a string");
+        for part in &self.parts {
+            let bytes = megabytes(self.bytes_of(part));
+            writeln!(out, "{:<38}{bytes:>12}", part.what).expect("writing to a string");
+        }
+        let all = megabytes(self.bytes());
+        writeln!(out, "{:<38}{all:>12}", "together, at most").expect("writing to a string");
+        if let Some(seconds) = seconds {
+            let time = if seconds < 1.0 {
+                format!("{:.1} ms", seconds * 1e3)
+            } else {
+                format!("{seconds:.2} s")
+            };
+            writeln!(out, "\n{:<38}{time:>12}", "an iteration, about")
+                .expect("writing to a string");
         }
         out
     }
 
-    /// Why this cannot run in `available` bytes, with what would help; `None` where it can.
-    pub fn refusal(&self, available: u64) -> Option<String> {
+    /// Why this cannot run in what there is, with what would help; `None` where it can.
+    pub fn refusal(&self, limits: Limits) -> Option<String> {
+        let available = limits.bytes();
         if self.bytes() <= available {
             return None;
         }
-        let lanes: usize = self.blocks.iter().sum();
-        let per_lane = (self
-            .checkpoints
-            .saturating_add(self.vectors)
-            .saturating_add(self.temporaries))
-            / lanes as u64;
-        let fit = available.saturating_sub(self.parameters) / per_lane.max(1);
-        let help = if fit >= 1 {
+        let of = |times: Times| -> u64 {
+            let parts = self.parts.iter().filter(|part| part.times == times);
+            parts.map(|part| part.bytes).fold(0, u64::saturating_add)
+        };
+        let running = match self.together {
+            Together::Blocks(_) => 0,
+            Together::Lanes(_) => of(Times::Running),
+        };
+        let fixed = of(Times::Once).saturating_add(running);
+        let fit = available.saturating_sub(fixed) / of(Times::Lane).max(1);
+        let help = if fit >= 1 && (fit as usize) < self.lanes {
             format!("`--set train.batch={fit}` would fit")
         } else {
             "make the network or the episode smaller".to_owned()
         };
-        Some(format!(
-            "the run needs up to {} and {} are free: {help}",
-            megabytes(self.bytes()),
-            megabytes(available)
-        ))
+        let allowed = limits.allowed.is_some_and(|allowed| allowed <= available);
+        Some(if allowed {
+            format!(
+                "the run needs up to {} and `train.memory` allows {}: raise it, or {help}",
+                megabytes(self.bytes()),
+                megabytes(available)
+            )
+        } else {
+            format!(
+                "the run needs up to {} and {} are free: {help}",
+                megabytes(self.bytes()),
+                megabytes(available)
+            )
+        })
+    }
+}
+
+fn elements(dims: &[usize]) -> u64 {
+    dims.iter()
+        .map(|d| *d as u64)
+        .fold(1, |product, d| product.saturating_mul(d))
+}
+
+/// Parameters as the optimiser sees them, with gradients and moments.
+fn parameters(step: &Graph) -> Part {
+    let params = step.params.iter().map(|slot| elements(&slot.dims));
+    Part {
+        what: "parameters, gradients, moments",
+        bytes: params
+            .fold(0, u64::saturating_add)
+            .saturating_mul(7 * BYTES),
+        times: Times::Once,
+    }
+}
+
+/// What the trainer keeps of an episode.
+fn episodes(step: &Graph, steps: usize) -> Part {
+    let inputs = step.inputs.iter().map(|slot| elements(&slot.dims));
+    let outputs = step.outputs.iter().map(|slot| elements(&slot.dims));
+    let elements = inputs
+        .chain(outputs.map(|n| n.saturating_mul(2)))
+        .fold(0, u64::saturating_add);
+    Part {
+        what: "outputs of all steps, with adjoints",
+        bytes: elements
+            .saturating_mul(steps as u64)
+            .saturating_mul(2 * BYTES),
+        times: Times::Lane,
     }
 }
 
@@ -186,7 +368,21 @@ mod tests {
         let value = step.add(Op::State(state), &[]).unwrap();
         step.set_result(ResultKind::Next(state), value);
         let adjoint = differentiate(&step, Options::default());
-        Plan::new(&step, &adjoint, lanes, steps)
+        Plan::batched(&step, &adjoint, lanes, steps)
+    }
+
+    fn free(bytes: u64) -> Limits {
+        Limits {
+            free: Some(bytes),
+            allowed: None,
+        }
+    }
+
+    fn blocks(plan: &Plan) -> &[usize] {
+        match &plan.together {
+            Together::Blocks(blocks) => blocks,
+            Together::Lanes(_) => &[],
+        }
     }
 
     #[test]
@@ -194,23 +390,48 @@ mod tests {
         for lanes in 1..70 {
             for size in [1, 100, 100_000] {
                 let plan = plan(size, lanes, 10);
-                assert_eq!(plan.blocks.iter().sum::<usize>(), lanes);
-                let (least, most) = (plan.blocks.iter().min(), plan.blocks.iter().max());
+                let blocks = blocks(&plan);
+                assert_eq!(blocks.iter().sum::<usize>(), lanes);
+                let (least, most) = (blocks.iter().min(), blocks.iter().max());
                 assert!(most.unwrap() - least.unwrap() <= 1);
             }
         }
-        assert_eq!(plan(1, 1, 10).blocks, [1]);
-        assert_eq!(plan(1, 30, 10).blocks, [15, 15]);
-        assert_eq!(plan(10_000, 30, 10).blocks.len(), 15);
+        assert_eq!(blocks(&plan(1, 1, 10)), [1]);
+        assert_eq!(blocks(&plan(1, 30, 10)), [15, 15]);
+        assert_eq!(blocks(&plan(10_000, 30, 10)).len(), 15);
     }
 
     #[test]
     fn a_run_that_does_not_fit_is_refused_with_what_would() {
         let plan = plan(1000, 10, 100);
-        assert_eq!(plan.refusal(plan.bytes()), None);
-        let text = plan.refusal(plan.bytes() / 2).unwrap();
+        assert_eq!(plan.refusal(free(plan.bytes())), None);
+        let text = plan.refusal(free(plan.bytes() / 2)).unwrap();
         assert!(text.contains("train.batch="), "{text}");
-        assert!(plan.refusal(10).unwrap().contains("smaller"));
+        assert!(plan.refusal(free(10)).unwrap().contains("smaller"));
+        let allowed = Limits {
+            free: Some(1 << 40),
+            allowed: Some(plan.bytes() / 2),
+        };
+        let text = plan.refusal(allowed).unwrap();
+        assert!(text.contains("train.memory"), "{text}");
+    }
+
+    #[test]
+    fn fewer_lanes_run_at_once_where_memory_is_short() {
+        let mut step = Graph::new();
+        let trace = step.add_state(StateSlot::new("hebb", [40, 40], 0.0));
+        let value = step.add(Op::State(trace), &[]).unwrap();
+        step.set_result(ResultKind::Next(trace), value);
+        let adjoint = differentiate(&step, Options::default());
+        let program = Fused::new(&step, &adjoint).unwrap();
+        let plan = |limits| Plan::lane_major(&step, &program, 30, 100, 8, limits);
+        let all = plan(Limits::default());
+        assert_eq!(all.running(), 8);
+        let half = plan(free(all.bytes() / 2));
+        assert!((1..8).contains(&half.running()), "{half:?}");
+        assert!(half.bytes() <= all.bytes() / 2);
+        assert_eq!(half.interval, all.interval);
+        assert!(plan(free(10)).refusal(free(10)).is_some());
     }
 
     #[test]

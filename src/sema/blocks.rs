@@ -5,7 +5,7 @@ use super::constants::{dotted, listed};
 use super::model::{TaskModel, TrainModel};
 use super::scope::Context;
 use crate::diag::{Code, Diagnostic, Diagnostics, Span};
-use crate::settings::{Setting, SettingKind, SettingValue, Settings};
+use crate::settings::{parse_bytes, Setting, SettingKind, SettingValue, Settings};
 use crate::syntax::ast::{Block, Entry, Expr, ExprKind, Initialiser, ItemKind};
 use crate::tasks::{self, TASKS};
 use crate::train::{self, optim, TrainerBlock, TRAINERS};
@@ -302,6 +302,14 @@ impl<'a> Analyser<'a, '_> {
                 Some("false") => return Some(SettingValue::Bool(false)),
                 _ => "`true` or `false`".to_owned(),
             },
+            SettingKind::Bytes => {
+                if let ExprKind::Text(text) = &value.kind {
+                    if let Some(bytes) = parse_bytes(text) {
+                        return Some(SettingValue::Bytes(Some(bytes)));
+                    }
+                }
+                "a size such as \"200MB\" or \"1.5 GB\"".to_owned()
+            }
             SettingKind::Choice(words) => {
                 if let Some(found) =
                     word(value).and_then(|word| words.iter().find(|choice| **choice == word))
@@ -337,7 +345,9 @@ impl<'a> Analyser<'a, '_> {
                         format!("a whole number from {}", range(min, max))
                     }
                     SettingKind::Real { min, max } => format!("a number from {min} to {max}"),
-                    SettingKind::Bool | SettingKind::Choice(_) => String::new(),
+                    SettingKind::Bool | SettingKind::Choice(_) | SettingKind::Bytes => {
+                        String::new()
+                    }
                 };
                 self.diagnostics.push(
                     Diagnostic::new(

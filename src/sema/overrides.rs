@@ -1,6 +1,7 @@
 //! `--set path=value`: values that take the place of what the spec says.
 
 use crate::diag::{Code, Diagnostic, Diagnostics, SourceMap, Span};
+use crate::settings::parse_bytes;
 use crate::syntax::{self, ast};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +27,9 @@ impl Overrides {
                     None => (argument.trim(), ""),
                 },
             };
+            // A shell takes the quotes away from `memory="200MB"`.
+            let quoted = parse_bytes(value).map(|_| format!("\"{}\"", value.trim()));
+            let value = quoted.as_deref().unwrap_or(value);
             let source = sources.add(format!("--set {path}"), value);
             let span = Span::new(source, 0, value.len());
             if value.trim().is_empty() || path.is_empty() {

@@ -147,7 +147,8 @@ mod tests {
                     (SettingKind::Real { min, max }, SettingValue::Real(x)) => {
                         assert!((min..=max).contains(&x));
                     }
-                    (SettingKind::Bool, SettingValue::Bool(_)) => {}
+                    (SettingKind::Bool, SettingValue::Bool(_))
+                    | (SettingKind::Bytes, SettingValue::Bytes(_)) => {}
                     (SettingKind::Choice(words), SettingValue::Word(word)) => {
                         assert!(words.contains(&word));
                     }

@@ -1,7 +1,7 @@
 //! A block of lanes: the episodes of some lanes, forward and back, on one executor.
 
 use super::a2c::{A2c, Parts};
-use super::lane_episode::{LaneEpisode, Wiring};
+use super::lane_episode::{LaneEpisode, LaneLoss, Wiring};
 use super::supervised::SupervisedLoss;
 use super::TrainerKind;
 use crate::backend::bptt::{zero_adjoint, Environment, Rollout, StepInputs};
@@ -64,14 +64,8 @@ pub struct BlockReport {
 }
 
 impl BlockReport {
-    /// Adds a lane's finished episode; returns the seeds of its outputs.
-    pub fn add(
-        &mut self,
-        lane: &LaneEpisode,
-        wiring: &Wiring,
-        options: &EpisodeOptions,
-    ) -> Vec<Vec<f64>> {
-        let loss = lane.loss(wiring, options);
+    /// Adds a lane's finished episode and its loss; returns the seeds of its outputs.
+    pub fn add(&mut self, lane: &LaneEpisode, loss: LaneLoss) -> Vec<Vec<f64>> {
         self.parts += loss.parts;
         self.loss += loss.loss;
         self.rewards.extend(loss.reward);
@@ -252,7 +246,7 @@ impl<E: Executor + Send> Block for LaneBlock<E> {
         let seeds: Vec<Vec<Vec<f64>>> = self
             .lanes
             .iter()
-            .map(|lane| report.add(lane, &self.wiring, &options))
+            .map(|lane| report.add(lane, lane.loss(&self.wiring, &options)))
             .collect();
         self.keep_carried(rollout.final_states())?;
         if options.learn {

@@ -1,54 +1,129 @@
-//! A block of lanes on the fused kernels: each lane runs its whole episode before the next begins.
+//! All lanes on the fused kernels: each lane runs its whole episode before the next begins.
 
 use super::block::{Block, BlockReport, EpisodeOptions, Objective};
-use super::lane_episode::{LaneEpisode, Wiring};
+use super::lane_episode::{LaneEpisode, LaneLoss, Wiring};
 use crate::backend::fused::{Fused, LaneMemory, Shared};
 use crate::backend::BackendError;
 use crate::ir::{Graph, Reset};
+use crate::plan::Plan;
 use crate::tasks::Task;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Lanes that share one memory.
+/// Lanes that take turns on the memories of the threads.
 pub struct FusedBlock {
     program: Arc<Fused>,
     graph: Arc<Graph>,
     wiring: Wiring,
     lanes: Vec<LaneEpisode>,
     interval: usize,
-    memory: LaneMemory<f32>,
+    /// Lanes that run at once, at most.
+    running: usize,
+    /// As many as lanes have run at once.
+    memories: Mutex<Vec<LaneMemory<f32>>>,
     /// By slot, lane by lane.
     carried: Vec<Option<Vec<f64>>>,
 }
 
+/// What one lane gave.
+struct LaneResult {
+    loss: LaneLoss,
+    /// By slot, of states that outlive an episode.
+    carried: Vec<Option<Vec<f64>>>,
+}
+
+/// Gradient sums over lanes, added up in the order of the lanes whichever is finished first.
+struct Total {
+    sums: Vec<f64>,
+    next: usize,
+    waiting: BTreeMap<usize, Vec<f32>>,
+}
+
+impl Total {
+    fn add(&mut self, lane: usize, memory: &LaneMemory<f32>) {
+        if lane != self.next {
+            self.waiting.insert(lane, memory.sums().to_vec());
+            return;
+        }
+        let mut add = |sums: &[f32]| {
+            for (total, x) in self.sums.iter_mut().zip(sums) {
+                *total += f64::from(*x);
+            }
+        };
+        add(memory.sums());
+        self.next += 1;
+        while let Some(sums) = self.waiting.remove(&self.next) {
+            add(&sums);
+            self.next += 1;
+        }
+    }
+}
+
 impl FusedBlock {
-    /// Lanes `first_lane .. first_lane + lanes` of a task.
+    /// All lanes of a task, as planned.
     pub fn new(
         program: Arc<Fused>,
         graph: Arc<Graph>,
         task: &dyn Task,
-        lanes: std::ops::Range<usize>,
-        interval: usize,
+        plan: &Plan,
         objective: Objective,
     ) -> FusedBlock {
         let wiring = Wiring::new(&graph, task, objective);
         FusedBlock {
-            lanes: lanes
+            lanes: (0..plan.lanes)
                 .map(|lane| LaneEpisode::new(&wiring, task, lane))
                 .collect(),
             carried: graph.states.iter().map(|_| None).collect(),
             program,
             graph,
             wiring,
-            interval,
-            memory: LaneMemory::new(),
+            interval: plan.interval,
+            running: plan.running(),
+            memories: Mutex::new(Vec::new()),
         }
     }
+}
 
-    /// One lane's episode forward.
-    fn forward(&mut self, lane: usize, shared: &Shared<f32>, options: &EpisodeOptions) {
-        let program = &*self.program;
-        let memory = &mut self.memory;
-        let episode = &mut self.lanes[lane];
+/// What lanes share while they run.
+struct Run<'a> {
+    program: &'a Fused,
+    graph: &'a Graph,
+    wiring: &'a Wiring,
+    interval: usize,
+    shared: &'a Shared<f32>,
+    carried: &'a [Option<Vec<f64>>],
+    options: EpisodeOptions,
+}
+
+impl Run<'_> {
+    /// A lane's episode forward and, when learning, back.
+    fn lane(
+        &self,
+        lane: usize,
+        episode: &mut LaneEpisode,
+        memory: &mut LaneMemory<f32>,
+    ) -> LaneResult {
+        self.forward(lane, episode, memory);
+        let carried = self
+            .graph
+            .states
+            .iter()
+            .enumerate()
+            .map(|(slot, state)| {
+                matches!(state.reset, Reset::Never | Reset::Carry)
+                    .then(|| memory.state(self.program, self.shared, slot))
+            })
+            .collect();
+        let loss = episode.loss(self.wiring, &self.options);
+        if self.options.learn {
+            self.backward(&loss.seeds, memory);
+        }
+        LaneResult { loss, carried }
+    }
+
+    fn forward(&self, lane: usize, episode: &mut LaneEpisode, memory: &mut LaneMemory<f32>) {
+        let (program, options) = (self.program, &self.options);
         episode.start(options);
         memory.start(program, self.wiring.steps(), self.interval);
         for (slot, carried) in self.carried.iter().enumerate() {
@@ -60,39 +135,39 @@ impl FusedBlock {
         let mut read: Vec<Vec<f64>> = self.wiring.read().map(|_| Vec::new()).collect();
         let mut noise = Vec::new();
         for step in 0..self.wiring.steps() {
-            episode.observe(&self.wiring, |slot, values| {
-                if let Some(place) = memory.input(program, slot) {
-                    place.copy_from_slice(values);
-                }
+            episode.observe(self.wiring, |slot, values| {
+                memory.set_input(program, slot, values, |x| x);
             });
             for (slot, source) in self.graph.noises.iter().enumerate() {
-                if let Some(place) = memory.noise(program, slot) {
-                    noise.resize(source.dims.iter().product(), 0.0);
-                    episode.noise(&self.graph, slot, step, options, &mut noise);
-                    for (to, x) in place.iter_mut().zip(&noise) {
-                        *to = *x as f32;
-                    }
-                }
+                noise.resize(source.dims.iter().product(), 0.0);
+                episode.noise(self.graph, slot, step, options, &mut noise);
+                memory.set_noise(program, slot, &noise);
             }
-            memory.step(program, shared);
+            memory.step(program, self.shared);
             for (slot, values) in self.wiring.read().zip(&mut read) {
-                memory.output(program, shared, slot, values);
+                memory.output(program, self.shared, slot, values);
             }
-            episode.take(&self.wiring, step, options, read.iter().map(Vec::as_slice));
+            episode.take(self.wiring, step, options, read.iter().map(Vec::as_slice));
         }
     }
 
-    fn keep_carried(&mut self, lane: usize, carried: &mut [Option<Vec<f64>>]) {
-        for (slot, state) in self.graph.states.iter().enumerate() {
-            if matches!(state.reset, Reset::Never | Reset::Carry) {
-                let values = self.memory.state(&self.program, slot);
-                debug_assert_eq!(
-                    carried[slot].as_ref().map_or(0, Vec::len),
-                    lane * values.len()
-                );
-                carried[slot].get_or_insert_default().extend(values);
+    fn backward(&self, seeds: &[Vec<f64>], memory: &mut LaneMemory<f32>) {
+        let steps = self.wiring.steps();
+        let outputs: Vec<usize> = self.wiring.read().collect();
+        memory.start_back(self.program);
+        memory.back(self.program, self.shared, |step, slot, out| {
+            // Outputs the trainer does not read have no adjoint.
+            match outputs.iter().position(|read| *read == slot) {
+                Some(k) => {
+                    let width = seeds[k].len() / steps;
+                    let values = &seeds[k][step * width..(step + 1) * width];
+                    for (to, x) in out.iter_mut().zip(values) {
+                        *to = *x as f32;
+                    }
+                }
+                None => out.fill(0.0),
             }
-        }
+        });
     }
 }
 
@@ -103,38 +178,63 @@ impl Block for FusedBlock {
         options: EpisodeOptions,
     ) -> Result<BlockReport, BackendError> {
         let shared = self.program.shared::<f32>(parameters)?;
-        let mut report = BlockReport::default();
-        let mut sums = vec![0.0; self.program.sums_size()];
-        let mut carried: Vec<Option<Vec<f64>>> = vec![None; self.carried.len()];
-        let width = |seeds: &[f64], steps: usize| seeds.len() / steps;
-        for lane in 0..self.lanes.len() {
-            self.forward(lane, &shared, &options);
-            self.keep_carried(lane, &mut carried);
-            let seeds = report.add(&self.lanes[lane], &self.wiring, &options);
-            if !options.learn {
-                continue;
-            }
-            let steps = self.wiring.steps();
-            let outputs: Vec<usize> = self.wiring.read().collect();
-            self.memory.start_back(&self.program);
-            self.memory.back(&self.program, &shared, |step, slot, out| {
-                // Outputs the trainer does not read have no adjoint.
-                match outputs.iter().position(|read| *read == slot) {
-                    Some(k) => {
-                        let width = width(&seeds[k], steps);
-                        let values = &seeds[k][step * width..(step + 1) * width];
-                        for (to, x) in out.iter_mut().zip(values) {
-                            *to = *x as f32;
+        let run = Run {
+            program: &self.program,
+            graph: &self.graph,
+            wiring: &self.wiring,
+            interval: self.interval,
+            shared: &shared,
+            carried: &self.carried,
+            options,
+        };
+        let total = Mutex::new(Total {
+            sums: vec![0.0; self.program.sums_size()],
+            next: 0,
+            waiting: BTreeMap::new(),
+        });
+        let count = self.lanes.len();
+        let lanes: Vec<Mutex<&mut LaneEpisode>> = self.lanes.iter_mut().map(Mutex::new).collect();
+        let results: Vec<Mutex<Option<LaneResult>>> =
+            (0..count).map(|_| Mutex::new(None)).collect();
+        let next = AtomicUsize::new(0);
+        let memories = &self.memories;
+        rayon::scope(|scope| {
+            for _ in 0..rayon::current_num_threads().min(self.running).min(count) {
+                scope.spawn(|_| {
+                    let mut memory = locked(memories).pop().unwrap_or_default();
+                    // Lanes are begun in their order, so that few sums wait for their turn.
+                    loop {
+                        let lane = next.fetch_add(1, Ordering::Relaxed);
+                        if lane >= count {
+                            break;
                         }
+                        let result = run.lane(lane, &mut locked(&lanes[lane]), &mut memory);
+                        if options.learn {
+                            locked(&total).add(lane, &memory);
+                        }
+                        *locked(&results[lane]) = Some(result);
                     }
-                    None => out.fill(0.0),
+                    locked(memories).push(memory);
+                });
+            }
+        });
+        let mut report = BlockReport::default();
+        let mut carried: Vec<Option<Vec<f64>>> = vec![None; self.carried.len()];
+        drop(lanes);
+        for (lane, result) in self.lanes.iter().zip(results) {
+            let result = result.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let result = result.expect("every lane was run");
+            report.add(lane, result.loss);
+            for (all, values) in carried.iter_mut().zip(result.carried) {
+                if let Some(values) = values {
+                    all.get_or_insert_default().extend(values);
                 }
-            });
-            self.memory.add_sums(&mut sums);
+            }
         }
         self.carried = carried;
         if options.learn {
-            report.gradients = self.program.gradients(parameters, &sums)?;
+            let total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
+            report.gradients = self.program.gradients(parameters, &total.sums)?;
         }
         Ok(report)
     }
@@ -150,4 +250,9 @@ impl Block for FusedBlock {
     fn lanes(&self) -> usize {
         self.lanes.len()
     }
+}
+
+/// A lock that no panic can have left half written: what it holds is replaced, never changed in steps.
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -227,18 +227,12 @@ pub fn evaluate_fused<T: Real>(
     }
     for step in 0..steps {
         for (lane, memory) in memories.iter_mut().enumerate() {
-            let fill = |place: Option<&mut [T]>, values: &[f64]| {
-                if let Some(place) = place {
-                    for (to, x) in place.iter_mut().zip(element(values, step, lane)) {
-                        *to = T::from_f64(x);
-                    }
-                }
-            };
             for (slot, values) in given.inputs.iter().enumerate() {
-                fill(memory.input(program, slot), values);
+                let values = element(values, step, lane);
+                memory.set_input(program, slot, &values, T::from_f64);
             }
             for (slot, values) in given.noises.iter().enumerate() {
-                fill(memory.noise(program, slot), values);
+                memory.set_noise(program, slot, &element(values, step, lane));
             }
             memory.step(program, &shared);
             for (slot, all) in outputs.iter_mut().enumerate() {
@@ -247,12 +241,12 @@ pub fn evaluate_fused<T: Real>(
             }
         }
     }
-    let by_lane = |state: &dyn Fn(&LaneMemory<T>, usize) -> Vec<f64>| -> Vec<Vec<f64>> {
-        (0..graph.states.len())
-            .map(|slot| memories.iter().flat_map(|m| state(m, slot)).collect())
-            .collect()
-    };
-    let final_states = by_lane(&|memory, slot| memory.state(program, slot));
+    let mut final_states = vec![Vec::new(); graph.states.len()];
+    for memory in &mut memories {
+        for (slot, values) in final_states.iter_mut().enumerate() {
+            values.extend(memory.state(program, &shared, slot));
+        }
+    }
     let (loss, seeds) = loss_and_seeds(train, given, &names, &outputs);
     let mut sums = vec![0.0; program.sums_size()];
     for (lane, memory) in memories.iter_mut().enumerate() {
@@ -264,17 +258,18 @@ pub fn evaluate_fused<T: Real>(
         });
         memory.add_sums(&mut sums);
     }
-    let by_lane = |state: &dyn Fn(&LaneMemory<T>, usize) -> Vec<f64>| -> Vec<Vec<f64>> {
-        (0..graph.states.len())
-            .map(|slot| memories.iter().flat_map(|m| state(m, slot)).collect())
-            .collect()
-    };
+    let state_gradients = (0..graph.states.len())
+        .map(|slot| {
+            let lanes = memories.iter();
+            lanes.flat_map(|m| m.state_adjoint(program, slot)).collect()
+        })
+        .collect();
     Ok(GivenResults {
         loss,
         outputs,
         final_states,
         gradients: program.gradients(&given.params, &sums)?,
-        state_gradients: by_lane(&|memory, slot| memory.state_adjoint(program, slot)),
+        state_gradients,
     })
 }
 

@@ -115,6 +115,7 @@ pub static TRAINERS: &[TrainerInfo] = &[
             BURN_IN,
             CHECKPOINT_EVERY,
             METRICS_EVERY,
+            MEMORY,
         ],
         blocks: &[TrainerBlock::Optimizer, TrainerBlock::GradScale],
         kind: TrainerKind::Reward,
@@ -146,6 +147,7 @@ pub static TRAINERS: &[TrainerInfo] = &[
             BURN_IN,
             CHECKPOINT_EVERY,
             METRICS_EVERY,
+            MEMORY,
         ],
         blocks: &[TrainerBlock::Optimizer, TrainerBlock::GradScale],
         kind: TrainerKind::Supervised,
@@ -193,6 +195,10 @@ const CHECKPOINT_EVERY: Setting = Setting::int(
     1000,
     "Iterations between checkpoints; 0 writes only the last.",
 );
+const MEMORY: Setting = Setting::bytes(
+    "memory",
+    "Most memory the run may plan for: fewer lanes run at once where they need more, and a run that cannot fit is refused before it begins.",
+);
 const METRICS_EVERY: Setting = Setting::int(
     "metrics_every",
     (1, u32::MAX as u64),
@@ -212,7 +218,8 @@ mod tests {
             let fits = match (row.kind, row.default) {
                 (SettingKind::Int { min, max }, SettingValue::Int(x)) => (min..=max).contains(&x),
                 (SettingKind::Real { min, max }, SettingValue::Real(x)) => (min..=max).contains(&x),
-                (SettingKind::Bool, SettingValue::Bool(_)) => true,
+                (SettingKind::Bool, SettingValue::Bool(_))
+                | (SettingKind::Bytes, SettingValue::Bytes(_)) => true,
                 (SettingKind::Choice(words), SettingValue::Word(word)) => words.contains(&word),
                 _ => false,
             };

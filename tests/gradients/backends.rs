@@ -19,7 +19,9 @@ fn compare(graph: &Graph, seed: u64, scale: f64, label: &str) {
             assert_close(&found, &expected, tolerance, &label);
         }
         let label = format!("{label}, {lanes} lanes");
-        assert_fused(graph, lanes, &numbers, &expected, (1e-10, 1e-4), &label);
+        // Large numbers go back and forth between the clips: rounding of single precision grows with them.
+        let single = if scale > 1.0 { 4e-4 } else { 1e-4 };
+        assert_fused(graph, lanes, &numbers, &expected, (1e-10, single), &label);
     }
 }
 

@@ -3,7 +3,7 @@
 use bpmc::autodiff::{differentiate, Options};
 use bpmc::backend::bptt::{Recorded, Rollout, StepInputs};
 use bpmc::backend::candle::{Candle, Precision};
-use bpmc::backend::fused::{Fused, LaneMemory, Real, Shared, Unsupported};
+use bpmc::backend::fused::{Choices, Fused, LaneMemory, Real, Shared, Unsupported};
 use bpmc::backend::reference::Reference;
 use bpmc::backend::Executor;
 use bpmc::ir::{verify, Graph, GraphKind};
@@ -130,19 +130,15 @@ pub fn fused<T: Real>(
     lanes: usize,
     numbers: &Numbers,
     interval: usize,
+    choices: Choices,
 ) -> Result<Outcome, Unsupported> {
     let adjoint = differentiate(step, Options::default());
-    let program = Fused::new(step, &adjoint)?;
+    let program = Fused::with(step, &adjoint, choices)?;
     let shared: Shared<T> = program.shared(&numbers.params).unwrap();
     let steps = numbers.inputs.len();
     let mine = |values: &[f64], lane: usize| {
         let width = values.len() / lanes;
         values[lane * width..(lane + 1) * width].to_vec()
-    };
-    let put = |place: Option<&mut [T]>, values: &[f64]| {
-        for (to, x) in place.into_iter().flatten().zip(values) {
-            *to = T::from_f64(*x);
-        }
     };
     let mut outcome = Outcome {
         outputs: vec![vec![Vec::new(); step.outputs.len()]; steps],
@@ -161,10 +157,10 @@ pub fn fused<T: Real>(
         }
         for t in 0..steps {
             for (slot, values) in numbers.inputs[t].iter().enumerate() {
-                put(memory.input(&program, slot), &mine(values, lane));
+                memory.set_input(&program, slot, &mine(values, lane), T::from_f64);
             }
             for (slot, values) in numbers.noises[t].iter().enumerate() {
-                put(memory.noise(&program, slot), &mine(values, lane));
+                memory.set_noise(&program, slot, &mine(values, lane));
             }
             memory.step(&program, &shared);
             let mut buffer = Vec::new();
@@ -174,14 +170,16 @@ pub fn fused<T: Real>(
             }
         }
         for (slot, all) in outcome.last_states.iter_mut().enumerate() {
-            all.extend(memory.state(&program, slot));
+            all.extend(memory.state(&program, &shared, slot));
         }
         memory.start_back(&program);
         for (slot, values) in numbers.last.iter().enumerate() {
             memory.set_state_adjoint(&program, slot, &mine(values, lane));
         }
         memory.back(&program, &shared, |t, slot, out| {
-            put(Some(out), &mine(&numbers.seeds[t][slot], lane));
+            for (to, x) in out.iter_mut().zip(mine(&numbers.seeds[t][slot], lane)) {
+                *to = T::from_f64(x);
+            }
         });
         for (slot, all) in outcome.states.iter_mut().enumerate() {
             all.extend(memory.state_adjoint(&program, slot));
@@ -205,20 +203,27 @@ pub fn assert_fused(
         inputs: Vec::new(),
         ..expected.clone()
     };
-    let double = fused::<f64>(step, lanes, numbers, 2).unwrap_or_else(|e| panic!("{label}: {e}"));
-    assert_close(
-        &double,
-        &expected,
-        tolerances.0,
-        &format!("{label}, fused f64"),
-    );
-    let single = fused::<f32>(step, lanes, numbers, 2).unwrap_or_else(|e| panic!("{label}: {e}"));
-    assert_close(
-        &single,
-        &expected,
-        tolerances.1,
-        &format!("{label}, fused f32"),
-    );
+    let all = Choices::default();
+    let none = Choices {
+        over_time: false,
+        contract: false,
+        one_pass: false,
+        recompute: false,
+        reuse: false,
+    };
+    let apart = Choices {
+        one_pass: false,
+        ..all
+    };
+    for (name, choices) in [("all", all), ("none", none), ("apart", apart)] {
+        let double = fused::<f64>(step, lanes, numbers, 2, choices)
+            .unwrap_or_else(|e| panic!("{label}: {e}"));
+        let name = format!("{label}, fused ({name})");
+        assert_close(&double, &expected, tolerances.0, &format!("{name} f64"));
+        let single = fused::<f32>(step, lanes, numbers, 2, choices)
+            .unwrap_or_else(|e| panic!("{label}: {e}"));
+        assert_close(&single, &expected, tolerances.1, &format!("{name} f32"));
+    }
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {

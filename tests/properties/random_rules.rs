@@ -99,7 +99,14 @@ fn check(list: &[u32], counts: &Counts) {
     );
     assert_close(&found, &expected, 1e-9, &spec.text);
     // Single precision can fall on the other side of a comparison, so only the double one is compared.
-    let double = fused::<f64>(&graph, spec.lanes, &numbers, 2).unwrap();
+    let double = fused::<f64>(
+        &graph,
+        spec.lanes,
+        &numbers,
+        2,
+        bpmc::backend::fused::Choices::default(),
+    )
+    .unwrap();
     let without_inputs = Outcome {
         inputs: Vec::new(),
         ..expected.clone()

@@ -1,28 +1,37 @@
 //! One lane's memory: forward through an episode, keeping vectors, and back, replaying traces.
 
+use super::aligned::Aligned;
+use super::assemble::{Form, Slot};
 use super::code::{Area, Place};
-use super::machine::{run, run_sweeps, Memory};
+use super::machine::{run, run_sweep, Blocks, Memory, Scratch};
 use super::math::Real;
-use super::program::{Fused, Home, Piece, Shared};
+use super::outer::OuterBatch;
+use super::profile::Profile;
+use super::program::{Fused, Home, Shared};
 
 /// The memory in which lanes run, one after another. Buffers are kept from one episode to the next.
 #[derive(Clone, Debug, Default)]
 pub struct LaneMemory<T> {
-    step: Vec<T>,
-    adjoint: Vec<T>,
-    rows: Vec<Vec<T>>,
-    /// Traces as they are now.
-    blocks: Vec<Vec<T>>,
-    block_adjoints: Vec<Vec<T>>,
+    step: Aligned<T>,
+    /// Memory of the step back that runs, and of the one before.
+    adjoint: Aligned<T>,
+    adjoint_before: Aligned<T>,
+    /// Traces as they are now, but for the updates of the last step while these are pending.
+    blocks: Vec<Aligned<T>>,
+    pending: bool,
+    block_adjoints: Vec<Aligned<T>>,
     /// What is kept of every step.
-    records: Vec<T>,
+    records: Aligned<T>,
     /// Traces that entered step `k * interval`.
-    checkpoints: Vec<Vec<T>>,
-    /// Traces that entered each step of a segment.
-    segment: Vec<Vec<T>>,
-    sums: Vec<T>,
-    scratch: Vec<T>,
-    partial: Vec<T>,
+    checkpoints: Vec<Vec<Aligned<T>>>,
+    /// Traces that entered each step of a segment but the first.
+    segment: Vec<Vec<Aligned<T>>>,
+    sums: Aligned<T>,
+    outers: Vec<OuterBatch<T>>,
+    scratch: Scratch<T>,
+    moved: Vec<T>,
+    /// Adjoints of first states, one after another.
+    first_adjoints: Vec<T>,
     steps: usize,
     interval: usize,
 }
@@ -33,16 +42,24 @@ impl<T: Real> LaneMemory<T> {
         LaneMemory::default()
     }
 
+    /// Takes the times of kernels from now on.
+    pub fn measure_kernels(&mut self) {
+        self.scratch.profile.get_or_insert_default();
+    }
+
+    /// The times of kernels since [`LaneMemory::measure_kernels`].
+    pub fn profile(&self) -> Option<&Profile> {
+        self.scratch.profile.as_deref()
+    }
+
     /// Begins an episode with states at their first values.
     pub fn start(&mut self, program: &Fused, steps: usize, interval: usize) {
-        self.step.clear();
-        self.step.resize(program.step.lane_size, T::ZERO);
-        self.blocks.resize_with(program.block_sizes.len(), Vec::new);
-        self.block_adjoints
-            .resize_with(program.block_sizes.len(), Vec::new);
-        self.records.resize(program.record_size * steps, T::ZERO);
+        self.step.reset(program.lane_size, T::ZERO);
+        self.blocks.resize_with(program.blocks.len(), Aligned::new);
+        self.records.grow(program.record_size * steps);
         self.steps = 0;
-        self.interval = interval.max(1);
+        self.pending = false;
+        self.interval = program.interval(interval);
         for (slot, first) in program.first.iter().enumerate() {
             let value = T::from_f64(*first);
             match program.homes[slot] {
@@ -50,30 +67,30 @@ impl<T: Real> LaneMemory<T> {
                     step: Some(at), n, ..
                 } => self.step[at..at + n].fill(value),
                 Home::Vector { step: None, .. } => {}
-                Home::Block { index, n } => {
-                    self.blocks[index].clear();
-                    self.blocks[index].resize(n, value);
-                }
+                Home::Block { index, layout } => self.blocks[index].reset(layout.size(), value),
             }
         }
     }
 
-    /// Sets an entering state by slot.
+    /// Sets an entering state by slot, before the first step.
     pub fn set_state(&mut self, program: &Fused, slot: usize, values: &[f64]) {
-        let out = match program.homes[slot] {
+        match program.homes[slot] {
             Home::Vector {
                 step: Some(at), n, ..
-            } => &mut self.step[at..at + n],
-            Home::Vector { step: None, .. } => return,
-            Home::Block { index, .. } => &mut self.blocks[index],
-        };
-        for (o, x) in out.iter_mut().zip(values) {
-            *o = T::from_f64(*x);
+            } => {
+                for (o, x) in self.step[at..at + n].iter_mut().zip(values) {
+                    *o = T::from_f64(*x);
+                }
+            }
+            Home::Vector { step: None, .. } => {}
+            Home::Block { index, layout } => {
+                layout.pack(values, &mut self.blocks[index], T::from_f64);
+            }
         }
     }
 
     /// A state as it is now, by slot; the first value where nothing reads it.
-    pub fn state(&self, program: &Fused, slot: usize) -> Vec<f64> {
+    pub fn state(&mut self, program: &Fused, shared: &Shared<T>, slot: usize) -> Vec<f64> {
         match program.homes[slot] {
             Home::Vector {
                 step: Some(at), n, ..
@@ -91,63 +108,110 @@ impl<T: Real> LaneMemory<T> {
                     Some(_) | None => vec![program.first[slot]; n],
                 }
             }
-            Home::Block { index, .. } => numbers(&self.blocks[index]),
+            Home::Block { index, layout } => {
+                self.settle(program, shared);
+                let mut out = vec![0.0; layout.rows * layout.cols];
+                layout.unpack(&self.blocks[index], &mut out, T::to_f64);
+                out
+            }
         }
     }
 
-    /// Where an input goes before a step; `None` where nothing reads it.
-    pub fn input(&mut self, program: &Fused, slot: usize) -> Option<&mut [T]> {
-        let (at, n) = program.inputs[slot]?;
-        Some(&mut self.step[at..at + n])
+    /// Writes an input before a step; nothing happens where nothing reads it.
+    pub fn set_input<U: Copy>(
+        &mut self,
+        program: &Fused,
+        slot: usize,
+        values: &[U],
+        convert: impl Fn(U) -> T,
+    ) {
+        put(&mut self.step, program.inputs[slot], values, convert);
     }
 
-    /// Where noise goes before a step; `None` where nothing reads it.
-    pub fn noise(&mut self, program: &Fused, slot: usize) -> Option<&mut [T]> {
-        let (at, n) = program.noises[slot]?;
-        Some(&mut self.step[at..at + n])
+    /// Writes noise before a step; nothing happens where nothing reads it.
+    pub fn set_noise(&mut self, program: &Fused, slot: usize, values: &[f64]) {
+        put(&mut self.step, program.noises[slot], values, T::from_f64);
     }
 
     /// An output after a step.
     pub fn output(&self, program: &Fused, shared: &Shared<T>, slot: usize, out: &mut Vec<f64>) {
         let (place, n) = program.outputs[slot];
         out.clear();
-        let memory = match place.area {
-            Area::Lane => &self.step,
-            Area::Shared => &shared.step,
+        let memory: &[T] = match place.area {
+            Area::Shared => &shared.values,
+            Area::Lane | Area::Before | Area::Record | Area::RecordBefore => &self.step,
         };
         for k in 0..n {
             out.push(memory[place.at + k * place.stride].to_f64());
         }
     }
 
+    /// Applies pending updates of traces.
+    fn settle(&mut self, program: &Fused, shared: &Shared<T>) {
+        if !self.pending {
+            return;
+        }
+        self.pending = false;
+        let record = (self.steps - 1) * program.record_size;
+        let mut memory = Memory {
+            lane: &mut [],
+            before: &mut [],
+            record: &self.records[record..record + program.record_size],
+            record_before: &[],
+            shared: &shared.values,
+            sums: &mut [],
+            blocks: Blocks::InPlace(&mut self.blocks),
+            adjoints: &mut [],
+            outers: &mut [],
+            scratch: &mut self.scratch,
+        };
+        for (k, sweep) in program.ahead.replay.iter().enumerate() {
+            run_sweep(k, sweep, &program.machines.replay, &mut memory);
+        }
+    }
+
     /// One step: reads inputs, writes outputs, moves states on.
     pub fn step(&mut self, program: &Fused, shared: &Shared<T>) {
         if self.steps.is_multiple_of(self.interval) {
+            self.settle(program, shared);
             let k = self.steps / self.interval;
             if self.checkpoints.len() <= k {
                 self.checkpoints.push(Vec::new());
             }
-            join(&self.blocks, &mut self.checkpoints[k]);
+            self.checkpoints[k].clone_from(&self.blocks);
         }
+        let size = program.record_size;
+        let (earlier, record) = self.records.split_at_mut(self.steps * size);
+        let before = earlier.len().saturating_sub(size);
+        let mut memory = Memory {
+            lane: &mut self.step,
+            before: &mut [],
+            record: &[],
+            record_before: &earlier[before..],
+            shared: &shared.values,
+            sums: &mut [],
+            blocks: Blocks::InPlace(&mut self.blocks),
+            adjoints: &mut [],
+            outers: &mut [],
+            scratch: &mut self.scratch,
+        };
+        let ahead = &program.ahead;
+        let machine = &program.machines.ahead;
+        if self.pending {
+            for k in &ahead.apart {
+                run_sweep(*k, &ahead.sweeps[*k], machine, &mut memory);
+            }
+        }
+        let pending = self.pending;
         run(
-            &program.step,
-            &program.machines.step,
-            &mut Memory {
-                lane: &mut self.step,
-                shared: &shared.step,
-                sums: &mut [],
-                states: &mut self.blocks,
-                adjoints: &mut [],
-                rows: &mut self.rows,
-                partial: &mut self.partial,
-            },
+            program,
+            &ahead.instrs,
+            &ahead.sweeps,
+            machine,
+            &mut memory,
+            |k| ahead.merged[k].filter(|_| pending).unwrap_or(k),
         );
-        let record = self.steps * program.record_size;
-        for piece in &program.kept {
-            let to = record + piece.record;
-            self.records[to..to + piece.n]
-                .copy_from_slice(&self.step[piece.lane..piece.lane + piece.n]);
-        }
+        record[..size].copy_from_slice(&self.step[..size]);
         let targets =
             program
                 .nexts
@@ -156,35 +220,57 @@ impl<T: Real> LaneMemory<T> {
                     Home::Vector { step: Some(at), .. } => Some((at, *place, *n)),
                     Home::Vector { step: None, .. } | Home::Block { .. } => None,
                 });
-        move_vectors(&mut self.step, &shared.step, &mut self.scratch, targets);
+        // All at once: no target is read after another was written.
+        self.moved.clear();
+        for (_, place, n) in targets.clone() {
+            let memory: &[T] = match place.area {
+                Area::Shared => &shared.values,
+                Area::Lane | Area::Before | Area::Record | Area::RecordBefore => &self.step,
+            };
+            append(&mut self.moved, memory, place, n);
+        }
+        let mut from = 0;
+        for (to, _, n) in targets {
+            self.step[to..to + n].copy_from_slice(&self.moved[from..from + n]);
+            from += n;
+        }
         self.steps += 1;
+        self.pending = true;
+        if !program.choices.one_pass {
+            self.settle(program, shared);
+        }
     }
 
     /// Begins the way back: adjoints of the final states and gradient sums are 0.
     pub fn start_back(&mut self, program: &Fused) {
-        self.adjoint.clear();
-        self.adjoint.resize(program.adjoint.lane_size, T::ZERO);
-        self.sums.clear();
-        self.sums.resize(program.adjoint.sums_size, T::ZERO);
-        for (adjoint, n) in self.block_adjoints.iter_mut().zip(&program.block_sizes) {
-            adjoint.clear();
-            adjoint.resize(*n, T::ZERO);
+        self.adjoint.reset(program.adjoint_size, T::ZERO);
+        self.adjoint_before.reset(program.adjoint_size, T::ZERO);
+        self.sums.reset(program.sums_size(), T::ZERO);
+        self.outers
+            .resize_with(program.outers.len(), OuterBatch::default);
+        self.block_adjoints
+            .resize_with(program.blocks.len(), Aligned::new);
+        for (adjoint, layout) in self.block_adjoints.iter_mut().zip(&program.blocks) {
+            adjoint.reset(layout.size(), T::ZERO);
         }
     }
 
     /// Sets the adjoint of a final state, by slot, after [`LaneMemory::start_back`].
     pub fn set_state_adjoint(&mut self, program: &Fused, slot: usize, values: &[f64]) {
-        let out = match program.homes[slot] {
+        match program.homes[slot] {
             Home::Vector {
                 adjoint: Some(at),
                 n,
                 ..
-            } => &mut self.adjoint[at..at + n],
-            Home::Vector { adjoint: None, .. } => return,
-            Home::Block { index, .. } => &mut self.block_adjoints[index],
-        };
-        for (o, x) in out.iter_mut().zip(values) {
-            *o = T::from_f64(*x);
+            } => {
+                for (o, x) in self.adjoint[at..at + n].iter_mut().zip(values) {
+                    *o = T::from_f64(*x);
+                }
+            }
+            Home::Vector { adjoint: None, .. } => {}
+            Home::Block { index, layout } => {
+                layout.pack(values, &mut self.block_adjoints[index], T::from_f64);
+            }
         }
     }
 
@@ -201,125 +287,225 @@ impl<T: Real> LaneMemory<T> {
             let start = (end - 1) / self.interval * self.interval;
             self.replay(program, shared, start, end);
             for step in (start..end).rev() {
-                split(&self.segment[step - start], &mut self.blocks);
-                let record = step * program.record_size;
-                for piece in &program.restored {
-                    let from = record + piece.record;
-                    self.adjoint[piece.lane..piece.lane + piece.n]
-                        .copy_from_slice(&self.records[from..from + piece.n]);
-                }
                 for (slot, place) in program.seeds.iter().enumerate() {
-                    if let Some((at, n)) = place {
+                    if let Some(Slot { at, n, .. }) = place {
                         seed(step, slot, &mut self.adjoint[*at..at + n]);
                     }
                 }
-                run(
-                    &program.adjoint,
-                    &program.machines.adjoint,
-                    &mut Memory {
-                        lane: &mut self.adjoint,
-                        shared: &shared.adjoint,
-                        sums: &mut self.sums,
-                        states: &mut self.blocks,
-                        adjoints: &mut self.block_adjoints,
-                        rows: &mut self.rows,
-                        partial: &mut self.partial,
-                    },
-                );
-                let last = step == 0;
-                let targets = program.adjoints_out.iter().filter_map(|(slot, place, n)| {
-                    match program.homes[*slot] {
-                        Home::Vector {
-                            adjoint: Some(at), ..
-                        } => Some((at, *place, *n)),
-                        Home::Vector { adjoint: None, .. } | Home::Block { .. } => None,
-                    }
-                });
-                if last {
-                    self.keep_adjoints(program, shared);
-                }
-                move_vectors(
-                    &mut self.adjoint,
-                    &shared.adjoint,
-                    &mut self.scratch,
-                    targets,
-                );
+                self.step_back(program, shared, step, start);
             }
             end = start;
         }
+        self.finish_back(program, shared);
     }
 
-    /// The adjoints of first states stay readable after the last step back, also of those that no
-    /// adjoint step reads.
-    fn keep_adjoints(&mut self, program: &Fused, shared: &Shared<T>) {
-        self.records.clear();
-        for (_, place, n) in &program.adjoints_out {
-            let memory = match place.area {
-                Area::Lane => &self.adjoint,
-                Area::Shared => &shared.adjoint,
-            };
-            for k in 0..*n {
-                self.records.push(memory[place.at + k * place.stride]);
+    /// One step back, with the states that entered it at hand.
+    fn step_back(&mut self, program: &Fused, shared: &Shared<T>, step: usize, start: usize) {
+        let back = &program.back;
+        let machine = &program.machines.back;
+        let size = program.record_size;
+        let later = step + 1 < self.steps;
+        let states = match step - start {
+            _ if program.blocks.is_empty() => &self.blocks,
+            0 => &self.checkpoints[start / self.interval],
+            k => &self.segment[k],
+        };
+        let record = &self.records[step * size..(step + 1) * size];
+        let record_before = if later {
+            &self.records[(step + 1) * size..(step + 2) * size]
+        } else {
+            &[]
+        };
+        let mut memory = Memory {
+            lane: &mut self.adjoint,
+            before: &mut self.adjoint_before,
+            record,
+            record_before,
+            shared: &shared.values,
+            sums: &mut self.sums,
+            blocks: Blocks::Read(states),
+            adjoints: &mut self.block_adjoints,
+            outers: &mut self.outers,
+            scratch: &mut self.scratch,
+        };
+        run(
+            program,
+            &back.early,
+            &back.sweeps,
+            machine,
+            &mut memory,
+            |k| k,
+        );
+        for opening in &back.opening {
+            let k = if later { opening.merged } else { opening.alone };
+            run_sweep(k, &back.sweeps[k], machine, &mut memory);
+        }
+        if later {
+            let mut memory = memory.of_before();
+            run(
+                program,
+                &back.late,
+                &back.sweeps,
+                machine,
+                &mut memory,
+                |k| k,
+            );
+            for (slot, place, n) in &program.adjoints_out {
+                if let Home::Vector {
+                    adjoint: Some(at), ..
+                } = program.homes[*slot]
+                {
+                    let from: &[T] = match place.area {
+                        Area::Shared => &shared.values,
+                        Area::Record | Area::RecordBefore => record_before,
+                        Area::Lane | Area::Before => &self.adjoint_before,
+                    };
+                    let to = &mut self.adjoint[at..at + n];
+                    if place.stride == 0 {
+                        to.fill(from[place.at]);
+                    } else {
+                        to.copy_from_slice(&from[place.at..place.at + n]);
+                    }
+                }
             }
+        }
+        let mut memory = Memory {
+            lane: &mut self.adjoint,
+            before: &mut self.adjoint_before,
+            record,
+            record_before,
+            shared: &shared.values,
+            sums: &mut self.sums,
+            blocks: Blocks::Read(states),
+            adjoints: &mut self.block_adjoints,
+            outers: &mut self.outers,
+            scratch: &mut self.scratch,
+        };
+        run(
+            program,
+            &back.main,
+            &back.sweeps,
+            machine,
+            &mut memory,
+            |k| k,
+        );
+        std::mem::swap(&mut self.adjoint, &mut self.adjoint_before);
+    }
+
+    /// What is pending after the first step, the waiting outer products and the adjoints of first states.
+    fn finish_back(&mut self, program: &Fused, shared: &Shared<T>) {
+        let back = &program.back;
+        let machine = &program.machines.back;
+        let size = program.record_size;
+        if self.steps > 0 {
+            let mut memory = Memory {
+                lane: &mut self.adjoint_before,
+                before: &mut [],
+                record: &self.records[..size],
+                record_before: &[],
+                shared: &shared.values,
+                sums: &mut self.sums,
+                blocks: Blocks::Read(&self.checkpoints[0]),
+                adjoints: &mut self.block_adjoints,
+                outers: &mut self.outers,
+                scratch: &mut self.scratch,
+            };
+            for k in &back.closing {
+                run_sweep(*k, &back.sweeps[*k], machine, &mut memory);
+            }
+            run(
+                program,
+                &back.late,
+                &back.sweeps,
+                machine,
+                &mut memory,
+                |k| k,
+            );
+        }
+        for (batch, of) in self.outers.iter_mut().zip(&program.outers) {
+            batch.flush(*of, &mut self.sums);
+        }
+        self.first_adjoints.clear();
+        for (_, place, n) in &program.adjoints_out {
+            let memory: &[T] = match place.area {
+                Area::Shared => &shared.values,
+                Area::Record | Area::RecordBefore => &self.records,
+                Area::Lane | Area::Before => &self.adjoint_before,
+            };
+            append(&mut self.first_adjoints, memory, *place, *n);
         }
     }
 
     /// The adjoint of a first state, by slot, after [`LaneMemory::back`].
     pub fn state_adjoint(&self, program: &Fused, slot: usize) -> Vec<f64> {
-        if let Home::Block { index, .. } = program.homes[slot] {
-            return numbers(&self.block_adjoints[index]);
+        if let Home::Block { index, layout } = program.homes[slot] {
+            let mut out = vec![0.0; layout.rows * layout.cols];
+            layout.unpack(&self.block_adjoints[index], &mut out, T::to_f64);
+            return out;
         }
         let mut at = 0;
         for (k, _, n) in &program.adjoints_out {
             if *k == slot {
-                return numbers(&self.records[at..at + n]);
+                return numbers(&self.first_adjoints[at..at + n]);
             }
             at += n;
         }
         Vec::new()
     }
 
+    /// This lane's gradient sums.
+    pub fn sums(&self) -> &[T] {
+        &self.sums
+    }
+
     /// Adds this lane's gradient sums to a total.
     pub fn add_sums(&self, total: &mut [f64]) {
-        for (t, x) in total.iter_mut().zip(&self.sums) {
+        for (t, x) in total.iter_mut().zip(self.sums.iter()) {
             *t += x.to_f64();
         }
     }
 
     /// Traces that entered each step of `start..end`, from the checkpoint at `start`.
     fn replay(&mut self, program: &Fused, shared: &Shared<T>, start: usize, end: usize) {
-        split(&self.checkpoints[start / self.interval], &mut self.blocks);
-        while self.segment.len() < end - start {
-            self.segment.push(Vec::new());
+        if self.blocks.is_empty() {
+            return;
         }
-        for step in start..end {
-            join(&self.blocks, &mut self.segment[step - start]);
-            if step + 1 == end || self.blocks.is_empty() {
-                continue;
+        while self.segment.len() < end - start {
+            let mut blocks: Vec<Aligned<T>> = Vec::new();
+            for layout in &program.blocks {
+                let mut block = Aligned::new();
+                block.reset(layout.size(), T::ZERO);
+                blocks.push(block);
             }
-            let record = step * program.record_size;
-            for Piece {
-                record: from,
-                lane,
-                n,
-            } in &program.kept
-            {
-                let from = record + from;
-                self.step[*lane..lane + n].copy_from_slice(&self.records[from..from + n]);
+            self.segment.push(blocks);
+        }
+        for step in start..end - 1 {
+            let (earlier, later) = self.segment.split_at_mut(step + 1 - start);
+            let from: &[Aligned<T>] = if step == start {
+                &self.checkpoints[start / self.interval]
+            } else {
+                &earlier[step - start]
+            };
+            let to = &mut later[0];
+            for k in &program.constant {
+                to[*k].copy_from_slice(&from[*k]);
             }
-            run_sweeps(
-                &program.replay,
-                &program.machines.replay,
-                &mut Memory {
-                    lane: &mut self.step,
-                    shared: &shared.step,
-                    sums: &mut [],
-                    states: &mut self.blocks,
-                    adjoints: &mut [],
-                    rows: &mut self.rows,
-                    partial: &mut self.partial,
-                },
-            );
+            let size = program.record_size;
+            let mut memory = Memory {
+                lane: &mut [],
+                before: &mut [],
+                record: &self.records[step * size..(step + 1) * size],
+                record_before: &[],
+                shared: &shared.values,
+                sums: &mut [],
+                blocks: Blocks::Apart { from, to },
+                adjoints: &mut [],
+                outers: &mut [],
+                scratch: &mut self.scratch,
+            };
+            for (k, sweep) in program.ahead.replay.iter().enumerate() {
+                run_sweep(k, sweep, &program.machines.replay, &mut memory);
+            }
         }
     }
 }
@@ -328,43 +514,29 @@ fn numbers<T: Real>(values: &[T]) -> Vec<f64> {
     values.iter().map(|x| x.to_f64()).collect()
 }
 
-/// All blocks, one after another.
-fn join<T: Real>(blocks: &[Vec<T>], out: &mut Vec<T>) {
-    out.clear();
-    for block in blocks {
-        out.extend_from_slice(block);
+fn append<T: Real>(out: &mut Vec<T>, memory: &[T], place: Place, n: usize) {
+    if place.stride == 0 {
+        out.extend(std::iter::repeat_n(memory[place.at], n));
+    } else {
+        out.extend_from_slice(&memory[place.at..place.at + n]);
     }
 }
 
-fn split<T: Real>(from: &[T], blocks: &mut [Vec<T>]) {
-    let mut rest = from;
-    for block in blocks {
-        let (mine, others) = rest.split_at(block.len());
-        block.copy_from_slice(mine);
-        rest = others;
-    }
-}
-
-/// Moves vectors all at once: no target is read after another was written.
-fn move_vectors<T: Real>(
-    lane: &mut [T],
-    shared: &[T],
-    scratch: &mut Vec<T>,
-    moves: impl Iterator<Item = (usize, Place, usize)> + Clone,
+fn put<T: Real, U: Copy>(
+    memory: &mut [T],
+    slot: Option<Slot>,
+    values: &[U],
+    convert: impl Fn(U) -> T,
 ) {
-    scratch.clear();
-    for (_, place, n) in moves.clone() {
-        let memory: &[T] = match place.area {
-            Area::Lane => lane,
-            Area::Shared => shared,
-        };
-        for k in 0..n {
-            scratch.push(memory[place.at + k * place.stride]);
+    let Some(Slot { at, n, form }) = slot else {
+        return;
+    };
+    match form {
+        Form::Panels(layout) => layout.pack(values, &mut memory[at..], convert),
+        Form::Plain | Form::Transposed(_) | Form::Rows(_) | Form::TransposedRows(_) => {
+            for (to, x) in memory[at..at + n].iter_mut().zip(values) {
+                *to = convert(*x);
+            }
         }
-    }
-    let mut from = 0;
-    for (to, _, n) in moves {
-        lane[to..to + n].copy_from_slice(&scratch[from..from + n]);
-        from += n;
     }
 }

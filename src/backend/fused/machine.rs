@@ -1,253 +1,223 @@
 //! Runs the instructions of a lane program.
 //!
-//! All loops are over slices and written so that the compiler makes vector code of them; the whole machine is
-//! compiled once for any processor and once for those with AVX2, and chosen when it runs. No operation is
-//! contracted, so that both give the same bits.
+//! All loops are over slices and written so that the compiler makes vector code of them; they are compiled once
+//! for any processor, once for those with AVX2 and fused multiply-adds and once for those with AVX-512, and chosen when
+//! the program runs.
 
-use super::code::{Area, Code, Element, Instr, Place, RootKind, Source, Sweep};
+use super::aligned::Aligned;
+use super::code::{Area, Instr, Place, Sweep};
+use super::elements::{add_to, element, largest, map1, sum, Operand};
+use super::interpret::{sweep, Tiles};
 use super::jit::Machine;
-use super::math::{binary, clip, clip_mask, unary, Real};
-use crate::ir::{Binary, Boundary, Unary};
+use super::mat_vec::mat_vec;
+use super::math::Real;
+use super::outer::OuterBatch;
+use super::profile::Profile;
+use super::program::Fused;
+use std::time::Instant;
 
-/// Columns handled at once, so that the rows of a sweep stay in the first-level cache.
-const TILE: usize = 256;
+/// Traces as a sweep sees them.
+pub enum Blocks<'a, T> {
+    /// Updated where they are.
+    InPlace(&'a mut [Aligned<T>]),
+    /// Those that enter and those that leave.
+    Apart {
+        from: &'a [Aligned<T>],
+        to: &'a mut [Aligned<T>],
+    },
+    /// Read only.
+    Read(&'a [Aligned<T>]),
+}
+
+impl<T: Real> Blocks<'_, T> {
+    /// A trace that enters the step.
+    #[inline(always)]
+    pub fn read(&self, k: usize) -> &[T] {
+        match self {
+            Blocks::InPlace(blocks) => &blocks[k],
+            Blocks::Apart { from, .. } | Blocks::Read(from) => &from[k],
+        }
+    }
+
+    /// Where a trace that leaves it goes.
+    #[inline(always)]
+    pub fn write(&mut self, k: usize) -> &mut [T] {
+        match self {
+            Blocks::InPlace(blocks) | Blocks::Apart { to: blocks, .. } => &mut blocks[k],
+            Blocks::Read(_) => &mut [],
+        }
+    }
+}
+
+/// Buffers of the machine, kept between steps.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch<T> {
+    pub tiles: Tiles<T>,
+    /// Partial sums of rows.
+    pub partial: Aligned<T>,
+    /// Addresses given to machine code.
+    pub addresses: Addresses,
+    /// Kernel times, where somebody asked for them.
+    pub profile: Option<Box<Profile>>,
+    /// Rows of a matrix that are not multiplied by 0.
+    pub rows: Vec<usize>,
+}
+
+/// A table of addresses, only ever valid during one call.
+#[derive(Debug, Default)]
+pub struct Addresses(pub Vec<*mut f32>);
+
+impl Clone for Addresses {
+    fn clone(&self) -> Addresses {
+        Addresses::default()
+    }
+}
+
+// SAFETY: the addresses are written anew before every use.
+unsafe impl Send for Addresses {}
+// SAFETY: as above.
+unsafe impl Sync for Addresses {}
 
 /// What a lane program reads and writes.
 pub struct Memory<'a, T> {
     pub lane: &'a mut [T],
+    pub before: &'a mut [T],
+    pub record: &'a [T],
+    pub record_before: &'a [T],
     pub shared: &'a [T],
     pub sums: &'a mut [T],
-    /// Traces, one block each: read by all sweeps, written by `RootKind::State`.
-    pub states: &'a mut [Vec<T>],
+    pub blocks: Blocks<'a, T>,
     /// Adjoints of traces, read and written by adjoint sweeps.
-    pub adjoints: &'a mut [Vec<T>],
-    /// Rows of temporaries.
-    pub rows: &'a mut Vec<Vec<T>>,
-    /// Partial sums of rows.
-    pub partial: &'a mut Vec<T>,
+    pub adjoints: &'a mut [Aligned<T>],
+    pub outers: &'a mut [OuterBatch<T>],
+    pub scratch: &'a mut Scratch<T>,
 }
 
-/// Runs a program, its sweeps by machine code where there is some.
-pub fn run<T: Real>(code: &Code, machine: &Machine, memory: &mut Memory<'_, T>) {
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
-        #[target_feature(enable = "avx2")]
-        unsafe fn wide<T: Real>(code: &Code, machine: &Machine, memory: &mut Memory<'_, T>) {
-            run_any(code, machine, memory);
+impl<'a, T: Real> Memory<'a, T> {
+    /// As the step that ran before saw it.
+    pub fn of_before(self) -> Memory<'a, T> {
+        Memory {
+            lane: self.before,
+            before: &mut [],
+            record: self.record_before,
+            record_before: &[],
+            ..self
         }
-        // SAFETY: the processor has AVX2.
-        unsafe { wide(code, machine, memory) };
-        return;
     }
-    run_any(code, machine, memory);
-}
 
-/// Runs some sweeps alone.
-pub fn run_sweeps<T: Real>(sweeps: &[Sweep], machine: &Machine, memory: &mut Memory<'_, T>) {
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
-        #[target_feature(enable = "avx2")]
-        unsafe fn wide<T: Real>(sweeps: &[Sweep], machine: &Machine, memory: &mut Memory<'_, T>) {
-            for (k, one) in sweeps.iter().enumerate() {
-                either(k, one, machine, memory);
-            }
+    /// A memory to read.
+    #[inline(always)]
+    pub fn read(&self, area: Area) -> &[T] {
+        match area {
+            Area::Lane => self.lane,
+            Area::Before => self.before,
+            Area::Record => self.record,
+            Area::RecordBefore => self.record_before,
+            Area::Shared => self.shared,
         }
-        // SAFETY: the processor has AVX2.
-        unsafe { wide(sweeps, machine, memory) };
-        return;
     }
-    for (k, one) in sweeps.iter().enumerate() {
-        either(k, one, machine, memory);
+
+    #[inline(always)]
+    fn at(&self, place: Place, n: usize) -> Operand<'_, T> {
+        view(self.read(place.area), place.at, place.stride, n)
     }
 }
 
 #[inline(always)]
-fn either<T: Real>(k: usize, code: &Sweep, machine: &Machine, memory: &mut Memory<'_, T>) {
-    if !T::compiled(machine, k, code, memory) {
-        sweep(code, memory);
-    }
-}
-
-#[inline(always)]
-fn run_any<T: Real>(code: &Code, machine: &Machine, memory: &mut Memory<'_, T>) {
-    for instr in &code.instrs {
-        match instr {
-            Instr::Sweep(k) => either(*k, &code.sweeps[*k], machine, memory),
-            other => vector(other, memory),
-        }
-    }
-}
-
-/// A row or one number for all of it.
-#[derive(Clone, Copy)]
-enum Operand<'a, T> {
-    Row(&'a [T]),
-    One(T),
-}
-
-#[inline(always)]
-fn at<'a, T: Real>(place: Place, n: usize, lane: &'a [T], shared: &'a [T]) -> Operand<'a, T> {
-    let memory = match place.area {
-        Area::Lane => lane,
-        Area::Shared => shared,
-    };
-    if place.stride == 0 {
-        Operand::One(memory[place.at])
+fn view<T: Real>(memory: &[T], at: usize, stride: usize, n: usize) -> Operand<'_, T> {
+    if stride == 0 {
+        Operand::One(memory[at])
     } else {
-        Operand::Row(&memory[place.at..place.at + n])
+        Operand::Row(&memory[at..at + n])
     }
 }
 
-#[inline(always)]
-fn map1<T: Real>(out: &mut [T], a: Operand<'_, T>, f: impl Fn(T) -> T) {
-    match a {
-        Operand::Row(a) => {
-            for (o, x) in out.iter_mut().zip(a) {
-                *o = f(*x);
+/// Compiles `$body` for several processors and runs the best one.
+macro_rules! dispatch {
+    (<$t:ident: Real> ($($name:ident: $ty:ty),*) $body:block) => {{
+        #[inline(always)]
+        fn any<$t: Real>($($name: $ty),*) $body
+        #[cfg(target_arch = "x86_64")]
+        {
+            #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+            unsafe fn widest<$t: Real>($($name: $ty),*) {
+                any($($name),*)
+            }
+            #[target_feature(enable = "avx2,fma")]
+            unsafe fn wide<$t: Real>($($name: $ty),*) {
+                any($($name),*)
+            }
+            match super::jit::processor() {
+                // SAFETY: the processor has AVX-512.
+                super::jit::Processor::Avx512 => return unsafe { widest($($name),*) },
+                // SAFETY: the processor has AVX2 and FMA.
+                super::jit::Processor::Avx2 => return unsafe { wide($($name),*) },
+                super::jit::Processor::Other => {}
             }
         }
-        Operand::One(x) => out.fill(f(x)),
-    }
+        any($($name),*)
+    }};
 }
 
-#[inline(always)]
-fn map2<T: Real>(out: &mut [T], a: Operand<'_, T>, b: Operand<'_, T>, f: impl Fn(T, T) -> T) {
-    match (a, b) {
-        (Operand::Row(a), Operand::Row(b)) => {
-            for ((o, x), y) in out.iter_mut().zip(a).zip(b) {
-                *o = f(*x, *y);
-            }
-        }
-        (Operand::Row(a), Operand::One(y)) => {
-            for (o, x) in out.iter_mut().zip(a) {
-                *o = f(*x, y);
-            }
-        }
-        (Operand::One(x), Operand::Row(b)) => {
-            for (o, y) in out.iter_mut().zip(b) {
-                *o = f(x, *y);
-            }
-        }
-        (Operand::One(x), Operand::One(y)) => out.fill(f(x, y)),
-    }
-}
-
-#[inline(always)]
-fn select<T: Real>(out: &mut [T], c: Operand<'_, T>, a: Operand<'_, T>, b: Operand<'_, T>) {
-    let pick = |operand: Operand<'_, T>, k: usize| match operand {
-        Operand::Row(row) => row[k],
-        Operand::One(x) => x,
-    };
-    for (k, o) in out.iter_mut().enumerate() {
-        *o = if pick(c, k) == T::ZERO {
-            pick(b, k)
-        } else {
-            pick(a, k)
-        };
-    }
-}
-
-#[inline(always)]
-fn element<T: Real>(
-    f: Element,
-    out: &mut [T],
-    a: Operand<'_, T>,
-    b: Operand<'_, T>,
-    c: Operand<'_, T>,
+/// Runs instructions, sweeps by machine code where there is some. `pick` says which sweep runs in the place of
+/// another.
+pub fn run<T: Real>(
+    program: &Fused,
+    instrs: &[Instr],
+    sweeps: &[Sweep],
+    machine: &Machine,
+    memory: &mut Memory<'_, T>,
+    pick: impl Fn(usize) -> usize,
 ) {
-    macro_rules! unaries {
-        ($($name:ident),*) => {
-            match f {
-                Element::Unary(f) => match f {
-                    $(Unary::$name => map1(out, a, |x| unary(Unary::$name, x)),)*
-                },
-                Element::Binary(f) => binaries(f, out, a, b),
-                Element::Select => select(out, a, b, c),
-                Element::Copy => map1(out, a, |x| x),
-                Element::Clip(lo, hi) => {
-                    let (lo, hi) = (T::from_f64(lo), T::from_f64(hi));
-                    map1(out, a, |x| clip(x, lo, hi));
-                }
-                Element::ClipMask(lo, hi, boundary) => {
-                    let (lo, hi) = (T::from_f64(lo), T::from_f64(hi));
-                    match boundary {
-                        Boundary::Inclusive => {
-                            map1(out, a, |x| clip_mask(x, lo, hi, Boundary::Inclusive));
-                        }
-                        other => map1(out, a, |x| clip_mask(x, lo, hi, other)),
-                    }
-                }
+    let mut rest = instrs;
+    while !rest.is_empty() {
+        let n = rest.iter().position(Instr::is_sweep).unwrap_or(rest.len());
+        if n > 0 {
+            let start = memory.scratch.profile.is_some().then(Instant::now);
+            vectors(program, &rest[..n], memory);
+            if let (Some(start), Some(profile)) = (start, &mut memory.scratch.profile) {
+                profile.vectors(start.elapsed());
             }
+        }
+        if let Some(Instr::Sweep(k)) = rest.get(n) {
+            let k = pick(*k);
+            run_sweep(k, &sweeps[k], machine, memory);
+            rest = &rest[n + 1..];
+        } else {
+            rest = &rest[n..];
+        }
+    }
+}
+
+/// Runs one sweep.
+pub fn run_sweep<T: Real>(k: usize, code: &Sweep, machine: &Machine, memory: &mut Memory<'_, T>) {
+    let start = memory.scratch.profile.is_some().then(Instant::now);
+    let compiled = T::compiled(machine, k, code, memory);
+    if !compiled {
+        interpreted(code, memory);
+    }
+    if let (Some(start), Some(profile)) = (start, &mut memory.scratch.profile) {
+        let form = if compiled {
+            machine.form(k)
+        } else {
+            "interpreted"
         };
+        profile.sweep(code, form, start.elapsed());
     }
-    unaries!(
-        Neg, Tanh, Sigmoid, Relu, Softplus, Exp, Log, Sqrt, Abs, Sign, Square, Recip, Sin, Cos, Not
-    );
 }
 
-#[inline(always)]
-fn binaries<T: Real>(f: Binary, out: &mut [T], a: Operand<'_, T>, b: Operand<'_, T>) {
-    macro_rules! each {
-        ($($name:ident),*) => {
-            match f {
-                $(Binary::$name => map2(out, a, b, |x, y| binary(Binary::$name, x, y)),)*
-            }
-        };
-    }
-    each!(Add, Sub, Mul, Div, Min, Max, Pow, Less, LessEqual, Equal, And, Or);
+fn interpreted<T: Real>(code: &Sweep, memory: &mut Memory<'_, T>) {
+    dispatch!(<T: Real> (code: &Sweep, memory: &mut Memory<'_, T>) {
+        sweep(code, memory);
+    })
 }
 
-/// The sum in a fixed order that vector code can follow: sixteen partial sums, then these from the first on.
-#[inline(always)]
-fn sum<T: Real>(row: &[T]) -> T {
-    let mut partial = [T::ZERO; 16];
-    let mut chunks = row.chunks_exact(16);
-    for chunk in &mut chunks {
-        for (p, x) in partial.iter_mut().zip(chunk) {
-            *p += *x;
+fn vectors<T: Real>(program: &Fused, instrs: &[Instr], memory: &mut Memory<'_, T>) {
+    dispatch!(<T: Real> (program: &Fused, instrs: &[Instr], memory: &mut Memory<'_, T>) {
+        for instr in instrs {
+            vector(program, instr, memory);
         }
-    }
-    for (p, x) in partial.iter_mut().zip(chunks.remainder()) {
-        *p += *x;
-    }
-    let mut total = T::ZERO;
-    for p in partial {
-        total += p;
-    }
-    total
-}
-
-#[inline(always)]
-fn larger<T: Real>(a: T, b: T) -> T {
-    if a < b {
-        b
-    } else {
-        a
-    }
-}
-
-#[inline(always)]
-fn largest<T: Real>(a: Operand<'_, T>) -> T {
-    match a {
-        Operand::One(x) => x,
-        Operand::Row(row) => row.iter().skip(1).fold(row[0], |m, x| larger(m, *x)),
-    }
-}
-
-#[inline(always)]
-fn add_to<T: Real>(out: &mut [T], a: Operand<'_, T>) {
-    match a {
-        Operand::Row(a) => {
-            for (o, x) in out.iter_mut().zip(a) {
-                *o += *x;
-            }
-        }
-        Operand::One(x) => {
-            for o in out.iter_mut() {
-                *o += x;
-            }
-        }
-    }
+    })
 }
 
 /// Takes `n` elements at `to` out of the lane's memory, so that operands can be read beside them. Operands never
@@ -259,56 +229,76 @@ fn target<T>(lane: &mut [T], to: usize, n: usize) -> (&[T], &mut [T], &[T]) {
     (before, out, after)
 }
 
-/// An operand beside a target.
-#[inline(always)]
-fn beside<'a, T: Real>(
-    place: Place,
-    n: usize,
-    before: &'a [T],
-    after: &'a [T],
+/// What operands are read from beside a target.
+struct Beside<'a, T> {
+    /// The lane's memory before the target, and after it from an offset on.
+    left: &'a [T],
+    right: &'a [T],
     end: usize,
-    shared: &'a [T],
-) -> Operand<'a, T> {
-    match place.area {
-        Area::Shared => at(place, n, before, shared),
-        Area::Lane if place.at < before.len() => at(place, n, before, shared),
-        Area::Lane => {
-            let moved = Place {
-                at: place.at - end,
-                ..place
-            };
-            at(moved, n, after, shared)
-        }
+    others: [&'a [T]; 4],
+}
+
+impl<'a, T: Real> Beside<'a, T> {
+    #[inline(always)]
+    fn at(&self, place: Place, n: usize) -> Operand<'a, T> {
+        let [before, record, record_before, shared] = self.others;
+        let memory = match place.area {
+            Area::Lane if place.at < self.left.len() => self.left,
+            Area::Lane => return view(self.right, place.at - self.end, place.stride, n),
+            Area::Before => before,
+            Area::Record => record,
+            Area::RecordBefore => record_before,
+            Area::Shared => shared,
+        };
+        view(memory, place.at, place.stride, n)
     }
 }
 
+/// The target and what is beside it.
 #[inline(always)]
-fn vector<T: Real>(instr: &Instr, memory: &mut Memory<'_, T>) {
-    let shared = memory.shared;
+fn split<'m, T: Real>(
+    memory: &'m mut Memory<'_, T>,
+    to: usize,
+    n: usize,
+) -> (&'m mut [T], Beside<'m, T>) {
+    let (left, out, right) = target(memory.lane, to, n);
+    let beside = Beside {
+        left,
+        right,
+        end: to + n,
+        others: [
+            memory.before,
+            memory.record,
+            memory.record_before,
+            memory.shared,
+        ],
+    };
+    (out, beside)
+}
+
+#[inline(always)]
+fn vector<T: Real>(program: &Fused, instr: &Instr, memory: &mut Memory<'_, T>) {
     match *instr {
         Instr::Element { f, to, operands, n } => {
-            let (before, out, after) = target(memory.lane, to, n);
+            let (out, beside) = split(memory, to, n);
             let [a, b, c] = operands;
-            let a = beside(a, n, before, after, to + n, shared);
-            let b = beside(b, n, before, after, to + n, shared);
-            let c = beside(c, n, before, after, to + n, shared);
-            element(f, out, a, b, c);
+            element(f, out, beside.at(a, n), beside.at(b, n), beside.at(c, n));
         }
         Instr::Sum { to, a, n } => {
-            memory.lane[to] = match at(a, n, memory.lane, shared) {
+            memory.lane[to] = match memory.at(a, n) {
                 Operand::Row(row) => sum(row),
                 Operand::One(x) => x * T::from_f64(n as f64),
             };
         }
-        Instr::Max { to, a, n } => memory.lane[to] = largest(at(a, n, memory.lane, shared)),
+        Instr::Max { to, a, n } => memory.lane[to] = largest(memory.at(a, n)),
         Instr::Copy { to, a, n } => {
-            let (before, out, after) = target(memory.lane, to, n);
-            map1(out, beside(a, n, before, after, to + n, shared), |x| x);
+            let (out, beside) = split(memory, to, n);
+            map1(out, beside.at(a, n), |x| x);
         }
         Instr::Zero { to, n } => memory.lane[to..to + n].fill(T::ZERO),
         Instr::Softmax { to, a, n } => {
-            let (before, out, after) = target(memory.lane, to, n);
-            let a = beside(a, n, before, after, to + n, shared);
+            let (out, beside) = split(memory, to, n);
+            let a = beside.at(a, n);
             let top = largest(a);
             map1(out, a, |x| (x - top).exp());
             let scale = T::ONE / sum(out);
@@ -322,241 +312,76 @@ fn vector<T: Real>(instr: &Instr, memory: &mut Memory<'_, T>) {
             m,
             rows,
             cols,
-            transposed,
+            form,
         } => {
-            let n = if transposed { rows } else { cols };
-            let (before, out, after) = target(memory.lane, to, n);
-            let length = if transposed { cols } else { rows };
-            let v = beside(v, length, before, after, to + n, shared);
-            let matrix = &shared[m..m + rows * cols];
-            mat_vec(out, v, matrix, cols, transposed);
+            let mut order = std::mem::take(&mut memory.scratch.rows);
+            let (outs, ins) = form.sizes(rows, cols);
+            let (out, beside) = split(memory, to, outs);
+            let matrix = &beside.others[3][m..];
+            mat_vec(form, out, beside.at(v, ins), matrix, rows, cols, &mut order);
+            memory.scratch.rows = order;
         }
         Instr::AddTo { sum, a, n } => {
-            let a = at(a, n, memory.lane, shared);
+            let a = view_of(memory.lane, memory.record, memory.shared, a, n);
             add_to(&mut memory.sums[sum..sum + n], a);
         }
         Instr::AddOuter {
+            index,
             sum,
             a,
             b,
             rows,
             cols,
         } => {
-            let a = at(a, rows, memory.lane, shared);
-            let b = at(b, cols, memory.lane, shared);
-            let sums = &mut memory.sums[sum..sum + rows * cols];
-            for (i, row) in sums.chunks_exact_mut(cols).enumerate() {
-                let x = match a {
-                    Operand::Row(a) => a[i],
-                    Operand::One(x) => x,
-                };
-                // Inputs are mostly zeros.
-                if x == T::ZERO {
-                    continue;
-                }
-                match b {
-                    Operand::Row(b) => {
-                        for (o, y) in row.iter_mut().zip(b) {
-                            *o += x * *y;
-                        }
-                    }
-                    Operand::One(y) => {
-                        for o in row.iter_mut() {
-                            *o += x * y;
-                        }
-                    }
-                }
+            let a = view_of(memory.lane, memory.record, memory.shared, a, rows);
+            let b = view_of(memory.lane, memory.record, memory.shared, b, cols);
+            if program.choices.over_time {
+                let of = program.outers[index];
+                let (to_a, to_b) = memory.outers[index].next(of, memory.sums);
+                map1(to_a, a, |x| x);
+                map1(to_b, b, |x| x);
+            } else {
+                add_outer(&mut memory.sums[sum..sum + rows * cols], a, b, cols);
             }
         }
         Instr::Sweep(_) => {}
     }
 }
 
+/// An operand of what goes to the gradient sums.
 #[inline(always)]
-fn mat_vec<T: Real>(out: &mut [T], v: Operand<'_, T>, matrix: &[T], cols: usize, transposed: bool) {
-    let element = |k: usize| match v {
-        Operand::Row(v) => v[k],
-        Operand::One(x) => x,
-    };
-    if transposed {
-        for (o, row) in out.iter_mut().zip(matrix.chunks_exact(cols)) {
-            let mut partial = [T::ZERO; 16];
-            match v {
-                Operand::Row(v) => {
-                    let mut a = row.chunks_exact(16);
-                    let mut b = v.chunks_exact(16);
-                    for (x, y) in (&mut a).zip(&mut b) {
-                        for ((p, x), y) in partial.iter_mut().zip(x).zip(y) {
-                            *p += *x * *y;
-                        }
-                    }
-                    let rest = a.remainder().iter().zip(b.remainder());
-                    for (p, (x, y)) in partial.iter_mut().zip(rest) {
-                        *p += *x * *y;
-                    }
-                }
-                Operand::One(y) => partial[0] = sum(row) * y,
-            }
-            *o = sum(&partial);
-        }
-        return;
-    }
-    out.fill(T::ZERO);
-    for (k, row) in matrix.chunks_exact(cols).enumerate() {
-        let x = element(k);
-        if x == T::ZERO {
-            continue;
-        }
-        for (o, m) in out.iter_mut().zip(row) {
-            *o += x * *m;
-        }
-    }
-}
-
-#[inline(always)]
-fn sweep<T: Real>(code: &Sweep, memory: &mut Memory<'_, T>) {
-    let (rows, cols) = (code.rows, code.cols);
-    while memory.rows.len() < code.temporaries {
-        memory.rows.push(vec![T::ZERO; TILE]);
-    }
-    let mut start = 0;
-    while start < cols {
-        let end = (start + TILE).min(cols);
-        for row in 0..rows {
-            sweep_row(code, memory, row, start, end);
-        }
-        start = end;
-    }
-}
-
-#[inline(always)]
-fn source<'a, T: Real>(
-    source: Source,
-    temporaries: &'a [Vec<T>],
-    view: &View<'a, T>,
-) -> Operand<'a, T> {
-    let n = view.end - view.start;
-    let row = |block: &'a [T]| {
-        let at = view.row * view.cols;
-        Operand::Row(&block[at + view.start..at + view.end])
-    };
-    match source {
-        Source::Temporary(k) => Operand::Row(&temporaries[k][..n]),
-        Source::State(k) => row(&view.states[k]),
-        Source::Adjoint(k) => row(&view.adjoints[k]),
-        Source::Matrix(Area::Lane, at) => row(&view.lane[at..]),
-        Source::Matrix(Area::Shared, at) => row(&view.shared[at..]),
-        Source::Post(place) => {
-            let moved = Place {
-                at: place.at + place.stride * view.start,
-                ..place
-            };
-            at(moved, n, view.lane, view.shared)
-        }
-        Source::Pre(place) => {
-            let memory = match place.area {
-                Area::Lane => view.lane,
-                Area::Shared => view.shared,
-            };
-            Operand::One(memory[place.at + place.stride * view.row])
-        }
-    }
-}
-
-/// What one row of a sweep reads.
-struct View<'a, T> {
+fn view_of<'a, T: Real>(
     lane: &'a [T],
+    record: &'a [T],
     shared: &'a [T],
-    states: &'a [Vec<T>],
-    adjoints: &'a [Vec<T>],
-    row: usize,
-    start: usize,
-    end: usize,
-    cols: usize,
+    place: Place,
+    n: usize,
+) -> Operand<'a, T> {
+    let memory = match place.area {
+        Area::Lane | Area::Before => lane,
+        Area::Record | Area::RecordBefore => record,
+        Area::Shared => shared,
+    };
+    view(memory, place.at, place.stride, n)
 }
 
 #[inline(always)]
-fn sweep_row<T: Real>(
-    code: &Sweep,
-    memory: &mut Memory<'_, T>,
-    row: usize,
-    start: usize,
-    end: usize,
-) {
-    let n = end - start;
-    let view = View {
-        lane: memory.lane,
-        shared: memory.shared,
-        states: memory.states,
-        adjoints: memory.adjoints,
-        row,
-        start,
-        end,
-        cols: code.cols,
-    };
-    for op in &code.ops {
-        let mut out = std::mem::take(&mut memory.rows[op.to]);
-        let [a, b, c] = op.operands;
-        // Closures given to library functions would be compiled without vector instructions.
-        let a = source(a, memory.rows, &view);
-        match op.f {
-            Element::Binary(f) => {
-                let b = source(b, memory.rows, &view);
-                binaries(f, &mut out[..n], a, b);
-            }
-            Element::Select => {
-                let b = source(b, memory.rows, &view);
-                let c = source(c, memory.rows, &view);
-                select(&mut out[..n], a, b, c);
-            }
-            Element::Unary(_) | Element::Clip(..) | Element::ClipMask(..) | Element::Copy => {
-                element(op.f, &mut out[..n], a, a, a);
-            }
-        }
-        memory.rows[op.to] = out;
-    }
-    // All of the row is computed before any of it is stored, so traces can be written in place.
-    let whole = row * code.cols + start..row * code.cols + end;
-    for (kind, from) in &code.roots {
-        let values = &memory.rows[*from][..n];
-        match *kind {
-            RootKind::State(k) => memory.states[k][whole.clone()].copy_from_slice(values),
-            RootKind::Adjoint(k) => memory.adjoints[k][whole.clone()].copy_from_slice(values),
-            RootKind::Gradient(sums) => {
-                let sums = &mut memory.sums[sums + whole.start..sums + whole.end];
-                add_to(sums, Operand::Row(values));
-            }
-            RootKind::SumPre(to) => {
-                add_to(&mut memory.lane[to + start..to + end], Operand::Row(values));
-            }
-            RootKind::MaxPre(to) => {
-                let out = &mut memory.lane[to + start..to + end];
-                for (o, x) in out.iter_mut().zip(values) {
-                    *o = if row == 0 { *x } else { larger(*o, *x) };
+fn add_outer<T: Real>(sums: &mut [T], a: Operand<'_, T>, b: Operand<'_, T>, cols: usize) {
+    for (i, row) in sums.chunks_exact_mut(cols).enumerate() {
+        let x = match a {
+            Operand::Row(a) => a[i],
+            Operand::One(x) => x,
+        };
+        match b {
+            Operand::Row(b) => {
+                for (o, y) in row.iter_mut().zip(b) {
+                    *o += x * *y;
                 }
             }
-            RootKind::SumPost(to) => {
-                let before = if start == 0 {
-                    T::ZERO
-                } else {
-                    memory.lane[to + row]
-                };
-                memory.lane[to + row] = before + sum(values);
-            }
-            RootKind::MaxPost(to) => {
-                let top = largest(Operand::Row(values));
-                let o = &mut memory.lane[to + row];
-                *o = if start == 0 { top } else { larger(*o, top) };
-            }
-            RootKind::SumBoth(to) => memory.lane[to] += sum(values),
-            RootKind::MaxBoth(to) => {
-                let top = largest(Operand::Row(values));
-                let o = &mut memory.lane[to];
-                *o = if start == 0 && row == 0 {
-                    top
-                } else {
-                    larger(*o, top)
-                };
+            Operand::One(y) => {
+                for o in row.iter_mut() {
+                    *o += x * y;
+                }
             }
         }
     }

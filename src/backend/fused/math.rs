@@ -1,7 +1,7 @@
 //! Element functions for f32 and f64, written so that loops over them become vector code.
 
 use super::code::Sweep;
-use super::jit::{Machine, Table};
+use super::jit::Machine;
 use super::machine::Memory;
 use crate::ir::{Binary, Boundary, Unary};
 
@@ -33,6 +33,8 @@ pub trait Real:
     fn tanh(self) -> Self;
     /// `exp x`
     fn exp(self) -> Self;
+    /// `self * a + b`, rounded once.
+    fn mul_add(self, a: Self, b: Self) -> Self;
     /// Runs a sweep by machine code, if there is some for this precision; returns whether there was.
     #[doc(hidden)]
     fn compiled(machine: &Machine, k: usize, sweep: &Sweep, memory: &mut Memory<'_, Self>) -> bool {
@@ -68,6 +70,11 @@ impl Real for f64 {
     fn exp(self) -> f64 {
         f64::exp(self)
     }
+
+    #[inline(always)]
+    fn mul_add(self, a: f64, b: f64) -> f64 {
+        f64::mul_add(self, a, b)
+    }
 }
 
 impl Real for f32 {
@@ -94,16 +101,13 @@ impl Real for f32 {
         exp_f32(self)
     }
 
+    #[inline(always)]
+    fn mul_add(self, a: f32, b: f32) -> f32 {
+        f32::mul_add(self, a, b)
+    }
+
     fn compiled(machine: &Machine, k: usize, sweep: &Sweep, memory: &mut Memory<'_, f32>) -> bool {
-        let mut table = Table {
-            lane: memory.lane,
-            shared: memory.shared,
-            sums: memory.sums,
-            partial: memory.partial,
-            states: memory.states,
-            adjoints: memory.adjoints,
-        };
-        machine.run(k, sweep, &mut table)
+        machine.run(k, sweep, memory)
     }
 }
 

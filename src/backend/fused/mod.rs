@@ -22,15 +22,29 @@
 //! | `math` | element functions for both precisions |
 //! | `lane` | a lane's memory, forward through an episode and back |
 
+mod aligned;
 mod assemble;
+mod choices;
 mod code;
+mod elements;
+mod interpret;
 mod jit;
 mod lane;
+mod layout;
+mod listing;
 mod machine;
+mod mat_vec;
 mod math;
+mod outer;
 mod partition;
+mod profile;
 mod program;
+mod relocate;
+mod schedule;
+mod sweep;
 
+pub use choices::Choices;
 pub use lane::LaneMemory;
 pub use math::Real;
-pub use program::{Fused, Shared, Unsupported};
+pub use profile::{Kernel, KernelUse, Profile};
+pub use program::{Fused, LaneBytes, Shared, Unsupported};

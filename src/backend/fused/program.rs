@@ -1,10 +1,16 @@
 //! A step and its adjoint as lane programs, with what is computed once an iteration.
 
-use super::assemble::{assemble, blocks, Assembly, Leaf};
-use super::code::{Area, Code, Place, Source, Sweep};
-use super::jit::Machines;
+use super::aligned::Aligned;
+use super::assemble::{assemble, blocks, Assembly, Form, Leaf, Slot};
+use super::code::{Area, Instr, Place, Source};
+use super::jit::Machine;
+use super::layout::{filled, Layout};
 use super::math::Real;
+use super::outer::OuterSum;
 use super::partition::{classes, forward_values, Class};
+use super::relocate::Moves;
+use super::schedule::{ahead, back, Ahead, Back};
+use super::Choices;
 use crate::backend::reference::{evaluate, Leaves};
 use crate::backend::BackendError;
 use crate::ir::{Graph, Op, ParamSlot, ResultKind, ValueId};
@@ -16,32 +22,20 @@ use std::sync::Arc;
 #[error("the fused kernels do not know {0}")]
 pub struct Unsupported(pub &'static str);
 
-/// A piece of the lane's memory kept for every step, or given back to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
-    /// Offset in the record of a step.
-    pub record: usize,
-    /// Offset in the lane's memory.
-    pub lane: usize,
-    /// Elements.
-    pub n: usize,
-}
-
 /// Values of the shared memory and how to compute them.
 #[derive(Clone, Debug)]
 struct Prologue {
     graph: Graph,
-    /// Offset and length of each result.
-    places: Vec<(usize, usize)>,
-    size: usize,
+    /// Where each result goes.
+    places: Vec<(Slot, Vec<usize>)>,
 }
 
 /// Gradients from sums.
 #[derive(Clone, Debug)]
 struct Epilogue {
     graph: Graph,
-    /// Offset and length of the sums, which follow the parameters.
-    sums: Vec<(usize, usize)>,
+    /// Where the sums are, which follow the parameters.
+    sums: Vec<Slot>,
 }
 
 /// A state or trace, where it lives.
@@ -54,49 +48,76 @@ pub(super) enum Home {
         n: usize,
     },
     /// A block of connections.
-    Block { index: usize, n: usize },
+    Block { index: usize, layout: Layout },
+}
+
+/// Machine code of the sweeps of a program.
+#[derive(Debug)]
+pub(super) struct Machines {
+    pub ahead: Machine,
+    pub replay: Machine,
+    pub back: Machine,
 }
 
 /// A compiled step with its adjoint.
 #[derive(Clone, Debug)]
 pub struct Fused {
-    pub(super) step: Code,
-    pub(super) adjoint: Code,
-    pub(super) replay: Vec<Sweep>,
+    pub(super) choices: Choices,
+    pub(super) ahead: Ahead,
+    pub(super) back: Back,
     /// Machine code of all sweeps.
     pub(super) machines: Arc<Machines>,
+    /// Elements of a lane's memory forward; the first `record_size` of them are kept of every step.
+    pub(super) lane_size: usize,
+    pub(super) record_size: usize,
+    /// Elements of a lane's memory on the way back.
+    pub(super) adjoint_size: usize,
+    shared_size: usize,
+    sums_size: usize,
+    pub(super) outers: Vec<OuterSum>,
     step_prologue: Prologue,
     adjoint_prologue: Prologue,
     epilogue: Epilogue,
     /// By slot: where inputs and noise go before a step.
-    pub(super) inputs: Vec<Option<(usize, usize)>>,
-    pub(super) noises: Vec<Option<(usize, usize)>>,
+    pub(super) inputs: Vec<Option<Slot>>,
+    pub(super) noises: Vec<Option<Slot>>,
     /// By slot: where outputs are after a step.
     pub(super) outputs: Vec<(Place, usize)>,
     /// By slot: where states live.
     pub(super) homes: Vec<Home>,
     /// Leaving values of vector states: slot and where.
     pub(super) nexts: Vec<(usize, Place, usize)>,
-    /// Kept from every step, from the step's memory.
-    pub(super) kept: Vec<Piece>,
-    /// Given to every adjoint step, into the adjoint's memory.
-    pub(super) restored: Vec<Piece>,
-    pub(super) record_size: usize,
     /// By slot: where seeds go before an adjoint step.
-    pub(super) seeds: Vec<Option<(usize, usize)>>,
+    pub(super) seeds: Vec<Option<Slot>>,
     /// Adjoints of entering vector states: slot and where.
     pub(super) adjoints_out: Vec<(usize, Place, usize)>,
-    /// Elements of each block of connections.
-    pub(super) block_sizes: Vec<usize>,
+    /// Blocks of connections.
+    pub(super) blocks: Vec<Layout>,
+    /// Those that no update writes.
+    pub(super) constant: Vec<usize>,
     /// First values of states, by slot.
     pub(super) first: Vec<f64>,
 }
 
-/// The shared memories of both programs, for one set of parameters.
+/// Bytes of the fused kernels in f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneBytes {
+    /// Parameters as the kernels read them; once.
+    pub shared: u64,
+    /// Vectors kept of every step; for each lane that runs, as what follows.
+    pub records: u64,
+    /// Traces kept and replayed.
+    pub traces: u64,
+    /// Gradient sums.
+    pub sums: u64,
+    /// Traces, their adjoints and the vectors of a step.
+    pub working: u64,
+}
+
+/// What depends on parameters alone, for one set of parameters.
 #[derive(Clone, Debug, Default)]
 pub struct Shared<T> {
-    pub(super) step: Vec<T>,
-    pub(super) adjoint: Vec<T>,
+    pub(super) values: Aligned<T>,
 }
 
 impl Fused {
@@ -105,11 +126,19 @@ impl Fused {
     /// # Errors
     /// [`Unsupported`] where the graph holds something the kernels do not know.
     pub fn new(step: &Graph, adjoint: &Graph) -> Result<Fused, Unsupported> {
+        Fused::with(step, adjoint, Choices::default())
+    }
+
+    /// As [`Fused::new`], with some choices left out.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn with(step: &Graph, adjoint: &Graph, choices: Choices) -> Result<Fused, Unsupported> {
         let step_classes = classes(step);
         let adjoint_classes = classes(adjoint);
         let forward = forward_values(step, adjoint);
-        let back = assemble(adjoint, &adjoint_classes, &forward, &BTreeSet::new())?;
-        let wanted: BTreeSet<ValueId> = back
+        let mut backward = assemble(adjoint, &adjoint_classes, &forward, &BTreeSet::new())?;
+        let wanted: BTreeSet<ValueId> = backward
             .leaves
             .keys()
             .filter_map(|leaf| match leaf {
@@ -121,26 +150,37 @@ impl Fused {
                 | Leaf::AdjointIn(_) => None,
             })
             .collect();
-        let ahead = assemble(step, &step_classes, &BTreeMap::new(), &wanted)?;
-        let record = Record::new(step, &ahead, &back)?;
-        let mut homes = Vec::new();
+        let mut onward = assemble(step, &step_classes, &BTreeMap::new(), &wanted)?;
+        let record_size = record(&mut onward, &mut backward)?;
+        let shared_size = share(&forward, &onward, &mut backward);
+        let find = |assembly: &Assembly, leaf: Leaf| assembly.leaves.get(&leaf).copied();
         let block_of = blocks(step)?;
+        let mut homes = Vec::new();
+        let mut layouts = Vec::new();
         for (k, slot) in step.states.iter().enumerate() {
             let id = crate::ir::StateId(k as u32);
-            let n = slot.dims.iter().product();
             homes.push(match block_of.get(&id) {
-                Some(index) => Home::Block { index: *index, n },
+                Some(index) => {
+                    let layout = Layout {
+                        rows: slot.dims[0],
+                        cols: slot.dims[1],
+                    };
+                    layouts.push(layout);
+                    Home::Block {
+                        index: *index,
+                        layout,
+                    }
+                }
                 None => Home::Vector {
-                    step: ahead.leaves.get(&Leaf::State(id)).map(|(at, _)| *at),
-                    adjoint: back.leaves.get(&Leaf::AdjointIn(id)).map(|(at, _)| *at),
-                    n,
+                    step: find(&onward, Leaf::State(id)).map(|slot| slot.at),
+                    adjoint: find(&backward, Leaf::AdjointIn(id)).map(|slot| slot.at),
+                    n: slot.dims.iter().product(),
                 },
             });
         }
-        let find = |assembly: &Assembly, leaf: Leaf| assembly.leaves.get(&leaf).copied();
         let mut outputs = vec![None; step.outputs.len()];
         let mut nexts = Vec::new();
-        for (result, place, n) in &ahead.vectors {
+        for (result, place, n) in &onward.vectors {
             match result {
                 ResultKind::Output(id) => outputs[id.index()] = Some((*place, *n)),
                 ResultKind::Next(id) => nexts.push((id.index(), *place, *n)),
@@ -153,7 +193,7 @@ impl Fused {
             .into_iter()
             .collect::<Option<Vec<_>>>()
             .ok_or(Unsupported("an output that is not a vector"))?;
-        let adjoints_out = back
+        let adjoints_out = backward
             .vectors
             .iter()
             .filter_map(|(result, place, n)| match result {
@@ -164,38 +204,56 @@ impl Fused {
                 | ResultKind::InputAdjoint(_) => None,
             })
             .collect();
-        let machines = Machines::new(&ahead.code, &ahead.replay, &back.code, block_of.len());
+        let seeds: Vec<Option<Slot>> = (0..step.outputs.len() as u32)
+            .map(|k| find(&backward, Leaf::Seed(crate::ir::OutputId(k))))
+            .collect();
+        let external = seeds.iter().flatten().map(|slot| slot.at).collect();
+        let ahead = ahead(&onward, choices);
+        let back = back(&backward, &onward.replay, &external, choices);
+        let updated: BTreeSet<usize> = ahead
+            .replay
+            .iter()
+            .flat_map(|sweep| &sweep.roots)
+            .filter_map(|root| match root.kind {
+                super::code::RootKind::State(k) => Some(k),
+                _ => None,
+            })
+            .collect();
+        let machines = Machines {
+            ahead: Machine::new(&ahead.sweeps, layouts.len()),
+            replay: Machine::new(&ahead.replay, layouts.len()),
+            back: Machine::new(&back.sweeps, layouts.len()),
+        };
         Ok(Fused {
+            choices,
             machines: Arc::new(machines),
-            step_prologue: prologue(step, &ahead),
-            adjoint_prologue: prologue(adjoint, &back),
-            epilogue: epilogue(adjoint, &adjoint_classes, &back),
+            lane_size: onward.code.lane_size,
+            record_size,
+            adjoint_size: backward.code.lane_size,
+            shared_size,
+            sums_size: backward.code.sums_size,
+            step_prologue: prologue(step, &onward),
+            adjoint_prologue: prologue(adjoint, &backward),
+            epilogue: epilogue(adjoint, &adjoint_classes, &backward),
             inputs: (0..step.inputs.len() as u32)
-                .map(|k| find(&ahead, Leaf::Input(crate::ir::InputId(k))))
+                .map(|k| find(&onward, Leaf::Input(crate::ir::InputId(k))))
                 .collect(),
             noises: (0..step.noises.len() as u32)
-                .map(|k| find(&ahead, Leaf::Noise(crate::ir::NoiseId(k))))
+                .map(|k| find(&onward, Leaf::Noise(crate::ir::NoiseId(k))))
                 .collect(),
-            seeds: (0..step.outputs.len() as u32)
-                .map(|k| find(&back, Leaf::Seed(crate::ir::OutputId(k))))
-                .collect(),
+            seeds,
             outputs,
             homes,
             nexts,
-            kept: record.kept,
-            restored: record.restored,
-            record_size: record.size,
             adjoints_out,
-            block_sizes: step
-                .states
-                .iter()
-                .filter(|slot| slot.dims.len() == 2)
-                .map(|slot| slot.dims.iter().product())
+            constant: (0..layouts.len())
+                .filter(|k| !updated.contains(k))
                 .collect(),
+            blocks: layouts,
             first: step.states.iter().map(|slot| slot.init).collect(),
-            replay: ahead.replay,
-            step: ahead.code,
-            adjoint: back.code,
+            outers: backward.outers,
+            ahead,
+            back,
         })
     }
 
@@ -204,15 +262,43 @@ impl Fused {
     /// # Errors
     /// Where a parameter has the wrong size.
     pub fn shared<T: Real>(&self, parameters: &[Vec<f64>]) -> Result<Shared<T>, BackendError> {
-        Ok(Shared {
-            step: self.step_prologue.compute(parameters)?,
-            adjoint: self.adjoint_prologue.compute(parameters)?,
-        })
+        let mut values = Aligned::new();
+        values.reset(self.shared_size, T::ZERO);
+        self.step_prologue.compute(parameters, &mut values)?;
+        self.adjoint_prologue.compute(parameters, &mut values)?;
+        Ok(Shared { values })
     }
 
     /// Elements of the gradient sums.
     pub fn sums_size(&self) -> usize {
-        self.adjoint.sums_size
+        self.sums_size
+    }
+
+    /// What lanes of so many steps take, with traces kept every `interval` steps.
+    pub fn bytes(&self, steps: usize, interval: usize) -> LaneBytes {
+        let size = std::mem::size_of::<f32>() as u64;
+        let traces: u64 = self.blocks.iter().map(|b| b.size() as u64).sum();
+        let interval = interval.max(1);
+        let kept = steps.div_ceil(interval) + interval - 1;
+        LaneBytes {
+            shared: self.shared_size as u64 * size,
+            records: (self.record_size as u64)
+                .saturating_mul(steps as u64)
+                .saturating_mul(size),
+            traces: traces.saturating_mul(kept as u64).saturating_mul(size),
+            // Those of the lane, and of another that may wait for its turn.
+            sums: 2 * self.sums_size as u64 * size,
+            working: (2 * traces + (self.lane_size + 2 * self.adjoint_size) as u64) * size,
+        }
+    }
+
+    /// Steps between checkpoints of the traces, where `wanted` would be best.
+    pub fn interval(&self, wanted: usize) -> usize {
+        if self.choices.recompute {
+            wanted.max(1)
+        } else {
+            1
+        }
     }
 
     /// Gradients by slot from sums over steps and lanes.
@@ -225,8 +311,15 @@ impl Fused {
         sums: &[f64],
     ) -> Result<Vec<Option<Vec<f64>>>, BackendError> {
         let mut params = parameters.to_vec();
-        for (at, n) in &self.epilogue.sums {
-            params.push(sums[*at..at + n].to_vec());
+        for slot in &self.epilogue.sums {
+            let mut values = vec![0.0; slot.n];
+            match slot.form {
+                Form::Panels(layout) => layout.unpack(&sums[slot.at..], &mut values, |x| x),
+                Form::Plain | Form::Transposed(_) | Form::Rows(_) | Form::TransposedRows(_) => {
+                    values.copy_from_slice(&sums[slot.at..slot.at + slot.n]);
+                }
+            }
+            params.push(values);
         }
         let leaves = Leaves {
             params: &params,
@@ -244,19 +337,46 @@ impl Fused {
 }
 
 impl Prologue {
-    fn compute<T: Real>(&self, parameters: &[Vec<f64>]) -> Result<Vec<T>, BackendError> {
+    fn compute<T: Real>(&self, parameters: &[Vec<f64>], out: &mut [T]) -> Result<(), BackendError> {
         let leaves = Leaves {
             params: parameters,
             ..Leaves::default()
         };
         let values = evaluate(&self.graph, 1, &leaves)?;
-        let mut out = vec![T::ZERO; self.size];
-        for ((at, n), values) in self.places.iter().zip(values) {
-            for (to, value) in out[*at..at + n].iter_mut().zip(values) {
-                *to = T::from_f64(value);
+        for ((slot, dims), values) in self.places.iter().zip(values) {
+            let out = &mut out[slot.at..];
+            let turned = |values: &[f64]| -> Vec<f64> {
+                let (rows, cols) = (dims[0], dims[1]);
+                let mut out = vec![0.0; values.len()];
+                for (r, row) in values.chunks_exact(cols).enumerate() {
+                    for (c, x) in row.iter().enumerate() {
+                        out[c * rows + r] = *x;
+                    }
+                }
+                out
+            };
+            match slot.form {
+                Form::Plain => {
+                    for (to, value) in out.iter_mut().zip(values) {
+                        *to = T::from_f64(value);
+                    }
+                }
+                Form::Panels(layout) => layout.pack(&values, out, T::from_f64),
+                Form::Transposed(layout) => layout.pack(&turned(&values), out, T::from_f64),
+                Form::Rows(layout) => put_rows(layout, &values, out),
+                Form::TransposedRows(layout) => put_rows(layout, &turned(&values), out),
             }
         }
-        Ok(out)
+        Ok(())
+    }
+}
+
+fn put_rows<T: Real>(layout: Layout, values: &[f64], out: &mut [T]) {
+    let rows = out.chunks_exact_mut(filled(layout.cols));
+    for (to, from) in rows.zip(values.chunks_exact(layout.cols)) {
+        for (to, x) in to.iter_mut().zip(from) {
+            *to = T::from_f64(*x);
+        }
     }
 }
 
@@ -297,16 +417,12 @@ fn prologue(graph: &Graph, assembly: &Assembly) -> Prologue {
         assembly.prologue.iter().map(|(id, _)| *id),
     );
     let mut places = Vec::new();
-    for (k, (id, at)) in assembly.prologue.iter().enumerate() {
+    for (k, (id, slot)) in assembly.prologue.iter().enumerate() {
         // Results are numbered, not named: only their order counts here.
         out.set_result(ResultKind::Gradient(crate::ir::ParamId(k as u32)), map[id]);
-        places.push((*at, graph.dims(*id).iter().product()));
+        places.push((*slot, graph.dims(*id).to_vec()));
     }
-    Prologue {
-        graph: out,
-        places,
-        size: assembly.code.shared_size,
-    }
+    Prologue { graph: out, places }
 }
 
 fn epilogue(graph: &Graph, classes: &[Class], assembly: &Assembly) -> Epilogue {
@@ -318,13 +434,12 @@ fn epilogue(graph: &Graph, classes: &[Class], assembly: &Assembly) -> Epilogue {
     let mut sums = Vec::new();
     for (id, at) in &assembly.sums {
         let dims = graph.dims(*id).to_vec();
-        let n = dims.iter().product();
         let slot = out.add_param(ParamSlot::new(format!("sum {id}"), dims));
         let leaf = out
             .add(Op::Param(slot), &[])
             .expect("a parameter has no operands");
         map.insert(*id, leaf);
-        sums.push((*at, n));
+        sums.push(*at);
     }
     debug_assert!(assembly
         .sums
@@ -348,75 +463,125 @@ fn epilogue(graph: &Graph, classes: &[Class], assembly: &Assembly) -> Epilogue {
     Epilogue { graph: out, sums }
 }
 
-/// What is kept of every step.
-struct Record {
-    kept: Vec<Piece>,
-    restored: Vec<Piece>,
-    size: usize,
+/// Puts what is kept of every step at the beginning of the lane's memory, and tells the adjoint where it is. Returns
+/// how many elements that are.
+fn record(onward: &mut Assembly, backward: &mut Assembly) -> Result<usize, Unsupported> {
+    let region = |assembly: &Assembly, at: usize| {
+        let found = assembly.reserved.range(..=at).next_back();
+        *found.expect("every place was reserved").0
+    };
+    let mut kept: BTreeSet<usize> = BTreeSet::new();
+    for sweep in &onward.replay {
+        let roots = sweep.roots.iter().map(|root| root.value);
+        for source in sweep.ops.iter().flat_map(|op| op.operands).chain(roots) {
+            match source {
+                Source::Post(p) | Source::Pre(p) if p.area == Area::Lane => {
+                    kept.insert(region(onward, p.at));
+                }
+                Source::Matrix(Area::Lane, at) => {
+                    kept.insert(region(onward, at));
+                }
+                Source::Post(_)
+                | Source::Pre(_)
+                | Source::Matrix(..)
+                | Source::Temporary(_)
+                | Source::State(_)
+                | Source::Adjoint(_)
+                | Source::Number(_) => {}
+            }
+        }
+    }
+    let mut given = Vec::new();
+    for (leaf, slot) in &backward.leaves {
+        if let Leaf::Forward(id) = leaf {
+            let place = onward
+                .places
+                .get(id)
+                .filter(|place| place.area == Area::Lane)
+                .ok_or(Unsupported("a forward value that is not kept"))?;
+            kept.insert(region(onward, place.at));
+            given.push((slot.at, place.at));
+        }
+    }
+    let mut ranges = BTreeMap::new();
+    let mut reserved = BTreeMap::new();
+    let mut size = 0;
+    let mut record_size = 0;
+    for keep in [true, false] {
+        for (at, n) in &onward.reserved {
+            if kept.contains(at) == keep {
+                ranges.insert(*at, size);
+                reserved.insert(size, *n);
+                size += n;
+            }
+        }
+        if keep {
+            record_size = size;
+        }
+    }
+    let starts = ranges.clone();
+    Moves::new(Area::Lane, ranges).assembly(onward);
+    onward.reserved = reserved;
+    let records = given
+        .into_iter()
+        .map(|(from, lane)| (from, starts[&lane]))
+        .collect();
+    Moves::new(Area::Record, records).assembly(backward);
+    Ok(record_size)
 }
 
-impl Record {
-    fn new(step: &Graph, ahead: &Assembly, back: &Assembly) -> Result<Record, Unsupported> {
-        // Ranges of the step's memory by offset.
-        let mut ranges: BTreeMap<usize, usize> = BTreeMap::new();
-        let mut keep = |at: usize, n: usize| {
-            let length = ranges.entry(at).or_insert(0);
-            *length = (*length).max(n);
-        };
-        for sweep in &ahead.replay {
-            let sources = sweep.ops.iter().flat_map(|op| op.operands);
-            for source in sources {
-                let length = |place: Place, n: usize| if place.stride == 0 { 1 } else { n };
-                match source {
-                    Source::Post(p) if p.area == Area::Lane => keep(p.at, length(p, sweep.cols)),
-                    Source::Pre(p) if p.area == Area::Lane => keep(p.at, length(p, sweep.rows)),
-                    Source::Matrix(Area::Lane, at) => keep(at, sweep.rows * sweep.cols),
-                    Source::Post(_)
-                    | Source::Pre(_)
-                    | Source::Matrix(..)
-                    | Source::Temporary(_)
-                    | Source::State(_)
-                    | Source::Adjoint(_) => {}
-                }
+/// Gives both programs one shared memory, in which equal values are one. Returns its elements.
+fn share(
+    forward: &BTreeMap<ValueId, ValueId>,
+    onward: &Assembly,
+    backward: &mut Assembly,
+) -> usize {
+    let known: BTreeMap<(ValueId, Form), usize> = onward
+        .prologue
+        .iter()
+        .map(|(id, slot)| ((*id, slot.form), slot.at))
+        .collect();
+    let mut size = onward.code.shared_size;
+    let mut ranges = BTreeMap::new();
+    let ends: Vec<usize> = backward
+        .prologue
+        .iter()
+        .skip(1)
+        .map(|(_, slot)| slot.at)
+        .chain([backward.code.shared_size])
+        .collect();
+    for ((id, slot), end) in backward.prologue.iter().zip(ends) {
+        let same = forward
+            .get(id)
+            .and_then(|step| known.get(&(*step, slot.form)));
+        match same {
+            Some(at) => {
+                ranges.insert(slot.at, *at);
+            }
+            None => {
+                ranges.insert(slot.at, size);
+                size += end - slot.at;
             }
         }
-        let mut given = Vec::new();
-        for (leaf, (at, n)) in &back.leaves {
-            if let Leaf::Forward(id) = leaf {
-                let place = ahead
-                    .places
-                    .get(id)
-                    .filter(|place| place.area == Area::Lane)
-                    .ok_or(Unsupported("a forward value that is not kept"))?;
-                debug_assert_eq!(*n, step.dims(*id).iter().product::<usize>());
-                keep(place.at, *n);
-                given.push((place.at, *at, *n));
-            }
-        }
-        let mut size = 0;
-        let mut kept = Vec::new();
-        let mut at_of = BTreeMap::new();
-        for (lane, n) in ranges {
-            kept.push(Piece {
-                record: size,
-                lane,
-                n,
-            });
-            at_of.insert(lane, size);
-            size += n;
-        }
-        let restored = given
-            .into_iter()
-            .map(|(from, lane, n)| Piece {
-                record: at_of[&from],
-                lane,
-                n,
-            })
-            .collect();
-        Ok(Record {
-            kept,
-            restored,
-            size,
+    }
+    let keep: Vec<bool> = backward
+        .prologue
+        .iter()
+        .map(|(id, slot)| {
+            !forward
+                .get(id)
+                .is_some_and(|step| known.contains_key(&(*step, slot.form)))
         })
+        .collect();
+    Moves::new(Area::Shared, ranges).assembly(backward);
+    let mut keep = keep.into_iter();
+    backward.prologue.retain(|_| keep.next().unwrap_or(true));
+    size
+}
+
+impl Instr {
+    /// Whether it is a sweep.
+    pub(super) fn is_sweep(&self) -> bool {
+        matches!(self, Instr::Sweep(_))
     }
 }

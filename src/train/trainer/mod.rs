@@ -17,8 +17,9 @@ use crate::backend::fused::Fused;
 use crate::backend::reference::Reference;
 use crate::backend::BackendError;
 use crate::driver::{adjoint, Compiled};
-use crate::ir::Reset;
-use crate::plan::Plan;
+use crate::ir::{Graph, Reset};
+use crate::plan::{Limits, Plan, Together};
+use crate::tasks::Task;
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -121,7 +122,7 @@ pub struct TrainerOptions {
     pub threads: usize,
     /// What runs the step.
     pub backend: BackendKind,
-    /// Refuse plans that need more bytes than this.
+    /// Bytes that are free: fewer lanes run at once where more are needed, and what cannot fit is refused.
     pub memory: Option<u64>,
 }
 
@@ -143,50 +144,31 @@ impl Trainer {
         let task = task.task.as_ref();
         let batch = train.settings.int("batch");
         let backward = adjoint(&program.step, Options::default())?;
-        let plan = Plan::new(&program.step, &backward, batch, task.steps());
-        if let Some(refusal) = options.memory.and_then(|available| plan.refusal(available)) {
+        let limits = Limits {
+            free: options.memory,
+            allowed: train.settings.bytes("memory"),
+        };
+        let (lanes, steps) = (batch.max(1), task.steps());
+        let step = &program.step;
+        let (plan, fused) = if options.backend == BackendKind::Fused {
+            let fused = Fused::new(step, &backward)?;
+            let plan = Plan::lane_major(step, &fused, lanes, steps, options.threads, limits);
+            (plan, Some(Arc::new(fused)))
+        } else {
+            (Plan::batched(step, &backward, lanes, steps), None)
+        };
+        if let Some(refusal) = plan.refusal(limits) {
             return Err(TrainError::Memory(refusal));
         }
         let objective = Objective::new(train.trainer.kind, &train.settings);
-        let mut blocks: Vec<Box<dyn Block>> = Vec::with_capacity(plan.blocks.len());
-        let mut first = 0;
-        let fused = Arc::new(Fused::new(&program.step, &backward)?);
-        let graph = Arc::new(program.step.clone());
-        for lanes in &plan.blocks {
-            let (step, backward) = (program.step.clone(), backward.clone());
-            blocks.push(match options.backend {
-                BackendKind::Fused => Box::new(FusedBlock::new(
-                    fused.clone(),
-                    graph.clone(),
-                    task,
-                    first..first + lanes,
-                    plan.interval,
-                    objective,
-                )),
-                BackendKind::Candle => {
-                    let device = candle_core::Device::Cpu;
-                    let executor = Candle::new(step, backward, *lanes, Precision::Single, &device)?;
-                    Box::new(LaneBlock::new(
-                        executor,
-                        task,
-                        first,
-                        plan.interval,
-                        objective,
-                    ))
-                }
-                BackendKind::Reference => {
-                    let executor = Reference::new(step, backward, *lanes);
-                    Box::new(LaneBlock::new(
-                        executor,
-                        task,
-                        first,
-                        plan.interval,
-                        objective,
-                    ))
-                }
-            });
-            first += lanes;
-        }
+        let blocks = match fused {
+            Some(fused) => {
+                let graph = Arc::new(step.clone());
+                let all = FusedBlock::new(fused, graph, task, &plan, objective);
+                vec![Box::new(all) as Box<dyn Block>]
+            }
+            None => blocks(program, &backward, task, &plan, objective, options.backend)?,
+        };
         let seed = train.settings.int("seed") as u64;
         let parameters = ParamStore::init(&program.step.params, seed);
         let optimizer =
@@ -365,6 +347,37 @@ impl Trainer {
         out.scores.truncate(episodes);
         Ok(out)
     }
+}
+
+/// Blocks of lanes in step, on the backend asked for.
+fn blocks(
+    program: &Compiled,
+    backward: &Graph,
+    task: &dyn Task,
+    plan: &Plan,
+    objective: Objective,
+    backend: BackendKind,
+) -> Result<Vec<Box<dyn Block>>, TrainError> {
+    let step = &program.step;
+    let Together::Blocks(sizes) = &plan.together else {
+        return Ok(Vec::new());
+    };
+    let mut blocks: Vec<Box<dyn Block>> = Vec::with_capacity(sizes.len());
+    let mut first = 0;
+    for lanes in sizes {
+        let (step, backward) = (step.clone(), backward.clone());
+        let (interval, lanes) = (plan.interval, *lanes);
+        blocks.push(if backend == BackendKind::Candle {
+            let device = candle_core::Device::Cpu;
+            let executor = Candle::new(step, backward, lanes, Precision::Single, &device)?;
+            Box::new(LaneBlock::new(executor, task, first, interval, objective))
+        } else {
+            let executor = Reference::new(step, backward, lanes);
+            Box::new(LaneBlock::new(executor, task, first, interval, objective))
+        });
+        first += lanes;
+    }
+    Ok(blocks)
 }
 
 fn mean(values: &[f64]) -> Option<f64> {

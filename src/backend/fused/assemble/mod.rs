@@ -6,6 +6,8 @@ mod sweeps;
 mod vectors;
 
 use super::code::{Area, Code, Element, Instr, Place, RootKind, Sweep};
+use super::layout::{filled, Layout};
+use super::outer::OuterSum;
 use super::partition::{levels, Class};
 use super::program::Unsupported;
 use crate::ir::{Graph, InputId, NoiseId, Op, OutputId, ResultKind, StateId, ValueId};
@@ -23,16 +25,46 @@ pub(super) enum Leaf {
     Forward(ValueId),
 }
 
+/// How elements lie in a memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Form {
+    /// One after another, matrices row after row.
+    Plain,
+    /// A block of connections in panels.
+    Panels(Layout),
+    /// A matrix with its dimensions exchanged, in panels.
+    Transposed(Layout),
+    /// A matrix row after row, rows filled up.
+    Rows(Layout),
+    /// A matrix with its dimensions exchanged, row after row, rows filled up.
+    TransposedRows(Layout),
+}
+
+/// Something at an offset of a memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub at: usize,
+    /// Elements, without filling.
+    pub n: usize,
+    pub form: Form,
+}
+
 /// What came out of assembling a graph.
 #[derive(Debug, Default)]
 pub(super) struct Assembly {
     pub code: Code,
-    /// Where leaves go: offset and length in the lane's memory.
-    pub leaves: BTreeMap<Leaf, (usize, usize)>,
-    /// Values computed once an iteration and their offsets in the shared memory.
-    pub prologue: Vec<(ValueId, usize)>,
-    /// Sums over lanes and their offsets in the gradient sums.
-    pub sums: Vec<(ValueId, usize)>,
+    /// Where leaves go: in the lane's memory, or for values of the forward step in its record.
+    pub leaves: BTreeMap<Leaf, Slot>,
+    /// Values computed once an iteration and where they go in the shared memory.
+    pub prologue: Vec<(ValueId, Slot)>,
+    /// Sums over lanes and where they are in the gradient sums.
+    pub sums: Vec<(ValueId, Slot)>,
+    /// Outer products added up over time.
+    pub outers: Vec<OuterSum>,
+    /// Elements of the record that values of the forward step take.
+    pub record_size: usize,
+    /// What was reserved in the lane's memory: offset and length.
+    pub reserved: BTreeMap<usize, usize>,
     /// Where results of rank 0 and 1 are.
     pub vectors: Vec<(ResultKind, Place, usize)>,
     /// Where every vector of the step is, for those who keep some.
@@ -96,7 +128,7 @@ struct Assembler<'a> {
     forward: &'a BTreeMap<ValueId, ValueId>,
     blocks: BTreeMap<StateId, usize>,
     out: Assembly,
-    shared: BTreeMap<ValueId, usize>,
+    shared: BTreeMap<(ValueId, Form), usize>,
     /// Values of class `Step` and `Sum` that something needs.
     needed: BTreeSet<ValueId>,
 }
@@ -104,8 +136,7 @@ struct Assembler<'a> {
 /// A root of a sweep before sweeps are formed.
 struct Root {
     level: usize,
-    rows: usize,
-    cols: usize,
+    layout: Layout,
     kind: RootKind,
     value: ValueId,
 }
@@ -178,8 +209,9 @@ impl Assembler<'_> {
 
     fn reserve(&mut self, n: usize) -> usize {
         let at = self.out.code.lane_size;
-        // Whole cache lines, so that vectors do not share one.
-        self.out.code.lane_size += n.div_ceil(16) * 16;
+        // Whole cache lines, so that vectors do not share one and sweeps can read past their end.
+        self.out.code.lane_size += filled(n);
+        self.out.reserved.insert(at, filled(n));
         at
     }
 
@@ -187,14 +219,28 @@ impl Assembler<'_> {
         self.graph.dims(id).iter().product()
     }
 
-    fn shared(&mut self, id: ValueId) -> usize {
-        if let Some(at) = self.shared.get(&id) {
+    fn layout(&self, id: ValueId) -> Layout {
+        let dims = self.graph.dims(id);
+        Layout {
+            rows: dims[0],
+            cols: dims[1],
+        }
+    }
+
+    fn shared(&mut self, id: ValueId, form: Form) -> usize {
+        if let Some(at) = self.shared.get(&(id, form)) {
             return *at;
         }
+        let n = self.elements(id);
+        let size = match form {
+            Form::Plain => filled(n),
+            Form::Panels(layout) | Form::Transposed(layout) => layout.size(),
+            Form::Rows(layout) | Form::TransposedRows(layout) => layout.rows * filled(layout.cols),
+        };
         let at = self.out.code.shared_size;
-        self.out.code.shared_size += self.elements(id).div_ceil(16) * 16;
-        self.shared.insert(id, at);
-        self.out.prologue.push((id, at));
+        self.out.code.shared_size += size;
+        self.shared.insert((id, form), at);
+        self.out.prologue.push((id, Slot { at, n, form }));
         at
     }
 
@@ -212,13 +258,40 @@ impl Assembler<'_> {
         }
     }
 
-    fn leaf_at(&mut self, leaf: Leaf, n: usize) -> usize {
-        if let Some((at, _)) = self.out.leaves.get(&leaf) {
-            return *at;
+    /// Where a leaf lies; it is reserved when it is first asked for.
+    fn leaf_place(&mut self, leaf: Leaf, id: ValueId) -> Place {
+        let n = self.elements(id);
+        let stride = usize::from(n > 1);
+        let area = match leaf {
+            Leaf::Forward(_) => Area::Record,
+            Leaf::Input(_)
+            | Leaf::Noise(_)
+            | Leaf::State(_)
+            | Leaf::Seed(_)
+            | Leaf::AdjointIn(_) => Area::Lane,
+        };
+        if let Some(slot) = self.out.leaves.get(&leaf) {
+            return Place {
+                area,
+                at: slot.at,
+                stride,
+            };
         }
-        let at = self.reserve(n);
-        self.out.leaves.insert(leaf, (at, n));
-        at
+        let (size, form) = if self.rank(id) == 2 {
+            let layout = self.layout(id);
+            (layout.size(), Form::Panels(layout))
+        } else {
+            (filled(n), Form::Plain)
+        };
+        let at = if area == Area::Record {
+            let at = self.out.record_size;
+            self.out.record_size += size;
+            at
+        } else {
+            self.reserve(size)
+        };
+        self.out.leaves.insert(leaf, Slot { at, n, form });
+        Place { area, at, stride }
     }
 
     /// Where a scalar or vector is.
@@ -227,7 +300,7 @@ impl Assembler<'_> {
         let n = self.elements(base);
         let stride = usize::from(!stretched && n > 1);
         if self.classes[base.index()] == Class::Prologue {
-            let at = self.shared(base);
+            let at = self.shared(base, Form::Plain);
             return Ok(Place {
                 area: Area::Shared,
                 at,
@@ -240,14 +313,9 @@ impl Assembler<'_> {
         let Some(leaf) = self.leaf(base) else {
             return Err(Unsupported("a value used before it is computed"));
         };
-        let at = self.leaf_at(leaf, n);
-        let place = Place {
-            area: Area::Lane,
-            at,
-            stride,
-        };
+        let place = self.leaf_place(leaf, base);
         self.out.places.insert(base, place);
-        Ok(place)
+        Ok(Place { stride, ..place })
     }
 
     fn target(&mut self, id: ValueId) -> usize {
@@ -262,10 +330,14 @@ impl Assembler<'_> {
         at
     }
 
-    fn sum_at(&mut self, id: ValueId) -> usize {
+    fn sum_at(&mut self, id: ValueId, form: Form) -> usize {
         let at = self.out.code.sums_size;
-        self.out.code.sums_size += self.elements(id).div_ceil(16) * 16;
-        self.out.sums.push((id, at));
+        let n = self.elements(id);
+        self.out.code.sums_size += match form {
+            Form::Panels(layout) => layout.size(),
+            _ => filled(n),
+        };
+        self.out.sums.push((id, Slot { at, n, form }));
         at
     }
 
@@ -299,45 +371,30 @@ impl Assembler<'_> {
                 }
             }
             roots = later;
-            let sizes: BTreeSet<(usize, usize)> = now.iter().map(|r| (r.rows, r.cols)).collect();
-            for (rows, cols) in sizes {
-                let mine: Vec<&Root> = now
+            let layouts: BTreeSet<Layout> = now.iter().map(|r| r.layout).collect();
+            for layout in layouts {
+                let (stores, sums): (Vec<&Root>, Vec<&Root>) = now
                     .iter()
-                    .filter(|r| (r.rows, r.cols) == (rows, cols))
-                    .collect();
-                let sweep = self.sweep(rows, cols, &mine)?;
-                let stores: Vec<&Root> = mine
-                    .iter()
-                    .copied()
-                    .filter(|root| matches!(root.kind, RootKind::State(_)))
-                    .collect();
+                    .filter(|root| root.layout == layout)
+                    .partition(|root| matches!(root.kind, RootKind::State(_)));
+                if !sums.is_empty() {
+                    let name = if stores.is_empty() {
+                        "transmit"
+                    } else {
+                        "reduce"
+                    };
+                    let sweep = self.sweep(name, layout, &sums)?;
+                    self.out
+                        .code
+                        .instrs
+                        .push(Instr::Sweep(self.out.code.sweeps.len()));
+                    self.out.code.sweeps.push(sweep);
+                }
+                // Nothing in the step reads what leaves it but through the sums, which compute it themselves.
                 if !stores.is_empty() {
-                    let replay = self.sweep(rows, cols, &stores)?;
+                    let replay = self.sweep("update", layout, &stores)?;
                     self.out.replay.push(replay);
                 }
-                // Sums start at 0 before the sweep adds to them.
-                for root in &mine {
-                    match root.kind {
-                        RootKind::SumPre(to) => {
-                            self.out.code.instrs.push(Instr::Zero { to, n: cols });
-                        }
-                        RootKind::SumBoth(to) => {
-                            self.out.code.instrs.push(Instr::Zero { to, n: 1 });
-                        }
-                        RootKind::MaxPre(_)
-                        | RootKind::SumPost(_)
-                        | RootKind::MaxPost(_)
-                        | RootKind::MaxBoth(_)
-                        | RootKind::Gradient(_)
-                        | RootKind::State(_)
-                        | RootKind::Adjoint(_) => {}
-                    }
-                }
-                self.out
-                    .code
-                    .instrs
-                    .push(Instr::Sweep(self.out.code.sweeps.len()));
-                self.out.code.sweeps.push(sweep);
             }
         }
         for (result, id) in self.graph.results() {
@@ -358,8 +415,8 @@ fn element(op: &Op) -> Result<Element, Unsupported> {
         Op::Unary(f) => Ok(Element::Unary(*f)),
         Op::Binary(f) => Ok(Element::Binary(*f)),
         Op::Select => Ok(Element::Select),
-        Op::Clip { lo, hi, .. } => Ok(Element::Clip(lo.get(), hi.get())),
-        Op::ClipMask { lo, hi, boundary } => Ok(Element::ClipMask(lo.get(), hi.get(), *boundary)),
+        Op::Clip { lo, hi, .. } => Ok(Element::Clip(*lo, *hi)),
+        Op::ClipMask { lo, hi, boundary } => Ok(Element::ClipMask(*lo, *hi, *boundary)),
         _ => Err(Unsupported(
             "an operation on connections that is not element by element",
         )),

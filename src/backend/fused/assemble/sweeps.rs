@@ -1,9 +1,11 @@
 //! Sweeps: what each has to give, the operations of its rows and where their operands come from.
 
-use super::super::code::{Area, Element, Place, RootKind, RowOp, Source, Sweep};
+use super::super::code::{Area, Place, RootKind, Source, Sweep};
+use super::super::layout::Layout;
 use super::super::partition::Class;
 use super::super::program::Unsupported;
-use super::{element, three, Assembler, Leaf, Root};
+use super::super::sweep::SweepBuilder;
+use super::{element, three, Assembler, Form, Leaf, Root};
 use crate::ir::{Op, Reduction, ResultKind, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,28 +21,26 @@ impl Assembler<'_> {
             if self.rank(operand) != 2 || self.classes[operand.index()] != Class::Step {
                 continue;
             }
-            let dims = self.graph.dims(operand);
-            let (rows, cols) = (dims[0], dims[1]);
+            let layout = self.layout(operand);
             let kind = match &value.op {
                 Op::Reduce { kind, axes } => {
                     let (kind, axes) = (*kind, axes.clone());
                     let to = self.target(id);
                     match (kind, axes.as_slice()) {
-                        (Reduction::Sum, [0]) => RootKind::SumPre(to),
-                        (Reduction::Sum, [1]) => RootKind::SumPost(to),
-                        (Reduction::Sum, _) => RootKind::SumBoth(to),
-                        (Reduction::Max, [0]) => RootKind::MaxPre(to),
-                        (Reduction::Max, [1]) => RootKind::MaxPost(to),
-                        (Reduction::Max, _) => RootKind::MaxBoth(to),
+                        (Reduction::Sum, [0]) => RootKind::SumPre(Area::Lane, to),
+                        (Reduction::Sum, [1]) => RootKind::SumPost(Area::Lane, to),
+                        (Reduction::Sum, _) => RootKind::SumBoth(Area::Lane, to),
+                        (Reduction::Max, [0]) => RootKind::MaxPre(Area::Lane, to),
+                        (Reduction::Max, [1]) => RootKind::MaxPost(Area::Lane, to),
+                        (Reduction::Max, _) => RootKind::MaxBoth(Area::Lane, to),
                     }
                 }
-                Op::LaneSum => RootKind::Gradient(self.sum_at(id)),
+                Op::LaneSum => RootKind::Gradient(self.sum_at(id, Form::Panels(layout))),
                 _ => continue,
             };
             roots.push(Root {
                 level: self.levels[operand.index()],
-                rows,
-                cols,
+                layout,
                 kind,
                 value: operand,
             });
@@ -68,22 +68,20 @@ impl Assembler<'_> {
                     continue
                 }
             };
-            let dims = self.graph.dims(*id);
             stores.push(Root {
                 level: self.levels[id.index()],
-                rows: dims[0],
-                cols: dims[1],
+                layout: self.layout(*id),
                 kind,
                 value: *id,
             });
         }
         // A trace is overwritten in the last sweep of its size, after all that reads its old value.
         for k in 0..stores.len() {
-            let size = (stores[k].rows, stores[k].cols);
+            let layout = stores[k].layout;
             let last = roots
                 .iter()
                 .chain(&stores)
-                .filter(|root| (root.rows, root.cols) == size)
+                .filter(|root| root.layout == layout)
                 .map(|root| root.level)
                 .max();
             stores[k].level = last.unwrap_or(stores[k].level);
@@ -94,8 +92,8 @@ impl Assembler<'_> {
 
     pub(super) fn sweep(
         &mut self,
-        rows: usize,
-        cols: usize,
+        name: &'static str,
+        layout: Layout,
         roots: &[&Root],
     ) -> Result<Sweep, Unsupported> {
         let mut computed: BTreeSet<ValueId> = BTreeSet::new();
@@ -114,13 +112,7 @@ impl Assembler<'_> {
                 stack.extend(&self.graph.value(base).operands);
             }
         }
-        let mut sweep = Sweep {
-            rows,
-            cols,
-            ops: Vec::new(),
-            temporaries: 0,
-            roots: Vec::new(),
-        };
+        let mut sweep = SweepBuilder::new(name, layout);
         let mut rows_of: BTreeMap<ValueId, Source> = BTreeMap::new();
         for id in computed {
             let value = self.graph.value(id);
@@ -130,32 +122,13 @@ impl Assembler<'_> {
             for operand in operands {
                 sources.push(self.source(operand, &rows_of)?);
             }
-            let to = sweep.temporaries;
-            sweep.temporaries += 1;
-            sweep.ops.push(RowOp {
-                f,
-                to,
-                operands: three(&sources),
-            });
-            rows_of.insert(id, Source::Temporary(to));
+            rows_of.insert(id, sweep.add(f, three(&sources)));
         }
         for root in roots {
-            let from = match self.source(root.value, &rows_of)? {
-                Source::Temporary(k) => k,
-                other => {
-                    let to = sweep.temporaries;
-                    sweep.temporaries += 1;
-                    sweep.ops.push(RowOp {
-                        f: Element::Copy,
-                        to,
-                        operands: [other; 3],
-                    });
-                    to
-                }
-            };
-            sweep.roots.push((root.kind, from));
+            let value = self.source(root.value, &rows_of)?;
+            sweep.root(root.kind, value);
         }
-        Ok(sweep)
+        Ok(sweep.finish())
     }
 
     /// Where a row of an operand of a sweep comes from.
@@ -183,26 +156,21 @@ impl Assembler<'_> {
             });
         }
         if self.classes[base.index()] == Class::Prologue {
-            return Ok(Source::Matrix(Area::Shared, self.shared(base)));
+            let form = Form::Panels(self.layout(base));
+            return Ok(Source::Matrix(Area::Shared, self.shared(base, form)));
         }
         match (self.leaf(base), &value.op) {
             (Some(Leaf::State(slot)), _) => Ok(Source::State(self.blocks[&slot])),
             (Some(Leaf::AdjointIn(slot)), _) => Ok(Source::Adjoint(self.blocks[&slot])),
             (Some(leaf @ (Leaf::Input(_) | Leaf::Noise(_))), _) => {
                 // A leaf of the forward step, also in its adjoint: kept with the vectors.
-                let n = self.elements(base);
                 let leaf = match self.forward.get(&base) {
                     Some(step) => Leaf::Forward(*step),
                     None => leaf,
                 };
-                let at = self.leaf_at(leaf, n);
-                let place = Place {
-                    area: Area::Lane,
-                    at,
-                    stride: 1,
-                };
+                let place = self.leaf_place(leaf, base);
                 self.out.places.insert(base, place);
-                Ok(Source::Matrix(Area::Lane, at))
+                Ok(Source::Matrix(place.area, place.at))
             }
             (Some(Leaf::Seed(_) | Leaf::Forward(_)) | None, _) => Err(Unsupported(
                 "an operation on connections that is not element by element",

@@ -1,9 +1,11 @@
 //! Instructions on scalars and vectors, outside sweeps.
 
-use super::super::code::Instr;
+use super::super::code::{Instr, Product};
+use super::super::layout::Layout;
+use super::super::outer::OuterSum;
 use super::super::partition::Class;
 use super::super::program::Unsupported;
-use super::{element, three, Assembler};
+use super::{element, three, Assembler, Form};
 use crate::ir::{Op, Reduction, ValueId};
 
 impl Assembler<'_> {
@@ -27,16 +29,19 @@ impl Assembler<'_> {
             Op::LaneSum => {
                 let operand = value.operands[0];
                 let a = self.place(operand)?;
-                let sum = self.sum_at(id);
+                let sum = self.sum_at(id, Form::Plain);
                 self.out.code.instrs.push(Instr::AddTo { sum, a, n });
                 return Ok(());
             }
             Op::Outer => {
                 let a = self.place(value.operands[0])?;
                 let b = self.place(value.operands[1])?;
-                let sum = self.sum_at(id);
+                let sum = self.sum_at(id, Form::Plain);
                 let (rows, cols) = (value.shape.dims[0], value.shape.dims[1]);
+                let index = self.out.outers.len();
+                self.out.outers.push(OuterSum { sum, rows, cols });
                 self.out.code.instrs.push(Instr::AddOuter {
+                    index,
                     sum,
                     a,
                     b,
@@ -110,9 +115,28 @@ impl Assembler<'_> {
                 if self.classes[matrix.index()] != Class::Prologue || self.rank(matrix) != 2 {
                     return Err(Unsupported("a matrix that changes from step to step"));
                 }
-                let m = self.shared(matrix);
-                let dims = self.graph.dims(matrix);
-                let (rows, cols) = (dims[0], dims[1]);
+                let layout = self.layout(matrix);
+                let turned = Layout {
+                    rows: layout.cols,
+                    cols: layout.rows,
+                };
+                // From `ins` elements to `outs`; the longer of the two makes the inner loop.
+                let (ins, outs) = match *transposed {
+                    false => (layout.rows, layout.cols),
+                    true => (layout.cols, layout.rows),
+                };
+                let product = if outs >= ins {
+                    Product::ScaledRows
+                } else {
+                    Product::RowProducts
+                };
+                let (form, rows, cols) = match (product, *transposed) {
+                    (Product::ScaledRows, false) => (Form::Panels(layout), ins, outs),
+                    (Product::ScaledRows, true) => (Form::Transposed(turned), ins, outs),
+                    (Product::RowProducts, false) => (Form::TransposedRows(turned), outs, ins),
+                    (Product::RowProducts, true) => (Form::Rows(layout), outs, ins),
+                };
+                let m = self.shared(matrix, form);
                 let to = self.target(id);
                 self.out.code.instrs.push(Instr::MatVec {
                     to,
@@ -120,7 +144,7 @@ impl Assembler<'_> {
                     m,
                     rows,
                     cols,
-                    transposed: *transposed,
+                    form: product,
                 });
             }
             Op::Broadcast { .. } | Op::Reshape { .. } => {

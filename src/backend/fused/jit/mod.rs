@@ -1,208 +1,280 @@
 //! Machine code for sweeps, generated when a program is compiled.
 //!
-//! A sweep becomes one function: columns in panels of eight, rows inside, every value of an element in a
-//! register; sums over pre stay in registers for a whole panel, sums over post are kept four wide for every row and
-//! joined at the end. Whatever rule the spec has takes this path. Sweeps with a function that needs a series
-//! (`tanh`, `exp`, ...) per connection, and reductions by maximum, run in [`super::machine`] instead.
+//! A sweep becomes one function: panels of columns, rows inside, every value of an element in a register; sums over
+//! pre stay in registers, sums over post are kept a vector wide for every row and joined at the end. Whatever rule
+//! the spec has takes this path. Sweeps with a function that needs a series (`tanh`, `exp`, ...) per
+//! connection, and reductions by maximum, run in [`super::interpret`] instead.
 //!
-//! `emit` holds the loops and what a row gives, `operands` what it reads, `element` the operations in between.
+//! `wide` writes 512 or 256 bits for x86-64; `portable` 128 bits for any processor the code generator knows.
 
-mod element;
-mod emit;
-mod operands;
+mod pages;
+mod portable;
+mod series;
+#[cfg(test)]
+mod tests;
+#[cfg(all(target_arch = "x86_64", unix))]
+mod wide;
 
-use super::code::{Code, Element, RootKind, Sweep};
-use crate::ir::{Binary, Unary};
-use cranelift_codegen::ir::AbiParam;
-use cranelift_codegen::settings::{self, Configurable};
-use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use cranelift_jit::{JITBuilder, JITModule};
-use cranelift_module::Module;
-use emit::Emitter;
+use super::code::{Area, RootKind, Sweep};
+use super::layout::PANEL;
+use super::machine::{Blocks, Memory};
+use pages::Pages;
+use portable::Portable;
+use std::sync::OnceLock;
 
-/// Reads and writes the memories whose addresses are in the table; see [`Table`].
+/// What vectors the processor has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processor {
+    /// 512 bits.
+    Avx512,
+    /// 256 bits, with fused multiply-adds.
+    Avx2,
+    /// Anything else.
+    Other,
+}
+
+/// The processor this runs on.
+pub fn processor() -> Processor {
+    static FOUND: OnceLock<Processor> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::is_x86_feature_detected as has;
+            let fma = has!("avx2") && has!("fma");
+            let wide = has!("avx512f") && has!("avx512vl") && has!("avx512dq") && has!("avx512bw");
+            if fma && wide {
+                return Processor::Avx512;
+            }
+            if fma {
+                return Processor::Avx2;
+            }
+        }
+        Processor::Other
+    })
+}
+
+/// Order of the addresses a function is given.
+mod address {
+    use super::Area;
+
+    pub const SUMS: usize = 5;
+    const BLOCKS: usize = 7;
+
+    pub fn area(area: Area) -> usize {
+        match area {
+            Area::Lane => 0,
+            Area::Before => 1,
+            Area::Record => 2,
+            Area::RecordBefore => 3,
+            Area::Shared => 4,
+        }
+    }
+
+    /// A trace that enters the step.
+    pub fn state_in(k: usize) -> usize {
+        BLOCKS + k
+    }
+
+    /// A trace that leaves it, of `blocks`.
+    pub fn state_out(k: usize, blocks: usize) -> usize {
+        BLOCKS + blocks + k
+    }
+
+    /// The adjoint of a trace.
+    pub fn adjoint(k: usize, blocks: usize) -> usize {
+        BLOCKS + 2 * blocks + k
+    }
+}
+
+/// Where the address of the partial sums is.
+const PARTIAL: usize = 6;
+
+/// Elements of the partial sums of a sweep, and where those of a root begin: sums over post have a panel for every
+/// row, sums over both one.
+fn partial_offset(sweep: &Sweep, root: usize) -> usize {
+    let rows = sweep.layout.rows;
+    let posts = |roots: &[super::code::Root]| {
+        roots
+            .iter()
+            .filter(|r| matches!(r.kind, RootKind::SumPost(..)))
+            .count()
+    };
+    let both = |roots: &[super::code::Root]| {
+        roots
+            .iter()
+            .filter(|r| matches!(r.kind, RootKind::SumBoth(..)))
+            .count()
+    };
+    let before = &sweep.roots[..root];
+    match sweep.roots.get(root).map(|r| r.kind) {
+        Some(RootKind::SumPost(..)) => posts(before) * rows * PANEL,
+        _ => (posts(&sweep.roots) * rows + both(before)) * PANEL,
+    }
+}
+
+/// Reads and writes the memories whose addresses are in the table.
 type Function = unsafe extern "C" fn(*const *mut f32);
 
-/// Machine code of the sweeps of a program, by sweep; `None` where there is none.
+/// Machine code of some sweeps, by sweep.
+#[derive(Debug)]
 pub struct Machine {
     functions: Vec<Option<Function>>,
-    /// Owns the pages; taken when dropped.
-    module: Option<JITModule>,
+    forms: Vec<&'static str>,
+    /// What owns the code.
+    _pages: Option<Pages>,
+    _portable: Option<Portable>,
 }
-
-// SAFETY: the pages are never written after they are finished, and the functions hold no state.
-unsafe impl Send for Machine {}
-// SAFETY: as above.
-unsafe impl Sync for Machine {}
-
-impl std::fmt::Debug for Machine {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let compiled = self.functions.iter().filter(|f| f.is_some()).count();
-        write!(f, "Machine({compiled} of {} sweeps)", self.functions.len())
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        self.functions.clear();
-        if let Some(module) = self.module.take() {
-            // SAFETY: the functions, the only pointers into the pages, are gone.
-            unsafe { module.free_memory() };
-        }
-    }
-}
-
-/// Order of the addresses a function is given: lane, shared, sums, partial sums of rows, then the blocks of
-/// states, then those of adjoints.
-const LANE: usize = 0;
-const SHARED: usize = 1;
-const SUMS: usize = 2;
-const PARTIAL: usize = 3;
-const BLOCKS: usize = 4;
 
 impl Machine {
-    /// Compiles what can be; on machines without a code generator, nothing.
+    /// Compiles what can be for this processor; on those without a code generator, nothing.
     pub(super) fn new(sweeps: &[Sweep], blocks: usize) -> Machine {
-        let none = || Machine {
-            functions: vec![None; sweeps.len()],
-            module: None,
-        };
-        let Some(mut module) = module() else {
-            return none();
-        };
-        let mut ids = Vec::with_capacity(sweeps.len());
+        Machine::of(processor(), sweeps, blocks)
+    }
+
+    /// Compiles for a processor, which must be this one or a lesser.
+    pub(super) fn of(processor: Processor, sweeps: &[Sweep], blocks: usize) -> Machine {
+        #[cfg(all(target_arch = "x86_64", unix))]
+        {
+            let isa = match processor {
+                Processor::Avx512 => Some((wide::Isa::Avx512, "machine code, 512 bits")),
+                Processor::Avx2 => Some((wide::Isa::Avx2, "machine code, 256 bits")),
+                Processor::Other => None,
+            };
+            if let Some((isa, form)) = isa {
+                return Machine::wide(isa, form, sweeps, blocks);
+            }
+        }
+        let _ = processor;
+        let (portable, functions) = Portable::new(sweeps, blocks);
+        Machine {
+            forms: forms(&functions, "machine code, 128 bits"),
+            functions,
+            _pages: None,
+            _portable: portable,
+        }
+    }
+
+    #[cfg(all(target_arch = "x86_64", unix))]
+    fn wide(isa: wide::Isa, form: &'static str, sweeps: &[Sweep], blocks: usize) -> Machine {
+        let mut code = Vec::new();
+        let mut starts = Vec::new();
         for sweep in sweeps {
-            ids.push(if supported(sweep) {
-                define(&mut module, sweep, blocks)
-            } else {
-                None
-            });
+            let sweep = series::expand(sweep);
+            starts.push(wide::compile(isa, &sweep, blocks).map(|(bytes, start)| {
+                // Constants of a function are aligned as the function is.
+                code.resize(code.len().next_multiple_of(64), 0);
+                let at = code.len() + start;
+                code.extend(bytes);
+                at
+            }));
         }
-        if module.finalize_definitions().is_err() {
-            return none();
-        }
-        let functions = ids
+        let pages = Pages::new(&code);
+        let functions: Vec<Option<Function>> = starts
             .into_iter()
-            .map(|id| {
-                let code = module.get_finalized_function(id?);
-                // SAFETY: the function was defined with this signature.
-                Some(unsafe { std::mem::transmute::<*const u8, Function>(code) })
+            .map(|start| {
+                let at = pages.as_ref()?.address(start?);
+                // SAFETY: a function with this signature begins there.
+                Some(unsafe { std::mem::transmute::<*const u8, Function>(at) })
             })
             .collect();
         Machine {
+            forms: forms(&functions, form),
             functions,
-            module: Some(module),
+            _pages: pages,
+            _portable: None,
         }
+    }
+
+    /// How sweep `k` runs, for people.
+    pub(super) fn form(&self, k: usize) -> &'static str {
+        self.forms.get(k).copied().unwrap_or("interpreted")
     }
 
     /// Runs sweep `k` if it has machine code; returns whether it had.
-    pub(super) fn run(&self, k: usize, sweep: &Sweep, table: &mut Table<'_>) -> bool {
+    pub(super) fn run(&self, k: usize, sweep: &Sweep, memory: &mut Memory<'_, f32>) -> bool {
         let Some(Some(function)) = self.functions.get(k) else {
             return false;
         };
-        let sums_post = sweep
-            .roots
-            .iter()
-            .filter(|(kind, _)| matches!(kind, RootKind::SumPost(_)))
-            .count();
-        table.partial.clear();
-        table.partial.resize(sums_post * sweep.rows * 4, 0.0);
-        let mut addresses: Vec<*mut f32> = Vec::with_capacity(BLOCKS + 8);
-        addresses.push(table.lane.as_mut_ptr());
-        addresses.push(table.shared.as_ptr().cast_mut());
-        addresses.push(table.sums.as_mut_ptr());
-        addresses.push(table.partial.as_mut_ptr());
-        addresses.extend(table.states.iter_mut().map(|block| block.as_mut_ptr()));
-        addresses.extend(table.adjoints.iter_mut().map(|block| block.as_mut_ptr()));
+        let scratch = &mut *memory.scratch;
+        let sums = partial_offset(sweep, sweep.roots.len());
+        scratch.partial.grow(sums);
+        scratch.partial[..sums].fill(0.0);
+        let addresses = &mut scratch.addresses.0;
+        addresses.clear();
+        addresses.push(memory.lane.as_mut_ptr());
+        addresses.push(memory.before.as_mut_ptr());
+        addresses.push(memory.record.as_ptr().cast_mut());
+        addresses.push(memory.record_before.as_ptr().cast_mut());
+        addresses.push(memory.shared.as_ptr().cast_mut());
+        addresses.push(memory.sums.as_mut_ptr());
+        addresses.push(scratch.partial.as_mut_ptr());
+        match &mut memory.blocks {
+            Blocks::InPlace(blocks) => {
+                for _ in 0..2 {
+                    addresses.extend(blocks.iter_mut().map(|block| block.as_mut_ptr()));
+                }
+            }
+            Blocks::Apart { from, to } => {
+                addresses.extend(from.iter().map(|block| block.as_ptr().cast_mut()));
+                addresses.extend(to.iter_mut().map(|block| block.as_mut_ptr()));
+            }
+            Blocks::Read(from) => {
+                for _ in 0..2 {
+                    addresses.extend(from.iter().map(|block| block.as_ptr().cast_mut()));
+                }
+            }
+        }
+        addresses.extend(memory.adjoints.iter_mut().map(|block| block.as_mut_ptr()));
         // SAFETY: the function was generated for the sizes of these memories: offsets of places and sums lie inside
-        // the sizes the program was assembled with, and blocks have rows times cols elements. Shared memory
-        // is only read.
+        // the sizes the program was assembled with, vectors and blocks are filled up to whole panels. Records,
+        // shared memory and blocks of `Blocks::Read` are only read: no sweep that runs with them stores traces.
         unsafe { function(addresses.as_ptr()) };
+        self.join(sweep, memory);
         true
     }
-}
 
-/// The memories a sweep works on.
-pub struct Table<'a> {
-    pub lane: &'a mut [f32],
-    pub shared: &'a [f32],
-    pub sums: &'a mut [f32],
-    pub partial: &'a mut Vec<f32>,
-    pub states: &'a mut [Vec<f32>],
-    pub adjoints: &'a mut [Vec<f32>],
-}
-
-fn module() -> Option<JITModule> {
-    let mut flags = settings::builder();
-    flags.set("opt_level", "speed").ok()?;
-    flags.set("is_pic", "false").ok()?;
-    let isa = cranelift_native::builder()
-        .ok()?
-        .finish(settings::Flags::new(flags))
-        .ok()?;
-    let builder = JITBuilder::with_isa(isa, cranelift_module::default_libcall_names());
-    Some(JITModule::new(builder))
-}
-
-fn supported(sweep: &Sweep) -> bool {
-    let roots = sweep.roots.iter().all(|(kind, _)| {
-        !matches!(
-            kind,
-            RootKind::MaxPre(_) | RootKind::MaxPost(_) | RootKind::MaxBoth(_)
-        )
-    });
-    roots
-        && sweep.ops.iter().all(|op| match op.f {
-            Element::Unary(f) => matches!(
-                f,
-                Unary::Neg
-                    | Unary::Relu
-                    | Unary::Sqrt
-                    | Unary::Abs
-                    | Unary::Sign
-                    | Unary::Square
-                    | Unary::Recip
-                    | Unary::Not
-            ),
-            Element::Binary(f) => f != Binary::Pow,
-            Element::Select | Element::Copy | Element::Clip(..) | Element::ClipMask(..) => true,
-        })
-}
-
-fn define(
-    module: &mut JITModule,
-    sweep: &Sweep,
-    blocks: usize,
-) -> Option<cranelift_module::FuncId> {
-    let mut context = module.make_context();
-    let pointer = module.target_config().pointer_type();
-    context.func.signature.params.push(AbiParam::new(pointer));
-    let mut frontend = FunctionBuilderContext::new();
-    {
-        let builder = FunctionBuilder::new(&mut context.func, &mut frontend);
-        Emitter::new(builder, sweep, blocks, pointer).emit();
-    }
-    let id = module
-        .declare_anonymous_function(&context.func.signature)
-        .ok()?;
-    module.define_function(id, &mut context).ok()?;
-    Some(id)
-}
-
-/// The sweeps of a program and of its replay, compiled.
-#[derive(Debug)]
-pub struct Machines {
-    pub step: Machine,
-    pub replay: Machine,
-    pub adjoint: Machine,
-}
-
-impl Machines {
-    pub(super) fn new(step: &Code, replay: &[Sweep], adjoint: &Code, blocks: usize) -> Machines {
-        Machines {
-            step: Machine::new(&step.sweeps, blocks),
-            replay: Machine::new(replay, blocks),
-            adjoint: Machine::new(&adjoint.sweeps, blocks),
+    /// Sums over post of each row and sums over both from their partial sums.
+    fn join(&self, sweep: &Sweep, memory: &mut Memory<'_, f32>) {
+        for (k, root) in sweep.roots.iter().enumerate() {
+            let (area, to, n) = match root.kind {
+                RootKind::SumPost(area, to) => (area, to, sweep.layout.rows),
+                RootKind::SumBoth(area, to) => (area, to, 1),
+                _ => continue,
+            };
+            let at = partial_offset(sweep, k);
+            let partial = &memory.scratch.partial[at..at + n * PANEL];
+            let out = match area {
+                Area::Before => &mut memory.before[to..to + n],
+                Area::Lane | Area::Record | Area::RecordBefore | Area::Shared => {
+                    &mut memory.lane[to..to + n]
+                }
+            };
+            for (out, row) in out.iter_mut().zip(partial.chunks_exact(PANEL)) {
+                *out = across(row);
+            }
         }
     }
+}
+
+/// The sum of a panel's row: halves added to halves.
+#[inline(always)]
+fn across(row: &[f32]) -> f32 {
+    let mut eight = [0.0f32; 8];
+    for (k, x) in eight.iter_mut().enumerate() {
+        *x = row[k] + row[k + 8];
+    }
+    let four = [
+        eight[0] + eight[4],
+        eight[1] + eight[5],
+        eight[2] + eight[6],
+        eight[3] + eight[7],
+    ];
+    (four[0] + four[2]) + (four[1] + four[3])
+}
+
+fn forms(functions: &[Option<Function>], form: &'static str) -> Vec<&'static str> {
+    functions
+        .iter()
+        .map(|f| if f.is_some() { form } else { "interpreted" })
+        .collect()
 }

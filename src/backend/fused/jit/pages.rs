@@ -1,0 +1,21 @@
+//! Executable memory.
+
+use memmap2::{Mmap, MmapMut};
+
+/// Pages with machine code in them, never written again.
+#[derive(Debug)]
+pub struct Pages(Mmap);
+
+impl Pages {
+    /// Copies code into fresh pages; `None` where the system does not allow that.
+    pub fn new(code: &[u8]) -> Option<Pages> {
+        let mut pages = MmapMut::map_anon(code.len().max(1)).ok()?;
+        pages[..code.len()].copy_from_slice(code);
+        pages.make_exec().ok().map(Pages)
+    }
+
+    /// The address of an offset.
+    pub fn address(&self, offset: usize) -> *const u8 {
+        self.0[offset..].as_ptr()
+    }
+}

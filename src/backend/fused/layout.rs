@@ -1,0 +1,83 @@
+//! How a `[pre, post]` block lies in memory.
+
+/// Columns of a panel: one cache line of f32, one vector of the widest processors.
+pub const PANEL: usize = 16;
+
+/// A `[rows, cols]` block in panels of [`PANEL`] columns, each panel row after row; the last panel is filled up.
+/// A sweep reads every panel as one stream, and no row has a rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Layout {
+    /// Presynaptic neurons.
+    pub rows: usize,
+    /// Postsynaptic neurons.
+    pub cols: usize,
+}
+
+impl Layout {
+    /// Panels.
+    pub fn panels(self) -> usize {
+        self.cols.div_ceil(PANEL)
+    }
+
+    /// Elements, filling included.
+    pub fn size(self) -> usize {
+        self.panels() * PANEL * self.rows
+    }
+
+    /// Columns of a panel that are not filling.
+    pub fn columns(self, panel: usize) -> usize {
+        (self.cols - panel * PANEL).min(PANEL)
+    }
+
+    /// From rows one after another.
+    pub fn pack<T: Copy, U: Copy>(self, from: &[T], to: &mut [U], convert: impl Fn(T) -> U) {
+        for panel in 0..self.panels() {
+            let n = self.columns(panel);
+            for row in 0..self.rows {
+                let at = (panel * self.rows + row) * PANEL;
+                let start = row * self.cols + panel * PANEL;
+                for k in 0..n {
+                    to[at + k] = convert(from[start + k]);
+                }
+            }
+        }
+    }
+
+    /// To rows one after another.
+    pub fn unpack<T: Copy, U: Copy>(self, from: &[T], to: &mut [U], convert: impl Fn(T) -> U) {
+        for panel in 0..self.panels() {
+            let n = self.columns(panel);
+            for row in 0..self.rows {
+                let at = (panel * self.rows + row) * PANEL;
+                let start = row * self.cols + panel * PANEL;
+                for k in 0..n {
+                    to[start + k] = convert(from[at + k]);
+                }
+            }
+        }
+    }
+}
+
+/// A length filled up to whole panels.
+pub fn filled(n: usize) -> usize {
+    n.div_ceil(PANEL) * PANEL
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packing_and_unpacking_are_inverse() {
+        for (rows, cols) in [(1, 1), (3, 16), (2, 17), (5, 33), (7, 1)] {
+            let layout = Layout { rows, cols };
+            let from: Vec<f32> = (0..rows * cols).map(|k| k as f32 + 1.0).collect();
+            let mut packed = vec![0.0f32; layout.size()];
+            layout.pack(&from, &mut packed, |x| x);
+            assert_eq!(packed.iter().filter(|x| **x != 0.0).count(), rows * cols);
+            let mut back = vec![0.0f64; rows * cols];
+            layout.unpack(&packed, &mut back, f64::from);
+            assert!(back.iter().zip(&from).all(|(a, b)| *a == f64::from(*b)));
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Where the time of lanes goes, kernel by kernel.
+
+use super::code::{RootKind, Source, Sweep};
+use super::layout::Layout;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Which kernel: what it does, over which block and in which form.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kernel {
+    /// What it does, such as `update, transmit`; `vectors` for everything outside blocks.
+    pub name: &'static str,
+    /// Presynaptic and postsynaptic neurons of the block; `None` for vector code.
+    pub block: Option<(usize, usize)>,
+    /// How it runs, such as `machine code, 512 bits`.
+    pub form: &'static str,
+}
+
+/// What a kernel took and did.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct KernelUse {
+    /// Calls.
+    pub calls: u64,
+    /// Processor time.
+    pub time: Duration,
+    /// Operations on elements; a fused multiply-add is one.
+    pub operations: u64,
+    /// Bytes of blocks read and written.
+    pub bytes: u64,
+}
+
+/// The kernels of some lanes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Profile {
+    kernels: BTreeMap<Kernel, KernelUse>,
+}
+
+impl Profile {
+    /// All kernels with what they took.
+    pub fn kernels(&self) -> impl Iterator<Item = (&Kernel, &KernelUse)> {
+        self.kernels.iter()
+    }
+
+    /// Adds another profile.
+    pub fn merge(&mut self, other: &Profile) {
+        for (kernel, took) in &other.kernels {
+            let sum = self.kernels.entry(kernel.clone()).or_default();
+            sum.calls += took.calls;
+            sum.time += took.time;
+            sum.operations += took.operations;
+            sum.bytes += took.bytes;
+        }
+    }
+
+    /// A call of a sweep.
+    pub(super) fn sweep(&mut self, sweep: &Sweep, form: &'static str, time: Duration) {
+        let Layout { rows, cols } = sweep.layout;
+        let elements = sweep.layout.size() as u64;
+        let (operations, bytes) = per_element(sweep);
+        self.add(
+            Kernel {
+                name: sweep.name,
+                block: Some((rows, cols)),
+                form,
+            },
+            KernelUse {
+                calls: 1,
+                time,
+                operations: operations * elements,
+                bytes: bytes * elements,
+            },
+        );
+    }
+
+    /// Vector code between sweeps.
+    pub(super) fn vectors(&mut self, time: Duration) {
+        self.add(
+            Kernel {
+                name: "vectors",
+                block: None,
+                form: "compiled ahead",
+            },
+            KernelUse {
+                calls: 1,
+                time,
+                ..KernelUse::default()
+            },
+        );
+    }
+
+    fn add(&mut self, kernel: Kernel, took: KernelUse) {
+        let sum = self.kernels.entry(kernel).or_default();
+        sum.calls += took.calls;
+        sum.time += took.time;
+        sum.operations += took.operations;
+        sum.bytes += took.bytes;
+    }
+}
+
+/// Operations and bytes of a sweep per element of its block: each block and matrix is read once, what is stored is
+/// written once, gradient sums both.
+pub(super) fn per_element(sweep: &Sweep) -> (u64, u64) {
+    let operands = sweep.ops.iter().flat_map(|op| op.operands);
+    let roots = sweep
+        .roots
+        .iter()
+        .flat_map(|root| [Some(root.value), root.times]);
+    let read: BTreeSet<Source> = operands
+        .chain(roots.flatten())
+        .filter(|source| {
+            matches!(
+                source,
+                Source::State(_) | Source::Adjoint(_) | Source::Matrix(..)
+            )
+        })
+        .collect();
+    let (mut operations, mut streams) = (sweep.ops.len() as u64, read.len() as u64);
+    for root in &sweep.roots {
+        match root.kind {
+            RootKind::State(_) | RootKind::Adjoint(_) => streams += 1,
+            RootKind::Gradient(_) => {
+                streams += 2;
+                operations += 1;
+            }
+            RootKind::SumPre(..)
+            | RootKind::MaxPre(..)
+            | RootKind::SumPost(..)
+            | RootKind::MaxPost(..)
+            | RootKind::SumBoth(..)
+            | RootKind::MaxBoth(..) => operations += 1,
+        }
+    }
+    (operations, streams * 4)
+}

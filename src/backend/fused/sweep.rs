@@ -1,0 +1,276 @@
+//! Building sweeps: equal operations once, sweeps of two steps joined, multiplications folded into additions.
+
+use super::code::{Element, Root, RootKind, RowOp, Source, Sweep};
+use super::layout::Layout;
+use crate::ir::{Binary, Boundary};
+use std::collections::HashMap;
+
+/// Collects the operations and roots of a sweep.
+pub struct SweepBuilder {
+    name: &'static str,
+    layout: Layout,
+    ops: Vec<RowOp>,
+    roots: Vec<Root>,
+    known: HashMap<(Element, [Source; 3]), Source>,
+}
+
+impl SweepBuilder {
+    /// An empty sweep over a block.
+    pub fn new(name: &'static str, layout: Layout) -> SweepBuilder {
+        SweepBuilder {
+            name,
+            layout,
+            ops: Vec::new(),
+            roots: Vec::new(),
+            known: HashMap::new(),
+        }
+    }
+
+    /// An operation; the one that is there where it was added before.
+    pub fn add(&mut self, f: Element, operands: [Source; 3]) -> Source {
+        if f == Element::Copy {
+            return operands[0];
+        }
+        let key = (f, normal(f, operands));
+        if let Some(found) = self.known.get(&key) {
+            return *found;
+        }
+        let to = self.ops.len();
+        self.ops.push(RowOp {
+            f,
+            to,
+            operands: key.1,
+        });
+        self.known.insert(key, Source::Temporary(to));
+        Source::Temporary(to)
+    }
+
+    /// What becomes of a value. What is stored in a block is a temporary, so that blocks can exchange their values.
+    pub fn root(&mut self, kind: RootKind, value: Source) {
+        self.product(kind, value, None);
+    }
+
+    /// A root that is a product, or a value alone.
+    pub fn product(&mut self, kind: RootKind, mut value: Source, times: Option<Source>) {
+        let stores = matches!(kind, RootKind::State(_) | RootKind::Adjoint(_));
+        if stores && !matches!(value, Source::Temporary(_)) {
+            let to = self.ops.len();
+            self.ops.push(RowOp {
+                f: Element::Copy,
+                to,
+                operands: [value; 3],
+            });
+            value = Source::Temporary(to);
+        }
+        self.roots.push(Root { kind, value, times });
+    }
+
+    /// All of another sweep: its sources as `source` gives them, its roots as `root` does (`None` leaves one
+    /// out). Returns what the roots' values are here.
+    pub fn append(
+        &mut self,
+        other: &Sweep,
+        source: impl Fn(Source) -> Source,
+        root: impl Fn(RootKind) -> Option<RootKind>,
+    ) -> Vec<(RootKind, Source)> {
+        let mut values = vec![Source::Temporary(usize::MAX); other.temporaries];
+        let find = |values: &[Source], from: Source| match from {
+            Source::Temporary(k) => values[k],
+            other => source(other),
+        };
+        for op in &other.ops {
+            let operands = op.operands.map(|from| find(&values, from));
+            values[op.to] = self.add(op.f, operands);
+        }
+        let mut out = Vec::with_capacity(other.roots.len());
+        for one in &other.roots {
+            let value = find(&values, one.value);
+            let times = one.times.map(|times| find(&values, times));
+            out.push((one.kind, value));
+            if let Some(kind) = root(one.kind) {
+                self.product(kind, value, times);
+            }
+        }
+        out
+    }
+
+    /// The sweep, without what nothing needs.
+    pub fn finish(self) -> Sweep {
+        let sweep = Sweep {
+            name: self.name,
+            layout: self.layout,
+            temporaries: 0,
+            ops: Vec::new(),
+            roots: Vec::new(),
+        };
+        without_unused(&sweep, self.ops, self.roots)
+    }
+}
+
+/// Operands beyond the arity repeat the first, so that equal operations have equal keys; those of commutative
+/// operations are in order.
+fn normal(f: Element, operands: [Source; 3]) -> [Source; 3] {
+    let [a, b, c] = operands;
+    match (f.arity(), f) {
+        (1, _) => [a, a, a],
+        (2, Element::Binary(Binary::Add | Binary::Mul)) if b < a => [b, a, b],
+        (2, _) => [a, b, a],
+        _ => [a, b, c],
+    }
+}
+
+/// `a b + c` as one operation, products summed without a row of their own, `x · mask` as a choice; what nothing
+/// needs is dropped. Done before sweeps are joined, so that a value is rounded alike whichever sweep computes it.
+pub fn contract(sweep: &Sweep) -> Sweep {
+    let mut ops = sweep.ops.clone();
+    let mut roots = sweep.roots.clone();
+    let mut uses = uses(&ops, &roots);
+    let factors = |ops: &[RowOp], uses: &[usize], source: Source| match source {
+        Source::Temporary(k) if uses[k] == 1 => match ops[k].f {
+            Element::Binary(Binary::Mul) => Some((k, ops[k].operands[0], ops[k].operands[1])),
+            _ => None,
+        },
+        _ => None,
+    };
+    for k in 0..ops.len() {
+        let [a, b, _] = ops[k].operands;
+        let found = match ops[k].f {
+            Element::Binary(Binary::Add) => factors(&ops, &uses, a)
+                .map(|(m, x, y)| (m, Element::MulAdd, [x, y, b]))
+                .or_else(|| {
+                    factors(&ops, &uses, b).map(|(m, x, y)| (m, Element::MulAdd, [x, y, a]))
+                }),
+            Element::Binary(Binary::Sub) => factors(&ops, &uses, a)
+                .map(|(m, x, y)| (m, Element::MulSub, [x, y, b]))
+                .or_else(|| {
+                    factors(&ops, &uses, b).map(|(m, x, y)| (m, Element::NegMulAdd, [x, y, a]))
+                }),
+            _ => None,
+        };
+        if let Some((product, f, operands)) = found {
+            uses[product] = 0;
+            ops[k].f = f;
+            ops[k].operands = operands;
+        }
+    }
+    for root in &mut roots {
+        let sums = matches!(
+            root.kind,
+            RootKind::SumPre(..)
+                | RootKind::SumPost(..)
+                | RootKind::SumBoth(..)
+                | RootKind::Gradient(_)
+        );
+        if let (true, Some((product, x, y))) = (sums, factors(&ops, &uses, root.value)) {
+            uses[product] = 0;
+            root.value = x;
+            root.times = Some(y);
+        }
+    }
+    for k in 0..ops.len() {
+        if ops[k].f == Element::Binary(Binary::Mul) && uses[k] > 0 {
+            let [a, b, _] = ops[k].operands;
+            let mask = |source: Source| match source {
+                Source::Temporary(m) if uses[m] == 1 => match ops[m].f {
+                    Element::ClipMask(
+                        lo,
+                        hi,
+                        boundary @ (Boundary::Inclusive | Boundary::Exclusive),
+                    ) => Some((m, Element::Keep(lo, hi, boundary), ops[m].operands[0])),
+                    _ => None,
+                },
+                _ => None,
+            };
+            let found = mask(a)
+                .map(|(m, f, x)| (m, f, b, x))
+                .or_else(|| mask(b).map(|(m, f, x)| (m, f, a, x)));
+            if let Some((m, f, kept, x)) = found {
+                uses[m] = 0;
+                ops[k].f = f;
+                ops[k].operands = [kept, x, kept];
+            }
+        }
+    }
+    without_unused(sweep, ops, roots)
+}
+
+/// How often each temporary is read.
+fn uses(ops: &[RowOp], roots: &[Root]) -> Vec<usize> {
+    let mut uses = vec![0; ops.len()];
+    let mut count = |source: Source| {
+        if let Source::Temporary(k) = source {
+            uses[k] += 1;
+        }
+    };
+    for op in ops {
+        for operand in &op.operands[..op.f.arity()] {
+            count(*operand);
+        }
+    }
+    for root in roots {
+        count(root.value);
+        if let Some(times) = root.times {
+            count(times);
+        }
+    }
+    uses
+}
+
+fn without_unused(sweep: &Sweep, ops: Vec<RowOp>, roots: Vec<Root>) -> Sweep {
+    let mut needed = vec![false; ops.len()];
+    let mark = |needed: &mut Vec<bool>, source: Source| {
+        if let Source::Temporary(k) = source {
+            needed[k] = true;
+        }
+    };
+    for root in &roots {
+        mark(&mut needed, root.value);
+        if let Some(times) = root.times {
+            mark(&mut needed, times);
+        }
+    }
+    for k in (0..ops.len()).rev() {
+        if needed[k] {
+            for operand in &ops[k].operands[..ops[k].f.arity()] {
+                mark(&mut needed, *operand);
+            }
+        }
+    }
+    let mut number = vec![usize::MAX; ops.len()];
+    let mut kept: Vec<RowOp> = Vec::new();
+    let renumber = |number: &[usize], source: Source| match source {
+        Source::Temporary(k) => Source::Temporary(number[k]),
+        other => other,
+    };
+    for (k, op) in ops.into_iter().enumerate() {
+        if !needed[k] {
+            continue;
+        }
+        let arity = op.f.arity();
+        let first = renumber(&number, op.operands[0]);
+        let mut operands = [first; 3];
+        for (to, from) in operands.iter_mut().zip(&op.operands[..arity]) {
+            *to = renumber(&number, *from);
+        }
+        number[k] = kept.len();
+        kept.push(RowOp {
+            f: op.f,
+            to: kept.len(),
+            operands,
+        });
+    }
+    Sweep {
+        name: sweep.name,
+        layout: sweep.layout,
+        temporaries: kept.len(),
+        roots: roots
+            .into_iter()
+            .map(|root| Root {
+                kind: root.kind,
+                value: renumber(&number, root.value),
+                times: root.times.map(|t| renumber(&number, t)),
+            })
+            .collect(),
+        ops: kept,
+    }
+}
