@@ -5,9 +5,12 @@
 //! same in every run; more cases continue the sequence.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod agreement;
+mod case;
+mod chance;
+mod differential;
 mod generate;
 mod long_texts;
-mod random_rules;
 mod random_texts;
 #[expect(
     dead_code,
