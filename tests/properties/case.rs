@@ -44,6 +44,23 @@ impl Case {
         }
     }
 
+    /// A case of few neurons, lanes and steps, without kinks: finite differences want smooth losses.
+    pub fn small(seed: u64, index: u64) -> Case {
+        let mut chance = Chance::of_case(seed ^ 0x5a, index);
+        let extent = generate::Extent {
+            n: 1 + chance.pick(4),
+            p: 1 + chance.pick(4),
+            lanes: 1 + chance.pick(3),
+            steps: 1 + chance.pick(4),
+        };
+        Case {
+            text: canonical(&generate::spec(extent, &mut chance)),
+            seed: seed ^ index,
+            last: true,
+            kinks: false,
+        }
+    }
+
     /// The step of the spec and numbers for it.
     pub fn compile(&self) -> Result<Compiled, String> {
         let compilation = driver::compile("random.bpm", &self.text, &[], &driver::from_disk)
@@ -113,7 +130,9 @@ impl Case {
             let scale = if slot.dims.len() == 2 { 0.5 } else { 0.9 };
             numbers.states.push(draw("state", &slot.path, n, scale, 3));
             let last = draw("last", &slot.path, n, 0.9, 0);
-            numbers.last.push(if self.last { last } else { vec![0.0; n] });
+            numbers
+                .last
+                .push(if self.last { last } else { vec![0.0; n] });
         }
         for step in 0..steps {
             let all = |kind: &str, path: &str, dims: &[usize]| {
@@ -122,7 +141,13 @@ impl Case {
                     _ if path.starts_with("external") => 4,
                     _ => 1,
                 };
-                draw(&format!("{kind} {step}"), path, lanes * count(dims), 0.9, kinks)
+                draw(
+                    &format!("{kind} {step}"),
+                    path,
+                    lanes * count(dims),
+                    0.9,
+                    kinks,
+                )
             };
             let inputs = graph.inputs.iter().map(|slot| {
                 let values = all("input", &slot.path, &slot.dims);

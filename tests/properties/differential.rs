@@ -1,67 +1,123 @@
 //! Random specs on all backends: the fused kernels say what the reference says, adjoints too.
 
-use crate::agreement::{check, Check, Fault, Verdict};
+use crate::agreement::{check, Check, Verdict};
 use crate::case::Case;
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Mutex;
+use crate::cases::Cases;
+use crate::edits::tree;
+use crate::generate::{extent, Extent};
+use bpmc::sema::functions::FUNCTIONS;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// What was seen over all cases.
-#[derive(Default)]
-struct Counts {
-    excused: BTreeMap<Check, usize>,
-    unsupported: BTreeMap<&'static str, usize>,
-    saturated: usize,
-    faults: Vec<(u64, Case, Fault)>,
+#[test]
+fn backends_agree_on_random_specs() {
+    let cases = Cases::from_environment(1);
+    let verdicts = cases.run(Case::draw, check);
+    let count = verdicts.len();
+    let excused = |check: Check| {
+        verdicts
+            .iter()
+            .filter(|v| v.excused.contains(&check))
+            .count()
+    };
+    let double = excused(Check::Double).max(excused(Check::Candle));
+    let single = excused(Check::Single);
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for reason in verdicts.iter().filter_map(|v: &Verdict| v.unsupported) {
+        *reasons.entry(reason).or_default() += 1;
+    }
+    let unsupported: usize = reasons.values().sum();
+    let saturated = verdicts.iter().filter(|v| v.saturated).count();
+    let summary = format!(
+        "{count} cases; rounding explains a difference in f64 in {double}, in f32 in {single}; {saturated} end on a \
+         bound; not fused: {unsupported} {reasons:#?}"
+    );
+    println!("{summary}");
+    // One more each, so that a run of few cases can pass.
+    assert!(double * 200 <= count + 200, "{summary}");
+    assert!(single * 20 <= count + 20, "{summary}");
+    assert!(unsupported * 50 <= count + 50, "{summary}");
+    assert!((saturated + 1) * 3 >= count, "{summary}");
 }
 
-impl Counts {
-    fn add(&mut self, index: u64, case: Case, verdict: Result<Verdict, Fault>) {
-        match verdict {
-            Err(fault) => self.faults.push((index, case, fault)),
-            Ok(verdict) => {
-                for check in verdict.excused {
-                    *self.excused.entry(check).or_default() += 1;
-                }
-                if let Some(reason) = verdict.unsupported {
-                    *self.unsupported.entry(reason).or_default() += 1;
-                }
-                self.saturated += usize::from(verdict.saturated);
-            }
-        }
+#[test]
+fn random_specs_say_all_that_can_be_said() {
+    let texts: Vec<String> = (0..1_500).map(|k| Case::draw(7, k).text).collect();
+    let mut words: Vec<String> = FUNCTIONS.iter().map(|f| format!("{}(", f.name)).collect();
+    let others = [
+        " + ",
+        " - ",
+        " * ",
+        " / ",
+        "^",
+        " < ",
+        " <= ",
+        " > ",
+        " >= ",
+        " == ",
+        " != ",
+        " && ",
+        " || ",
+        "!(",
+        "-(",
+        "boundary = inclusive",
+        "boundary = exclusive",
+        "boundary = half",
+        "boundary = straight_through",
+        "per connection",
+        "per post",
+        "per pre",
+        "per network",
+        "reset trial",
+        "reset never",
+        "reset carry",
+        "next t",
+        "external reward",
+        "on post[",
+        "on pre[",
+        "when ",
+        "noise xi",
+        "noise nu",
+        "const mask",
+        "plastic rec",
+        "plastic up",
+        "plastic twin",
+        "plastic low",
+        "plastic out_of",
+        "modulator m2",
+        "trace t2",
+        "fanout(m",
+        "state odd",
+    ];
+    words.extend(others.map(str::to_owned));
+    for word in words {
+        let with = texts.iter().filter(|text| text.contains(&word)).count();
+        assert!(
+            with >= 5,
+            "only {with} of {} specs have `{word}`",
+            texts.len()
+        );
+    }
+    for text in &texts {
+        assert!(!tree(text).items.is_empty(), "{text}");
     }
 }
 
 #[test]
-fn backends_agree_on_random_specs() {
-    let cases = u64::from(crate::cases("BPMC_PROPERTY_CASES", 2_000));
-    let seed = u64::from(crate::cases("BPMC_PROPERTY_SEED", 7));
-    let counts = Mutex::new(Counts::default());
-    let next = AtomicU64::new(0);
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= cases {
-                    break;
-                }
-                let case = Case::draw(seed, index);
-                let start = std::time::Instant::now();
-                let verdict = check(&case);
-                let took = start.elapsed().as_secs_f64();
-                if took > 1.0 { println!("case {index} {took:.2} {:?}\n{}", verdict, case.text); }
-                if let Err(f) = &verdict { println!("FAULT {index} {:?}", f); }
-                counts.lock().unwrap().add(index, case, verdict);
-            });
-        }
-    });
-    let counts = counts.into_inner().unwrap();
-    println!("excused {:?} unsupported {:?} saturated {} faults {}", counts.excused, counts.unsupported, counts.saturated, counts.faults.len());
-    let mut kinds: BTreeMap<(Check, String), Vec<u64>> = BTreeMap::new();
-    for (i, _, f) in &counts.faults { kinds.entry((f.check, f.detail.split(':').next().unwrap_or("").to_owned())).or_default().push(*i); }
-    for ((c, d), v) in &kinds { println!("{c:?} {d}: {} e.g. {:?}", v.len(), &v[..v.len().min(5)]); }
-    let mut seen = std::collections::BTreeSet::new();
-    for (i, case, f) in counts.faults.iter().filter(|(_, _, f)| seen.insert((f.check, f.detail.split(':').next().unwrap_or("").to_owned()))) { println!("{i} {f:?}\n{}", case.text); }
-    assert!(counts.faults.is_empty());
+fn random_sizes_are_the_awkward_ones() {
+    let extents: Vec<Extent> = (0..4_000)
+        .map(|k| extent(&mut crate::chance::Chance::new(k)))
+        .collect();
+    let all = |value: &dyn Fn(&Extent) -> usize| -> BTreeSet<usize> {
+        extents.iter().map(value).collect()
+    };
+    let (n, p) = (all(&|e| e.n), all(&|e| e.p));
+    for size in [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 64, 65, 67] {
+        assert!(n.contains(&size) && p.contains(&size), "{size}");
+    }
+    assert_eq!((n.first(), n.last()), (Some(&1), Some(&67)));
+    assert_eq!(all(&|e| e.lanes), (1..=9).collect());
+    let steps = all(&|e| e.steps);
+    assert_eq!((steps.first(), steps.last()), (Some(&1), Some(&40)));
+    let differ = extents.iter().filter(|e| e.n != e.p).count();
+    assert!(differ > extents.len() / 2);
 }

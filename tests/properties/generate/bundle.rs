@@ -72,8 +72,22 @@ impl Writer<'_> {
     }
 
     fn declarations(&mut self) {
-        self.knows("pre", Axes { pre: true, post: false }, false);
-        self.knows("post", Axes { pre: false, post: true }, true);
+        self.knows(
+            "pre",
+            Axes {
+                pre: true,
+                post: false,
+            },
+            false,
+        );
+        self.knows(
+            "post",
+            Axes {
+                pre: false,
+                post: true,
+            },
+            true,
+        );
         let weight = self.chance.of(&["", "", "", " per connection"]);
         self.line(&format!("weight w ~ uniform(-1, 1){weight}"));
         self.knows("w", BOTH, false);
@@ -88,7 +102,14 @@ impl Writer<'_> {
             self.knows("eta", axes, false);
         } else {
             self.line("trained eta = 0.1");
-            self.knows("eta", Axes { pre: false, post: false }, false);
+            self.knows(
+                "eta",
+                Axes {
+                    pre: false,
+                    post: false,
+                },
+                false,
+            );
         }
         if self.chance.one_in(4) {
             let (per, axes) = Axes::any(self.chance);
@@ -97,7 +118,9 @@ impl Writer<'_> {
         }
         if self.chance.one_in(5) {
             let (per, axes) = Axes::any(self.chance);
-            let draw = self.chance.of(&["normal(0, 1)", "uniform(-1, 1)", "bernoulli(0.5)"]);
+            let draw = self
+                .chance
+                .of(&["normal(0, 1)", "uniform(-1, 1)", "bernoulli(0.5)"]);
             self.line(&format!("noise xi ~ {draw} per {per}"));
             self.knows("xi", axes, false);
         }
@@ -112,13 +135,24 @@ impl Writer<'_> {
                 _ if self.chance.one_in(2) => (" per connection", BOTH),
                 _ => {
                     let (per, axes) = Axes::any(self.chance);
-                    ([" per connection", " per post", " per pre", " per network"]
-                        .into_iter()
-                        .find(|word| word.ends_with(per))
-                        .unwrap(), axes)
+                    (
+                        [" per connection", " per post", " per pre", " per network"]
+                            .into_iter()
+                            .find(|word| word.ends_with(per))
+                            .unwrap(),
+                        axes,
+                    )
                 }
             };
-            let reset = self.chance.of(&["", "", "", "", " reset trial", " reset never", " reset carry"]);
+            let reset = self.chance.of(&[
+                "",
+                "",
+                "",
+                "",
+                " reset trial",
+                " reset never",
+                " reset carry",
+            ]);
             let first = self.chance.of(&["0", "0", "0.1", "-0.5"]);
             self.line(&format!("trace t{k} = {first}{per}{reset}"));
             self.knows(format!("t{k}"), axes, false);
@@ -160,7 +194,11 @@ impl Writer<'_> {
         let gain = self.gain;
         let value = self.expressions(true).value(trace.axes, 3);
         let Trace { name, bound, axes } = trace;
-        let eta = self.scope.known.iter().any(|k| k.text == "eta" && k.axes.fit(*axes));
+        let eta = self
+            .scope
+            .known
+            .iter()
+            .any(|k| k.text == "eta" && k.axes.fit(*axes));
         let boundary = self.chance.of(&[
             "",
             "",
@@ -172,10 +210,26 @@ impl Writer<'_> {
             // Steps of a quarter land exactly on the bounds.
             0 => format!("clip({name} + 0.25 * sign({value}), -{bound}, {bound}{boundary})"),
             // Nothing is added half of the time, to traces that may sit on a bound.
-            1 => format!("clip({name} + {gain} * relu(tanh({value})), -{bound}, {bound}{boundary})"),
+            1 => {
+                format!("clip({name} + {gain} * relu(tanh({value})), -{bound}, {bound}{boundary})")
+            }
             2 => format!("clip({name} + {gain} * pre * post, -{bound}, {bound}{boundary})")
-                .replace(" * pre", if axes.pre { " * pre" } else { " * mean_pre(pre)" })
-                .replace(" * post,", if axes.post { " * post," } else { " * mean_post(post)," }),
+                .replace(
+                    " * pre",
+                    if axes.pre {
+                        " * pre"
+                    } else {
+                        " * mean_pre(pre)"
+                    },
+                )
+                .replace(
+                    " * post,",
+                    if axes.post {
+                        " * post,"
+                    } else {
+                        " * mean_post(post),"
+                    },
+                ),
             3 | 4 => format!("clip({name} + {gain} * tanh({value}), -{bound}, {bound}{boundary})"),
             5 if eta => format!("(1 - eta) * {name} + eta * tanh({value})"),
             6 if eta => format!("{name} + eta * (tanh({value}) - {name})"),
@@ -187,15 +241,23 @@ impl Writer<'_> {
         let name = &trace.name;
         let value = self.next_value(trace);
         let plain = format!("{name} <- {value}");
-        let sides: Vec<(&str, &str)> = [("post", self.scope.post, trace.axes.post), ("pre", self.scope.pre, trace.axes.pre)]
-            .into_iter()
-            .filter(|(_, _, has)| *has)
-            .map(|(side, size, _)| (side, size))
-            .collect();
+        let sides: Vec<(&str, &str)> = [
+            ("post", self.scope.post, trace.axes.post),
+            ("pre", self.scope.pre, trace.axes.pre),
+        ]
+        .into_iter()
+        .filter(|(_, _, has)| *has)
+        .map(|(side, size, _)| (side, size))
+        .collect();
         let text = match self.chance.pick(8) {
             0 | 1 if !sides.is_empty() => {
                 let (side, size) = self.chance.of(&sides);
-                let region = self.chance.of(&["0 .. S - S / 2", "S / 2 .. S", "S / 3 .. S - S / 4", "0 .. size(side) - S / 3"]);
+                let region = self.chance.of(&[
+                    "0 .. S - S / 2",
+                    "S / 2 .. S",
+                    "S / 3 .. S - S / 4",
+                    "0 .. size(side) - S / 3",
+                ]);
                 let region = region.replace('S', size).replace("side", side);
                 format!("on {side}[{region}] {{ {plain} }}")
             }

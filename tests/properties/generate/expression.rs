@@ -76,7 +76,10 @@ impl Expressions<'_> {
             .map(|k| k.text.as_str())
             .collect();
         match self.chance.pick(8) {
-            0 => self.chance.of(&["0.5", "-1.25", "0.25", "1", "2", "0.01234"]).to_owned(),
+            0 => self
+                .chance
+                .of(&["0.5", "-1.25", "0.25", "1", "2", "0.01234"])
+                .to_owned(),
             1 => self.of_network(within),
             // What comes last is what the bundle itself declared last; look there more often.
             2..5 if fitting.len() > 3 => {
@@ -113,13 +116,20 @@ impl Expressions<'_> {
                     let f = self.chance.of(&["sum", "mean", "norm", "max", "size"]);
                     match f {
                         "sum" => format!("tanh(sum({}))", v.name),
-                        "size" => format!("(size({}) / 50)", self.chance.of(&["pre", "post", v.name.as_str()])),
+                        "size" => format!(
+                            "(size({}) / 50)",
+                            self.chance.of(&["pre", "post", v.name.as_str()])
+                        ),
                         _ => format!("{f}({})", v.name),
                     }
                 }
             };
         }
-        let size = if side == 0 { self.scope.pre } else { self.scope.post };
+        let size = if side == 0 {
+            self.scope.pre
+        } else {
+            self.scope.post
+        };
         let Some(v) = self.vector(Some(size)) else {
             return "1.5".to_owned();
         };
@@ -149,9 +159,21 @@ impl Expressions<'_> {
         let depth = depth - 1;
         match self.chance.pick(20) {
             0 => self.leaf(within),
-            1 => format!("({} + {})", self.value(within, depth), self.value(within, depth)),
-            2 => format!("({} - {})", self.value(within, depth), self.value(within, depth)),
-            3..6 => format!("({} * {})", self.value(within, depth), self.value(within, depth)),
+            1 => format!(
+                "({} + {})",
+                self.value(within, depth),
+                self.value(within, depth)
+            ),
+            2 => format!(
+                "({} - {})",
+                self.value(within, depth),
+                self.value(within, depth)
+            ),
+            3..6 => format!(
+                "({} * {})",
+                self.value(within, depth),
+                self.value(within, depth)
+            ),
             6 => self.quotient(within, depth),
             7..10 => {
                 let f = self.chance.of(&[
@@ -163,11 +185,19 @@ impl Expressions<'_> {
             11 | 12 => self.clip(within, depth),
             13 => {
                 let f = self.chance.of(&["min", "max"]);
-                format!("{f}({}, {})", self.value(within, depth), self.value(within, depth))
+                format!(
+                    "{f}({}, {})",
+                    self.value(within, depth),
+                    self.value(within, depth)
+                )
             }
             14 | 15 => {
                 let condition = self.condition(within, depth);
-                format!("select({condition}, {}, {})", self.value(within, depth), self.value(within, depth))
+                format!(
+                    "select({condition}, {}, {})",
+                    self.value(within, depth),
+                    self.value(within, depth)
+                )
             }
             16 | 17 => self.reduction(within, depth),
             18 => {
@@ -197,7 +227,10 @@ impl Expressions<'_> {
             1 => format!("exp(tanh({a}))"),
             2 => format!("log(1 + square({a}))"),
             3 => format!("sqrt(0.5 + square({a}))"),
-            4 => format!("((0.5 + square({a})) ^ tanh({}))", self.value(within, depth)),
+            4 => format!(
+                "((0.5 + square({a})) ^ tanh({}))",
+                self.value(within, depth)
+            ),
             5 => format!("(tanh({a}) ^ 2)"),
             6 => format!("(tanh({a}) ^ 3)"),
             7 => format!("(sigmoid({a}) ^ 0.5)"),
@@ -213,7 +246,14 @@ impl Expressions<'_> {
             ", boundary = half",
             ", boundary = straight_through",
         ]);
-        let bounds = self.chance.of(&["-0.4, 0.6", "-1, 1", "0, 1", "-0.25, 0.25", "-0.5, 0.5", "0.1, 0.1"]);
+        let bounds = self.chance.of(&[
+            "-0.4, 0.6",
+            "-1, 1",
+            "0, 1",
+            "-0.25, 0.25",
+            "-0.5, 0.5",
+            "0.1, 0.1",
+        ]);
         format!("clip({}, {bounds}{boundary})", self.value(within, depth))
     }
 

@@ -87,7 +87,9 @@ impl Network {
             4 => ("external reward".to_owned(), None, false),
             5 => {
                 self.line(format!("state expected{k}: [1] = 0"));
-                self.line(format!("expected{k} <- expected{k} + 0.1 * (external reward - expected{k})"));
+                self.line(format!(
+                    "expected{k} <- expected{k} + 0.1 * (external reward - expected{k})"
+                ));
                 (format!("external reward - expected{k}"), None, false)
             }
             6 => ("fanout(tanh(linear(y, 1)), N)".to_owned(), Some("N"), true),
@@ -96,11 +98,19 @@ impl Network {
             9 => ("sigmoid(linear(x, P))".to_owned(), Some("P"), false),
             10 if !scalars.is_empty() => {
                 let other = chance.of(&scalars);
-                (format!("fanout({}, N, bias = false)", other.text), Some("N"), other.late)
+                (
+                    format!("fanout({}, N, bias = false)", other.text),
+                    Some("N"),
+                    other.late,
+                )
             }
             _ if !scalars.is_empty() => {
                 let other = chance.of(&scalars);
-                (format!("{} * max(tanh(linear(x, 2)))", other.text), None, other.late)
+                (
+                    format!("{} * max(tanh(linear(x, 2)))", other.text),
+                    None,
+                    other.late,
+                )
             }
             _ => ("tanh(linear(x, 1)) + 0.5".to_owned(), None, false),
         };
@@ -160,12 +170,20 @@ impl Network {
             0..3 => {
                 let (sides, scope) = recurrent();
                 add(sides, scope, chance);
-                ("tanh(linear(x, P))", "tanh(linear(x) + rec)", "linear(y, 2)")
+                (
+                    "tanh(linear(x, P))",
+                    "tanh(linear(x) + rec)",
+                    "linear(y, 2)",
+                )
             }
             3 => {
                 let (sides, scope) = forward();
                 add(sides, scope, chance);
-                ("tanh(linear(x, P))", "tanh(linear(h, N) + up)", "linear(y, 2)")
+                (
+                    "tanh(linear(x, P))",
+                    "tanh(linear(h, N) + up)",
+                    "linear(y, 2)",
+                )
             }
             4 => {
                 for (sides, scope) in [recurrent(), forward()] {
@@ -178,7 +196,11 @@ impl Network {
                 let (first, scope) = recurrent();
                 add(first, scope.clone(), chance);
                 add(sides("twin", "h", "y"), scope, chance);
-                ("tanh(linear(x, P))", "tanh(linear(x) + rec + twin)", "linear(y, 3)")
+                (
+                    "tanh(linear(x, P))",
+                    "tanh(linear(x) + rec + twin)",
+                    "linear(y, 3)",
+                )
             }
             6 => {
                 // One after another: the first does not know what it has not sent yet.
@@ -189,7 +211,11 @@ impl Network {
                 add(sides("low", "h", "z"), scope, chance);
                 let (next, scope) = forward();
                 add(next, scope, chance);
-                ("tanh(linear(x, P) + low)", "tanh(up + linear(x, N))", "linear(y, 2)")
+                (
+                    "tanh(linear(x, P) + low)",
+                    "tanh(up + linear(x, N))",
+                    "linear(y, 2)",
+                )
             }
             _ => {
                 let (first, scope) = recurrent();
@@ -214,7 +240,11 @@ impl Network {
             _ => "",
         };
         let lines: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
-        let modulators: String = self.modulators.iter().map(|line| format!("{line}\n")).collect();
+        let modulators: String = self
+            .modulators
+            .iter()
+            .map(|line| format!("{line}\n"))
+            .collect();
         let Extent { n, p, lanes, steps } = extent;
         format!(
             "dim N = {n}\ndim P = {p}\n\nnetwork random {{\ninput x: [{inputs}]\nstate h: [N] = 0\n{lines}{bundles}\

@@ -15,11 +15,13 @@ pub struct Extent {
 
 /// Where kernels change their ways: 1, primes, multiples of 8 and 16, and one off.
 const NEURONS: &[usize] = &[
-    1, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 5, 5, 6, 7, 7, 8, 8, 8, 9, 9, 11, 13, 15, 16, 16, 17, 17, 19, 23, 24, 25,
-    31, 32, 32, 33, 40, 47, 48, 63, 64, 65, 67,
+    1, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 5, 5, 6, 7, 7, 8, 8, 8, 9, 9, 11, 13, 15, 16, 16, 17, 17, 19,
+    23, 24, 25, 31, 32, 32, 33, 40, 47, 48, 63, 64, 65, 67,
 ];
 const LANES: &[usize] = &[1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5, 6, 7, 8, 9];
-const STEPS: &[usize] = &[1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 10, 12, 13, 16, 17, 20, 25, 31, 40];
+const STEPS: &[usize] = &[
+    1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 10, 12, 13, 16, 17, 20, 25, 31, 40,
+];
 
 /// Connections, steps and lanes together stay small in most cases, so that many fit in a minute.
 fn budget(chance: &mut Chance) -> usize {
