@@ -310,3 +310,32 @@ fn changed(numbers: &Numbers, ulp: f64, draw: u64) -> Numbers {
     }
     moved
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{moved, wrong, DOUBLE};
+    use crate::case::Case;
+    use crate::run::{reference, run};
+
+    #[test]
+    fn a_slightly_wrong_number_is_wrong_and_has_no_excuse() {
+        for index in 0..8 {
+            let compiled = Case::draw(1, index).compile().unwrap();
+            let (graph, numbers) = (&compiled.graph, &compiled.numbers);
+            let mut oracle = reference(graph, compiled.lanes);
+            let expected = run(&mut oracle, numbers, compiled.interval);
+            assert!(wrong(graph, &expected, &expected, 1e-9).is_empty());
+            let rounding = moved(&mut oracle, graph, numbers, &expected, 1, DOUBLE);
+            let mut found = expected.clone();
+            let gradient = found.params.iter_mut().flatten().flatten();
+            let largest = gradient.max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap();
+            *largest *= 1.0 + 3e-9;
+            let list = wrong(graph, &found, &expected, 1e-9);
+            assert_eq!(list.len(), 1);
+            assert!(list[0].what.starts_with("gradient of "), "{}", list[0].what);
+            assert!(list[0].error > 4.0 * rounding[list[0].index]);
+            *found.outputs[0][0].last_mut().unwrap() = f64::NAN;
+            assert_eq!(wrong(graph, &found, &expected, 1e-9).len(), 2);
+        }
+    }
+}

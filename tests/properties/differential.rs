@@ -9,6 +9,10 @@ use bpmc::sema::functions::FUNCTIONS;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
+#[expect(
+    clippy::print_stdout,
+    reason = "`--nocapture` shows how many were excused"
+)]
 fn backends_agree_on_random_specs() {
     let cases = Cases::from_environment(1);
     let verdicts = cases.run(Case::draw, check);
