@@ -1,5 +1,4 @@
-//! What must hold for any spec: random specs compile, backends agree on them and their adjoints are finite differences;
-//! random texts do no harm, and long texts take no long time.
+//! What must hold for any spec: random specs compile, backends agree on them and their adjoints are finite differences.
 //!
 //! | variable | sets |
 //! |---|---|
@@ -7,7 +6,6 @@
 //! | `BPMC_PROPERTY_SEED` | what they are drawn from; 7 |
 //! | `BPMC_PROPERTY_FIRST` | the number of the first; 0 |
 //! | `BPMC_FAILURES` | the directory for a failing spec, shrunk; the system's temporary directory |
-//! | `BPMC_FUZZ_CASES` | the number of random texts |
 //!
 //! The cases are the same in every run; more cases continue the sequence.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
@@ -20,8 +18,6 @@ mod differences;
 mod differential;
 mod edits;
 mod generate;
-mod long_texts;
-mod random_texts;
 mod report;
 #[expect(
     dead_code,

@@ -284,7 +284,7 @@ fn compile(text: &str) -> (Duration, bool) {
 
 #[test]
 fn no_text_does_harm() {
-    let cases = crate::number("BPMC_FUZZ_CASES", 4000) as u32;
+    let cases = crate::cases("BPMC_FUZZ_CASES", 4000);
     let (mut seeds, broken): (Vec<String>, Vec<String>) =
         seeds().into_iter().partition(|text| compile(text).1);
     let sound_seeds = seeds.len();
