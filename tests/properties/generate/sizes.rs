@@ -28,7 +28,7 @@ fn budget(chance: &mut Chance) -> usize {
     match chance.pick(40) {
         0 => 60_000,
         1..4 => 12_000,
-        _ => 1_500,
+        _ => 3_000,
     }
 }
 
