@@ -5,7 +5,7 @@ use super::model::{DefId, Step};
 use super::scope::{Context, Symbol};
 use crate::diag::{Code, Diagnostic, Span};
 use crate::ir::StateId;
-use crate::syntax::ast::{Expr, ExprKind, Path};
+use crate::syntax::ast::{Arg, Expr, ExprKind, Path};
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::BTreeMap;
 
@@ -179,6 +179,9 @@ impl<'a> Analyser<'a, '_> {
                 }
                 ExprKind::Unary(_, x) => stack.push((x, context)),
                 ExprKind::Binary(_, a, b) => stack.extend([(&**a, context), (&**b, context)]),
+                // How many neurons a side has is known before any of them is active.
+                ExprKind::Call { function, args }
+                    if function.name == "size" && is_side(args, context) => {}
                 ExprKind::Call { args, .. } => {
                     stack.extend(args.iter().map(|arg| (&arg.value, context)));
                 }
@@ -237,5 +240,16 @@ impl<'a> Analyser<'a, '_> {
             },
             _ => None,
         }
+    }
+}
+
+/// Whether the one argument of a call in a bundle is `pre` or `post`.
+fn is_side(args: &[Arg], context: Context) -> bool {
+    let [argument] = args else { return false };
+    match &argument.value.kind {
+        ExprKind::Name(path) if context.bundle.is_some() && path.parts.len() == 1 => {
+            matches!(path.parts[0].name.as_str(), "pre" | "post")
+        }
+        _ => false,
     }
 }

@@ -24,6 +24,8 @@ impl<'a> Analyser<'a, '_> {
     pub(super) fn resolve_updates(&mut self) -> Vec<Option<Expr>> {
         let mut by_target: BTreeMap<StateId, Vec<Resolved>> = BTreeMap::new();
         let mut counts = vec![0; self.states.len()];
+        // Calls of `linear` in several updates of one state are counted together: their names differ.
+        let mut calls = vec![BTreeMap::new(); self.states.len()];
         for update in std::mem::take(&mut self.updates) {
             let count = &mut counts[update.target.index()];
             *count += 1;
@@ -44,7 +46,8 @@ impl<'a> Analyser<'a, '_> {
                 continue;
             }
             self.owner = format!("{}.next", self.states[update.target.index()].path);
-            self.owner_counts.clear();
+            let target = update.target.index();
+            self.owner_counts = std::mem::take(&mut calls[target]);
             let value = self.expr(update.value, update.context);
             let regions = update
                 .regions
@@ -56,6 +59,7 @@ impl<'a> Analyser<'a, '_> {
                 .iter()
                 .map(|condition| self.expr(condition, update.context))
                 .collect();
+            calls[target] = std::mem::take(&mut self.owner_counts);
             by_target.entry(update.target).or_default().push(Resolved {
                 span: update.target_span,
                 value,

@@ -1,23 +1,34 @@
-//! What must hold for any spec: random rules compile and differentiate, random texts do no harm, and
-//! long texts take no long time.
+//! What must hold for any spec: random specs compile, backends agree on them and their adjoints are finite differences.
 //!
-//! `BPMC_PROPERTY_CASES` and `BPMC_FUZZ_CASES` set the number of random rules and texts. The cases are the
-//! same in every run; more cases continue the sequence.
+//! | variable | sets |
+//! |---|---|
+//! | `BPMC_PROPERTY_CASES` | the number of random specs; 2 000 |
+//! | `BPMC_PROPERTY_SEED` | what they are drawn from; 7 |
+//! | `BPMC_PROPERTY_FIRST` | the number of the first; 0 |
+//! | `BPMC_FAILURES` | the directory for a failing spec, shrunk; the system's temporary directory |
+//!
+//! The cases are the same in every run; more cases continue the sequence.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod agreement;
+mod case;
+mod cases;
+mod chance;
+mod differences;
+mod differential;
+mod edits;
 mod generate;
-mod long_texts;
-mod random_rules;
-mod random_texts;
+mod report;
 #[expect(
     dead_code,
     reason = "shared with tests/gradients, of which this uses a part"
 )]
 #[path = "../gradients/run.rs"]
 mod run;
+mod shrink;
 
 /// A number from the environment.
-fn cases(variable: &str, default: u32) -> u32 {
+fn number(variable: &str, default: u64) -> u64 {
     match std::env::var(variable) {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable}={text}")),
         Err(_) => default,
