@@ -3,7 +3,7 @@
 use bpmc::autodiff::{differentiate, Options};
 use bpmc::backend::bptt::{Recorded, Rollout, StepInputs};
 use bpmc::backend::candle::{Candle, Precision};
-use bpmc::backend::fused::{Fused, LaneMemory, Real, Shared, Unsupported};
+use bpmc::backend::fused::{Choices, Fused, LaneMemory, Real, Shared, Unsupported};
 use bpmc::backend::reference::Reference;
 use bpmc::backend::Executor;
 use bpmc::ir::{verify, Graph, GraphKind};
@@ -132,7 +132,18 @@ pub fn fused<T: Real>(
     interval: usize,
 ) -> Result<Outcome, Unsupported> {
     let adjoint = differentiate(step, Options::default());
-    let program = Fused::new(step, &adjoint)?;
+    fused_with((step, &adjoint), Choices::default(), lanes, numbers, interval)
+}
+
+/// As [`fused`], of a step and its adjoint as some passes left them, with some choices.
+pub fn fused_with<T: Real>(
+    (step, adjoint): (&Graph, &Graph),
+    choices: Choices,
+    lanes: usize,
+    numbers: &Numbers,
+    interval: usize,
+) -> Result<Outcome, Unsupported> {
+    let program = Fused::with(step, adjoint, choices)?;
     let shared: Shared<T> = program.shared(&numbers.params).unwrap();
     let steps = numbers.inputs.len();
     let mine = |values: &[f64], lane: usize| {

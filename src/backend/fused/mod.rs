@@ -19,10 +19,12 @@
 //! | `assemble` | graph to instructions |
 //! | `machine` | runs instructions |
 //! | `jit` | machine code for sweeps |
+//! | `choices` | which ways of being fast are taken |
 //! | `math` | element functions for both precisions |
 //! | `lane` | a lane's memory, forward through an episode and back |
 
 mod assemble;
+mod choices;
 mod code;
 mod jit;
 mod lane;
@@ -31,6 +33,7 @@ mod math;
 mod partition;
 mod program;
 
+pub use choices::Choices;
 pub use lane::LaneMemory;
 pub use math::Real;
 pub use program::{Fused, Shared, Unsupported};

