@@ -187,7 +187,10 @@ fn opt() {
         for applied in &out.report {
             assert!(applied.rewrites > 0, "{}: {}", case.name, applied.pass);
             let (pass, rewrites) = (applied.pass, applied.rewrites);
-            text += &format!("{pass}: {rewrites} rewrites, {} -> {} values\n", applied.before, applied.after);
+            text += &format!(
+                "{pass}: {rewrites} rewrites, {} -> {} values\n",
+                applied.before, applied.after
+            );
         }
         match find(case.passes.last().unwrap()).unwrap().run {
             Run::Graph(_) => text + &format!("\n{}\n{}", out.step, out.adjoint.unwrap()),

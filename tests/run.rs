@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use bpmc::driver::{compile, Compilation};
-use bpmc::train::checkpoint::Checkpoint;
 use bpmc::passes::Selection;
+use bpmc::train::checkpoint::Checkpoint;
 use bpmc::train::run::{open, Ending, Manifest, Place, Run, RunError, RunOptions, Status};
 use bpmc::train::trainer::BackendKind;
 use serde_json::Value;

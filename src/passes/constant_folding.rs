@@ -57,10 +57,17 @@ fn fold(graph: &mut Graph, op: &Op, operands: &[ValueId]) -> Result<Option<Value
         (Op::Select, &[condition, a, b]) => select(graph, known[0], condition, a, b),
         (Op::Clip { lo, hi, .. }, &[x]) => clip_of_clip(graph, op, lo.get(), hi.get(), x),
         (Op::StopGradient, &[x]) => Ok(Some(x)),
-        (Op::RangeMask { size, start, end }, _) if start == end => graph.fill(0.0, &[*size]).map(Some),
-        (Op::RangeMask { size, start: 0, end }, _) if size == end => {
-            graph.fill(1.0, &[*size]).map(Some)
+        (Op::RangeMask { size, start, end }, _) if start == end => {
+            graph.fill(0.0, &[*size]).map(Some)
         }
+        (
+            Op::RangeMask {
+                size,
+                start: 0,
+                end,
+            },
+            _,
+        ) if size == end => graph.fill(1.0, &[*size]).map(Some),
         _ => layout::fold(graph, op, operands, &known),
     }
 }

@@ -87,8 +87,7 @@ fn merged(
         .flat_map(|group| group.iter().map(move |id| (*id, group)))
         .collect();
     let mut rewriter = Rewriter::new(graph);
-    let (first, rest): (Vec<ValueId>, Vec<ValueId>) =
-        graph.ids().partition(|id| early[id.index()]);
+    let (first, rest): (Vec<ValueId>, Vec<ValueId>) = graph.ids().partition(|id| early[id.index()]);
     for id in first.into_iter().chain(rest) {
         if rewriter.is_done(id) {
             continue;
@@ -299,10 +298,21 @@ mod tests {
         // The weights are put side by side once, and so are the adjoints.
         assert_eq!(count(&out, &Op::Concat), 2);
         let text = out.compacted().to_string();
-        assert!(text.contains("slice[0..2]") && text.contains("slice[3..6]"), "{text}");
+        assert!(
+            text.contains("slice[0..2]") && text.contains("slice[3..6]"),
+            "{text}"
+        );
         let back = out.result(ResultKind::AdjointOut(StateId(0))).unwrap();
-        let terms: Vec<&Op> = out.value(back).operands.iter().map(|o| &out.value(*o).op).collect();
-        assert_eq!(terms, [&Op::State(StateId(0)), &Op::MatVec { transposed: true }]);
+        let terms: Vec<&Op> = out
+            .value(back)
+            .operands
+            .iter()
+            .map(|o| &out.value(*o).op)
+            .collect();
+        assert_eq!(
+            terms,
+            [&Op::State(StateId(0)), &Op::MatVec { transposed: true }]
+        );
     }
 
     #[test]

@@ -11,8 +11,7 @@ pub(super) fn join(step: &Graph, adjoint: Option<&Graph>) -> Result<Graph, Shape
         let mut moved: Vec<ValueId> = Vec::with_capacity(part.len());
         for id in part.ids() {
             let value = part.value(id);
-            let operands: Vec<ValueId> =
-                value.operands.iter().map(|o| moved[o.index()]).collect();
+            let operands: Vec<ValueId> = value.operands.iter().map(|o| moved[o.index()]).collect();
             let copy = joint.add_at(value.op.clone(), &operands, None, value.span)?;
             // A forward value is met twice, by the same name.
             if let Some(name) = value.name.as_deref().filter(|name| names.insert(name)) {

@@ -202,7 +202,12 @@ mod tests {
         let text = include_str!("../../docs/passes.md");
         let rows: String = PIPELINE
             .iter()
-            .map(|pass| format!("| `{}` | {} | `{}` |\n", pass.name, pass.level, pass.equation))
+            .map(|pass| {
+                format!(
+                    "| `{}` | {} | `{}` |\n",
+                    pass.name, pass.level, pass.equation
+                )
+            })
             .collect();
         assert!(text.contains(&rows), "{rows}");
     }

@@ -90,7 +90,8 @@ fn run(
         let mut budget = Budget::new(left);
         match pass.run {
             Run::Graph(rewrite) => {
-                let shapes = |error: crate::ir::ShapeError| fault(pass.name, vec![error.to_string()]);
+                let shapes =
+                    |error: crate::ir::ShapeError| fault(pass.name, vec![error.to_string()]);
                 let rewritten = rewrite(&joint, &mut budget).map_err(shapes)?;
                 if budget.spent() > 0 {
                     joint = rewritten;
@@ -129,7 +130,9 @@ fn run(
 fn broken(before: &Graph, after: &Graph, kind: GraphKind) -> Vec<String> {
     let mut faults = verify(after, kind);
     if interface(before) != interface(after) {
-        faults.push(format!("other slots or results of the {kind:?} than before"));
+        faults.push(format!(
+            "other slots or results of the {kind:?} than before"
+        ));
     }
     faults
 }

@@ -192,7 +192,10 @@ mod tests {
     fn levels_turn_passes_on_one_after_another() {
         let count = |level| {
             let selection = Selection::level(level);
-            PIPELINE.iter().filter(|p| selection.enabled(p.name)).count()
+            PIPELINE
+                .iter()
+                .filter(|p| selection.enabled(p.name))
+                .count()
         };
         assert_eq!([0, 1, 2, 3].map(count), [0, 4, 8, 10]);
         assert_eq!(Selection::level(0).choices(), none());
@@ -237,10 +240,14 @@ mod tests {
     fn an_unknown_pass_gets_a_suggestion_and_the_list() {
         let message = find("gate_mergign").unwrap_err().to_string();
         assert!(
-            message.starts_with("there is no pass `gate_mergign`; did you mean `gate_merging`?; the"),
+            message
+                .starts_with("there is no pass `gate_mergign`; did you mean `gate_merging`?; the"),
             "{message}"
         );
-        assert!(message.ends_with("recomputation, buffer_planning"), "{message}");
+        assert!(
+            message.ends_with("recomputation, buffer_planning"),
+            "{message}"
+        );
         let message = find("zz").unwrap_err().to_string();
         assert!(!message.contains("did you mean"), "{message}");
     }

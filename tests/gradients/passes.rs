@@ -1,9 +1,7 @@
 //! Passes: whatever runs of them, the numbers are those of the graphs as they were.
 
 use crate::discovered::graphs;
-use crate::run::{
-    adjoint_of, assert_close, fused_with, reference, run, Numbers, Outcome,
-};
+use crate::run::{adjoint_of, assert_close, fused_with, reference, run, Numbers, Outcome};
 use crate::spec::{compile_file, numbers};
 use bpmc::autodiff::{differentiate, Options};
 use bpmc::backend::reference::Reference;
@@ -153,8 +151,12 @@ fn recomputed(step: &Graph, adjoint: &Graph) -> usize {
     for id in adjoint.ids() {
         let value = adjoint.value(id);
         let leaf = matches!(value.op, Op::Seed(_) | Op::AdjointIn(_));
-        forward[id.index()] =
-            !leaf && value.shape.lane && value.operands.iter().all(|o| forward[o.index()] || !adjoint.shape(*o).lane);
+        forward[id.index()] = !leaf
+            && value.shape.lane
+            && value
+                .operands
+                .iter()
+                .all(|o| forward[o.index()] || !adjoint.shape(*o).lane);
         let operands: Option<Vec<ValueId>> =
             value.operands.iter().map(|o| map.get(o).copied()).collect();
         let same = operands.and_then(|operands| step.find(&value.op, &operands));
@@ -170,7 +172,12 @@ fn recomputed(step: &Graph, adjoint: &Graph) -> usize {
 
 #[test]
 fn an_optimised_adjoint_computes_no_more_of_the_step_again() {
-    for (name, step) in all() {
+    // Not those of `opt`: a clip of a clip that the step does without, the adjoint may still read.
+    let specs = ["graph", "grad"]
+        .into_iter()
+        .flat_map(graphs)
+        .chain(shipped());
+    for (name, step) in specs {
         let adjoint = differentiate(&step, Options::default());
         let before = recomputed(&step, &adjoint);
         for level in 1..=3 {
@@ -189,7 +196,9 @@ fn the_paper_agents_have_weight_gradients_outside_the_sweep() {
         let adjoint = out.adjoint.unwrap();
         let live = adjoint.live_order();
         let is_matrix = |id: &&ValueId| adjoint.dims(**id).len() == 2;
-        let sums = live.iter().filter(|id| adjoint.value(**id).op == Op::LaneSum);
+        let sums = live
+            .iter()
+            .filter(|id| adjoint.value(**id).op == Op::LaneSum);
         sums.filter(is_matrix).count()
     };
     let step = &compile_file(

@@ -132,7 +132,13 @@ pub fn fused<T: Real>(
     interval: usize,
 ) -> Result<Outcome, Unsupported> {
     let adjoint = differentiate(step, Options::default());
-    fused_with((step, &adjoint), Choices::default(), lanes, numbers, interval)
+    fused_with::<T>(
+        (step, &adjoint),
+        Choices::default(),
+        lanes,
+        numbers,
+        interval,
+    )
 }
 
 /// As [`fused`], of a step and its adjoint as some passes left them, with some choices.

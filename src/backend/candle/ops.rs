@@ -96,9 +96,7 @@ impl Kernels {
                     .collect::<Result<_>>()?;
                 Tensor::cat(&parts, last_axis(shape))
             }
-            Op::Slice { start, end } => {
-                tensor(0).narrow(last_axis(shape), *start, end - start)
-            }
+            Op::Slice { start, end } => tensor(0).narrow(last_axis(shape), *start, end - start),
             Op::Pad { before, after } => {
                 tensor(0).pad_with_zeros(last_axis(shape), *before, *after)
             }

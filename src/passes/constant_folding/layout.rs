@@ -169,13 +169,16 @@ fn concat(graph: &mut Graph, parts: &[ValueId]) -> Result<Option<ValueId>, Shape
 }
 
 /// Two values side by side as one: parts of one value that follow each other, or one number.
-fn neighbours(
-    graph: &mut Graph,
-    a: ValueId,
-    b: ValueId,
-) -> Result<Option<ValueId>, ShapeError> {
+fn neighbours(graph: &mut Graph, a: ValueId, b: ValueId) -> Result<Option<ValueId>, ShapeError> {
     let (left, right) = (graph.value(a).clone(), graph.value(b).clone());
-    if let (Op::Slice { start, end }, Op::Slice { start: next, end: last }) = (&left.op, &right.op) {
+    if let (
+        Op::Slice { start, end },
+        Op::Slice {
+            start: next,
+            end: last,
+        },
+    ) = (&left.op, &right.op)
+    {
         if left.operands == right.operands && end == next {
             return graph.slice(left.operands[0], *start, *last).map(Some);
         }

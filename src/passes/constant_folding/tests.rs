@@ -45,7 +45,12 @@ fn neutral_numbers_go() {
         (Binary::Mul, 1.0, false, "state x"),
         (Binary::Mul, -1.0, true, "neg(state x)"),
         (Binary::Div, 1.0, false, "state x"),
-        (Binary::Div, 4.0, false, "mul(state x, broadcast[](const 0.25))"),
+        (
+            Binary::Div,
+            4.0,
+            false,
+            "mul(state x, broadcast[](const 0.25))",
+        ),
         (Binary::Pow, 1.0, false, "state x"),
         (Binary::Pow, 2.0, false, "square(state x)"),
         (Binary::Pow, -1.0, false, "recip(state x)"),
@@ -56,8 +61,14 @@ fn neutral_numbers_go() {
 
 #[test]
 fn what_could_hide_that_a_number_is_none_stays() {
-    assert_eq!(with_number(Binary::Mul, 0.0, false), "mul(state x, broadcast[](const 0))");
-    assert_eq!(with_number(Binary::Div, 0.0, false), "div(state x, broadcast[](const 0))");
+    assert_eq!(
+        with_number(Binary::Mul, 0.0, false),
+        "mul(state x, broadcast[](const 0))"
+    );
+    assert_eq!(
+        with_number(Binary::Div, 0.0, false),
+        "div(state x, broadcast[](const 0))"
+    );
     let tiny = with_number(Binary::Div, 1e-310, false);
     assert!(tiny.starts_with("div(state x, "), "{tiny}");
     let difference = folded(&[2], |graph, x| graph.binary(Binary::Sub, x, x).unwrap());
@@ -87,7 +98,11 @@ fn negations_meet() {
         folded(&[2], |graph, x| {
             let minus = graph.unary(Unary::Neg, x).unwrap();
             let exp = graph.unary(Unary::Exp, x).unwrap();
-            let a = if both { graph.unary(Unary::Neg, exp).unwrap() } else { exp };
+            let a = if both {
+                graph.unary(Unary::Neg, exp).unwrap()
+            } else {
+                exp
+            };
             graph.binary(f, a, minus).unwrap()
         })
     };
@@ -132,11 +147,16 @@ fn choices_that_are_made() {
 fn clips_in_each_other() {
     let twice = |inner: (f64, f64), outer: (f64, f64)| {
         folded(&[2], |graph, x| {
-            let x = graph.clip(x, inner.0, inner.1, Boundary::Inclusive).unwrap();
+            let x = graph
+                .clip(x, inner.0, inner.1, Boundary::Inclusive)
+                .unwrap();
             graph.clip(x, outer.0, outer.1, Boundary::Half).unwrap()
         })
     };
-    assert_eq!(twice((-1.0, 1.0), (-2.0, 0.5)), "clip[-1, 0.5, half](state x)");
+    assert_eq!(
+        twice((-1.0, 1.0), (-2.0, 0.5)),
+        "clip[-1, 0.5, half](state x)"
+    );
     assert_eq!(
         twice((-1.0, 1.0), (2.0, 3.0)),
         "clip[2, 3, half](clip[-1, 1, inclusive](state x))"
@@ -192,7 +212,10 @@ fn repeats_are_counted() {
         reduced(Reduction::Sum, &[0, 1]),
         "mul(reduce_sum[0](state x), broadcast[](const 5))"
     );
-    assert_eq!(reduced(Reduction::Sum, &[2]), "reduce_sum[2](broadcast[0, 2](state x))");
+    assert_eq!(
+        reduced(Reduction::Sum, &[2]),
+        "reduce_sum[2](broadcast[0, 2](state x))"
+    );
 }
 
 #[test]

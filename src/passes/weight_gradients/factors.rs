@@ -216,11 +216,7 @@ fn multiply(
 }
 
 /// A one-sided matrix as the vector that it stretches.
-fn narrow(
-    rewriter: &mut Rewriter<'_>,
-    id: ValueId,
-    dims: &[usize],
-) -> Result<ValueId, ShapeError> {
+fn narrow(rewriter: &mut Rewriter<'_>, id: ValueId, dims: &[usize]) -> Result<ValueId, ShapeError> {
     let value = rewriter.from.value(id);
     if let Op::Broadcast { .. } = value.op {
         let inner = rewriter.moved(value.operands[0]);

@@ -54,7 +54,12 @@ fn text(graph: &Graph, id: ValueId) -> String {
     let value = graph.value(id);
     let op = match &value.op {
         Op::Param(_) | Op::State(_) | Op::Input(_) => {
-            return graph.op_text(&value.op).split(' ').next_back().unwrap().to_owned()
+            return graph
+                .op_text(&value.op)
+                .split(' ')
+                .next_back()
+                .unwrap()
+                .to_owned()
         }
         op => graph.op_text(op),
     };
@@ -97,7 +102,7 @@ fn sums_of_outer_products_are_taken_apart_and_others_are_not() {
     });
     assert_eq!(
         found,
-        "sub(outer(pre, post), broadcast[1](lane_sum(mul(post, broadcast[](m)))))"
+        "sub(outer(pre, post), broadcast[1](lane_sum(mul(broadcast[](m), post))))"
     );
     let found = gradient(|p| {
         let a = mul(p, p.post, p.pre);
@@ -121,7 +126,10 @@ fn a_trace_keeps_the_sum_in_the_sweep() {
         let product = mul(p, p.post, p.pre);
         mul(p, product, p.trace)
     });
-    assert_eq!(found, "lane_sum(mul(mul(broadcast[1](post), broadcast[0](pre)), trace))");
+    assert_eq!(
+        found,
+        "lane_sum(mul(mul(broadcast[1](post), broadcast[0](pre)), trace))"
+    );
     // A term without lanes counts once for each: it is not taken apart.
     let found = gradient(|p| {
         let product = mul(p, p.post, p.pre);
@@ -159,12 +167,16 @@ fn rewrites_stop_where_the_budget_ends() {
     let b = mul(&mut p, a, scalar);
     for (k, x) in [a, b].into_iter().enumerate() {
         let sum = p.graph.lane_sum(x).unwrap();
-        p.graph.set_result(ResultKind::Gradient(ParamId(k as u32)), sum);
+        p.graph
+            .set_result(ResultKind::Gradient(ParamId(k as u32)), sum);
     }
     for limit in 0..3 {
         let mut budget = Budget::new(Some(limit));
         let out = run(&p.graph, &mut budget).unwrap();
-        let outers = out.ids().filter(|id| out.value(*id).op == Op::Outer).count();
+        let outers = out
+            .ids()
+            .filter(|id| out.value(*id).op == Op::Outer)
+            .count();
         assert_eq!((outers, budget.spent()), (limit, limit));
     }
 }
