@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 /// A pass that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no pass `{name}`{guess}; the passes are {}", names())]
+#[error("there is no pass `{name}`{guess} (the passes are {})", names())]
 pub struct UnknownPass {
     name: String,
     guess: String,
@@ -241,11 +241,11 @@ mod tests {
         let message = find("gate_mergign").unwrap_err().to_string();
         assert!(
             message
-                .starts_with("there is no pass `gate_mergign`; did you mean `gate_merging`?; the"),
+                .starts_with("there is no pass `gate_mergign`; did you mean `gate_merging`? (the"),
             "{message}"
         );
         assert!(
-            message.ends_with("recomputation, buffer_planning"),
+            message.ends_with("recomputation, buffer_planning)"),
             "{message}"
         );
         let message = find("zz").unwrap_err().to_string();

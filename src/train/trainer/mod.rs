@@ -370,14 +370,14 @@ impl Trainer {
 /// One block for each range of lanes of the plan.
 fn blocks(
     plan: &Plan,
-    mut make: impl FnMut(Range<usize>) -> Result<Box<dyn Block>, TrainError>,
+    make: impl FnMut(Range<usize>) -> Result<Box<dyn Block>, TrainError>,
 ) -> Result<Vec<Box<dyn Block>>, TrainError> {
     let mut first = 0;
     let ranges = plan.blocks.iter().map(|lanes| {
         first += lanes;
         first - lanes..first
     });
-    ranges.map(|lanes| make(lanes)).collect()
+    ranges.map(make).collect()
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
