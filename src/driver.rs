@@ -1,12 +1,16 @@
-//! The pipeline as one readable function: text → syntax → meaning → step graph → adjoint graph.
+//! The pipeline as two readable functions: text → syntax → meaning → step graph, and step graph → adjoint graph →
+//! optimised graphs.
 
 use crate::autodiff::{differentiate, Options};
+use crate::backend::fused::Choices;
 use crate::diag::{Code, Diagnostic, Diagnostics, SourceMap, Span};
 use crate::ir::{verify, Graph, GraphKind};
 use crate::lower::lower;
+use crate::passes::{optimise, Applied, Selection};
 use crate::sema::{self, checks, Loader, Model, Overrides};
 use crate::syntax::ast;
 use std::path::Path;
+use std::time::Instant;
 
 /// What came out of a compilation, as far as it got.
 pub struct Compilation {
@@ -20,6 +24,39 @@ pub struct Compilation {
     pub own_files: usize,
     /// The model and its step, unless there are errors.
     pub program: Option<Compiled>,
+    /// How long each stage took.
+    pub stages: Vec<StageTime>,
+}
+
+/// How long a stage of the compiler took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StageTime {
+    /// Its name, as in the pipeline of the crate.
+    pub stage: &'static str,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+/// Times stages that follow each other.
+pub(crate) struct Stopwatch {
+    since: Instant,
+    pub(crate) stages: Vec<StageTime>,
+}
+
+impl Stopwatch {
+    pub(crate) fn start() -> Stopwatch {
+        Stopwatch {
+            since: Instant::now(),
+            stages: Vec::new(),
+        }
+    }
+
+    /// Ends a stage; the next one begins.
+    pub(crate) fn lap(&mut self, stage: &'static str) {
+        let seconds = self.since.elapsed().as_secs_f64();
+        self.stages.push(StageTime { stage, seconds });
+        self.since = Instant::now();
+    }
 }
 
 impl Compilation {
@@ -69,12 +106,14 @@ pub fn compile(
     set: &[String],
     load: &Loader<'_>,
 ) -> Result<Compilation, InternalFault> {
+    let mut watch = Stopwatch::start();
     let mut sources = SourceMap::new();
     let mut diagnostics = Diagnostics::new();
     let mut files = sema::parse_all(name, text, load, &mut sources, &mut diagnostics);
     let own_files = files.len();
     let overrides = Overrides::parse(set, &mut sources, &mut diagnostics);
     sema::add_library_rules(&mut files, &mut sources, &mut diagnostics);
+    watch.lap("syntax");
     let model = if diagnostics.has_errors() {
         // Items with syntax errors are left out of the tree, so names they declare are missing: only
         // findings that do not depend on other items are told.
@@ -87,11 +126,14 @@ pub fn compile(
     } else {
         sema::analyse(&files, &overrides, &mut diagnostics)
     };
+    watch.lap("sema");
     let mut program = None;
     if let (Some(model), false) = (model, diagnostics.has_errors()) {
         let step = lower(&model);
         verified("lowering", &step, GraphKind::Step)?;
+        watch.lap("lower");
         checks::run(&model, &step, &mut diagnostics);
+        watch.lap("checks");
         program = Some(Compiled { model, step });
     }
     diagnostics.sort();
@@ -101,6 +143,7 @@ pub fn compile(
         files,
         own_files,
         program,
+        stages: watch.stages,
     })
 }
 
@@ -126,6 +169,44 @@ pub fn adjoint(step: &Graph, options: Options) -> Result<Graph, InternalFault> {
     let adjoint = differentiate(step, options);
     verified("autodiff", &adjoint, GraphKind::Adjoint)?;
     Ok(adjoint)
+}
+
+/// A step and its adjoint as backends run them.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The step.
+    pub step: Graph,
+    /// Its adjoint.
+    pub adjoint: Graph,
+    /// How the fused kernels are made.
+    pub choices: Choices,
+    /// What each pass did.
+    pub passes: Vec<Applied>,
+    /// How long each stage took.
+    pub stages: Vec<StageTime>,
+}
+
+/// The adjoint of a step, and the selected passes over both.
+///
+/// # Errors
+/// For faults of the compiler itself.
+pub fn prepare(
+    step: &Graph,
+    options: Options,
+    selection: &Selection,
+) -> Result<Prepared, InternalFault> {
+    let mut watch = Stopwatch::start();
+    let backward = adjoint(step, options)?;
+    watch.lap("autodiff");
+    let optimised = optimise(step, Some(&backward), selection)?;
+    watch.lap("passes");
+    Ok(Prepared {
+        step: optimised.step,
+        adjoint: optimised.adjoint.unwrap_or(backward),
+        choices: optimised.choices,
+        passes: optimised.report,
+        stages: watch.stages,
+    })
 }
 
 fn verified(stage: &'static str, graph: &Graph, kind: GraphKind) -> Result<(), InternalFault> {

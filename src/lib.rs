@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! text ─syntax→ Ast ─sema→ Model ─lower→ Graph (step) ─autodiff→ Graph (step + adjoint)
-//!      ─plan→ Plan ─backend→ Executor ─train→ run directory
+//!      ─passes→ optimised Graphs ─plan→ Plan ─backend→ Executor ─train→ run directory
 //! ```
 //!
 //! Each arrow is one function, called in this order from [`driver`] and [`train::trainer`]; `bpmc compile
@@ -44,11 +44,12 @@
 //! | [`sema`] | all names are resolved and all sizes known; every error was reported, not only the first |
 //! | [`lower`] | the graph is acyclic; each stored shape is the recomputed one; each state has one leaving value |
 //! | [`autodiff`] | each trained parameter has exactly one gradient of its shape; traces are differentiated through, never trained |
+//! | [`passes`] | the same slots and results; the same numbers up to rounding |
 //! | [`plan`] | the split into blocks of lanes depends on the spec alone, never on the machine |
 //! | [`backend`] | results are within the stated tolerance of [`backend::reference`], the f64 oracle |
 //! | [`train`] | spec, seed and device fix a run to the bit on the CPU, whatever the number of threads |
 //!
-//! [`ir::verify`] checks the graph rows after lowering and after autodiff, always.
+//! [`ir::verify`] checks the graph rows after lowering, after autodiff and after each pass, always.
 //!
 //! # Where to add things
 //!
@@ -61,6 +62,7 @@ pub mod diag;
 pub mod driver;
 pub mod ir;
 pub mod lower;
+pub mod passes;
 pub mod plan;
 pub mod replace;
 pub mod rng;

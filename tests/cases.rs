@@ -7,10 +7,12 @@
 //! | `check` | the diagnostics as the command prints them, in plain style |
 //! | `graph` | the graph of a step |
 //! | `grad` | the adjoint graph |
+//! | `opt` | step and adjoint after one pass, or what a pass chooses |
 //!
 //! Comment lines at the top of a file say what a file alone cannot:
 //!
 //! - `// set: PATH=VALUE` compiles it as with `--set PATH=VALUE`; may be repeated
+//! - `// pass: NAME`, in `opt`, is the pass; after others where more lines come before
 //! - `// pad: BYTES` appends so many line ends to the text
 //!
 //! Imports are read from the case's own directory. Files in a directory below are there to be imported.
@@ -19,13 +21,14 @@
 //! diagnostics. A file called `good_CODE_...` is its good example, with the construct used as it should
 //! be: it must be silent. Every code has both.
 //!
-//! Specs in `graph` and `grad` must be free of errors; `tests/gradients` also takes them for finite
+//! Specs in `graph`, `grad` and `opt` must be free of errors; `tests/gradients` also takes them for finite
 //! differences and for comparing backends.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use bpmc::autodiff::Options;
 use bpmc::diag::{render, Code, Diagnostics, SourceMap, Style};
 use bpmc::driver::{self, Compilation};
+use bpmc::passes::{find, optimise, Run, Selection, PIPELINE};
 use bpmc::syntax;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
@@ -42,6 +45,7 @@ struct Case {
     name: String,
     text: String,
     set: Vec<String>,
+    passes: Vec<String>,
 }
 
 /// All cases of a stage, by name.
@@ -58,10 +62,13 @@ fn cases(stage: &str) -> Vec<Case> {
 fn case(path: &Path) -> Case {
     let mut text = std::fs::read_to_string(path).unwrap();
     let mut set = Vec::new();
+    let mut passes = Vec::new();
     let mut pad = 0;
     for line in text.lines().take_while(|line| line.starts_with("//")) {
         if let Some(option) = line.strip_prefix("// set: ") {
             set.push(option.to_owned());
+        } else if let Some(pass) = line.strip_prefix("// pass: ") {
+            passes.push(pass.to_owned());
         } else if let Some(bytes) = line.strip_prefix("// pad: ") {
             pad = bytes.parse().unwrap();
         }
@@ -71,6 +78,7 @@ fn case(path: &Path) -> Case {
         name: path.file_stem().unwrap().to_str().unwrap().to_owned(),
         text,
         set,
+        passes,
     }
 }
 
@@ -163,6 +171,43 @@ fn grad() {
     });
 }
 
+#[test]
+fn opt() {
+    snapshots("opt", |case| {
+        let step = step("opt", case);
+        let adjoint = driver::adjoint(&step, Options::default()).unwrap();
+        let selection = case
+            .passes
+            .iter()
+            .fold(Selection::level(0), |selection, name| {
+                selection.with(find(name).unwrap())
+            });
+        let out = optimise(&step, Some(&adjoint), &selection).unwrap();
+        let mut text = String::new();
+        for applied in &out.report {
+            assert!(applied.rewrites > 0, "{}: {}", case.name, applied.pass);
+            let (pass, rewrites) = (applied.pass, applied.rewrites);
+            text += &format!(
+                "{pass}: {rewrites} rewrites, {} -> {} values\n",
+                applied.before, applied.after
+            );
+        }
+        match find(case.passes.last().unwrap()).unwrap().run {
+            Run::Graph(_) => text + &format!("\n{}\n{}", out.step, out.adjoint.unwrap()),
+            Run::Kernels(_) => text + &format!("\n{:#?}\n", out.choices),
+        }
+    });
+}
+
+#[test]
+fn every_pass_has_a_case() {
+    let cases = cases("opt");
+    for pass in PIPELINE {
+        let last = |case: &Case| case.passes.last().is_some_and(|name| name == pass.name);
+        assert!(cases.iter().any(last), "tests/cases/opt: {}", pass.name);
+    }
+}
+
 fn codes(case: &Case) -> Vec<Code> {
     let compilation = compile("check", case);
     compilation.diagnostics.iter().map(|d| d.code).collect()
@@ -212,7 +257,7 @@ fn every_rule_of_the_library_has_a_graph() {
 
 #[test]
 fn every_snapshot_has_its_case() {
-    for stage in ["parse", "check", "graph", "grad"] {
+    for stage in ["parse", "check", "graph", "grad", "opt"] {
         for entry in std::fs::read_dir(directory(stage)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|end| end == "snap") {

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use bpmc::driver::{compile, Compilation};
+use bpmc::passes::Selection;
 use bpmc::train::checkpoint::Checkpoint;
 use bpmc::train::run::{open, Ending, Manifest, Place, Run, RunError, RunOptions, Status};
 use bpmc::train::trainer::BackendKind;
@@ -76,6 +77,7 @@ impl Session<'_> {
             resume: self.resume,
             threads: self.threads,
             backend: BackendKind::Fused,
+            passes: Selection::default(),
             memory: None,
         };
         Run::prepare(&compilation, &options)
@@ -250,6 +252,7 @@ fn default_directories_are_numbered() {
         resume: false,
         threads: 1,
         backend: BackendKind::Reference,
+        passes: Selection::default(),
         memory: None,
     };
     let mut names = Vec::new();

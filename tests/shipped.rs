@@ -4,12 +4,14 @@
 
 use bpmc::diag::{render, Style};
 use bpmc::driver::{compile, from_disk, Compilation};
+use bpmc::passes::Selection;
 use bpmc::train::trainer::{BackendKind, Trainer, TrainerOptions};
 use std::path::{Path, PathBuf};
 
 const OPTIONS: TrainerOptions = TrainerOptions {
     threads: 2,
     backend: BackendKind::Fused,
+    passes: Selection::level(3),
     memory: None,
 };
 

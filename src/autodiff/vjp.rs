@@ -107,18 +107,18 @@ pub(super) fn vjp(
             let mut parts = Vec::with_capacity(operands.len());
             let mut start = 0;
             for part in operands {
-                let end = start + graph.dims(*part)[0];
+                let end = start + last_dim(graph, *part);
                 parts.push(Some(graph.slice(adjoint, start, end)?));
                 start = end;
             }
             parts
         }
         Op::Slice { start, end } => {
-            let size = graph.dims(operands[0])[0];
+            let size = last_dim(graph, operands[0]);
             vec![Some(graph.pad(adjoint, start, size - end)?)]
         }
         Op::Pad { before, .. } => {
-            let size = graph.dims(operands[0])[0];
+            let size = last_dim(graph, operands[0]);
             vec![Some(graph.slice(adjoint, before, before + size)?)]
         }
         Op::MatVec { transposed } => {
@@ -147,6 +147,11 @@ pub(super) fn vjp(
             vec![Some(graph.binary(Binary::Mul, centred, result)?)]
         }
     })
+}
+
+/// The last dimension, of which what joins and cuts has one.
+fn last_dim(graph: &Graph, id: ValueId) -> usize {
+    graph.dims(id).last().copied().unwrap_or(1)
 }
 
 fn unary(

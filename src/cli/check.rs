@@ -4,6 +4,7 @@ use super::options::Overrides;
 use super::screen::Screen;
 use super::{sentence, spec, Failure, Outcome};
 use bpmc::diag::{render_json, Diagnostics, Severity};
+use bpmc::passes::Selection;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -76,7 +77,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             if arguments.specs.len() > 1 {
                 screen.print(&format!("{}:\n", path.display()))?;
             }
-            screen.print(&spec::plan(program)?)?;
+            screen.print(&spec::plan(program, &Selection::default())?)?;
         }
     }
     if affected > 0 && arguments.specs.len() > 1 && arguments.format == Format::Text {

@@ -1,19 +1,27 @@
 //! `bpmc compile`.
 
-use super::options::Overrides;
+use super::options::{Overrides, Passes};
 use super::screen::Screen;
-use super::{output, spec, Failure, Outcome};
+use super::{output, spec, timing, Failure, Outcome};
 use bpmc::autodiff::Options;
-use bpmc::driver::{adjoint, Compiled};
+use bpmc::backend::fused::Fused;
+use bpmc::driver::{adjoint, prepare, Compilation, Compiled, StageTime};
 use bpmc::ir::Graph;
+use bpmc::passes::{self, optimise_through, Pass, Selection};
 use bpmc::{sema, syntax};
+use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
 use clap::{Args, ValueEnum};
+use std::ffi::OsStr;
 use std::path::PathBuf;
+use std::time::Instant;
 
 const AFTER_HELP: &str = "\
 Examples:
   bpmc compile agent.bpm --emit graph            one time step, as text
-  bpmc compile agent.bpm --emit svg -o step.svg  the same as a picture";
+  bpmc compile agent.bpm --emit svg -o step.svg  the same as a picture
+  bpmc compile agent.bpm --emit opt              step and adjoint after all passes
+  bpmc compile agent.bpm --emit after:gate_merging --no-pass constant_folding
+  bpmc compile agent.bpm --time-passes           what each pass did, and how long compiling takes";
 
 /// Show what a spec becomes at a stage of the compiler.
 #[derive(Args, Debug)]
@@ -23,8 +31,8 @@ pub struct Arguments {
     pub spec: PathBuf,
 
     /// The stage
-    #[arg(long, value_enum, value_name = "STAGE")]
-    pub emit: Emit,
+    #[arg(long, value_name = "STAGE", value_parser = StageParser, required_unless_present = "time_passes")]
+    pub emit: Option<Stage>,
 
     /// Write to this file instead of standard output
     #[arg(short, long, value_name = "FILE")]
@@ -32,9 +40,54 @@ pub struct Arguments {
 
     #[command(flatten)]
     pub overrides: Overrides,
+
+    #[command(flatten)]
+    pub passes: Passes,
 }
 
 /// What to print.
+#[derive(Clone, Copy, Debug)]
+pub enum Stage {
+    /// What a stage of the compiler gives.
+    Emit(Emit),
+    /// The graphs after a pass.
+    After(&'static Pass),
+}
+
+/// Reads a stage, or `after:` and the name of a pass.
+#[derive(Clone, Copy, Debug)]
+struct StageParser;
+
+impl TypedValueParser for StageParser {
+    type Value = Stage;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Stage, clap::Error> {
+        let name = value.to_str().and_then(|text| text.strip_prefix("after:"));
+        match name {
+            Some(name) => passes::find(name).map(Stage::After).map_err(|error| {
+                let message = format!("{error}\n");
+                clap::Error::raw(clap::error::ErrorKind::InvalidValue, message).with_cmd(command)
+            }),
+            None => EnumValueParser::<Emit>::new()
+                .parse_ref(command, argument, value)
+                .map(Stage::Emit),
+        }
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let after = PossibleValue::new("after:PASS").help("Step and adjoint after this pass");
+        let stages = Emit::value_variants().iter();
+        let stages = stages.filter_map(|stage| stage.to_possible_value());
+        Some(Box::new(stages.chain([after])))
+    }
+}
+
+/// A stage of the compiler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Emit {
     /// The syntax tree
@@ -45,6 +98,8 @@ pub enum Emit {
     Graph,
     /// The graph of its adjoint
     Grad,
+    /// Step and adjoint after all passes
+    Opt,
     /// How lanes are split, and how much memory the run takes
     Plan,
     /// The step graph in Graphviz form
@@ -55,38 +110,80 @@ pub enum Emit {
 
 /// Prints the stage asked for.
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
+    let selection = arguments.passes.selection(Selection::default())?;
     let compilation = spec::compile(&arguments.spec, &arguments.overrides.set)?;
-    let text = if arguments.emit == Emit::Ast {
+    if let Some(Stage::Emit(Emit::Ast)) = arguments.emit {
         // The tree is there whatever the later stages think of it.
         screen.show(&compilation.diagnostics, &compilation.sources);
-        compilation
-            .files
-            .iter()
-            .take(compilation.own_files)
-            .map(syntax::dump)
-            .collect()
-    } else {
-        stage(spec::program(&compilation, screen)?, arguments.emit)?
-    };
-    output::write(arguments.output.as_deref(), &text, screen)?;
-    if compilation.program.is_none() {
-        return Err(Failure::Reported);
+        let own = compilation.files.iter().take(compilation.own_files);
+        let text: String = own.map(syntax::dump).collect();
+        output::write(arguments.output.as_deref(), &text, screen)?;
+        if compilation.program.is_none() {
+            return Err(Failure::Reported);
+        }
+        return Ok(());
+    }
+    let program = spec::program(&compilation, screen)?;
+    if let Some(stage) = arguments.emit {
+        let text = text(program, stage, &selection)?;
+        output::write(arguments.output.as_deref(), &text, screen)?;
+    }
+    if arguments.passes.time_passes {
+        screen.say(&timed(&compilation, program, &selection)?);
     }
     Ok(())
 }
 
-fn stage(program: &Compiled, emit: Emit) -> Result<String, Failure> {
+fn text(program: &Compiled, stage: Stage, selection: &Selection) -> Result<String, Failure> {
     let step = &program.step;
+    let prepared = || prepare(step, Options::default(), selection).map_err(internal);
+    let emit = match stage {
+        Stage::Emit(emit) => emit,
+        Stage::After(pass) => {
+            let backward = adjoint(step, Options::default()).map_err(internal)?;
+            let graphs =
+                optimise_through(step, Some(&backward), selection, pass).map_err(internal)?;
+            return Ok(both(&graphs.step, &graphs.adjoint.unwrap_or(backward)));
+        }
+    };
     Ok(match emit {
         Emit::Ast | Emit::Model => sema::dump(&program.model),
         Emit::Graph => step.to_string(),
-        Emit::Grad => backward(step)?.to_string(),
-        Emit::Plan => spec::plan(program)?,
+        Emit::Grad => adjoint(step, Options::default())
+            .map_err(internal)?
+            .to_string(),
+        Emit::Opt => {
+            let prepared = prepared()?;
+            both(&prepared.step, &prepared.adjoint)
+        }
+        Emit::Plan => spec::plan(program, selection)?,
         Emit::Dot => bpmc::ir::dot(step),
         Emit::Svg => bpmc::ir::svg(step),
     })
 }
 
-fn backward(step: &Graph) -> Result<Graph, Failure> {
-    adjoint(step, Options::default()).map_err(|fault| Failure::Run(anyhow::Error::new(fault)))
+/// A step and its adjoint as text.
+fn both(step: &Graph, adjoint: &Graph) -> String {
+    format!("// step\n\n{step}\n// adjoint\n\n{adjoint}")
+}
+
+/// The table of passes and stages, the making of the kernels included where the spec can have them.
+fn timed(
+    compilation: &Compilation,
+    program: &Compiled,
+    selection: &Selection,
+) -> Result<String, Failure> {
+    let mut prepared = prepare(&program.step, Options::default(), selection).map_err(internal)?;
+    let started = Instant::now();
+    if Fused::with(&prepared.step, &prepared.adjoint, prepared.choices).is_ok() {
+        prepared.stages.push(StageTime {
+            stage: "kernels",
+            seconds: started.elapsed().as_secs_f64(),
+        });
+    }
+    Ok(timing::table(compilation, &prepared))
+}
+
+fn internal(fault: bpmc::driver::InternalFault) -> Failure {
+    Failure::Run(anyhow::Error::new(fault))
 }

@@ -1,8 +1,8 @@
 //! `bpmc eval`.
 
-use super::options::Threads;
+use super::options::{Passes, Threads};
 use super::screen::Screen;
-use super::{spec, Failure, Outcome};
+use super::{spec, timing, Failure, Outcome};
 use anyhow::Context;
 use bpmc::train::checkpoint::Checkpoint;
 use bpmc::train::run::{self, CHECKPOINT};
@@ -36,6 +36,9 @@ pub struct Arguments {
 
     #[command(flatten)]
     pub threads: Threads,
+
+    #[command(flatten)]
+    pub passes: Passes,
 
     /// Print one JSON object
     #[arg(long)]
@@ -80,6 +83,8 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         None => spec::program(&opened.compilation, screen)?,
     };
     let backend = BackendKind::parse(&opened.manifest.backend).unwrap_or_default();
+    // Those of another version of bpmc may be unknown here; then the usual ones do.
+    let usual = opened.manifest.passes.parse().unwrap_or_default();
     let path = directory.join(CHECKPOINT);
     if !path.exists() {
         return Err(Failure::Run(anyhow::anyhow!(
@@ -91,9 +96,13 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let options = TrainerOptions {
         threads: arguments.threads.count(),
         backend,
+        passes: arguments.passes.selection(usual)?,
         memory: bpmc::plan::free_memory(),
     };
     let mut trainer = Trainer::new(program, options).map_err(anyhow::Error::new)?;
+    if arguments.passes.time_passes {
+        screen.say(&timing::table(&opened.compilation, trainer.prepared()));
+    }
     trainer
         .restore_parameters(&checkpoint)
         .map_err(anyhow::Error::new)?;

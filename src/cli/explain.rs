@@ -3,6 +3,7 @@
 use super::screen::Screen;
 use super::{Failure, Outcome};
 use bpmc::diag::{self, Code, Diagnostics};
+use bpmc::passes::{Pass, Run, PIPELINE};
 use bpmc::rules;
 use bpmc::sema::functions::{FunctionInfo, FUNCTIONS};
 use bpmc::settings::{Setting, SettingKind};
@@ -15,20 +16,22 @@ Examples:
   bpmc explain                    everything that can be explained
   bpmc explain E0205              an error: what it means, an example, what to use instead
   bpmc explain task maze          a task and its settings
-  bpmc explain rule               the rules of the library; `rule NAME` shows one";
+  bpmc explain rule               the rules of the library; `rule NAME` shows one
+  bpmc explain passes             the passes of the optimiser; `pass NAME` shows one";
 
-/// Explain an error code, or a rule, task, trainer, optimizer or function.
+/// Explain an error code, or a rule, task, trainer, optimizer, function or pass.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
-    /// A code, or a kind and a name: rule NAME, task NAME, train NAME, optimizer NAME, function NAME
+    /// A code, or a kind and a name: rule NAME, task NAME, train NAME, optimizer NAME, function NAME,
+    /// pass NAME
     #[arg(num_args = 0..=2, value_name = "TOPIC")]
     pub topic: Vec<String>,
 }
 
 /// Something that has a name, besides the codes, and can be explained.
 pub struct Topic {
-    /// The word before the name: `task`, `rule`, `train`, `optimizer`, `function`.
+    /// The word before the name: `task`, `rule`, `train`, `optimizer`, `function`, `pass`.
     pub kind: &'static str,
     /// The name.
     pub name: String,
@@ -90,6 +93,7 @@ fn topics() -> Vec<Topic> {
         ));
     }
     all.extend(FUNCTIONS.iter().map(function));
+    all.extend(PIPELINE.iter().map(pass));
     all
 }
 
@@ -113,6 +117,24 @@ fn rule(name: &str) -> Option<Topic> {
     })
 }
 
+fn pass(pass: &Pass) -> Topic {
+    let (name, summary, equation) = (pass.name, pass.summary, pass.equation);
+    let of = match pass.run {
+        Run::Graph(_) => "Rewrites the step and its adjoint",
+        Run::Kernels(_) => "A choice of the fused kernels",
+    };
+    Topic {
+        kind: "pass",
+        name: name.to_owned(),
+        summary: summary.to_owned(),
+        page: format!(
+            "# pass {name}\n\n{summary}\n\n  {equation}\n\n{of}; on from `--opt {}`, off with `--no-pass \
+             {name}`.\n",
+            pass.level
+        ),
+    }
+}
+
 fn function(info: &FunctionInfo) -> Topic {
     let usage = info.usage.replacen("f(", &format!("{}(", info.name), 1);
     Topic {
@@ -129,6 +151,9 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     if let Some(kind @ &mut "trainer") = topic.first_mut() {
         // Said in English; in a spec the word is `train`.
         *kind = "train";
+    }
+    if let Some(kind @ &mut "passes") = topic.first_mut() {
+        *kind = "pass";
     }
     screen.print(&page(&topic, &topics())?)
 }

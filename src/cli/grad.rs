@@ -1,14 +1,15 @@
 //! `bpmc grad`.
 
-use super::options::{Backend, Overrides};
+use super::options::{Backend, Overrides, Passes};
 use super::screen::Screen;
-use super::{output, spec, Failure, Outcome};
+use super::{output, spec, timing, Failure, Outcome};
 use anyhow::Context;
 use bpmc::autodiff::Options;
 use bpmc::backend::candle::{self, Candle};
 use bpmc::backend::fused::Fused;
 use bpmc::backend::reference::Reference;
-use bpmc::driver::{adjoint, Compiled};
+use bpmc::driver::{prepare, Compiled, Prepared, StageTime};
+use bpmc::passes::Selection;
 use bpmc::sema::model::TrainModel;
 use bpmc::train::given::{evaluate, evaluate_fused};
 use bpmc::train::trainer::TrainError;
@@ -17,6 +18,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use serde_json::Value;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -55,13 +57,12 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = Precision::F64)]
     pub dtype: Precision,
 
-    /// What evaluates [default: by --opt; without it, reference for f64 and candle for f32]
+    /// What evaluates [default: fused; for `--opt 0`, reference for f64 and candle for f32]
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
 
-    /// How far to optimise: 0 runs the graph as it is; 1 to 3 run the fused kernels, so far all alike
-    #[arg(long, value_name = "LEVEL", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=3))]
-    pub opt: u8,
+    #[command(flatten)]
+    pub passes: Passes,
 
     #[command(flatten)]
     pub overrides: Overrides,
@@ -85,12 +86,7 @@ const TEMPLATE_NUMBERS: usize = 10_000_000;
 
 /// Prints a template, or loss and gradients.
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
-    if let (1.., Some(Backend::Candle | Backend::Reference)) = (arguments.opt, arguments.backend) {
-        return Err(Failure::Usage(format!(
-            "`--opt {}` runs the fused kernels; leave `--backend` out, or choose `--opt 0`",
-            arguments.opt
-        )));
-    }
+    let selection = arguments.passes.selection(Selection::level(0))?;
     let compilation = spec::compile(&arguments.spec, &arguments.overrides.set)?;
     let program = spec::program(&compilation, screen)?;
     let train = program.model.train.as_ref().ok_or_else(|| {
@@ -100,7 +96,13 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         )
     })?;
     let json = match &arguments.values {
-        Some(path) => results(arguments, program, train, path)?,
+        Some(path) => {
+            let (json, prepared) = results(arguments, &selection, program, train, path)?;
+            if arguments.passes.time_passes {
+                screen.say(&timing::table(&compilation, &prepared));
+            }
+            json
+        }
         None => template(arguments, program, train)?,
     };
     output::write(arguments.output.as_deref(), &layout(&json), screen)
@@ -146,10 +148,11 @@ fn template(
 
 fn results(
     arguments: &Arguments,
+    selection: &Selection,
     program: &Compiled,
     train: &TrainModel,
     path: &Path,
-) -> Result<Value, Failure> {
+) -> Result<(Value, Prepared), Failure> {
     let shown = path.display();
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read the values {shown}"))?;
@@ -161,16 +164,16 @@ fn results(
         .read(&file, &program.step)
         .with_context(|| shown.to_string())?;
     let failed = |error| Failure::Run(anyhow::Error::new(error));
-    let backward = adjoint(&program.step, Options::default())
+    let mut prepared = prepare(&program.step, Options::default(), selection)
         .map_err(|fault| Failure::Run(anyhow::Error::new(TrainError::Internal(fault))))?;
     let backend = arguments
         .backend
-        .unwrap_or(match (arguments.opt, arguments.dtype) {
+        .unwrap_or(match (selection.opt(), arguments.dtype) {
             (1.., _) => Backend::Fused,
             (0, Precision::F64) => Backend::Reference,
             (0, Precision::F32) => Backend::Candle,
         });
-    let step = program.step.clone();
+    let (step, backward) = (prepared.step.clone(), prepared.adjoint.clone());
     let results = match (backend, arguments.dtype) {
         (Backend::Reference, Precision::F32) => {
             return Err(Failure::Usage(
@@ -183,7 +186,13 @@ fn results(
             evaluate(&mut Reference::new(step, backward, lanes), train, &given).map_err(failed)?
         }
         (Backend::Fused, dtype) => {
-            let fused = Fused::new(&step, &backward).map_err(|e| anyhow::anyhow!("{e}"))?;
+            let started = Instant::now();
+            let fused = Fused::with(&step, &backward, prepared.choices)
+                .map_err(|e| anyhow::anyhow!("{e}"))?;
+            prepared.stages.push(StageTime {
+                stage: "kernels",
+                seconds: started.elapsed().as_secs_f64(),
+            });
             match dtype {
                 Precision::F32 => evaluate_fused::<f32>(&fused, &step, train, &given),
                 Precision::F64 => evaluate_fused::<f64>(&fused, &step, train, &given),
@@ -201,7 +210,7 @@ fn results(
             evaluate(&mut executor, train, &given).map_err(failed)?
         }
     };
-    Ok(results_json(&program.step, &given, &results))
+    Ok((results_json(&program.step, &given, &results), prepared))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod panic;
 mod progress;
 mod screen;
 mod spec;
+mod timing;
 mod train;
 
 use clap::{Parser, Subcommand};

@@ -1,5 +1,7 @@
 //! Arguments that several subcommands share.
 
+use super::Failure;
+use bpmc::passes::{self, Pass, Selection};
 use bpmc::train::trainer::BackendKind;
 use clap::{Args, ValueEnum};
 use std::num::NonZeroUsize;
@@ -39,6 +41,57 @@ impl Threads {
     }
 }
 
+/// Which passes of the optimiser run.
+#[derive(Args, Clone, Debug)]
+pub struct Passes {
+    /// How far to optimise, 0 (not at all) to 3 [default: 3; `grad`: 0; `eval`: as the run]
+    #[arg(long, value_name = "LEVEL", help_heading = "Optimiser",
+          value_parser = clap::value_parser!(u8).range(0..=3))]
+    pub opt: Option<u8>,
+
+    /// Run this pass whatever the level; may be repeated (`bpmc explain passes` lists them)
+    #[arg(long = "pass", value_name = "NAME", help_heading = "Optimiser", value_parser = passes::find)]
+    pub on: Vec<&'static Pass>,
+
+    /// Leave this pass out; may be repeated
+    #[arg(long = "no-pass", value_name = "NAME", help_heading = "Optimiser", value_parser = passes::find)]
+    pub off: Vec<&'static Pass>,
+
+    /// Stop after N single rewrites, all passes together: to find the one that is wrong
+    #[arg(long, value_name = "N", help_heading = "Optimiser")]
+    pub stop_after: Option<usize>,
+
+    /// Show on standard error what each pass did, and how long each stage took
+    #[arg(long, help_heading = "Optimiser")]
+    pub time_passes: bool,
+}
+
+impl Passes {
+    /// What was asked for, `usual` where nothing was.
+    ///
+    /// # Errors
+    /// Where a pass is both to run and to be left out.
+    pub fn selection(&self, usual: Selection) -> Result<Selection, Failure> {
+        let mut selection = self.opt.map_or(usual, Selection::level);
+        for pass in &self.on {
+            if self.off.iter().any(|other| other.name == pass.name) {
+                return Err(Failure::Usage(format!(
+                    "both `--pass {0}` and `--no-pass {0}`: choose one",
+                    pass.name
+                )));
+            }
+            selection = selection.with(pass);
+        }
+        for pass in &self.off {
+            selection = selection.without(pass);
+        }
+        Ok(match self.stop_after {
+            Some(rewrites) => selection.stopping_after(rewrites),
+            None => selection,
+        })
+    }
+}
+
 /// What runs the compiled program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Backend {
@@ -51,6 +104,14 @@ pub enum Backend {
 }
 
 impl Backend {
+    /// Where none is asked for: fused kernels, or the graph as it is where nothing is to be optimised.
+    pub fn usual(selection: &Selection) -> Backend {
+        match selection.opt() {
+            0 => Backend::Candle,
+            _ => Backend::Fused,
+        }
+    }
+
     /// As the library calls it.
     pub fn kind(self) -> BackendKind {
         match self {

@@ -6,6 +6,7 @@ use anyhow::Context;
 use bpmc::autodiff::Options;
 use bpmc::backend::fused::Fused;
 use bpmc::driver::{self, Compilation, Compiled};
+use bpmc::passes::Selection;
 use bpmc::plan::{free_memory, seconds_per_iteration, Limits, Plan};
 use bpmc::sema::Model;
 use std::path::Path;
@@ -58,10 +59,12 @@ pub fn extent(model: &Model) -> (usize, usize) {
 ///
 /// # Errors
 /// Faults of the compiler, and networks that the fused kernels do not know.
-pub fn plan(program: &Compiled) -> Result<String, Failure> {
-    let step = &program.step;
-    let backward = driver::adjoint(step, Options::default()).map_err(anyhow::Error::new)?;
-    let fused = Fused::new(step, &backward).map_err(anyhow::Error::new)?;
+pub fn plan(program: &Compiled, passes: &Selection) -> Result<String, Failure> {
+    let prepared =
+        driver::prepare(&program.step, Options::default(), passes).map_err(anyhow::Error::new)?;
+    let step = &prepared.step;
+    let fused =
+        Fused::with(step, &prepared.adjoint, prepared.choices).map_err(anyhow::Error::new)?;
     let (steps, lanes) = extent(&program.model);
     let settings = program.model.train.as_ref().map(|train| &train.settings);
     let limits = Limits {

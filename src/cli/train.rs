@@ -1,10 +1,11 @@
 //! `bpmc train`.
 
-use super::options::{Backend, Device, Overrides, Threads};
+use super::options::{Backend, Device, Overrides, Passes, Threads};
 use super::progress::{Display, Progress};
 use super::screen::{emergency, Screen};
-use super::{spec, Failure, Outcome};
+use super::{spec, timing, Failure, Outcome};
 use anyhow::Context;
+use bpmc::passes::Selection;
 use bpmc::train::run::{Ending, Place, Run, RunOptions, CHECKPOINT, METRICS};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -55,9 +56,12 @@ pub struct Arguments {
     #[command(flatten)]
     pub overrides: Overrides,
 
-    /// What runs the compiled program
-    #[arg(long, value_enum, default_value_t = Backend::Fused)]
-    pub backend: Backend,
+    /// What runs the compiled program [default: fused; candle for `--opt 0`]
+    #[arg(long, value_enum)]
+    pub backend: Option<Backend>,
+
+    #[command(flatten)]
+    pub passes: Passes,
 
     /// Show no progress
     #[arg(short, long)]
@@ -68,6 +72,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let mut set = arguments.overrides.set.clone();
     set.extend(arguments.seed.map(|seed| format!("train.seed={seed}")));
+    let selection = arguments.passes.selection(Selection::default())?;
+    let backend = arguments.backend.unwrap_or(Backend::usual(&selection));
     let compilation = spec::compile(&arguments.spec, &set)?;
     spec::program(&compilation, screen)?;
     let options = RunOptions {
@@ -76,10 +82,14 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         place: place(arguments),
         resume: arguments.resume,
         threads: arguments.threads.count(),
-        backend: arguments.backend.kind(),
+        backend: backend.kind(),
+        passes: selection,
         memory: bpmc::plan::free_memory(),
     };
     let mut run = Run::prepare(&compilation, &options).map_err(anyhow::Error::new)?;
+    if arguments.passes.time_passes {
+        screen.say(&timing::table(&compilation, run.trainer().prepared()));
+    }
     let directory = run.directory().to_owned();
     let (done, total) = (run.trainer().iteration(), run.manifest().iterations_planned);
     if !arguments.quiet {
@@ -114,7 +124,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             let done = run.trainer().iteration();
             screen.say(&format!(
                 "interrupted after {done} of {total} iterations{mean}; go on with\n  {}",
-                resume_line(arguments, &directory)
+                resume_line(arguments, selection, &directory)
             ));
             Err(Failure::Interrupted)
         }
@@ -173,7 +183,7 @@ fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
 }
 
 /// The command that goes on with a run.
-fn resume_line(arguments: &Arguments, directory: &Path) -> String {
+fn resume_line(arguments: &Arguments, passes: Selection, directory: &Path) -> String {
     let mut words = vec![
         "bpmc train".to_owned(),
         quoted(&arguments.spec.display().to_string()),
@@ -184,8 +194,11 @@ fn resume_line(arguments: &Arguments, directory: &Path) -> String {
         words.push(format!("--set {}", quoted(set)));
     }
     words.extend(arguments.seed.map(|seed| format!("--seed {seed}")));
-    if arguments.backend != Backend::Fused {
-        words.push(format!("--backend {}", arguments.backend.kind().name()));
+    if let Some(backend) = arguments.backend {
+        words.push(format!("--backend {}", backend.kind().name()));
+    }
+    if passes != Selection::default() {
+        words.push(passes.to_string());
     }
     words.join(" ")
 }

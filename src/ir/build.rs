@@ -198,25 +198,25 @@ impl Graph {
         self.add(Op::Reshape { dims }, &[x])
     }
 
-    /// Vectors one after another.
+    /// Values one after another along the last dimension.
     pub fn concat(&mut self, parts: &[ValueId]) -> Result<ValueId, ShapeError> {
         match parts {
-            [only] if self.dims(*only).len() == 1 => Ok(*only),
+            [only] if !self.dims(*only).is_empty() => Ok(*only),
             _ => self.add(Op::Concat, parts),
         }
     }
 
-    /// Elements `start..end` of a vector.
+    /// `start..end` of the last dimension.
     pub fn slice(&mut self, x: ValueId, start: usize, end: usize) -> Result<ValueId, ShapeError> {
-        if start == 0 && self.dims(x) == [end] {
+        if start == 0 && self.dims(x).last() == Some(&end) {
             return Ok(x);
         }
         self.add(Op::Slice { start, end }, &[x])
     }
 
-    /// A vector with zeros before and after.
+    /// Zeros before and after, along the last dimension.
     pub fn pad(&mut self, x: ValueId, before: usize, after: usize) -> Result<ValueId, ShapeError> {
-        if before == 0 && after == 0 && self.dims(x).len() == 1 {
+        if before == 0 && after == 0 && !self.dims(x).is_empty() {
             return Ok(x);
         }
         self.add(Op::Pad { before, after }, &[x])

@@ -309,16 +309,16 @@ pub enum Op {
         /// Dimensions of the result.
         dims: Vec<usize>,
     },
-    /// Vectors one after another.
+    /// Vectors one after another, matrices side by side: along the last dimension, the others equal.
     Concat,
-    /// Elements `start..end` of a vector.
+    /// `start..end` of the last dimension.
     Slice {
         /// First.
         start: usize,
         /// One past the last.
         end: usize,
     },
-    /// A vector with zeros put before and after.
+    /// Zeros put before and after, along the last dimension.
     Pad {
         /// Zeros before.
         before: usize,

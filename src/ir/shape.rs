@@ -120,39 +120,46 @@ impl Rule<'_> {
                 })
             }
             Op::Concat => {
-                self.check(!self.operands.is_empty(), || "no operands".to_owned())?;
+                let [first, ..] = self.operands else {
+                    return Err(self.error("no operands".to_owned()));
+                };
+                let (before, _) = self.last_axis(first)?;
                 let mut size = 0_usize;
                 for part in self.operands {
+                    let (other, last) = self.last_axis(part)?;
+                    self.check(before == other, || {
+                        format!("dimensions of {first} and {part} differ before the last")
+                    })?;
                     size = size
-                        .checked_add(self.vector(part)?)
+                        .checked_add(last)
                         .ok_or_else(|| self.error("size overflows".to_owned()))?;
                 }
                 Ok(Shape {
                     lane: self.operands.iter().any(|part| part.lane),
-                    dims: vec![size],
+                    dims: [before, &[size]].concat(),
                 })
             }
             Op::Slice { start, end } => {
                 let [x] = self.take()?;
-                let size = self.vector(x)?;
+                let (before, size) = self.last_axis(x)?;
                 self.check(start < end && *end <= size, || {
                     format!("{start}..{end} is not a range of {x}")
                 })?;
                 Ok(Shape {
                     lane: x.lane,
-                    dims: vec![end - start],
+                    dims: [before, &[end - start]].concat(),
                 })
             }
             Op::Pad { before, after } => {
                 let [x] = self.take()?;
-                let size = self.vector(x)?;
+                let (leading, size) = self.last_axis(x)?;
                 let padded = size
                     .checked_add(*before)
                     .and_then(|size| size.checked_add(*after))
                     .ok_or_else(|| self.error("size overflows".to_owned()))?;
                 Ok(Shape {
                     lane: x.lane,
-                    dims: vec![padded],
+                    dims: [leading, &[padded]].concat(),
                 })
             }
             Op::RangeMask { size, start, end } => {
@@ -239,6 +246,14 @@ impl Rule<'_> {
         match x.dims[..] {
             [size] => Ok(size),
             _ => Err(self.error(format!("{x} is not a vector"))),
+        }
+    }
+
+    /// The dimensions before the last one, and the last one.
+    fn last_axis<'s>(&self, x: &'s Shape) -> Result<(&'s [usize], usize), ShapeError> {
+        match x.dims.split_last() {
+            Some((last, before)) => Ok((before, *last)),
+            None => Err(self.error(format!("{x} has no dimension"))),
         }
     }
 

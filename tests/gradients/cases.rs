@@ -186,11 +186,17 @@ pub fn cases(n: usize, m: usize) -> Vec<Case> {
         Op::Concat,
         &[(&[n], Any), (&[m], Any), (&[1], Any)],
     ));
-    for (start, end) in [(0, n), (n - 1, n), (0, 1)] {
-        cases.push(Case::new(Op::Slice { start, end }, &[(&[n], Any)]));
-    }
-    for (before, after) in [(0, 2), (3, 0), (1, 1), (0, 0)] {
-        cases.push(Case::new(Op::Pad { before, after }, &[(&[n], Any)]));
+    cases.push(Case::new(
+        Op::Concat,
+        &[(&[m, n], Any), (&[m, 1], Any), (&[m, 2], Any)],
+    ));
+    for dims in [&[n][..], &[m, n]] {
+        for (start, end) in [(0, n), (n - 1, n), (0, 1)] {
+            cases.push(Case::new(Op::Slice { start, end }, &[(dims, Any)]));
+        }
+        for (before, after) in [(0, 2), (3, 0), (1, 1), (0, 0)] {
+            cases.push(Case::new(Op::Pad { before, after }, &[(dims, Any)]));
+        }
     }
     for transposed in [false, true] {
         let matrix: &[usize] = if transposed { &[m, n] } else { &[n, m] };

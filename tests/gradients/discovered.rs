@@ -7,7 +7,7 @@ use bpmc::ir::Graph;
 use std::path::Path;
 
 /// The step graphs of the specs of a stage, by name.
-fn graphs(stage: &str) -> Vec<(String, Graph)> {
+pub fn graphs(stage: &str) -> Vec<(String, Graph)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/cases")
         .join(stage);

@@ -9,6 +9,7 @@ mod discovered;
 mod functions;
 mod library;
 mod operations;
+mod passes;
 mod plastic;
 mod random;
 mod run;

@@ -133,7 +133,18 @@ pub fn fused<T: Real>(
     choices: Choices,
 ) -> Result<Outcome, Unsupported> {
     let adjoint = differentiate(step, Options::default());
-    let program = Fused::with(step, &adjoint, choices)?;
+    fused_with::<T>((step, &adjoint), choices, lanes, numbers, interval)
+}
+
+/// As [`fused`], of a step and its adjoint as some passes left them.
+pub fn fused_with<T: Real>(
+    (step, adjoint): (&Graph, &Graph),
+    choices: Choices,
+    lanes: usize,
+    numbers: &Numbers,
+    interval: usize,
+) -> Result<Outcome, Unsupported> {
+    let program = Fused::with(step, adjoint, choices)?;
     let shared: Shared<T> = program.shared(&numbers.params).unwrap();
     let steps = numbers.inputs.len();
     let mine = |values: &[f64], lane: usize| {

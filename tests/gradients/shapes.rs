@@ -86,6 +86,8 @@ fn results_have_the_shape_of_the_rule() {
         (Op::LaneSum, vec![b(&[4])], s(&[4])),
         (reshape(&[2, 3]), vec![b(&[6, 1])], b(&[2, 3])),
         (Op::Concat, vec![s(&[2]), b(&[1]), s(&[3])], b(&[6])),
+        (Op::Concat, vec![s(&[4, 2]), s(&[4, 1])], s(&[4, 3])),
+        (Op::Slice { start: 1, end: 3 }, vec![s(&[4, 3])], s(&[4, 2])),
         (Op::Slice { start: 1, end: 3 }, vec![b(&[3])], b(&[2])),
         (
             Op::Pad {
@@ -203,7 +205,12 @@ fn what_does_not_fit_is_refused_with_the_reason() {
         (
             Op::Concat,
             vec![b(&[2]), b(&[])],
-            "concat: [B] is not a vector",
+            "concat: [B] has no dimension",
+        ),
+        (
+            Op::Concat,
+            vec![s(&[2, 3]), s(&[3, 3])],
+            "concat: dimensions of [2,3] and [3,3] differ before the last",
         ),
         (
             Op::Slice { start: 2, end: 2 },

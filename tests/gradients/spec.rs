@@ -3,6 +3,7 @@
 use crate::run::{adjoint_of, check_differences, reference, run, Draws, Numbers, Outcome};
 use bpmc::driver::{self, Compiled};
 use bpmc::ir::Graph;
+use std::path::Path;
 
 /// Compiles a spec that must have no error; warnings are of no interest here.
 pub fn compile(text: &str) -> Compiled {
@@ -11,7 +12,17 @@ pub fn compile(text: &str) -> Compiled {
 
 /// As [`compile`], with `--set` arguments.
 pub fn compile_set(text: &str, set: &[String]) -> Compiled {
-    let compilation = driver::compile("spec.bpm", text, set, &driver::from_disk).unwrap();
+    compile_named("spec.bpm", text, set)
+}
+
+/// As [`compile_set`], a file with its imports.
+pub fn compile_file(path: &Path, set: &[String]) -> Compiled {
+    let text = std::fs::read_to_string(path).unwrap();
+    compile_named(&path.display().to_string(), &text, set)
+}
+
+fn compile_named(name: &str, text: &str, set: &[String]) -> Compiled {
+    let compilation = driver::compile(name, text, set, &driver::from_disk).unwrap();
     let errors: Vec<String> = compilation
         .diagnostics
         .iter()

@@ -11,6 +11,7 @@ use crate::case::{Case, Compiled};
 use crate::chance::Chance;
 use crate::run::{candle, fused, reference, run, Numbers, Outcome};
 use bpmc::backend::candle::Precision;
+use bpmc::backend::fused::Choices;
 use bpmc::backend::reference::Reference;
 use bpmc::ir::Graph;
 use std::collections::BTreeSet;
@@ -137,14 +138,14 @@ fn check_inner(case: &Case) -> Result<Verdict, Fault> {
         inputs: Vec::new(),
         ..expected.clone()
     };
-    match fused::<f64>(graph, *lanes, numbers, *interval) {
+    match fused::<f64>(graph, *lanes, numbers, *interval, Choices::default()) {
         Err(reason) => {
             verdict.unsupported = Some(reason.0);
             return Ok(verdict);
         }
         Ok(found) => compare(Check::Double, &found, &expected, 1e-9, DOUBLE)?,
     }
-    if let Ok(found) = fused::<f32>(graph, *lanes, numbers, *interval) {
+    if let Ok(found) = fused::<f32>(graph, *lanes, numbers, *interval, Choices::default()) {
         compare(Check::Single, &found, &expected, 1e-4, SINGLE)?;
     }
     Ok(verdict)

@@ -94,13 +94,11 @@ impl Kernels {
                 let parts: Vec<Tensor> = (0..value.operands.len())
                     .map(fitted)
                     .collect::<Result<_>>()?;
-                Tensor::cat(&parts, usize::from(shape.lane))
+                Tensor::cat(&parts, last_axis(shape))
             }
-            Op::Slice { start, end } => {
-                tensor(0).narrow(usize::from(shape.lane), *start, end - start)
-            }
+            Op::Slice { start, end } => tensor(0).narrow(last_axis(shape), *start, end - start),
             Op::Pad { before, after } => {
-                tensor(0).pad_with_zeros(usize::from(shape.lane), *before, *after)
+                tensor(0).pad_with_zeros(last_axis(shape), *before, *after)
             }
             Op::MatVec { transposed } => {
                 let matrix = if *transposed {
@@ -155,6 +153,11 @@ impl Kernels {
         };
         stretched.broadcast_as(self.dims(&shape))
     }
+}
+
+/// The last axis of a tensor of this shape.
+fn last_axis(shape: &Shape) -> usize {
+    (usize::from(shape.lane) + shape.dims.len()).saturating_sub(1)
 }
 
 fn outer(a: &Tensor, b: &Tensor) -> Result<Tensor> {

@@ -19,6 +19,7 @@
 //! | `assemble` | graph to instructions |
 //! | `machine` | runs instructions |
 //! | `jit` | machine code for sweeps |
+//! | `choices` | which ways of being fast are taken |
 //! | `math` | element functions for both precisions |
 //! | `lane` | a lane's memory, forward through an episode and back |
 

@@ -3,7 +3,7 @@
 use crate::ir::{Binary, Boundary, Unary};
 
 /// `f(x)`.
-pub(super) fn unary(f: Unary, x: f64) -> f64 {
+pub(crate) fn unary(f: Unary, x: f64) -> f64 {
     match f {
         Unary::Neg => -x,
         Unary::Tanh => x.tanh(),
@@ -31,7 +31,7 @@ pub(super) fn unary(f: Unary, x: f64) -> f64 {
 }
 
 /// `f(a, b)`.
-pub(super) fn binary(f: Binary, a: f64, b: f64) -> f64 {
+pub(crate) fn binary(f: Binary, a: f64, b: f64) -> f64 {
     match f {
         Binary::Add => a + b,
         Binary::Sub => a - b,
@@ -61,7 +61,7 @@ pub(super) fn binary(f: Binary, a: f64, b: f64) -> f64 {
 }
 
 /// `min(max(x, lo), hi)`; not a number stays so, a diverged trace is not hidden.
-pub(super) fn clip(x: f64, lo: f64, hi: f64) -> f64 {
+pub(crate) fn clip(x: f64, lo: f64, hi: f64) -> f64 {
     if x < lo {
         lo
     } else if x > hi {
@@ -72,7 +72,7 @@ pub(super) fn clip(x: f64, lo: f64, hi: f64) -> f64 {
 }
 
 /// The derivative of [`clip`].
-pub(super) fn clip_mask(x: f64, lo: f64, hi: f64, boundary: Boundary) -> f64 {
+pub(crate) fn clip_mask(x: f64, lo: f64, hi: f64, boundary: Boundary) -> f64 {
     let inside = x > lo && x < hi;
     let on_bound = x == lo || x == hi;
     match boundary {

@@ -149,20 +149,26 @@ fn apply(value: &Value, operands: &[&Tensor], lanes: usize) -> Vec<f64> {
         Op::LaneSum => each(&|_, k| (0..lanes).map(|lane| operands[0].at(lane, k)).sum()),
         Op::Reshape { .. } | Op::StopGradient => operands[0].data.clone(),
         Op::Concat => each(&|lane, k| {
-            let mut k = k;
+            let width = last_dim(shape);
+            let (row, mut column) = (k / width, k % width);
             for part in operands {
-                if k < part.shape.elements() {
-                    return part.at(lane, k);
+                let width = last_dim(&part.shape);
+                if column < width {
+                    return part.at(lane, row * width + column);
                 }
-                k -= part.shape.elements();
+                column -= width;
             }
             unreachable!("the sizes of the parts add up to the size of the result")
         }),
-        Op::Slice { start, .. } => each(&|lane, k| operands[0].at(lane, start + k)),
+        Op::Slice { start, .. } => each(&|lane, k| {
+            let (width, whole) = (last_dim(shape), last_dim(&operands[0].shape));
+            operands[0].at(lane, k / width * whole + start + k % width)
+        }),
         Op::Pad { before, .. } => each(&|lane, k| {
-            let inside = (*before..before + operands[0].shape.elements()).contains(&k);
-            if inside {
-                operands[0].at(lane, k - before)
+            let (width, inner) = (last_dim(shape), last_dim(&operands[0].shape));
+            let column = k % width;
+            if (*before..before + inner).contains(&column) {
+                operands[0].at(lane, k / width * inner + column - before)
             } else {
                 0.0
             }
@@ -206,6 +212,11 @@ fn apply(value: &Value, operands: &[&Tensor], lanes: usize) -> Vec<f64> {
             })
         }
     }
+}
+
+/// The last dimension, of which what joins and cuts has one.
+fn last_dim(shape: &Shape) -> usize {
+    shape.dims.last().copied().unwrap_or(1)
 }
 
 /// Element `k` of the result: over all indices whose kept dimensions are those of `k`.

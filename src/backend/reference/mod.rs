@@ -3,6 +3,7 @@
 mod element;
 mod evaluate;
 
+pub(crate) use element::{binary, clip, clip_mask, unary};
 pub use evaluate::{evaluate, Leaves};
 
 use super::{

@@ -1,5 +1,6 @@
 //! The manifest of a run, `run.yaml`: what was run, with what, and how it ended.
 
+use crate::passes::Selection;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -36,6 +37,9 @@ pub struct Manifest {
     pub device: String,
     /// What ran the step.
     pub backend: String,
+    /// The passes over the step, as arguments of the command; their choice changes the last bits.
+    #[serde(default = "default_passes")]
+    pub passes: String,
     /// Threads of the last session; the numbers do not depend on them.
     pub threads: usize,
     /// Version of bpmc.
@@ -54,6 +58,10 @@ pub struct Manifest {
     /// What stopped it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+fn default_passes() -> String {
+    Selection::default().to_string()
 }
 
 impl Manifest {
@@ -136,6 +144,7 @@ mod tests {
             seed: u64::MAX,
             device: "cpu".to_owned(),
             backend: "candle".to_owned(),
+            passes: "--opt 1".to_owned(),
             threads: 2,
             version: "0".to_owned(),
             started: utc(0),

@@ -23,6 +23,7 @@ use super::checkpoint::{Checkpoint, CheckpointError};
 use super::metrics::{MetricsError, MetricsWriter};
 use super::trainer::{BackendKind, IterationReport, TrainError, Trainer, TrainerOptions};
 use crate::driver::{self, Compilation, InternalFault};
+use crate::passes::Selection;
 use crate::replace::replace;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,6 +99,8 @@ pub struct RunOptions {
     pub threads: usize,
     /// What runs the step.
     pub backend: BackendKind,
+    /// How the step and its adjoint are optimised.
+    pub passes: Selection,
     /// Refuse runs that need more bytes than this.
     pub memory: Option<u64>,
 }
@@ -136,6 +139,7 @@ impl Run {
             TrainerOptions {
                 threads: options.threads,
                 backend: options.backend,
+                passes: options.passes,
                 memory: options.memory,
             },
         )?;
@@ -152,6 +156,7 @@ impl Run {
             seed: trainer.seed(),
             device: "cpu".to_owned(),
             backend: options.backend.name().to_owned(),
+            passes: options.passes.to_string(),
             threads: options.threads,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: manifest::now(),
@@ -189,6 +194,7 @@ impl Run {
             ("bpmc", &earlier.version, &now.version),
             ("seed", &earlier.seed.to_string(), &now.seed.to_string()),
             ("backend", &earlier.backend, &now.backend),
+            ("passes", &earlier.passes, &now.passes),
             ("device", &earlier.device, &now.device),
         ] {
             if then != now {

@@ -16,8 +16,9 @@ use crate::backend::candle::{Candle, Precision};
 use crate::backend::fused::Fused;
 use crate::backend::reference::Reference;
 use crate::backend::BackendError;
-use crate::driver::{adjoint, Compiled};
-use crate::ir::{Graph, Reset};
+use crate::driver::{prepare, Compiled, Prepared, Stopwatch};
+use crate::ir::Reset;
+use crate::passes::Selection;
 use crate::plan::{Limits, Plan, Together};
 use crate::tasks::Task;
 use rayon::prelude::*;
@@ -106,6 +107,7 @@ pub struct Trainer {
     supervised: bool,
     carried: Vec<CarriedSlot>,
     plan: Plan,
+    prepared: Prepared,
 }
 
 /// A state that outlives an episode.
@@ -122,6 +124,8 @@ pub struct TrainerOptions {
     pub threads: usize,
     /// What runs the step.
     pub backend: BackendKind,
+    /// How the step and its adjoint are optimised, and the fused kernels made.
+    pub passes: Selection,
     /// Bytes that are free: fewer lanes run at once where more are needed, and what cannot fit is refused.
     pub memory: Option<u64>,
 }
@@ -143,32 +147,34 @@ impl Trainer {
         ))?;
         let task = task.task.as_ref();
         let batch = train.settings.int("batch");
-        let backward = adjoint(&program.step, Options::default())?;
+        let mut prepared = prepare(&program.step, Options::default(), &options.passes)?;
         let limits = Limits {
             free: options.memory,
             allowed: train.settings.bytes("memory"),
         };
         let (lanes, steps) = (batch.max(1), task.steps());
-        let step = &program.step;
-        let (plan, fused) = if options.backend == BackendKind::Fused {
-            let fused = Fused::new(step, &backward)?;
-            let plan = Plan::lane_major(step, &fused, lanes, steps, options.threads, limits);
-            (plan, Some(Arc::new(fused)))
-        } else {
-            (Plan::batched(step, &backward, lanes, steps), None)
-        };
-        if let Some(refusal) = plan.refusal(limits) {
-            return Err(TrainError::Memory(refusal));
-        }
         let objective = Objective::new(train.trainer.kind, &train.settings);
-        let blocks = match fused {
-            Some(fused) => {
-                let graph = Arc::new(step.clone());
-                let all = FusedBlock::new(fused, graph, task, &plan, objective);
-                vec![Box::new(all) as Box<dyn Block>]
-            }
-            None => blocks(program, &backward, task, &plan, objective, options.backend)?,
+        let mut watch = Stopwatch::start();
+        let fits = |plan: &Plan| match plan.refusal(limits) {
+            Some(refusal) => Err(TrainError::Memory(refusal)),
+            None => Ok(()),
         };
+        let (step, backward) = (&prepared.step, &prepared.adjoint);
+        let (plan, blocks) = if options.backend == BackendKind::Fused {
+            let fused = Arc::new(Fused::with(step, backward, prepared.choices)?);
+            watch.lap("kernels");
+            let plan = Plan::lane_major(step, &fused, lanes, steps, options.threads, limits);
+            fits(&plan)?;
+            let graph = Arc::new(step.clone());
+            let all = FusedBlock::new(fused, graph, task, &plan, objective);
+            (plan, vec![Box::new(all) as Box<dyn Block>])
+        } else {
+            let plan = Plan::batched(step, backward, lanes, steps);
+            fits(&plan)?;
+            let blocks = blocks(&prepared, task, &plan, objective, options.backend)?;
+            (plan, blocks)
+        };
+        prepared.stages.extend(watch.stages);
         let seed = train.settings.int("seed") as u64;
         let parameters = ParamStore::init(&program.step.params, seed);
         let optimizer =
@@ -204,7 +210,13 @@ impl Trainer {
             supervised: matches!(objective, Objective::Supervised(_)),
             carried,
             plan,
+            prepared,
         })
+    }
+
+    /// The graphs that run, what the passes did, and how long compiling took.
+    pub fn prepared(&self) -> &Prepared {
+        &self.prepared
     }
 
     /// How lanes and memory are planned.
@@ -351,21 +363,19 @@ impl Trainer {
 
 /// Blocks of lanes in step, on the backend asked for.
 fn blocks(
-    program: &Compiled,
-    backward: &Graph,
+    prepared: &Prepared,
     task: &dyn Task,
     plan: &Plan,
     objective: Objective,
     backend: BackendKind,
 ) -> Result<Vec<Box<dyn Block>>, TrainError> {
-    let step = &program.step;
     let Together::Blocks(sizes) = &plan.together else {
         return Ok(Vec::new());
     };
     let mut blocks: Vec<Box<dyn Block>> = Vec::with_capacity(sizes.len());
     let mut first = 0;
     for lanes in sizes {
-        let (step, backward) = (step.clone(), backward.clone());
+        let (step, backward) = (prepared.step.clone(), prepared.adjoint.clone());
         let (interval, lanes) = (plan.interval, *lanes);
         blocks.push(if backend == BackendKind::Candle {
             let device = candle_core::Device::Cpu;

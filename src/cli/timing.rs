@@ -1,0 +1,33 @@
+//! What `--time-passes` shows.
+
+use bpmc::driver::{Compilation, Prepared, StageTime};
+use std::fmt::Write;
+
+/// A row for each pass that ran and one for each stage of the compiler, in their order.
+pub fn table(compilation: &Compilation, prepared: &Prepared) -> String {
+    let mut text = format!(
+        "{:<24}{:>10}{:>10}{:>10}{:>12}\n",
+        "pass", "rewrites", "values", "after", "ms"
+    );
+    let mut row = |line: std::fmt::Arguments<'_>| {
+        text.write_fmt(line).expect("writing to a string");
+    };
+    for pass in &prepared.passes {
+        row(format_args!(
+            "{:<24}{:>10}{:>10}{:>10}{:>12.3}\n",
+            pass.pass,
+            pass.rewrites,
+            pass.before,
+            pass.after,
+            pass.seconds * 1e3
+        ));
+    }
+    row(format_args!("\n{:<24}{:>42}\n", "stage", "ms"));
+    let mut total = 0.0;
+    for StageTime { stage, seconds } in compilation.stages.iter().chain(&prepared.stages) {
+        total += seconds;
+        row(format_args!("{stage:<24}{:>42.3}\n", seconds * 1e3));
+    }
+    row(format_args!("{:<24}{:>42.3}", "together", total * 1e3));
+    text
+}
