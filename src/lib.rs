@@ -57,6 +57,7 @@
 
 pub mod autodiff;
 pub mod backend;
+pub mod bench;
 pub mod diag;
 pub mod driver;
 pub mod ir;
@@ -67,6 +68,7 @@ pub mod rng;
 pub mod rules;
 pub mod sema;
 pub mod settings;
+pub mod statistics;
 pub mod syntax;
 pub mod tasks;
 pub mod train;

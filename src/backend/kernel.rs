@@ -1,7 +1,9 @@
 //! What a backend tells about the kernels it is made of.
 
+use serde::{Deserialize, Serialize};
+
 /// One kernel and what it did in an iteration, all lanes together.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct KernelReport {
     /// What it does: `step: apply, transmit`.
     pub name: String,

@@ -112,7 +112,7 @@ pub trait Block: Send {
 
     /// What each kernel does and how long it takes in one iteration of these lanes; nothing where the
     /// backend has no kernels of its own.
-    fn kernels(&self) -> Vec<KernelReport> {
+    fn kernels(&mut self) -> Vec<KernelReport> {
         Vec::new()
     }
 }

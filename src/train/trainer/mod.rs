@@ -239,9 +239,9 @@ impl Trainer {
 
     /// What each kernel of the backend does and how long it takes in one iteration, all lanes together; nothing
     /// where the backend has no kernels of its own.
-    pub fn kernels(&self) -> Vec<KernelReport> {
+    pub fn kernels(&mut self) -> Vec<KernelReport> {
         let mut all: Vec<KernelReport> = Vec::new();
-        for kernel in self.blocks.iter().flat_map(|block| block.kernels()) {
+        for kernel in self.blocks.iter_mut().flat_map(|block| block.kernels()) {
             match all.iter_mut().find(|known| known.name == kernel.name) {
                 Some(known) => known.absorb(&kernel),
                 None => all.push(kernel),
