@@ -260,7 +260,10 @@ fn bench_shows_all_faults_before_it_measures() {
     let directory = scratch("bench_faults");
     for (name, text) in [
         ("good.bpm", TINY.to_owned()),
-        ("bad.bpm", TINY.replace("tanh(linear(obs)", "tanh(linear(odbs)")),
+        (
+            "bad.bpm",
+            TINY.replace("tanh(linear(obs)", "tanh(linear(odbs)"),
+        ),
         ("parts.bpm", "dim N = 3\n".to_owned()),
     ] {
         std::fs::write(directory.join(name), text).unwrap();

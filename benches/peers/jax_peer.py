@@ -64,7 +64,7 @@ def main():
             return [y, clip(hebb + outer(h, p["eta"] * y))]
         m = jnp.tanh(y @ p["modulator"] + p["modulator_bias"])
         if load.fan_out:
-            m = m @ p["gain"] + p["gain_bias"]
+            m = m * p["gain"] + p["gain_bias"]
         if load.rule == "simple":
             return [y, clip(hebb + outer(h, m * y))]
         e = traces[1]

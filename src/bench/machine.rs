@@ -114,7 +114,9 @@ fn rate<S>(
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(one)).collect();
         let mine = one();
         // A thread that failed adds nothing.
-        let theirs = others.into_iter().map(|thread| thread.join().unwrap_or(0.0));
+        let theirs = others
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or(0.0));
         mine + theirs.sum::<f64>()
     })
 }

@@ -152,13 +152,15 @@ fn bytes(graph: &Graph, counted: &[bool]) -> f64 {
             }
             Op::AdjointIn(_) if per_connection(graph, id) => numbers += 2 * elements,
             Op::LaneSum
-                if per_connection(graph, id) && !is_product(graph, value.operands[0]) =>
+                if per_connection(graph, id)
+                    && !is_product(graph, value.operands[0])
+                    && !only_reduced(graph, id) =>
             {
                 numbers += 2 * elements;
             }
             _ => {}
         }
-        if value.shape.lane && per_connection(graph, id) {
+        if value.shape.lane && per_connection(graph, id) && !is_matrix_product(graph, id) {
             for operand in &value.operands {
                 matrices[operand.index()] |= is_matrix(graph, *operand);
             }
@@ -176,6 +178,24 @@ fn is_matrix(graph: &Graph, id: ValueId) -> bool {
     !value.shape.lane
         && value.shape.dims.len() >= 2
         && !matches!(value.op, Op::Broadcast { .. } | Op::Const(_))
+}
+
+/// Whether only sums or the like over a dimension of it are read.
+fn only_reduced(graph: &Graph, id: ValueId) -> bool {
+    let users = graph.users(id);
+    let reduces = |user: &ValueId| matches!(graph.value(*user).op, Op::Reduce { .. });
+    !users.is_empty() && users.iter().all(reduces)
+}
+
+/// Whether a value is the inside of a product of a vector and a matrix that all lanes share.
+fn is_matrix_product(graph: &Graph, id: ValueId) -> bool {
+    let value = graph.value(id);
+    matches!(value.op, Op::Binary(Binary::Mul))
+        && value
+            .operands
+            .iter()
+            .all(|o| is_matrix(graph, *o) || is_product(graph, *o))
+        && only_reduced(graph, id)
 }
 
 /// Whether a value per connection is a product of a number per pre neuron and one per post neuron. The sum of

@@ -172,9 +172,16 @@ fn here(arguments: &Arguments, path: &Path, screen: &Screen) -> Result<SpecRepor
 fn apart(arguments: &Arguments, path: &Path) -> Result<SpecReport, Failure> {
     let program = std::env::current_exe().context("cannot find the program that is running")?;
     let mut command = Command::new(program);
-    command.arg("bench").arg(path).args(["--json", "--no-floors"]);
-    command.arg("--threads").arg(arguments.threads.count().to_string());
-    command.arg("--backend").arg(arguments.backend.kind().name());
+    command
+        .arg("bench")
+        .arg(path)
+        .args(["--json", "--no-floors"]);
+    command
+        .arg("--threads")
+        .arg(arguments.threads.count().to_string());
+    command
+        .arg("--backend")
+        .arg(arguments.backend.kind().name());
     match arguments.iterations {
         Some(iterations) => command.arg("--iterations").arg(iterations.to_string()),
         None => command.arg("--seconds").arg(arguments.seconds.to_string()),

@@ -253,7 +253,9 @@ fn scaled(value: f64, unit: &str) -> String {
         v if v >= 1e3 => (v / 1e3, "k"),
         v => (v, ""),
     };
-    format!("{} {prefix}{unit}", figures(value)).trim_end().to_owned()
+    format!("{} {prefix}{unit}", figures(value))
+        .trim_end()
+        .to_owned()
 }
 
 fn percent(share: f64) -> String {
