@@ -72,7 +72,7 @@ def parser(description):
 def use_processors(count):
     """Keeps the process on `count` processors, so that libraries that size their pools by them follow."""
     mine = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, set(mine[: max(1, count)]))
+    os.sched_setaffinity(0, set(mine[-max(1, count) :]))
 
 
 def measure(arguments, name, iteration):

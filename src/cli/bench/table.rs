@@ -349,7 +349,28 @@ mod tests {
 
     #[test]
     fn tables_line_up() {
-        insta::assert_snapshot!(render(&sample(), false), @"");
+        insta::assert_snapshot!(render(&sample(), false), @r"
+        fused on 2 threads
+
+        Speed      median  fastest           quartiles  iterations/s  steps/s  memory  compiled in
+        maze.bpm  25.0 ms  24.0 ms  24.5 ms to 27.0 ms          40.0    240 k       -      31.0 ms
+
+        Time by phase  lanes x steps  parameters  iterations  forward  task  backward  update  other
+        maze.bpm            30 x 200       21000          40     25 %   5 %      60 %     4 %    6 %
+
+        Kernels of one iteration, maze.bpm
+
+        Kernel                                   form   calls     time   bytes  operations  of its floor
+        step: apply, transmit  machine code, 256 bits  6.00 k  10.0 ms  250 MB       100 M          50 %
+
+        Floors of an iteration    bytes       in  operations       in  reached  counted from
+        maze.bpm                1.00 GB  10.0 ms      1.00 G  5.00 ms     40 %       kernels
+
+        This machine, a second                          1 thread  2 threads
+        operations, vectors of 256 bits                    100 G      200 G
+        bytes in place, 262.1 kB                         50.0 GB     100 GB
+        bytes in place, outside the second-level cache   10.0 GB    20.0 GB
+        ");
     }
 
     #[test]
