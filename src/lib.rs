@@ -58,6 +58,7 @@
 
 pub mod autodiff;
 pub mod backend;
+pub mod bench;
 pub mod diag;
 pub mod driver;
 pub mod ir;
@@ -69,6 +70,7 @@ pub mod rng;
 pub mod rules;
 pub mod sema;
 pub mod settings;
+pub mod statistics;
 pub mod syntax;
 pub mod tasks;
 pub mod train;

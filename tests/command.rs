@@ -175,6 +175,112 @@ fn a_run_is_trained_evaluated_and_not_overwritten() {
 }
 
 #[test]
+fn bench_measures_and_keeps_nothing() {
+    let directory = scratch("bench");
+    let spec = directory.join("tiny.bpm");
+    std::fs::write(&spec, TINY).unwrap();
+    let bench = |more: &[&str]| {
+        let output = command(&[&["bench", "tiny.bpm"], more].concat())
+            .current_dir(&directory)
+            .output()
+            .unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), err.as_str()), (Some(0), ""));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let json = |more: &[&str]| {
+        serde_json::from_str::<serde_json::Value>(&bench(&[&["--json"], more].concat())).unwrap()
+    };
+    let document = json(&["--iterations", "3", "--threads", "1"]);
+    assert_eq!(document["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(document["machine"]["threads"], 1);
+    let spec = &document["specs"][0];
+    let number = |value: &serde_json::Value| value.as_f64().unwrap();
+    for (name, value) in [
+        ("lanes", 4),
+        ("steps", 10),
+        ("threads", 1),
+        ("iterations", 3),
+    ] {
+        assert_eq!(spec[name], value, "{name}");
+    }
+    // w and alpha, the input's weights and bias, modulator, policy, value.
+    let trained = 25 + 25 + (14 * 5 + 5) + (5 + 1) + (5 * 4 + 4) + (5 + 1);
+    assert_eq!(spec["parameters"], trained);
+    let seconds = &spec["seconds"];
+    assert!(number(&seconds["minimum"]) > 0.0);
+    assert!(number(&seconds["minimum"]) <= number(&seconds["lower_quartile"]));
+    assert!(number(&seconds["lower_quartile"]) <= number(&seconds["median"]));
+    assert!(number(&seconds["median"]) <= number(&seconds["upper_quartile"]));
+    let rate = number(&spec["iterations_per_second"]);
+    assert!((rate * number(&seconds["median"]) - 1.0).abs() < 1e-9);
+    assert_eq!(
+        number(&spec["environment_steps_per_second"]).round(),
+        (40.0 * rate).round()
+    );
+    assert!(number(&spec["compile_ms"]) > 0.0);
+    assert!(number(&spec["work"]["bytes"]) > 0.0);
+    assert!(number(&spec["floor"]["reached"]) > 0.0);
+    if cfg!(target_os = "linux") {
+        assert!(number(&spec["peak_memory_bytes"]) > 1e6);
+    }
+
+    // The time decides, but five iterations are measured in any case; floors only where they are wanted.
+    let document = json(&["--seconds", "1e-6", "--no-floors", "--set", "train.batch=2"]);
+    assert!(document["machine"].is_null() && document["specs"][0]["floor"].is_null());
+    assert_eq!(document["specs"][0]["iterations"], 5);
+    assert_eq!(document["specs"][0]["lanes"], 2);
+
+    // The plain executors tell where the time goes, and the shares are of all of it.
+    let document = json(&["--backend", "reference", "--iterations", "2", "--no-floors"]);
+    let phases = document["specs"][0]["phases"].as_object().unwrap();
+    let shares: Vec<f64> = phases.values().map(number).collect();
+    assert!(shares.iter().all(|share| (0.0..1.0).contains(share)));
+    assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+    assert!(number(&phases["forward"]) > 0.0 && number(&phases["backward"]) > 0.0);
+
+    // Several specs: one table, in their order.
+    std::fs::copy(directory.join("tiny.bpm"), directory.join("other.bpm")).unwrap();
+    let table = bench(&["other.bpm", "--iterations", "1", "--threads", "1"]);
+    let rows: Vec<&str> = table.lines().collect();
+    assert_eq!(rows[0], "fused on 1 thread");
+    assert!(rows[2].starts_with("Speed "), "{table}");
+    assert!(rows[3].starts_with("tiny.bpm ") && rows[4].starts_with("other.bpm "));
+    assert!(table.contains("\nFloors of an iteration ") && table.contains("\nThis machine"));
+    let mut left: Vec<_> = std::fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["other.bpm", "tiny.bpm"]);
+}
+
+#[test]
+fn bench_shows_all_faults_before_it_measures() {
+    let directory = scratch("bench_faults");
+    for (name, text) in [
+        ("good.bpm", TINY.to_owned()),
+        (
+            "bad.bpm",
+            TINY.replace("tanh(linear(obs)", "tanh(linear(odbs)"),
+        ),
+        ("parts.bpm", "dim N = 3\n".to_owned()),
+    ] {
+        std::fs::write(directory.join(name), text).unwrap();
+    }
+    let output = command(&["bench", "good.bpm", "bad.bpm", "parts.bpm", "none.bpm"])
+        .current_dir(&directory)
+        .output()
+        .unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    assert!(err.contains("`odbs`") && err.contains("bad.bpm"), "{err}");
+    assert!(err.contains("this spec has no network"), "{err}");
+    assert!(err.contains("cannot read the spec none.bpm"), "{err}");
+}
+
+#[test]
 fn progress_is_plain_lines_where_there_is_no_terminal() {
     let directory = scratch("lines");
     let spec = directory.join("tiny.bpm");

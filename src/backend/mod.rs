@@ -12,6 +12,7 @@
 pub mod bptt;
 pub mod candle;
 pub mod fused;
+pub mod kernel;
 pub mod reference;
 pub mod sharded;
 

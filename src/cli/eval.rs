@@ -4,6 +4,7 @@ use super::options::{Passes, Threads};
 use super::screen::Screen;
 use super::{spec, timing, Failure, Outcome};
 use anyhow::Context;
+use bpmc::statistics::quantile;
 use bpmc::train::checkpoint::Checkpoint;
 use bpmc::train::run::{self, CHECKPOINT};
 use bpmc::train::trainer::{BackendKind, Evaluation, Trainer, TrainerOptions};
@@ -174,20 +175,12 @@ impl Statistics {
             mean,
             standard_deviation: (squares / (count - 1.0).max(1.0)).sqrt(),
             minimum,
-            lower_quartile: quantile(&sorted, 0.25),
-            median: quantile(&sorted, 0.5),
-            upper_quartile: quantile(&sorted, 0.75),
+            lower_quartile: quantile(&sorted, 0.25)?,
+            median: quantile(&sorted, 0.5)?,
+            upper_quartile: quantile(&sorted, 0.75)?,
             maximum,
         })
     }
-}
-
-/// By linear interpolation between the two nearest of the sorted values, of which there is at least one.
-fn quantile(sorted: &[f64], part: f64) -> f64 {
-    let place = part * (sorted.len() - 1) as f64;
-    let below = sorted[place.floor() as usize];
-    let above = sorted[place.ceil() as usize];
-    below + (above - below) * place.fract()
 }
 
 #[cfg(test)]

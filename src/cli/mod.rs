@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. The only place that prints.
 
+mod bench;
 mod check;
 mod compile;
 mod doctor;
@@ -59,6 +60,7 @@ enum Command {
     Train(train::Arguments),
     Eval(eval::Arguments),
     Grad(grad::Arguments),
+    Bench(bench::Arguments),
     Doctor(doctor::Arguments),
 }
 
@@ -105,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Train(arguments) => train::run(&arguments, &screen),
         Command::Eval(arguments) => eval::run(&arguments, &screen),
         Command::Grad(arguments) => grad::run(&arguments, &screen),
+        Command::Bench(arguments) => bench::run(&arguments, &screen),
         Command::Explain(arguments) => explain::run(&arguments, &screen),
         Command::Doctor(arguments) => doctor::run(&arguments, &screen),
     };

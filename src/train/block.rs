@@ -2,12 +2,15 @@
 
 use super::a2c::{A2c, Parts};
 use super::lane_episode::{LaneEpisode, LaneLoss, Wiring};
+use super::phases::Phases;
 use super::supervised::SupervisedLoss;
 use super::TrainerKind;
 use crate::backend::bptt::{zero_adjoint, Environment, Rollout, StepInputs};
+use crate::backend::kernel::KernelReport;
 use crate::backend::{BackendError, Executor};
 use crate::ir::Reset;
 use crate::tasks::Task;
+use std::time::Instant;
 
 /// What the lanes of a block are trained on.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +64,8 @@ pub struct BlockReport {
     pub scores: Vec<(&'static str, f64)>,
     /// Gradients of trained parameters, in the order of the slots; empty unless learning.
     pub gradients: Vec<Option<Vec<f64>>>,
+    /// Where the time went; `update` is left to the trainer.
+    pub phases: Phases,
 }
 
 impl BlockReport {
@@ -98,6 +103,15 @@ pub trait Block: Send {
 
     /// How many lanes there are.
     fn lanes(&self) -> usize;
+
+    /// Takes the times of kernels in what is run from now on, or no longer.
+    fn measure_kernels(&mut self, _on: bool) {}
+
+    /// What each kernel did and how long it took since [`Block::measure_kernels`]; nothing where the backend
+    /// has no kernels of its own.
+    fn kernels(&self) -> Vec<KernelReport> {
+        Vec::new()
+    }
 }
 
 /// A block on an executor, all its lanes in step.
@@ -162,10 +176,13 @@ struct InStep<'a> {
     lanes: &'a mut [LaneEpisode],
     wiring: &'a Wiring,
     options: EpisodeOptions,
+    /// Seconds spent in the task.
+    seconds: f64,
 }
 
 impl<E: Executor> Environment<E> for InStep<'_> {
     fn inputs(&mut self, executor: &E, step: usize) -> Result<StepInputs<E::Tensor>, BackendError> {
+        let start = Instant::now();
         let graph = executor.step_graph();
         let mut buffers: Vec<Vec<f64>> = vec![Vec::new(); graph.inputs.len()];
         for lane in self.lanes.iter_mut() {
@@ -192,6 +209,7 @@ impl<E: Executor> Environment<E> for InStep<'_> {
                 executor.upload(&values, &slot.dims)
             })
             .collect::<Result<_, _>>()?;
+        self.seconds += start.elapsed().as_secs_f64();
         Ok(StepInputs { inputs, noises })
     }
 
@@ -206,6 +224,8 @@ impl<E: Executor> Environment<E> for InStep<'_> {
             .read()
             .map(|slot| executor.download(&outputs[slot]))
             .collect::<Result<_, _>>()?;
+        // What was downloaded had to be computed first: that is the network's time.
+        let start = Instant::now();
         let count = self.lanes.len();
         for (k, lane) in self.lanes.iter_mut().enumerate() {
             let mine = read.iter().map(|values| {
@@ -214,6 +234,7 @@ impl<E: Executor> Environment<E> for InStep<'_> {
             });
             lane.take(self.wiring, step, &self.options, mine);
         }
+        self.seconds += start.elapsed().as_secs_f64();
         Ok(())
     }
 }
@@ -224,6 +245,7 @@ impl<E: Executor + Send> Block for LaneBlock<E> {
         parameters: &[Vec<f64>],
         options: EpisodeOptions,
     ) -> Result<BlockReport, BackendError> {
+        let start = Instant::now();
         self.executor.set_parameters(parameters)?;
         for lane in &mut self.lanes {
             lane.start(&options);
@@ -234,6 +256,7 @@ impl<E: Executor + Send> Block for LaneBlock<E> {
             lanes: &mut self.lanes,
             wiring: &self.wiring,
             options,
+            seconds: 0.0,
         };
         let rollout = Rollout::forward(
             &mut self.executor,
@@ -242,14 +265,20 @@ impl<E: Executor + Send> Block for LaneBlock<E> {
             self.interval,
             &mut environment,
         )?;
+        let mut task = environment.seconds;
         let mut report = BlockReport::default();
+        report.phases.forward = start.elapsed().as_secs_f64() - task;
+        let start = Instant::now();
         let seeds: Vec<Vec<Vec<f64>>> = self
             .lanes
             .iter()
             .map(|lane| report.add(lane, lane.loss(&self.wiring, &options)))
             .collect();
+        task += start.elapsed().as_secs_f64();
+        report.phases.task = task;
         self.keep_carried(rollout.final_states())?;
         if options.learn {
+            let start = Instant::now();
             self.executor.clear_gradients();
             let graph = self.executor.step_graph();
             let zero = zero_adjoint(&self.executor)?;
@@ -275,6 +304,7 @@ impl<E: Executor + Send> Block for LaneBlock<E> {
                 Ok(all)
             })?;
             report.gradients = self.executor.gradients()?;
+            report.phases.backward = start.elapsed().as_secs_f64();
         }
         Ok(report)
     }

@@ -2,7 +2,9 @@
 
 use super::block::{Block, BlockReport, EpisodeOptions, Objective};
 use super::lane_episode::{LaneEpisode, LaneLoss, Wiring};
-use crate::backend::fused::{Fused, LaneMemory, Shared};
+use super::phases::Phases;
+use crate::backend::fused::{Fused, LaneMemory, Profile, Shared};
+use crate::backend::kernel::KernelReport;
 use crate::backend::BackendError;
 use crate::ir::{Graph, Reset};
 use crate::plan::Plan;
@@ -10,6 +12,7 @@ use crate::tasks::Task;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// Lanes that take turns on the memories of the threads.
 pub struct FusedBlock {
@@ -20,6 +23,8 @@ pub struct FusedBlock {
     interval: usize,
     /// Lanes that run at once, at most.
     running: usize,
+    /// Whether kernels are timed.
+    measure: bool,
     /// As many as lanes have run at once.
     memories: Mutex<Vec<LaneMemory<f32>>>,
     /// By slot, lane by lane.
@@ -31,6 +36,7 @@ struct LaneResult {
     loss: LaneLoss,
     /// By slot, of states that outlive an episode.
     carried: Vec<Option<Vec<f64>>>,
+    phases: Phases,
 }
 
 /// Gradient sums over lanes, added up in the order of the lanes whichever is finished first.
@@ -80,6 +86,7 @@ impl FusedBlock {
             wiring,
             interval: plan.interval,
             running: plan.running(),
+            measure: false,
             memories: Mutex::new(Vec::new()),
         }
     }
@@ -104,7 +111,7 @@ impl Run<'_> {
         episode: &mut LaneEpisode,
         memory: &mut LaneMemory<f32>,
     ) -> LaneResult {
-        self.forward(lane, episode, memory);
+        let mut phases = self.forward(lane, episode, memory);
         let carried = self
             .graph
             .states
@@ -115,14 +122,34 @@ impl Run<'_> {
                     .then(|| memory.state(self.program, self.shared, slot))
             })
             .collect();
+        let start = Instant::now();
         let loss = episode.loss(self.wiring, &self.options);
+        phases.task += start.elapsed().as_secs_f64();
         if self.options.learn {
+            let start = Instant::now();
             self.backward(&loss.seeds, memory);
+            phases.backward = start.elapsed().as_secs_f64();
         }
-        LaneResult { loss, carried }
+        LaneResult {
+            loss,
+            carried,
+            phases,
+        }
     }
 
-    fn forward(&self, lane: usize, episode: &mut LaneEpisode, memory: &mut LaneMemory<f32>) {
+    fn forward(
+        &self,
+        lane: usize,
+        episode: &mut LaneEpisode,
+        memory: &mut LaneMemory<f32>,
+    ) -> Phases {
+        let mut phases = Phases::default();
+        let mut last = Instant::now();
+        let mut lap = |phase: &mut f64| {
+            let now = Instant::now();
+            *phase += (now - last).as_secs_f64();
+            last = now;
+        };
         let (program, options) = (self.program, &self.options);
         episode.start(options);
         memory.start(program, self.wiring.steps(), self.interval);
@@ -143,12 +170,16 @@ impl Run<'_> {
                 episode.noise(self.graph, slot, step, options, &mut noise);
                 memory.set_noise(program, slot, &noise);
             }
+            lap(&mut phases.task);
             memory.step(program, self.shared);
+            lap(&mut phases.forward);
             for (slot, values) in self.wiring.read().zip(&mut read) {
                 memory.output(program, self.shared, slot, values);
             }
             episode.take(self.wiring, step, options, read.iter().map(Vec::as_slice));
         }
+        lap(&mut phases.task);
+        phases
     }
 
     fn backward(&self, seeds: &[Vec<f64>], memory: &mut LaneMemory<f32>) {
@@ -198,10 +229,14 @@ impl Block for FusedBlock {
             (0..count).map(|_| Mutex::new(None)).collect();
         let next = AtomicUsize::new(0);
         let memories = &self.memories;
+        let measure = self.measure;
         rayon::scope(|scope| {
             for _ in 0..rayon::current_num_threads().min(self.running).min(count) {
                 scope.spawn(|_| {
                     let mut memory = locked(memories).pop().unwrap_or_default();
+                    if measure != memory.profile().is_some() {
+                        memory.measure_kernels(measure);
+                    }
                     // Lanes are begun in their order, so that few sums wait for their turn.
                     loop {
                         let lane = next.fetch_add(1, Ordering::Relaxed);
@@ -225,6 +260,7 @@ impl Block for FusedBlock {
             let result = result.into_inner().unwrap_or_else(PoisonError::into_inner);
             let result = result.expect("every lane was run");
             report.add(lane, result.loss);
+            report.phases += result.phases;
             for (all, values) in carried.iter_mut().zip(result.carried) {
                 if let Some(values) = values {
                     all.get_or_insert_default().extend(values);
@@ -249,6 +285,23 @@ impl Block for FusedBlock {
 
     fn lanes(&self) -> usize {
         self.lanes.len()
+    }
+
+    fn measure_kernels(&mut self, on: bool) {
+        self.measure = on;
+        for memory in locked(&self.memories).iter_mut() {
+            memory.measure_kernels(on);
+        }
+    }
+
+    fn kernels(&self) -> Vec<KernelReport> {
+        let mut all = Profile::default();
+        for memory in locked(&self.memories).iter() {
+            if let Some(profile) = memory.profile() {
+                all.merge(profile);
+            }
+        }
+        all.reports()
     }
 }
 

@@ -15,6 +15,7 @@ pub mod lane_episode;
 pub mod metrics;
 pub mod optim;
 pub mod params;
+pub mod phases;
 pub mod run;
 mod softmax;
 pub mod supervised;

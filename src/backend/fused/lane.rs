@@ -42,9 +42,9 @@ impl<T: Real> LaneMemory<T> {
         LaneMemory::default()
     }
 
-    /// Takes the times of kernels from now on.
-    pub fn measure_kernels(&mut self) {
-        self.scratch.profile.get_or_insert_default();
+    /// Takes the times of kernels from now on, or no longer.
+    pub fn measure_kernels(&mut self, on: bool) {
+        self.scratch.profile = on.then(Box::default);
     }
 
     /// The times of kernels since [`LaneMemory::measure_kernels`].

@@ -1,7 +1,8 @@
 //! Where the time of lanes goes, kernel by kernel.
 
-use super::code::{RootKind, Source, Sweep};
+use super::code::{Element, RootKind, Source, Sweep};
 use super::layout::Layout;
+use crate::backend::kernel::KernelReport;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub struct KernelUse {
     pub calls: u64,
     /// Processor time.
     pub time: Duration,
-    /// Operations on elements; a fused multiply-add is one.
+    /// Arithmetic operations on elements; a multiply-add is two.
     pub operations: u64,
     /// Bytes of blocks read and written.
     pub bytes: u64,
@@ -39,6 +40,26 @@ impl Profile {
     /// All kernels with what they took.
     pub fn kernels(&self) -> impl Iterator<Item = (&Kernel, &KernelUse)> {
         self.kernels.iter()
+    }
+
+    /// The same for reports.
+    pub fn reports(&self) -> Vec<KernelReport> {
+        let mut out: Vec<KernelReport> = self
+            .kernels()
+            .map(|(kernel, took)| KernelReport {
+                name: match kernel.block {
+                    Some((rows, cols)) => format!("{} [{rows},{cols}]", kernel.name),
+                    None => kernel.name.to_owned(),
+                },
+                form: kernel.form.to_owned(),
+                calls: took.calls as f64,
+                seconds: took.time.as_secs_f64(),
+                bytes: took.bytes as f64,
+                operations: took.operations as f64,
+            })
+            .collect();
+        out.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        out
     }
 
     /// Adds another profile.
@@ -114,8 +135,15 @@ pub(super) fn per_element(sweep: &Sweep) -> (u64, u64) {
             )
         })
         .collect();
-    let (mut operations, mut streams) = (sweep.ops.len() as u64, read.len() as u64);
+    let count = |f: Element| match f {
+        Element::MulAdd | Element::MulSub | Element::NegMulAdd => 2,
+        Element::Copy => 0,
+        _ => 1,
+    };
+    let mut operations: u64 = sweep.ops.iter().map(|op| count(op.f)).sum();
+    let mut streams = read.len() as u64;
     for root in &sweep.roots {
+        operations += u64::from(root.times.is_some());
         match root.kind {
             RootKind::State(_) | RootKind::Adjoint(_) => streams += 1,
             RootKind::Gradient(_) => {

@@ -11,9 +11,11 @@ use super::fused_block::FusedBlock;
 use super::gradient;
 use super::optim::Optimizer;
 use super::params::ParamStore;
+use super::phases::Phases;
 use crate::autodiff::Options;
 use crate::backend::candle::{Candle, Precision};
 use crate::backend::fused::Fused;
+use crate::backend::kernel::KernelReport;
 use crate::backend::reference::Reference;
 use crate::backend::BackendError;
 use crate::driver::{prepare, Compiled, Prepared, Stopwatch};
@@ -23,6 +25,7 @@ use crate::plan::{Limits, Plan, Together};
 use crate::tasks::Task;
 use rayon::prelude::*;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What runs the compiled step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +79,10 @@ pub struct IterationReport {
     pub score: Option<(&'static str, f64)>,
     /// Norm of the whole gradient before clipping.
     pub gradient_norm: f64,
+    /// Where the time went.
+    pub phases: Phases,
+    /// Seconds from begin to end.
+    pub seconds: f64,
 }
 
 /// What episodes without learning gave.
@@ -224,6 +231,41 @@ impl Trainer {
         &self.plan
     }
 
+    /// What each kernel of the backend does and how long it takes in one iteration, all lanes together; nothing
+    /// where the backend has no kernels of its own. Runs the episodes of the next iteration without a step
+    /// of the optimiser.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn kernels(&mut self) -> Result<Vec<KernelReport>, TrainError> {
+        for block in &mut self.blocks {
+            block.measure_kernels(true);
+        }
+        self.episodes(EpisodeOptions {
+            seed: self.seed,
+            iteration: self.iteration as u32,
+            learn: true,
+            greedy: false,
+            batch: self.batch,
+        })?;
+        let mut all: Vec<KernelReport> = Vec::new();
+        for kernel in self.blocks.iter().flat_map(|block| block.kernels()) {
+            match all.iter_mut().find(|known| known.name == kernel.name) {
+                Some(known) => known.absorb(&kernel),
+                None => all.push(kernel),
+            }
+        }
+        for block in &mut self.blocks {
+            block.measure_kernels(false);
+        }
+        Ok(all)
+    }
+
+    /// Applies gradients from now on, however long the spec burns in: for measurements of whole iterations.
+    pub fn end_burn_in(&mut self) {
+        self.burn_in = 0;
+    }
+
     /// Iterations done.
     pub fn iteration(&self) -> u64 {
         self.iteration
@@ -265,6 +307,7 @@ impl Trainer {
     /// # Errors
     /// [`TrainError::NotFinite`], before anything is changed, and errors of the backend.
     pub fn step(&mut self) -> Result<IterationReport, TrainError> {
+        let start = Instant::now();
         let number = self.iteration + 1;
         let reports = self.episodes(EpisodeOptions {
             seed: self.seed,
@@ -273,6 +316,7 @@ impl Trainer {
             greedy: false,
             batch: self.batch,
         })?;
+        let update = Instant::now();
         let mut gradients: Vec<Vec<f32>> = Vec::new();
         for id in self.parameters.trained_ids() {
             // Blocks are added in their order, whichever thread was first.
@@ -306,9 +350,14 @@ impl Trainer {
                 .step(&mut self.parameters.trained_values_mut(), &gradients, 1.0);
         }
         self.iteration = number;
+        let mut phases = Phases {
+            update: update.elapsed().as_secs_f64(),
+            ..Phases::default()
+        };
         let mut parts = Parts::default();
         for report in &reports {
             parts += report.parts;
+            phases += report.phases;
         }
         let rewards: Vec<f64> = reports.iter().flat_map(|r| r.rewards.clone()).collect();
         let scores: Vec<(&'static str, f64)> =
@@ -323,6 +372,8 @@ impl Trainer {
                 (*name, mean(&values).unwrap_or(f64::NAN))
             }),
             gradient_norm: norm,
+            phases,
+            seconds: start.elapsed().as_secs_f64(),
         })
     }
 

@@ -1,0 +1,225 @@
+//! `bpmc bench`.
+
+mod table;
+
+use super::options::{Backend, Overrides, Passes, Threads};
+use super::screen::{emergency, Screen};
+use super::{sentence, spec, Failure, Outcome};
+use anyhow::Context;
+use bpmc::bench::report::Setup;
+use bpmc::bench::work::Work;
+use bpmc::bench::{measure, memory, Document, Extent, Machine, SpecReport};
+use bpmc::passes::Selection;
+use bpmc::train::trainer::{Trainer, TrainerOptions};
+use clap::Args;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+const AFTER_HELP: &str = "\
+Examples:
+  bpmc bench agent.bpm
+  bpmc bench specs/paper/maze/*.bpm --threads 1 --seconds 10
+  bpmc bench agent.bpm --set task.steps=120 --json
+
+Two iterations are run first and not counted. Floors say how fast an iteration could be at most: \
+the bytes it moves by what the second-level caches of this machine deliver, and its operations by \
+the multiply-adds it can do; the larger of the two is what the time is compared with.";
+
+/// Measure how fast specs train on this machine, in how much memory, and where the time goes.
+///
+/// Trains for some iterations and keeps nothing. Several specs are measured one after another, each in a
+/// process of its own.
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub struct Arguments {
+    /// The specs
+    #[arg(required = true, value_name = "SPEC")]
+    pub specs: Vec<PathBuf>,
+
+    /// Measure so many iterations [default: as many as fit in the time, and at least 5]
+    #[arg(long, value_name = "N", conflicts_with = "seconds")]
+    pub iterations: Option<NonZeroUsize>,
+
+    /// Seconds to measure each spec for
+    #[arg(long, value_name = "S", default_value_t = Extent::default().seconds, value_parser = duration)]
+    pub seconds: f64,
+
+    #[command(flatten)]
+    pub threads: Threads,
+
+    #[command(flatten)]
+    pub overrides: Overrides,
+
+    #[command(flatten)]
+    pub passes: Passes,
+
+    /// What runs the compiled program
+    #[arg(long, value_enum, default_value_t = Backend::Fused)]
+    pub backend: Backend,
+
+    /// Do not measure what the machine can do, and leave floors out
+    #[arg(long)]
+    pub no_floors: bool,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A positive number of seconds that a clock can hold.
+fn duration(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 86_400.0 => Ok(seconds),
+        _ => Err("expected a number of seconds, more than 0 and at most 86400".to_owned()),
+    }
+}
+
+/// Measures and prints.
+pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
+    let mut specs = if let [only] = arguments.specs.as_slice() {
+        vec![here(arguments, only, screen)?]
+    } else {
+        // Faults are shown before the first measurement, not in the middle.
+        let mut sound = true;
+        for path in &arguments.specs {
+            sound &= check(arguments, path, screen)?;
+        }
+        if !sound {
+            return Err(Failure::Reported);
+        }
+        arguments
+            .specs
+            .iter()
+            .map(|path| apart(arguments, path))
+            .collect::<Result<Vec<_>, _>>()?
+    };
+    let machine = (!arguments.no_floors).then(|| Machine::measure(arguments.threads.count()));
+    if let Some(machine) = &machine {
+        specs = specs.into_iter().map(|spec| spec.on(machine)).collect();
+    }
+    let document = Document {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        machine,
+        specs,
+    };
+    let text = if arguments.json {
+        let json = serde_json::to_string_pretty(&document);
+        json.context("cannot write the measurements as JSON")? + "\n"
+    } else {
+        table::render(&document, screen.color())
+    };
+    screen.print(&text)
+}
+
+/// Whether a spec can be trained; shows what is wrong with it.
+fn check(arguments: &Arguments, path: &Path, screen: &Screen) -> Result<bool, Failure> {
+    let sound = || -> Outcome {
+        let mut compilation = spec::compile(path, &arguments.overrides.set)?;
+        compilation.required();
+        spec::program(&compilation, screen)?;
+        Ok(())
+    };
+    match sound() {
+        Ok(()) => Ok(true),
+        Err(Failure::Run(error)) => {
+            screen.error(&sentence(&error));
+            Ok(false)
+        }
+        Err(Failure::Reported) => Ok(false),
+        Err(other) => Err(other),
+    }
+}
+
+/// Measures a spec in this process.
+fn here(arguments: &Arguments, path: &Path, screen: &Screen) -> Result<SpecReport, Failure> {
+    let start = Instant::now();
+    let mut compilation = spec::compile(path, &arguments.overrides.set)?;
+    compilation.required();
+    let compiled = start.elapsed();
+    let program = spec::program(&compilation, screen)?;
+    let options = TrainerOptions {
+        threads: arguments.threads.count(),
+        backend: arguments.backend.kind(),
+        passes: arguments.passes.selection(Selection::default())?,
+        memory: bpmc::plan::free_memory(),
+    };
+    let start = Instant::now();
+    let mut trainer = Trainer::new(program, options).map_err(anyhow::Error::new)?;
+    let compile_seconds = (compiled + start.elapsed()).as_secs_f64();
+    let setup = Setup {
+        spec: path.display().to_string(),
+        backend: arguments.backend.kind().name(),
+        threads: options.threads,
+        lanes: trainer.batch(),
+        steps: trainer.plan().steps,
+        parameters: trainer.parameters().numel(),
+        compile_seconds,
+        work: Work::of(
+            &trainer.prepared().step,
+            &trainer.prepared().adjoint,
+            trainer.plan(),
+        ),
+    };
+    let extent = Extent {
+        iterations: arguments.iterations.map(NonZeroUsize::get),
+        seconds: arguments.seconds,
+        ..Extent::default()
+    };
+    let reports = measure(&mut trainer, extent).map_err(anyhow::Error::new)?;
+    let peak = memory::peak();
+    let kernels = trainer.kernels().map_err(anyhow::Error::new)?;
+    let report = SpecReport::new(setup, &reports, kernels, peak);
+    Ok(report.context("nothing was measured")?)
+}
+
+/// Measures a spec in a process of its own, so that its memory is its own too.
+fn apart(arguments: &Arguments, path: &Path) -> Result<SpecReport, Failure> {
+    let program = std::env::current_exe().context("cannot find the program that is running")?;
+    let mut command = Command::new(program);
+    command
+        .arg("bench")
+        .arg(path)
+        .args(["--json", "--no-floors"]);
+    command
+        .arg("--threads")
+        .arg(arguments.threads.count().to_string());
+    command
+        .arg("--backend")
+        .arg(arguments.backend.kind().name());
+    let selection = arguments.passes.selection(Selection::default())?;
+    command.args(selection.to_string().split_whitespace());
+    match arguments.iterations {
+        Some(iterations) => command.arg("--iterations").arg(iterations.to_string()),
+        None => command.arg("--seconds").arg(arguments.seconds.to_string()),
+    };
+    for set in &arguments.overrides.set {
+        command.arg("--set").arg(set);
+    }
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start the measurement of {}", path.display()))?;
+    if !output.status.success() {
+        emergency(&String::from_utf8_lossy(&output.stderr));
+        return Err(Failure::Reported);
+    }
+    let mut document: Document = serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("cannot read the measurement of {}", path.display()))?;
+    let spec = document.specs.pop();
+    Ok(spec.with_context(|| format!("there is no measurement of {}", path.display()))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn durations_are_positive_and_finite() {
+        assert_eq!(duration("0.5"), Ok(0.5));
+        for wrong in ["0", "-1", "inf", "NaN", "soon", "1e9"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}
