@@ -41,6 +41,7 @@ mod partition;
 mod profile;
 mod program;
 mod relocate;
+mod reuse;
 mod schedule;
 mod sweep;
 

@@ -9,6 +9,7 @@ use super::math::Real;
 use super::outer::OuterSum;
 use super::partition::{classes, forward_values, Class};
 use super::relocate::Moves;
+use super::reuse::Reuse;
 use super::schedule::{ahead, back, Ahead, Back};
 use super::Choices;
 use crate::backend::reference::{evaluate, Leaves};
@@ -153,6 +154,18 @@ impl Fused {
         let mut onward = assemble(step, &step_classes, &BTreeMap::new(), &wanted)?;
         let record_size = record(&mut onward, &mut backward)?;
         let shared_size = share(&forward, &onward, &mut backward);
+        let external: BTreeSet<usize> = backward
+            .leaves
+            .iter()
+            .filter(|(leaf, _)| matches!(leaf, Leaf::Seed(_)))
+            .map(|(_, slot)| slot.at)
+            .collect();
+        let mut ahead = ahead(&onward, choices);
+        let mut back = back(&backward, &onward.replay, &external, choices);
+        if choices.reuse {
+            share_places(&mut onward, &mut ahead, record_size);
+            share_places_back(&mut backward, &mut back);
+        }
         let find = |assembly: &Assembly, leaf: Leaf| assembly.leaves.get(&leaf).copied();
         let block_of = blocks(step)?;
         let mut homes = Vec::new();
@@ -178,6 +191,9 @@ impl Fused {
                 },
             });
         }
+        let seeds: Vec<Option<Slot>> = (0..step.outputs.len() as u32)
+            .map(|k| find(&backward, Leaf::Seed(crate::ir::OutputId(k))))
+            .collect();
         let mut outputs = vec![None; step.outputs.len()];
         let mut nexts = Vec::new();
         for (result, place, n) in &onward.vectors {
@@ -204,12 +220,6 @@ impl Fused {
                 | ResultKind::InputAdjoint(_) => None,
             })
             .collect();
-        let seeds: Vec<Option<Slot>> = (0..step.outputs.len() as u32)
-            .map(|k| find(&backward, Leaf::Seed(crate::ir::OutputId(k))))
-            .collect();
-        let external = seeds.iter().flatten().map(|slot| slot.at).collect();
-        let ahead = ahead(&onward, choices);
-        let back = back(&backward, &onward.replay, &external, choices);
         let updated: BTreeSet<usize> = ahead
             .replay
             .iter()
@@ -528,6 +538,42 @@ fn record(onward: &mut Assembly, backward: &mut Assembly) -> Result<usize, Unsup
         .collect();
     Moves::new(Area::Record, records).assembly(backward);
     Ok(record_size)
+}
+
+/// Places that are never shared: what comes from outside and what is read after the step.
+fn fixed(assembly: &Assembly) -> BTreeSet<usize> {
+    let leaves = assembly
+        .leaves
+        .iter()
+        .filter(|(leaf, _)| !matches!(leaf, Leaf::Forward(_)))
+        .map(|(_, slot)| slot.at);
+    let results = assembly
+        .vectors
+        .iter()
+        .filter(|(_, place, _)| place.area == Area::Lane)
+        .map(|(_, place, _)| {
+            let region = assembly.reserved.range(..=place.at).next_back();
+            *region.expect("every place was reserved").0
+        });
+    leaves.chain(results).collect()
+}
+
+fn share_places(onward: &mut Assembly, ahead: &mut Ahead, kept: usize) {
+    let reuse = Reuse::ahead(ahead, &onward.reserved, &fixed(onward), kept);
+    for moves in reuse.moves() {
+        moves.ahead(ahead);
+        moves.assembly(onward);
+    }
+    onward.code.lane_size = reuse.size;
+}
+
+fn share_places_back(backward: &mut Assembly, back: &mut Back) {
+    let reuse = Reuse::back(back, &backward.reserved, &fixed(backward));
+    for moves in reuse.moves() {
+        moves.back(back);
+        moves.assembly(backward);
+    }
+    backward.code.lane_size = reuse.size;
 }
 
 /// Gives both programs one shared memory, in which equal values are one. Returns its elements.

@@ -2,6 +2,7 @@
 
 use super::assemble::{Assembly, Leaf};
 use super::code::{Area, Code, Instr, Place, RootKind, Source, Sweep};
+use super::schedule::{Ahead, Back};
 use std::collections::BTreeMap;
 
 /// New offsets of ranges of one memory, by their old ones.
@@ -58,6 +59,27 @@ impl Moves {
         }
         for place in assembly.places.values_mut() {
             self.place(place);
+        }
+    }
+
+    /// Moves all places of a schedule forward.
+    pub fn ahead(&self, ahead: &mut Ahead) {
+        for instr in &mut ahead.instrs {
+            self.instr(instr);
+        }
+        for sweep in ahead.sweeps.iter_mut().chain(&mut ahead.replay) {
+            self.sweep(sweep);
+        }
+    }
+
+    /// Moves all places of a schedule back.
+    pub fn back(&self, back: &mut Back) {
+        let lists = [&mut back.early, &mut back.late, &mut back.main];
+        for instr in lists.into_iter().flatten() {
+            self.instr(instr);
+        }
+        for sweep in &mut back.sweeps {
+            self.sweep(sweep);
         }
     }
 

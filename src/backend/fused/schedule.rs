@@ -151,7 +151,7 @@ pub(super) fn ahead(assembly: &Assembly, choices: Choices) -> Ahead {
 }
 
 /// Offsets in the lane's memory that a value is read from.
-fn lane_reads(instr: &Instr, sweeps: &[Sweep]) -> Vec<usize> {
+pub(super) fn instr_reads(instr: &Instr, sweeps: &[Sweep]) -> Vec<usize> {
     let mut out = Vec::new();
     let mut place = |p: &Place| {
         if p.area == Area::Lane {
@@ -176,7 +176,7 @@ fn lane_reads(instr: &Instr, sweeps: &[Sweep]) -> Vec<usize> {
     out
 }
 
-fn sweep_reads(sweep: &Sweep) -> Vec<usize> {
+pub(super) fn sweep_reads(sweep: &Sweep) -> Vec<usize> {
     let operands = sweep.ops.iter().flat_map(|op| op.operands);
     let roots = sweep
         .roots
@@ -193,7 +193,7 @@ fn sweep_reads(sweep: &Sweep) -> Vec<usize> {
         .collect()
 }
 
-fn lane_writes(instr: &Instr, sweeps: &[Sweep]) -> Vec<usize> {
+pub(super) fn instr_writes(instr: &Instr, sweeps: &[Sweep]) -> Vec<usize> {
     match instr {
         Instr::Element { to, .. }
         | Instr::Sum { to, .. }
@@ -242,13 +242,13 @@ pub(super) fn back(
     let code = &assembly.code;
     let regions = Regions(&assembly.reserved);
     let reads = |instr: &Instr| -> BTreeSet<usize> {
-        lane_reads(instr, &code.sweeps)
+        instr_reads(instr, &code.sweeps)
             .into_iter()
             .map(|at| regions.of(at))
             .collect()
     };
     let writes = |instr: &Instr| -> BTreeSet<usize> {
-        lane_writes(instr, &code.sweeps)
+        instr_writes(instr, &code.sweeps)
             .into_iter()
             .map(|at| regions.of(at))
             .collect()

@@ -4,7 +4,7 @@ mod table;
 
 use super::options::{Backend, Overrides, Passes, Threads};
 use super::screen::{emergency, Screen};
-use super::{sentence, spec, Failure, Outcome};
+use super::{sentence, spec, timing, Failure, Outcome};
 use anyhow::Context;
 use bpmc::bench::report::Setup;
 use bpmc::bench::work::Work;
@@ -148,6 +148,9 @@ fn here(arguments: &Arguments, path: &Path, screen: &Screen) -> Result<SpecRepor
     let start = Instant::now();
     let mut trainer = Trainer::new(program, options).map_err(anyhow::Error::new)?;
     let compile_seconds = (compiled + start.elapsed()).as_secs_f64();
+    if arguments.passes.time_passes {
+        screen.say(&timing::table(&compilation, trainer.prepared()));
+    }
     let setup = Setup {
         spec: path.display().to_string(),
         backend: arguments.backend.kind().name(),
