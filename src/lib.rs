@@ -47,6 +47,7 @@
 //! | [`plan`] | the split into blocks of lanes depends on the spec alone, never on the machine |
 //! | [`backend`] | results are within the stated tolerance of [`backend::reference`], the f64 oracle |
 //! | [`train`] | spec, seed and device fix a run to the bit on the CPU, whatever the number of threads |
+//! | [`sweep`] | a cell is a run like any other, in a process of its own; its name follows from what it is |
 //!
 //! [`ir::verify`] checks the graph rows after lowering and after autodiff, always.
 //!
@@ -60,6 +61,7 @@ pub mod backend;
 pub mod diag;
 pub mod driver;
 pub mod ir;
+pub mod lock;
 pub mod lower;
 pub mod plan;
 pub mod replace;
@@ -67,6 +69,7 @@ pub mod rng;
 pub mod rules;
 pub mod sema;
 pub mod settings;
+pub mod sweep;
 pub mod syntax;
 pub mod tasks;
 pub mod train;
