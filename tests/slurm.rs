@@ -22,9 +22,9 @@ set:
   N: 32
   task.steps: 40
   train.batch: 16
-  train.iterations: 6000
+  train.iterations: 2000
   train.metrics_every: 20
-  train.checkpoint_every: 100
+  train.checkpoint_every: 50
 seeds: 2
 ";
 
@@ -112,13 +112,14 @@ impl Cluster {
         let port =
             || Ok::<_, std::io::Error>(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port());
         let at = |name: &str| self.path(name).display().to_string();
+        // A task that is requeued waits for `cred_expire` seconds; less than 6 counts as 120.
         let text = format!(
             "ClusterName=bpmc\n\
              SlurmctldHost={host}(127.0.0.1)\n\
              SlurmctldPort={}\n\
              SlurmdPort={}\n\
              AuthType=auth/munge\n\
-             AuthInfo=socket={},cred_expire=3\n\
+             AuthInfo=socket={},cred_expire=6\n\
              SlurmUser={user}\n\
              SlurmdUser={user}\n\
              StateSaveLocation={}\n\
@@ -200,10 +201,11 @@ impl Cluster {
 /// A program on the path or where daemons live.
 fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
-    let folders = path.split(':').chain(["/usr/sbin", "/usr/local/sbin"]);
-    folders
-        .map(|folder| Path::new(folder).join(program))
-        .find(|file| file.is_file())
+    let mut files = path
+        .split(':')
+        .chain(["/usr/sbin", "/usr/local/sbin"])
+        .map(|folder| Path::new(folder).join(program));
+    files.find(|file| file.is_file())
 }
 
 #[test]

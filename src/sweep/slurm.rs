@@ -112,7 +112,8 @@ done
 # {TRY_AGAIN}: the training process was killed. A task of a cell that is done ends at once.
 if [[ $limit && $status -ne 0 ]] ||
   [[ $status -eq {TRY_AGAIN} && ${{SLURM_RESTART_COUNT:-0}} -lt {RETRIES} ]]; then
-  scontrol requeue "$SLURM_JOB_ID"
+  # The number of one task of an array can be that of the whole array, so both parts are named.
+  scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"
 fi
 exit "$status"
 "#

@@ -167,8 +167,8 @@ fn in_own_words(error: &serde_yaml::Error) -> String {
         ("cannot start any token", "no value begins like this here; indent with spaces, not tabs, and put text with special characters into quotes"),
         ("mapping values are not allowed", "there is a `:` too many, or the indentation is wrong"),
         ("unexpected end of stream", "a quote is opened and never closed"),
-        ("',' or ']'", "a `[` is opened and never closed"),
-        ("',' or '}'", "a `{` is opened and never closed"),
+        ("',' or ']'", "a `[` before this place is never closed"),
+        ("',' or '}'", "a `{` before this place is never closed"),
         ("expected ':'", "a `:` is missing after this word"),
         ("expected key", "the indentation is wrong here"),
         ("'-' indicator", "the indentation of this list is wrong"),
@@ -307,8 +307,8 @@ mod tests {
     #[test]
     fn what_is_no_yaml_is_told_in_own_words() {
         for (text, message, line) in [
-            ("a: [1, 2\n", "a `[` is opened", Some(1)),
-            ("a: {b: 2\n", "a `{` is opened", Some(1)),
+            ("a: [1, 2\n", "a `[` before this", Some(2)),
+            ("a: {b: 2\n", "a `{` before this", Some(2)),
             ("a: 'b\n", "a quote is opened", Some(2)),
             ("a: b: c\n", "a `:` too many", Some(1)),
             ("a: 1\n\tb: 2\n", "not tabs", Some(2)),
