@@ -32,8 +32,7 @@ const GRACE: u32 = 120;
 /// Times that a task starts again after its training process was killed.
 const RETRIES: u32 = 3;
 
-/// The cells that a job array has yet to do, in order. Those that run are among them: their tasks end at once
-/// unless they have stopped by then.
+/// The cells that a job array has yet to do, in order: those that are neither done nor running.
 pub fn cells(directory: &Directory) -> Vec<&Cell> {
     let all = directory.plan.cells.iter();
     all.filter(|cell| !matches!(state(directory, cell).state, State::Done | State::Running))

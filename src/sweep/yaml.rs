@@ -160,6 +160,7 @@ fn parse(text: &str, context: &Context) -> Result<Node, (String, Option<Place>)>
 fn in_own_words(error: &serde_yaml::Error) -> String {
     let said = error.to_string();
     let known = [
+        ("tab character", "indent with spaces, not tabs"),
         ("more than one document", "the file holds more than one document (`---`)"),
         ("unknown anchor", "the alias (`*name`) has no anchor (`&name`) before it"),
         ("repetition limit", "the aliases of the file repeat too much"),

@@ -21,7 +21,7 @@ pub const SUMMARY: &str = "summary.json";
 pub fn write(collection: &Collection, directory: &Path) -> Result<(), SweepError> {
     std::fs::create_dir_all(directory).map_err(|e| SweepError::file("create", directory, e))?;
     let summary = directory.join(SUMMARY);
-    let text = serde_json::to_string_pretty(collection)
+    let text = serde_json::to_string(collection)
         .map_err(|e| SweepError::file("write", &summary, e.into()))?;
     for (name, text) in [
         (CURVES, curves(collection)),
