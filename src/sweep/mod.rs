@@ -23,11 +23,9 @@ mod directory;
 mod file;
 pub mod local;
 mod plan;
-mod read;
 pub mod slurm;
 mod state;
 mod vary;
-mod yaml;
 
 pub use cell::{arguments, Failure, Outcome, Training};
 pub use directory::{Directory, CELLS, PLAN, SPECS};

@@ -1,8 +1,8 @@
 //! Reading one kind of value after another from YAML, and collecting what is wrong.
 
 use super::yaml::{self, Kind, Node, Place};
-use super::Problem;
 use crate::diag::Diagnostics;
+use crate::sweep::Problem;
 use std::io::Read;
 use std::path::Path;
 
