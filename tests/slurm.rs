@@ -22,7 +22,7 @@ set:
   N: 32
   task.steps: 40
   train.batch: 16
-  train.iterations: 2000
+  train.iterations: 12000
   train.metrics_every: 20
   train.checkpoint_every: 50
 seeds: 2
