@@ -138,14 +138,10 @@ pub fn contract(sweep: &Sweep) -> Sweep {
         let found = match ops[k].f {
             Element::Binary(Binary::Add) => factors(&ops, a)
                 .map(|(m, x, y)| (m, Element::MulAdd, [x, y, b]))
-                .or_else(|| {
-                    factors(&ops, b).map(|(m, x, y)| (m, Element::MulAdd, [x, y, a]))
-                }),
+                .or_else(|| factors(&ops, b).map(|(m, x, y)| (m, Element::MulAdd, [x, y, a]))),
             Element::Binary(Binary::Sub) => factors(&ops, a)
                 .map(|(m, x, y)| (m, Element::MulSub, [x, y, b]))
-                .or_else(|| {
-                    factors(&ops, b).map(|(m, x, y)| (m, Element::NegMulAdd, [x, y, a]))
-                }),
+                .or_else(|| factors(&ops, b).map(|(m, x, y)| (m, Element::NegMulAdd, [x, y, a]))),
             _ => None,
         };
         if let Some((product, f, operands)) = found {

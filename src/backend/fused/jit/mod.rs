@@ -195,13 +195,17 @@ impl Machine {
         let sweeps: Vec<Sweep> = sweeps.iter().map(series::expand).collect();
         for sweep in &sweeps {
             let fits = has_short_offsets(sweep);
-            starts.push(fits.then(|| wide::compile(isa, sweep, blocks)).flatten().map(|(bytes, start)| {
-                // Constants of a function are aligned as the function is.
-                code.resize(code.len().next_multiple_of(64), 0);
-                let at = code.len() + start;
-                code.extend(bytes);
-                at
-            }));
+            starts.push(
+                fits.then(|| wide::compile(isa, sweep, blocks))
+                    .flatten()
+                    .map(|(bytes, start)| {
+                        // Constants of a function are aligned as the function is.
+                        code.resize(code.len().next_multiple_of(64), 0);
+                        let at = code.len() + start;
+                        code.extend(bytes);
+                        at
+                    }),
+            );
         }
         let pages = Pages::new(&code);
         let functions: Vec<Option<Function>> = starts
