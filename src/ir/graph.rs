@@ -94,7 +94,16 @@ pub struct StateSlot {
     pub span: Option<Span>,
 }
 
-/// A noise source, drawn per step, lane and element.
+/// How often a noise source is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoiseKind {
+    /// Anew at every step.
+    Step,
+    /// A dropout mask: one for all steps of an episode or chunk; its mean where nothing is learned.
+    Mask,
+}
+
+/// A noise source, drawn per lane and element.
 #[derive(Clone, Debug)]
 pub struct NoiseSlot {
     /// Its path in the spec.
@@ -103,6 +112,8 @@ pub struct NoiseSlot {
     pub dims: Vec<usize>,
     /// Its distribution.
     pub draw: Draw,
+    /// How often it is drawn.
+    pub kind: NoiseKind,
 }
 
 /// An output of the step.

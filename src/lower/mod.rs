@@ -216,10 +216,16 @@ impl<'a> Lowerer<'a> {
                 self.add(op, &[x], span)
             }
             ExprKind::Reduce(fold, over, x) => self.reduce(*fold, *over, x, span),
-            ExprKind::Linear { x, weight, bias } => {
+            ExprKind::Linear {
+                x,
+                weight,
+                transposed,
+                bias,
+            } => {
+                let transposed = *transposed;
                 let x = self.expr(x);
                 let weight = self.add(Op::Param(*weight), &[], span);
-                let product = self.add(Op::MatVec { transposed: false }, &[x, weight], span);
+                let product = self.add(Op::MatVec { transposed }, &[x, weight], span);
                 match bias {
                     Some(bias) => {
                         let bias = self.add(Op::Param(*bias), &[], span);

@@ -6,7 +6,7 @@ use super::model::{DefId, DefKind, Type};
 use super::scope::{Context, Symbol};
 use crate::diag::{Code, Diagnostic, Diagnostics, Span};
 use crate::ir::{
-    Draw, InputId, InputSlot, NoiseId, NoiseSlot, ParamId, ParamSlot, StateId, StateSlot,
+    Draw, InputId, InputSlot, NoiseId, NoiseKind, NoiseSlot, ParamId, ParamSlot, StateId, StateSlot,
 };
 use crate::syntax::ast::{DeclEntry, DeclKind, Initialiser};
 
@@ -65,6 +65,7 @@ impl<'a> Analyser<'a, '_> {
                     path,
                     dims: Vec::new(),
                     draw,
+                    kind: NoiseKind::Step,
                 });
                 self.noise_types.push(ty);
                 self.bind(context, &entry.name, Symbol::Noise(id));

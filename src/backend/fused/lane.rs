@@ -32,6 +32,8 @@ pub struct LaneMemory<T> {
     moved: Vec<T>,
     /// Adjoints of first states, one after another.
     first_adjoints: Vec<T>,
+    /// Adjoints of inputs, step by step.
+    input_adjoints: Vec<T>,
     steps: usize,
     interval: usize,
 }
@@ -70,6 +72,13 @@ impl<T: Real> LaneMemory<T> {
                 Home::Block { index, layout } => self.blocks[index].reset(layout.size(), value),
             }
         }
+    }
+
+    /// Begins the next chunk of a sequence where the last one ended, after [`LaneMemory::settle`].
+    pub fn go_on(&mut self, program: &Fused, steps: usize, interval: usize) {
+        self.records.grow(program.record_size * steps);
+        self.steps = 0;
+        self.interval = program.interval(interval);
     }
 
     /// Sets an entering state by slot, before the first step.
@@ -134,6 +143,22 @@ impl<T: Real> LaneMemory<T> {
         put(&mut self.step, program.inputs[slot], values, convert);
     }
 
+    /// An output after a step, added to a vector.
+    pub fn append_output(
+        &self,
+        program: &Fused,
+        shared: &Shared<T>,
+        slot: usize,
+        out: &mut Vec<T>,
+    ) {
+        let (place, n) = program.outputs[slot];
+        let memory: &[T] = match place.area {
+            Area::Shared => &shared.values,
+            Area::Lane | Area::Before | Area::Record | Area::RecordBefore => &self.step,
+        };
+        append(out, memory, place, n);
+    }
+
     /// Writes noise before a step; nothing happens where nothing reads it.
     pub fn set_noise(&mut self, program: &Fused, slot: usize, values: &[f64]) {
         put(&mut self.step, program.noises[slot], values, T::from_f64);
@@ -152,8 +177,8 @@ impl<T: Real> LaneMemory<T> {
         }
     }
 
-    /// Applies pending updates of traces.
-    fn settle(&mut self, program: &Fused, shared: &Shared<T>) {
+    /// Applies pending updates of traces: before parameters change, where a sequence goes on.
+    pub fn settle(&mut self, program: &Fused, shared: &Shared<T>) {
         if !self.pending {
             return;
         }
@@ -252,6 +277,8 @@ impl<T: Real> LaneMemory<T> {
         self.adjoint.reset(program.adjoint_size, T::ZERO);
         self.adjoint_before.reset(program.adjoint_size, T::ZERO);
         self.sums.reset(program.sums_size(), T::ZERO);
+        let width: usize = program.input_adjoints.iter().map(|(_, _, n)| n).sum();
+        self.input_adjoints.resize(self.steps * width, T::ZERO);
         self.outers
             .resize_with(program.outers.len(), OuterBatch::default);
         self.block_adjoints
@@ -374,6 +401,12 @@ impl<T: Real> LaneMemory<T> {
                     }
                 }
             }
+            keep(
+                &mut self.input_adjoints,
+                program,
+                step + 1,
+                [&shared.values, record_before, &self.adjoint_before],
+            );
         }
         let mut memory = Memory {
             lane: &mut self.adjoint,
@@ -431,6 +464,14 @@ impl<T: Real> LaneMemory<T> {
         for (batch, of) in self.outers.iter_mut().zip(&program.outers) {
             batch.flush(*of, &mut self.sums);
         }
+        if self.steps > 0 {
+            keep(
+                &mut self.input_adjoints,
+                program,
+                0,
+                [&shared.values, &self.records, &self.adjoint_before],
+            );
+        }
         self.first_adjoints.clear();
         for (_, place, n) in &program.adjoints_out {
             let memory: &[T] = match place.area {
@@ -457,6 +498,19 @@ impl<T: Real> LaneMemory<T> {
             at += n;
         }
         Vec::new()
+    }
+
+    /// The adjoint of an input at a step, by slot, after [`LaneMemory::back`]; empty where the adjoint graph has none.
+    pub fn input_adjoint(&self, program: &Fused, slot: usize, step: usize) -> &[T] {
+        let width: usize = program.input_adjoints.iter().map(|(_, _, n)| n).sum();
+        let mut at = step * width;
+        for (k, _, n) in &program.input_adjoints {
+            if *k == slot {
+                return &self.input_adjoints[at..at + n];
+            }
+            at += n;
+        }
+        &[]
     }
 
     /// This lane's gradient sums.
@@ -513,6 +567,31 @@ impl<T: Real> LaneMemory<T> {
                 run_sweep(k, sweep, &program.machines.replay, &mut memory);
             }
         }
+    }
+}
+
+/// Keeps the adjoints of inputs of a step, from the shared memory, the record of the step or the adjoint's memory.
+fn keep<T: Real>(
+    out: &mut [T],
+    program: &Fused,
+    step: usize,
+    [shared, record, adjoint]: [&[T]; 3],
+) {
+    let width: usize = program.input_adjoints.iter().map(|(_, _, n)| n).sum();
+    let mut at = step * width;
+    for (_, place, n) in &program.input_adjoints {
+        let from = match place.area {
+            Area::Shared => shared,
+            Area::Record | Area::RecordBefore => record,
+            Area::Lane | Area::Before => adjoint,
+        };
+        let to = &mut out[at..at + n];
+        if place.stride == 0 {
+            to.fill(from[place.at]);
+        } else {
+            to.copy_from_slice(&from[place.at..place.at + n]);
+        }
+        at += n;
     }
 }
 
