@@ -50,7 +50,11 @@ pub fn rank_biserial(base: &[f64], other: &[f64]) -> Option<f64> {
         // Ranks first + 1 to end, shared.
         let rank = (first + 1 + end) as f64 / 2.0;
         for difference in &differences[first..end] {
-            *(if *difference > 0.0 { &mut above } else { &mut below }) += rank;
+            *(if *difference > 0.0 {
+                &mut above
+            } else {
+                &mut below
+            }) += rank;
         }
         first = end;
     }

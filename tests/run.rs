@@ -5,8 +5,7 @@ use bpmc::driver::{compile, Compilation};
 use bpmc::passes::Selection;
 use bpmc::train::checkpoint::Checkpoint;
 use bpmc::train::run::{
-    checkpoints, find_checkpoint, open, Ending, Manifest, OnNan, Place, Run, RunError, RunOptions,
-    Status, Which,
+    find_checkpoint, open, Ending, Manifest, OnNan, Place, Run, RunError, RunOptions, Status, Which,
 };
 use bpmc::train::trainer::BackendKind;
 use serde_json::Value;
@@ -359,7 +358,7 @@ fn a_run_that_breaks_keeps_its_last_checkpoint() {
         let text = session.go().unwrap_err().to_string();
         assert!(
             text.starts_with(
-                "iteration 5, step 1, lane 0: `value` is not finite: log of 0 at [0] is -inf"
+                "iteration 5, step 2, lane 0: `value` is not finite: log of 0 at [0] is -inf"
             ),
             "{text}"
         );

@@ -247,7 +247,10 @@ impl Checkpoint {
             format!("spec {}", header.spec_hash),
             format!("seed {}", header.seed),
             format!("bpmc {}", header.version),
-            format!("optimizer {}", optimizer.map_or("none", |o| o.name.as_str())),
+            format!(
+                "optimizer {}",
+                optimizer.map_or("none", |o| o.name.as_str())
+            ),
         ];
         let rows = self.parameters.iter();
         lines.extend(rows.map(|(path, tensor)| format!("parameter {path} {:?}", tensor.dims)));

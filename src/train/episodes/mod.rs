@@ -220,8 +220,7 @@ impl Episodes {
                     if options.backend == BackendKind::Candle {
                         let device = candle_core::Device::Cpu;
                         let precision = Precision::Single;
-                        let executor =
-                            Candle::new(forward, backward, *lanes, precision, &device)?;
+                        let executor = Candle::new(forward, backward, *lanes, precision, &device)?;
                         Box::new(Batched::new(executor))
                     } else {
                         Box::new(Batched::new(Reference::new(forward, backward, *lanes)))

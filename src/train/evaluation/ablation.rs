@@ -398,11 +398,25 @@ mod tests {
 
     #[test]
     fn ablations_are_read_and_written() {
-        for text in ["alpha=0", "rec.w=-0.5", "freeze", "freeze:m", "shuffle:m", "reset:60"] {
+        for text in [
+            "alpha=0",
+            "rec.w=-0.5",
+            "freeze",
+            "freeze:m",
+            "shuffle:m",
+            "reset:60",
+        ] {
             let ablation: Ablation = text.parse().unwrap();
             assert_eq!(ablation.to_string(), text);
         }
-        for wrong in ["alpha=", "alpha=x", "alpha=inf", "reset", "reset:-1", "nothing"] {
+        for wrong in [
+            "alpha=",
+            "alpha=x",
+            "alpha=inf",
+            "reset",
+            "reset:-1",
+            "nothing",
+        ] {
             let message = wrong.parse::<Ablation>().unwrap_err();
             assert!(message.ends_with(FORMS), "{message}");
         }

@@ -49,7 +49,10 @@ impl Events {
             .timing
             .iter()
             .map(|(name, value)| (format!("timing/{name}"), value));
-        let fields = record.fields.iter().filter(|(name, _)| *name != "iteration");
+        let fields = record
+            .fields
+            .iter()
+            .filter(|(name, _)| *name != "iteration");
         for (tag, value) in fields
             .map(|(name, value)| (name.clone(), value))
             .chain(timing)
@@ -206,7 +209,9 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let write = |events: &mut Events, iterations: &[u64]| {
             for iteration in iterations {
-                let record = Record::new(*iteration).set("reward", 0.5).time("seconds", 1.0);
+                let record = Record::new(*iteration)
+                    .set("reward", 0.5)
+                    .time("seconds", 1.0);
                 events.write(&record).unwrap();
             }
         };

@@ -274,7 +274,11 @@ mod tests {
         // A header that was torn is written again.
         std::fs::write(&table, "iterat").unwrap();
         open(0).write(&record(1)).unwrap();
-        assert!(text().starts_with("iteration,reward,flags,norm,seconds\n1,"), "{}", text());
+        assert!(
+            text().starts_with("iteration,reward,flags,norm,seconds\n1,"),
+            "{}",
+            text()
+        );
         std::fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -59,7 +59,9 @@ fn cell(value: &Value) -> String {
         Value::Null => String::new(),
         Value::Number(number) => number.to_string(),
         Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
             format!("\"{}\"", text.replace('"', "\"\""))
         }
     }

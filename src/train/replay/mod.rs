@@ -163,7 +163,9 @@ pub fn record(
         batch,
     };
     let done = episodes.run(run, &carried, |first, count| plan.recorder(first, count))?;
-    let rewards = lanes.iter().filter_map(|lane| done.lanes[*lane].loss.reward);
+    let rewards = lanes
+        .iter()
+        .filter_map(|lane| done.lanes[*lane].loss.reward);
     Ok(Recording {
         iteration: header.iteration + 1,
         steps: episodes.steps(),

@@ -17,21 +17,28 @@ pub fn to_npz(recording: &Recording) -> Result<Vec<u8>, Error> {
         let (kind, data): (_, Vec<u8>) = if recording.wide {
             ("<f8", values.flat_map(|x| x.to_le_bytes()).collect())
         } else {
-            ("<f4", values.flat_map(|x| (*x as f32).to_le_bytes()).collect())
+            (
+                "<f4",
+                values.flat_map(|x| (*x as f32).to_le_bytes()).collect(),
+            )
         };
         archive.add(&series.name, &array(kind, &dims, &data))?;
     }
     let lanes = recording.lanes.iter();
-    let data: Vec<u8> = lanes.flat_map(|lane| (*lane as u64).to_le_bytes()).collect();
-    archive.add("episode.lanes", &array("<u8", &[recording.lanes.len()], &data))?;
+    let data: Vec<u8> = lanes
+        .flat_map(|lane| (*lane as u64).to_le_bytes())
+        .collect();
+    archive.add(
+        "episode.lanes",
+        &array("<u8", &[recording.lanes.len()], &data),
+    )?;
     archive.finish()
 }
 
 /// An array in NumPy's format, version 1.0: magic, header padded to a multiple of 64 bytes, data.
 fn array(kind: &str, dims: &[usize], data: &[u8]) -> Vec<u8> {
     let shape: String = dims.iter().map(|dim| format!("{dim},")).collect();
-    let mut header =
-        format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}");
+    let mut header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}");
     let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
     header.push_str(&" ".repeat(length - 1 - header.len()));
     header.push('\n');

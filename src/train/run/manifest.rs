@@ -2,8 +2,12 @@
 
 use crate::passes::Selection;
 use serde::{Deserialize, Serialize};
+use std::io::Read;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Largest manifest that is read.
+const MOST_BYTES: u64 = 16 << 20;
 
 /// How far a run got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,7 +115,16 @@ impl Manifest {
     /// # Errors
     /// Where it cannot be read, or is no manifest.
     pub fn read(path: &Path) -> std::io::Result<Manifest> {
-        let text = std::fs::read_to_string(path)?;
+        let mut text = String::new();
+        std::fs::File::open(path)?
+            .take(MOST_BYTES + 1)
+            .read_to_string(&mut text)?;
+        if text.len() as u64 > MOST_BYTES {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::InvalidData,
+                "it is too large for the manifest of a run",
+            ));
+        }
         serde_yaml::from_str(&text).map_err(|error| {
             std::io::Error::new(
                 std::io::ErrorKind::InvalidData,

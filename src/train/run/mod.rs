@@ -218,15 +218,17 @@ impl Run {
         let done = self.trainer.iteration();
         self.manifest.not_finite = earlier.not_finite;
         let mut rollbacks = self.trainer.rollbacks();
-        self.manifest.not_finite.retain(|incident| match incident.done {
-            OnNan::Stop => false,
-            OnNan::Skip => incident.iteration <= done,
-            OnNan::Rollback => {
-                let known = rollbacks > 0;
-                rollbacks = rollbacks.saturating_sub(1);
-                known
-            }
-        });
+        self.manifest
+            .not_finite
+            .retain(|incident| match incident.done {
+                OnNan::Stop => false,
+                OnNan::Skip => incident.iteration <= done,
+                OnNan::Rollback => {
+                    let known = rollbacks > 0;
+                    rollbacks = rollbacks.saturating_sub(1);
+                    known
+                }
+            });
         self.manifest.started = earlier.started;
         self.manifest.spec = earlier.spec;
         self.manifest.iterations = self.trainer.iteration();
@@ -313,7 +315,10 @@ impl Run {
             Err(error) => format!("failed: {error}"),
         };
         // What stopped the run matters more than a log that cannot be written.
-        let _ = self.log(&format!("{how}, after iteration {}", self.trainer.iteration()));
+        let _ = self.log(&format!(
+            "{how}, after iteration {}",
+            self.trainer.iteration()
+        ));
         self.manifest.ended = Some(manifest::now());
         self.manifest.iterations = self.trainer.iteration();
         self.manifest.status = match &ending {

@@ -97,7 +97,10 @@ impl OpenedRun {
         let mut store = ParamStore::init(&self.program()?.step.params, self.manifest.seed);
         checkpoint.restore_parameters(&mut store)?;
         let wide = |values: &Vec<f32>| values.iter().map(|x| f64::from(*x)).collect();
-        Ok(store.iter().map(|parameter| wide(&parameter.values)).collect())
+        Ok(store
+            .iter()
+            .map(|parameter| wide(&parameter.values))
+            .collect())
     }
 
     /// The run as it was before iteration `iteration` (counted from 1): from the last checkpoint before it, trained

@@ -147,7 +147,8 @@ impl Shelf {
 
     /// Whether a checkpoint of this iteration would also be there without an interruption.
     pub(super) fn is_scheduled(&self, iteration: u64) -> bool {
-        iteration == self.planned || (self.every > 0 && iteration % self.every == 0 && iteration > 0)
+        iteration == self.planned
+            || (self.every > 0 && iteration % self.every == 0 && iteration > 0)
     }
 
     fn path(&self, iteration: u64) -> PathBuf {
@@ -200,7 +201,10 @@ impl Shelf {
         replace(&path, &bytes).map_err(|error| unwritable(&path, error))?;
         let standing = checkpoint.header.standing.as_ref();
         let best = standing.and_then(|standing| standing.best.clone());
-        if best.as_ref().is_some_and(|best| best.iteration == iteration) {
+        if best
+            .as_ref()
+            .is_some_and(|best| best.iteration == iteration)
+        {
             let path = self.folder.join(BEST);
             replace(&path, &bytes).map_err(|error| unwritable(&path, error))?;
         }

@@ -97,14 +97,16 @@ impl Lane<'_> {
         let steps = self.given.len();
         let outputs = self.step.outputs.iter().enumerate();
         outputs
-            .map(|(slot, output)| match self.read.iter().position(|k| *k == slot) {
-                Some(k) => {
-                    let all = &self.result.loss.seeds[k];
-                    let width = all.len() / steps;
-                    all[step * width..(step + 1) * width].to_vec()
-                }
-                None => vec![0.0; output.dims.iter().product()],
-            })
+            .map(
+                |(slot, output)| match self.read.iter().position(|k| *k == slot) {
+                    Some(k) => {
+                        let all = &self.result.loss.seeds[k];
+                        let width = all.len() / steps;
+                        all[step * width..(step + 1) * width].to_vec()
+                    }
+                    None => vec![0.0; output.dims.iter().product()],
+                },
+            )
             .collect()
     }
 

@@ -140,11 +140,7 @@ pub(super) fn run(
 
 impl Bad {
     /// The value it begins with.
-    pub(super) fn culprit(
-        &self,
-        step: &Graph,
-        params: &[Vec<f64>],
-    ) -> Result<Culprit, TrainError> {
+    pub(super) fn culprit(&self, step: &Graph, params: &[Vec<f64>]) -> Result<Culprit, TrainError> {
         let leaves = Leaves {
             params,
             inputs: &self.entry.inputs,

@@ -167,7 +167,11 @@ fn described(
             let mut label = if operands.is_empty() {
                 format!("{}{at} is {result}", value.op.mnemonic())
             } else {
-                format!("{} of {}{at} is {result}", value.op.mnemonic(), operands.join(" and "))
+                format!(
+                    "{} of {}{at} is {result}",
+                    value.op.mnemonic(),
+                    operands.join(" and ")
+                )
             };
             if culprit.rounding {
                 label.push_str(" in 32 bits");

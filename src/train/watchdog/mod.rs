@@ -95,7 +95,13 @@ pub fn locate(
         NotFinite::Parameter(_) => None,
         NotFinite::Loss | NotFinite::Gradient => find(program, options, before, what)?,
     };
-    Ok(message::located(compilation, program, before, what, culprit))
+    Ok(message::located(
+        compilation,
+        program,
+        before,
+        what,
+        culprit,
+    ))
 }
 
 fn find(
@@ -157,7 +163,8 @@ fn first_bad_value(
             }
         }
         // What comes from outside is somebody else's fault.
-        let leaf = graph.value(id).operands.is_empty() && !matches!(graph.value(id).op, Op::Const(_));
+        let leaf =
+            graph.value(id).operands.is_empty() && !matches!(graph.value(id).op, Op::Const(_));
         if first.is_none() && !leaf {
             let bad = values.iter().position(|x| !fits(*x));
             first = bad.map(|element| FirstBad {
@@ -224,6 +231,3 @@ impl FirstBad {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
