@@ -66,6 +66,7 @@ codes! {
     MissingOutput = "E0601", "an output the trainer needs and does not find";
     WrongPort = "E0602", "an input or output whose size is not the task's";
     UnknownOverride = "E0701", "an override of something that is not there";
+    NotFinite = "E0801", "a number that is not finite";
     UnusedModulator = "W0101", "a modulator that reaches no rule";
     UnreadTrace = "W0102", "a trace that is never read";
     NoGradient = "W0103", "a parameter that gets no gradient";
@@ -83,6 +84,11 @@ impl Code {
         } else {
             Severity::Warning
         }
+    }
+
+    /// Whether it is found while a spec runs, not when it is compiled.
+    pub fn is_of_running(self) -> bool {
+        matches!(self, Code::NotFinite)
     }
 
     /// The code with this spelling, in either case.

@@ -8,6 +8,8 @@ pub mod a2c;
 pub mod action;
 pub mod block;
 pub mod checkpoint;
+pub mod episodes;
+pub mod evaluation;
 pub mod fused_block;
 pub mod given;
 pub mod gradient;
@@ -16,11 +18,13 @@ pub mod metrics;
 pub mod optim;
 pub mod params;
 pub mod phases;
+pub mod replay;
 pub mod run;
 mod softmax;
 pub mod supervised;
 pub mod trainer;
 pub mod values;
+pub mod watchdog;
 
 use crate::settings::Setting;
 
@@ -115,6 +119,7 @@ pub static TRAINERS: &[TrainerInfo] = &[
             CLIP_NORM,
             BURN_IN,
             CHECKPOINT_EVERY,
+            KEEP_CHECKPOINTS,
             METRICS_EVERY,
             MEMORY,
         ],
@@ -147,6 +152,7 @@ pub static TRAINERS: &[TrainerInfo] = &[
             CLIP_NORM,
             BURN_IN,
             CHECKPOINT_EVERY,
+            KEEP_CHECKPOINTS,
             METRICS_EVERY,
             MEMORY,
         ],
@@ -195,6 +201,12 @@ const CHECKPOINT_EVERY: Setting = Setting::int(
     (0, u32::MAX as u64),
     1000,
     "Iterations between checkpoints; 0 writes only the last.",
+);
+const KEEP_CHECKPOINTS: Setting = Setting::int(
+    "keep_checkpoints",
+    (1, 1_000_000),
+    3,
+    "How many of the last checkpoints stay, beside the best one.",
 );
 const MEMORY: Setting = Setting::bytes(
     "memory",

@@ -177,6 +177,15 @@ impl<T: Real> LaneMemory<T> {
         }
     }
 
+    /// A vector of the last step by its name, where the kernels kept it.
+    pub fn named(&self, program: &Fused, name: &str) -> Option<Vec<f64>> {
+        let (place, n) = *program.named.get(name)?;
+        let start = self.steps.checked_sub(1)? * program.record_size;
+        let record = &self.records[start..start + program.record_size];
+        let value = |k: usize| record.get(place.at + k * place.stride).copied();
+        (0..n).map(|k| value(k).map(Real::to_f64)).collect()
+    }
+
     /// Applies pending updates of traces: before parameters change, where a sequence goes on.
     pub fn settle(&mut self, program: &Fused, shared: &Shared<T>) {
         if !self.pending {

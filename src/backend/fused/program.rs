@@ -100,6 +100,8 @@ pub struct Fused {
     pub(super) constant: Vec<usize>,
     /// First values of states, by slot.
     pub(super) first: Vec<f64>,
+    /// Where vectors that the spec names are in what is kept of every step.
+    pub(super) named: BTreeMap<String, (Place, usize)>,
 }
 
 /// Bytes of the fused kernels in f32.
@@ -275,6 +277,15 @@ impl Fused {
                 .collect(),
             blocks: layouts,
             first: step.states.iter().map(|slot| slot.init).collect(),
+            named: onward
+                .places
+                .iter()
+                .filter(|(_, place)| place.area == Area::Lane && place.at < record_size)
+                .filter_map(|(id, place)| {
+                    let name = step.value(*id).name.clone()?;
+                    Some((name, (*place, step.dims(*id).iter().product())))
+                })
+                .collect(),
             outers: backward.outers,
             ahead,
             back,

@@ -1,9 +1,10 @@
 //! The trainer: batches of episodes, one gradient each, one step of the optimiser each.
 
 mod error;
+mod kept;
 mod resume;
 
-pub use error::TrainError;
+pub use error::{NotFinite, TrainError};
 
 use super::a2c::Parts;
 use super::block::{Block, BlockReport, EpisodeOptions, LaneBlock, Objective};
@@ -23,6 +24,7 @@ use crate::ir::Reset;
 use crate::passes::Selection;
 use crate::plan::{Limits, Plan, Together};
 use crate::tasks::Task;
+use kept::Kept;
 use rayon::prelude::*;
 use std::sync::Arc;
 use std::time::Instant;
@@ -100,6 +102,12 @@ pub struct Evaluation {
     pub score_name: Option<&'static str>,
 }
 
+/// What the random numbers of training episodes are drawn from, in a run with this seed that went back so often.
+pub fn episode_seed(seed: u64, rollbacks: u64) -> u64 {
+    // Multiples of an odd number: as many seeds as there are rollbacks.
+    seed ^ rollbacks.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 /// An experiment being trained.
 pub struct Trainer {
     seed: u64,
@@ -107,6 +115,10 @@ pub struct Trainer {
     clip_norm: f64,
     burn_in: u64,
     iteration: u64,
+    rollbacks: u64,
+    options: TrainerOptions,
+    /// What the last step of the optimiser started from.
+    kept: Kept,
     blocks: Vec<Box<dyn Block>>,
     parameters: ParamStore,
     optimizer: Box<dyn Optimizer>,
@@ -208,6 +220,9 @@ impl Trainer {
             clip_norm: train.settings.real("clip_norm"),
             burn_in: train.settings.int("burn_in") as u64,
             iteration: 0,
+            rollbacks: 0,
+            options,
+            kept: Kept::default(),
             blocks,
             parameters,
             optimizer,
@@ -261,6 +276,11 @@ impl Trainer {
         Ok(all)
     }
 
+    /// Whether its task gives rewards.
+    pub fn has_rewards(&self) -> bool {
+        !self.supervised
+    }
+
     /// Applies gradients from now on, however long the spec burns in: for measurements of whole iterations.
     pub fn end_burn_in(&mut self) {
         self.burn_in = 0;
@@ -269,6 +289,11 @@ impl Trainer {
     /// Iterations done.
     pub fn iteration(&self) -> u64 {
         self.iteration
+    }
+
+    /// How often it was told to draw other episodes.
+    pub fn rollbacks(&self) -> u64 {
+        self.rollbacks
     }
 
     /// The seed.
@@ -302,15 +327,46 @@ impl Trainer {
         Ok(reports.into_iter().collect::<Result<_, _>>()?)
     }
 
+    /// What the random numbers of the training episodes are drawn from.
+    pub fn episode_seed(&self) -> u64 {
+        episode_seed(self.seed, self.rollbacks)
+    }
+
+    /// What it was made with.
+    pub fn options(&self) -> TrainerOptions {
+        self.options
+    }
+
+    /// How the episodes of the next iteration are run.
+    pub fn next_episodes(&self) -> EpisodeOptions {
+        EpisodeOptions {
+            seed: self.episode_seed(),
+            iteration: self.iteration as u32,
+            learn: true,
+            greedy: false,
+            batch: self.batch,
+        }
+    }
+
     /// One batch of episodes and one step of the optimiser (none while burning in).
     ///
     /// # Errors
-    /// [`TrainError::NotFinite`], before anything is changed, and errors of the backend.
+    /// [`TrainError::NotFinite`], after which everything is as before the iteration, and errors of the backend.
     pub fn step(&mut self) -> Result<IterationReport, TrainError> {
+        let stepped = self.try_step();
+        if matches!(stepped, Err(TrainError::NotFinite { .. })) {
+            for block in &mut self.blocks {
+                block.take_back();
+            }
+        }
+        stepped
+    }
+
+    fn try_step(&mut self) -> Result<IterationReport, TrainError> {
         let start = Instant::now();
         let number = self.iteration + 1;
         let reports = self.episodes(EpisodeOptions {
-            seed: self.seed,
+            seed: self.episode_seed(),
             iteration: self.iteration as u32,
             learn: true,
             greedy: false,
@@ -341,13 +397,23 @@ impl Trainer {
                 })
             }
         };
-        finite(loss, "loss")?;
+        finite(loss, NotFinite::Loss)?;
         gradient::scale(&mut gradients, &self.parameters.trained_scales());
         let norm = gradient::clip_global_norm(&mut gradients, self.clip_norm);
-        finite(norm, "gradient")?;
+        finite(norm, NotFinite::Gradient)?;
         if number > self.burn_in {
+            self.kept.keep(&self.parameters, self.optimizer.as_ref());
             self.optimizer
                 .step(&mut self.parameters.trained_values_mut(), &gradients, 1.0);
+            if let Some(parameter) = kept::first_not_finite(&self.parameters) {
+                let parameter = parameter.to_owned();
+                self.kept
+                    .put_back(&mut self.parameters, self.optimizer.as_mut());
+                return Err(TrainError::NotFinite {
+                    iteration: number,
+                    what: NotFinite::Parameter(parameter),
+                });
+            }
         }
         self.iteration = number;
         let mut phases = Phases {

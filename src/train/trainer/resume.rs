@@ -15,6 +15,8 @@ impl Trainer {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             optimizer: None,
             pending: None,
+            standing: None,
+            rollbacks: self.rollbacks,
         };
         let optimizer: Option<&dyn Optimizer> = Some(self.optimizer.as_ref());
         let mut checkpoint = Checkpoint::capture(header, &self.parameters, optimizer);
@@ -45,7 +47,19 @@ impl Trainer {
         checkpoint.restore_optimizer(&self.parameters, self.optimizer.as_mut())?;
         self.restore_carried(checkpoint)?;
         self.iteration = checkpoint.header.iteration;
+        self.rollbacks = checkpoint.header.rollbacks;
         Ok(())
+    }
+
+    /// Goes on with other episodes than those that would follow: after a number that is not finite, the same
+    /// ones would give it again.
+    pub fn draw_other_episodes(&mut self, rollbacks: u64) {
+        self.rollbacks = rollbacks;
+    }
+
+    /// Counts an iteration that could not be done, and changes nothing else.
+    pub fn skip(&mut self) {
+        self.iteration += 1;
     }
 
     /// Takes only the parameters of a checkpoint, for evaluation.
@@ -61,6 +75,17 @@ impl Trainer {
     fn restore_carried(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
         for slot in &self.carried {
             let Some(saved) = checkpoint.states.get(&slot.path) else {
+                if checkpoint.header.iteration > 0 {
+                    return Err(TrainError::Checkpoint(CheckpointError::MissingState {
+                        state: slot.path.clone(),
+                    }));
+                }
+                // Before the first episode there is nothing to carry.
+                for block in &mut self.blocks {
+                    let mut carried = block.carried().to_vec();
+                    carried[slot.slot] = None;
+                    block.set_carried(carried);
+                }
                 continue;
             };
             let mut dims = vec![self.batch];
