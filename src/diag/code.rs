@@ -49,6 +49,9 @@ codes! {
     UnknownBlock = "E0206", "a block, task, trainer or optimizer that does not exist";
     BadSetting = "E0207", "a setting with an impossible value";
     MissingItem = "E0208", "an experiment without one of its parts";
+    UnknownCell = "E0209", "a cell that does not exist, or takes other arguments";
+    CellRule = "E0210", "a cell without the rule it needs, or with one it has no place for";
+    CellCycle = "E0211", "cells that are made of each other";
     WrongKind = "E0301", "a name used as a kind of thing it is not";
     BadUpdate = "E0302", "an update of something that cannot be updated";
     MisplacedStatement = "E0303", "a statement where it has no meaning";

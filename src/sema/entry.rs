@@ -44,7 +44,10 @@ impl<'a> Analyser<'a, '_> {
             DeclKind::State | DeclKind::Trace => {
                 let ty = self.declared_type(kind, entry, context);
                 let init = self.state_init(entry, &path, context);
-                let reset = self.reset(entry);
+                let default = context
+                    .bundle
+                    .and_then(|bundle| self.bundles[bundle.index()].reset);
+                let reset = self.reset(entry.reset.as_ref().or(default));
                 let id = StateId(self.states.len() as u32);
                 self.states.push(StateSlot {
                     path,
