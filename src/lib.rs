@@ -48,6 +48,7 @@
 //! | [`plan`] | the split into blocks of lanes depends on the spec alone, never on the machine |
 //! | [`backend`] | results are within the stated tolerance of [`backend::reference`], the f64 oracle |
 //! | [`train`] | spec, seed and device fix a run to the bit on the CPU, whatever the number of threads |
+//! | [`sweep`] | a cell is a run like any other, in a process of its own; its name follows from what it is |
 //!
 //! [`ir::verify`] checks the graph rows after lowering, after autodiff and after each pass, always.
 //!
@@ -62,6 +63,7 @@ pub mod bench;
 pub mod diag;
 pub mod driver;
 pub mod ir;
+pub mod lock;
 pub mod lower;
 pub mod passes;
 pub mod plan;
@@ -71,6 +73,7 @@ pub mod rules;
 pub mod sema;
 pub mod settings;
 pub mod statistics;
+pub mod sweep;
 pub mod syntax;
 pub mod tasks;
 pub mod train;

@@ -78,14 +78,14 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
     let plain = number.bytes().all(|c| c.is_ascii_digit() || c == b'.');
     let value: f64 = number.parse().ok().filter(|_| plain)?;
     let bytes = value * factor;
-    (bytes >= 1.0 && bytes < 1e18).then_some(bytes as u64)
+    (1.0..1e18).contains(&bytes).then_some(bytes as u64)
 }
 
 /// The largest unit in which a size is a whole number.
 fn bytes_text(bytes: u64) -> String {
     let mut best = format!("{bytes}B");
     for (unit, factor) in [("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)] {
-        if bytes % factor == 0 && bytes > 0 {
+        if bytes.is_multiple_of(factor) && bytes > 0 {
             best = format!("{}{unit}", bytes / factor);
         }
     }

@@ -15,6 +15,7 @@ pub mod panic;
 mod progress;
 mod screen;
 mod spec;
+mod sweep;
 mod timing;
 mod train;
 
@@ -58,6 +59,7 @@ enum Command {
     Explain(explain::Arguments),
     Compile(compile::Arguments),
     Train(train::Arguments),
+    Sweep(sweep::Arguments),
     Eval(eval::Arguments),
     Grad(grad::Arguments),
     Bench(bench::Arguments),
@@ -71,6 +73,8 @@ pub enum Failure {
     Reported,
     /// The run was interrupted, and that was shown.
     Interrupted,
+    /// A process that was started was killed, and that was shown.
+    Killed,
     /// The command was used wrongly: one sentence.
     Usage(String),
     /// Something went wrong while running.
@@ -105,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Fmt(arguments) => fmt::run(&arguments, &screen),
         Command::Compile(arguments) => compile::run(&arguments, &screen),
         Command::Train(arguments) => train::run(&arguments, &screen),
+        Command::Sweep(arguments) => sweep::run(&arguments, &screen),
         Command::Eval(arguments) => eval::run(&arguments, &screen),
         Command::Grad(arguments) => grad::run(&arguments, &screen),
         Command::Bench(arguments) => bench::run(&arguments, &screen),
@@ -119,6 +124,7 @@ fn status(outcome: Outcome, screen: &Screen) -> ExitCode {
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(Failure::Reported) => ExitCode::from(1),
         Err(Failure::Interrupted) => ExitCode::from(130),
+        Err(Failure::Killed) => ExitCode::from(bpmc::sweep::slurm::TRY_AGAIN),
         Err(Failure::Run(error)) => {
             screen.error(&sentence(&error));
             ExitCode::from(1)

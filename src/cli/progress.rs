@@ -188,7 +188,7 @@ impl Meter {
 }
 
 /// Seconds as `5s`, `3m20s`, `2h05m` or `4d03h`.
-fn clock(seconds: f64) -> String {
+pub fn clock(seconds: f64) -> String {
     // A cast from a float saturates, so that even an endless time has a clock.
     let seconds = seconds.round() as u64;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);

@@ -66,6 +66,10 @@ pub struct Arguments {
     /// Show no progress
     #[arg(short, long)]
     pub quiet: bool,
+
+    /// Stop as for Ctrl-C when standard input ends: with the process that started this one, however that ends
+    #[arg(long, hide = true)]
+    pub stop_on_end_of_input: bool,
 }
 
 /// Trains and shows how it goes.
@@ -96,6 +100,9 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         screen.say(&start(&run, arguments.resume));
     }
     let stop = stop_on_interrupt()?;
+    if arguments.stop_on_end_of_input {
+        stop_on_end_of_input(&stop);
+    }
     let mut display = Display::new(screen, done, total, arguments.quiet);
     let ending = run.train(&stop, &mut |report, elapsed| {
         display.update(&Progress {
@@ -182,6 +189,15 @@ fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
     Ok(stop)
 }
 
+fn stop_on_end_of_input(stop: &Arc<AtomicBool>) {
+    let flag = Arc::clone(stop);
+    std::thread::spawn(move || {
+        // What is read does not matter; an error is an end, too.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        flag.store(true, Ordering::Relaxed);
+    });
+}
+
 /// The command that goes on with a run.
 fn resume_line(arguments: &Arguments, passes: Selection, directory: &Path) -> String {
     let mut words = vec![
@@ -204,7 +220,7 @@ fn resume_line(arguments: &Arguments, passes: Selection, directory: &Path) -> St
 }
 
 /// A word as a shell reads it back.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "_-./=+,:@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

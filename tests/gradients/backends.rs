@@ -102,3 +102,19 @@ fn a_rule_of_other_sizes_is_another_graph() {
         .unwrap();
     assert_eq!(gain.dims, [7]);
 }
+
+#[test]
+fn a_state_that_nothing_reads_leaves_with_its_last_value() {
+    let text = "
+network net {
+  input x: [2]
+  state h: [3] = 0
+  state k: [2] = 5
+  h <- 1
+  k <- x
+  output y = linear(x, 2)
+}
+train supervised { batch = 1 }
+";
+    compare(&compile(text).step, 34, 0.5, "unread states");
+}

@@ -58,17 +58,19 @@ impl Cases {
             }
         });
         let failed = failed.into_inner().unwrap();
-        if let Some((index, case, fault)) = failed.into_iter().min_by_key(|(index, ..)| *index) {
+        if let Some((index, case, first)) = failed.into_iter().min_by_key(|(index, ..)| *index) {
             let seed = self.seed;
-            let kind = signature(&fault);
+            let kind = signature(&first);
             let small = shrink(&case, |case| {
                 check(case).is_err_and(|f| signature(&f) == kind)
             });
-            let fault = check(&small).err().unwrap_or(fault);
+            let fault = check(&small).err().unwrap_or(first.clone());
             let stem = format!("bpmc-property-{seed}-{index}");
             panic!(
                 "case {index} of seed {seed} fails; see it again with BPMC_PROPERTY_SEED={seed} \
-                 BPMC_PROPERTY_FIRST={index} BPMC_PROPERTY_CASES=1\n{}",
+                 BPMC_PROPERTY_FIRST={index} BPMC_PROPERTY_CASES=1\nas drawn, {:?}: {}\nshrunk, {}",
+                first.check,
+                first.detail,
                 report::write(&small, &fault, &report::directory(), &stem)
             );
         }
@@ -81,7 +83,9 @@ fn signature(fault: &Fault) -> (Check, String) {
     let text = match fault.check {
         // The message up to the first name in it.
         Check::Compiles | Check::Panics => fault.detail.split(['`', '\n']).next(),
-        Check::Finite | Check::Candle | Check::Double | Check::Single | Check::Differences => None,
+        // What kind of tensor it is.
+        Check::Candle | Check::Double | Check::Single => fault.detail.split(' ').next(),
+        Check::Finite | Check::Differences => None,
     };
     (fault.check, text.unwrap_or_default().to_owned())
 }

@@ -19,6 +19,7 @@ mod differential;
 mod edits;
 mod generate;
 mod report;
+mod rounding;
 #[expect(
     dead_code,
     reason = "shared with tests/gradients, of which this uses a part"
@@ -26,6 +27,7 @@ mod report;
 #[path = "../gradients/run.rs"]
 mod run;
 mod shrink;
+mod tensors;
 
 /// A number from the environment.
 fn number(variable: &str, default: u64) -> u64 {

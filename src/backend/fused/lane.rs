@@ -98,11 +98,17 @@ impl<T: Real> LaneMemory<T> {
             Home::Vector { step: None, n, .. } => {
                 // Nothing in the step reads it, so its value is what last left a step.
                 match program.nexts.iter().find(|(k, _, _)| *k == slot) {
-                    Some((_, place, _)) if self.steps > 0 && place.area == Area::Lane => {
+                    Some((_, place, _)) if self.steps > 0 => {
+                        let memory: &[T] = match place.area {
+                            Area::Shared => &shared.values,
+                            Area::Lane | Area::Before | Area::Record | Area::RecordBefore => {
+                                &self.step
+                            }
+                        };
                         if place.stride == 0 {
-                            vec![self.step[place.at].to_f64(); n]
+                            vec![memory[place.at].to_f64(); n]
                         } else {
-                            numbers(&self.step[place.at..place.at + n])
+                            numbers(&memory[place.at..place.at + n])
                         }
                     }
                     Some(_) | None => vec![program.first[slot]; n],

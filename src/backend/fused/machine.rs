@@ -206,7 +206,7 @@ pub fn run_sweep<T: Real>(k: usize, code: &Sweep, machine: &Machine, memory: &mu
     }
 }
 
-fn interpreted<T: Real>(code: &Sweep, memory: &mut Memory<'_, T>) {
+pub(super) fn interpreted<T: Real>(code: &Sweep, memory: &mut Memory<'_, T>) {
     dispatch!(<T: Real> (code: &Sweep, memory: &mut Memory<'_, T>) {
         sweep(code, memory);
     })

@@ -35,7 +35,7 @@ pub trait Real:
     fn exp(self) -> Self;
     /// `self * a + b`, rounded once.
     fn mul_add(self, a: Self, b: Self) -> Self;
-    /// Runs a sweep by machine code, if there is some for this precision; returns whether there was.
+    /// Runs a sweep as it was prepared for this precision; returns whether it was.
     #[doc(hidden)]
     fn compiled(machine: &Machine, k: usize, sweep: &Sweep, memory: &mut Memory<'_, Self>) -> bool {
         let _ = (machine, k, sweep, memory);
@@ -107,7 +107,8 @@ impl Real for f32 {
     }
 
     fn compiled(machine: &Machine, k: usize, sweep: &Sweep, memory: &mut Memory<'_, f32>) -> bool {
-        machine.run(k, sweep, memory)
+        machine.run(k, sweep, memory);
+        true
     }
 }
 

@@ -55,11 +55,7 @@ impl Reuse {
     }
 
     /// For a step back, whose closing sweeps run when the step before has begun.
-    pub fn back(
-        back: &Back,
-        reserved: &BTreeMap<usize, usize>,
-        fixed: &BTreeSet<usize>,
-    ) -> Reuse {
+    pub fn back(back: &Back, reserved: &BTreeMap<usize, usize>, fixed: &BTreeSet<usize>) -> Reuse {
         let sweeps = &back.sweeps;
         let instr = |instr: &Instr| Access::of(instr, sweeps);
         let mut order: Vec<Access> = back.early.iter().map(instr).collect();

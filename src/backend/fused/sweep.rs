@@ -120,13 +120,14 @@ fn normal(f: Element, operands: [Source; 3]) -> [Source; 3] {
 }
 
 /// `a b + c` as one operation, products summed without a row of their own, `x · mask` as a choice; what nothing
-/// needs is dropped. Done before sweeps are joined, so that a value is rounded alike whichever sweep computes it.
+/// needs is dropped. Every product that is added to something is contracted, also where it is needed elsewhere, and this is
+/// done before sweeps are joined: so a value is rounded alike in whichever sweep it is computed.
 pub fn contract(sweep: &Sweep) -> Sweep {
     let mut ops = sweep.ops.clone();
     let mut roots = sweep.roots.clone();
     let mut uses = uses(&ops, &roots);
-    let factors = |ops: &[RowOp], uses: &[usize], source: Source| match source {
-        Source::Temporary(k) if uses[k] == 1 => match ops[k].f {
+    let factors = |ops: &[RowOp], source: Source| match source {
+        Source::Temporary(k) => match ops[k].f {
             Element::Binary(Binary::Mul) => Some((k, ops[k].operands[0], ops[k].operands[1])),
             _ => None,
         },
@@ -135,20 +136,16 @@ pub fn contract(sweep: &Sweep) -> Sweep {
     for k in 0..ops.len() {
         let [a, b, _] = ops[k].operands;
         let found = match ops[k].f {
-            Element::Binary(Binary::Add) => factors(&ops, &uses, a)
+            Element::Binary(Binary::Add) => factors(&ops, a)
                 .map(|(m, x, y)| (m, Element::MulAdd, [x, y, b]))
-                .or_else(|| {
-                    factors(&ops, &uses, b).map(|(m, x, y)| (m, Element::MulAdd, [x, y, a]))
-                }),
-            Element::Binary(Binary::Sub) => factors(&ops, &uses, a)
+                .or_else(|| factors(&ops, b).map(|(m, x, y)| (m, Element::MulAdd, [x, y, a]))),
+            Element::Binary(Binary::Sub) => factors(&ops, a)
                 .map(|(m, x, y)| (m, Element::MulSub, [x, y, b]))
-                .or_else(|| {
-                    factors(&ops, &uses, b).map(|(m, x, y)| (m, Element::NegMulAdd, [x, y, a]))
-                }),
+                .or_else(|| factors(&ops, b).map(|(m, x, y)| (m, Element::NegMulAdd, [x, y, a]))),
             _ => None,
         };
         if let Some((product, f, operands)) = found {
-            uses[product] = 0;
+            uses[product] -= 1;
             ops[k].f = f;
             ops[k].operands = operands;
         }
@@ -161,7 +158,9 @@ pub fn contract(sweep: &Sweep) -> Sweep {
                 | RootKind::SumBoth(..)
                 | RootKind::Gradient(_)
         );
-        if let (true, Some((product, x, y))) = (sums, factors(&ops, &uses, root.value)) {
+        let alone = |k: &usize| uses[*k] == 1;
+        let found = factors(&ops, root.value).filter(|(product, ..)| alone(product));
+        if let (true, Some((product, x, y))) = (sums, found) {
             uses[product] = 0;
             root.value = x;
             root.times = Some(y);

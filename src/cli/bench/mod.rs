@@ -20,7 +20,7 @@ use std::time::Instant;
 const AFTER_HELP: &str = "\
 Examples:
   bpmc bench agent.bpm
-  bpmc bench specs/paper/maze/*.bpm --threads 1 --seconds 10
+  bpmc bench specs/paper/maze/simple*.bpm --threads 1 --seconds 10
   bpmc bench agent.bpm --set task.steps=120 --json
 
 Two iterations are run first and not counted. Floors say how fast an iteration could be at most: \

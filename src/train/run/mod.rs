@@ -23,6 +23,7 @@ use super::checkpoint::{Checkpoint, CheckpointError};
 use super::metrics::{MetricsError, MetricsWriter};
 use super::trainer::{BackendKind, IterationReport, TrainError, Trainer, TrainerOptions};
 use crate::driver::{self, Compilation, InternalFault};
+use crate::lock::{Lock, LockError};
 use crate::passes::Selection;
 use crate::replace::replace;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,9 @@ pub enum RunError {
     /// The directory is that of another run.
     #[error("{} already holds a run; choose another directory, or go on with that run with `--resume`", .0.display())]
     Taken(PathBuf),
+    /// Another process trains it, or its lock cannot be made.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// There is no run to go on with.
     #[error("there is no run in {}: it has no `run.yaml`", .0.display())]
     NothingThere(PathBuf),
@@ -122,6 +126,8 @@ pub struct Run {
     window: Window,
     metrics_every: u64,
     checkpoint_every: u64,
+    /// Keeps other processes out of the directory.
+    lock: Option<Lock>,
 }
 
 impl Run {
@@ -173,11 +179,13 @@ impl Run {
             window: Window::default(),
             metrics_every: setting("metrics_every").max(1),
             checkpoint_every: setting("checkpoint_every"),
+            lock: None,
         };
         if options.resume {
             run.find(&options.place, &crate::sema::dump(model))?;
         } else {
             run.directory = directory::claim(&options.place, &run.manifest)?;
+            run.lock = Some(Lock::take(&run.directory)?);
             let path = run.directory.join(SPEC);
             std::fs::write(&path, merged(compilation))
                 .map_err(|e| RunError::file("write", &path, e))?;
@@ -188,6 +196,7 @@ impl Run {
     /// Goes to the last checkpoint of the run at `place`, if it is this one.
     fn find(&mut self, place: &Place, dump: &str) -> Result<(), RunError> {
         self.directory = directory::find(place, self.manifest.seed)?;
+        self.lock = Some(Lock::take(&self.directory)?);
         let earlier = self.read_manifest()?;
         let now = &self.manifest;
         for (what, then, now) in [

@@ -159,7 +159,7 @@ impl Writer<'_> {
             traces.push(Trace {
                 name: format!("t{k}"),
                 axes,
-                bound: self.chance.of(&["0.25", "0.5", "0.5", "1", "0.05"]),
+                bound: self.chance.of(&["0.25", "0.5", "0.5", "1", "0.0625"]),
             });
         }
         traces

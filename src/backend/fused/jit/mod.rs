@@ -15,9 +15,9 @@ mod tests;
 #[cfg(all(target_arch = "x86_64", unix))]
 mod wide;
 
-use super::code::{Area, RootKind, Sweep};
+use super::code::{Area, RootKind, Source, Sweep};
 use super::layout::PANEL;
-use super::machine::{Blocks, Memory};
+use super::machine::{interpreted, Blocks, Memory};
 use pages::Pages;
 use portable::Portable;
 use std::sync::OnceLock;
@@ -112,6 +112,36 @@ fn partial_offset(sweep: &Sweep, root: usize) -> usize {
     }
 }
 
+/// Whether all offsets fit the instructions, which have 32 bits for them.
+fn has_short_offsets(sweep: &Sweep) -> bool {
+    let most = i32::MAX as usize / 16;
+    let at = |source: Source| match source {
+        Source::Matrix(_, at) => at,
+        Source::Post(place) | Source::Pre(place) => place.at,
+        Source::Temporary(_) | Source::State(_) | Source::Adjoint(_) | Source::Number(_) => 0,
+    };
+    let of_root = |kind: RootKind| match kind {
+        RootKind::SumPre(_, at)
+        | RootKind::MaxPre(_, at)
+        | RootKind::SumPost(_, at)
+        | RootKind::MaxPost(_, at)
+        | RootKind::SumBoth(_, at)
+        | RootKind::MaxBoth(_, at)
+        | RootKind::Gradient(at) => at,
+        RootKind::State(_) | RootKind::Adjoint(_) => 0,
+    };
+    let operands = sweep.ops.iter().flat_map(|op| op.operands);
+    let roots = sweep.roots.iter();
+    sweep.layout.size() < most
+        && partial_offset(sweep, sweep.roots.len()) < most
+        && operands.map(at).all(|at| at < most)
+        && roots.clone().all(|root| of_root(root.kind) < most)
+        && roots
+            .flat_map(|root| [Some(root.value), root.times])
+            .flatten()
+            .all(|source| at(source) < most)
+}
+
 /// Reads and writes the memories whose addresses are in the table.
 type Function = unsafe extern "C" fn(*const *mut f32);
 
@@ -119,6 +149,8 @@ type Function = unsafe extern "C" fn(*const *mut f32);
 #[derive(Debug)]
 pub struct Machine {
     functions: Vec<Option<Function>>,
+    /// Series written out, for the interpreter: it rounds as machine code does, whichever runs a sweep.
+    sweeps: Vec<Sweep>,
     forms: Vec<&'static str>,
     /// What owns the code.
     _pages: Option<Pages>,
@@ -145,9 +177,11 @@ impl Machine {
             }
         }
         let _ = processor;
-        let (portable, functions) = Portable::new(sweeps, blocks);
+        let sweeps: Vec<Sweep> = sweeps.iter().map(series::expand).collect();
+        let (portable, functions) = Portable::new(&sweeps, blocks);
         Machine {
             forms: forms(&functions, "machine code, 128 bits"),
+            sweeps,
             functions,
             _pages: None,
             _portable: portable,
@@ -158,15 +192,20 @@ impl Machine {
     fn wide(isa: wide::Isa, form: &'static str, sweeps: &[Sweep], blocks: usize) -> Machine {
         let mut code = Vec::new();
         let mut starts = Vec::new();
-        for sweep in sweeps {
-            let sweep = series::expand(sweep);
-            starts.push(wide::compile(isa, &sweep, blocks).map(|(bytes, start)| {
-                // Constants of a function are aligned as the function is.
-                code.resize(code.len().next_multiple_of(64), 0);
-                let at = code.len() + start;
-                code.extend(bytes);
-                at
-            }));
+        let sweeps: Vec<Sweep> = sweeps.iter().map(series::expand).collect();
+        for sweep in &sweeps {
+            let fits = has_short_offsets(sweep);
+            starts.push(
+                fits.then(|| wide::compile(isa, sweep, blocks))
+                    .flatten()
+                    .map(|(bytes, start)| {
+                        // Constants of a function are aligned as the function is.
+                        code.resize(code.len().next_multiple_of(64), 0);
+                        let at = code.len() + start;
+                        code.extend(bytes);
+                        at
+                    }),
+            );
         }
         let pages = Pages::new(&code);
         let functions: Vec<Option<Function>> = starts
@@ -179,6 +218,7 @@ impl Machine {
             .collect();
         Machine {
             forms: forms(&functions, form),
+            sweeps,
             functions,
             _pages: pages,
             _portable: None,
@@ -190,10 +230,11 @@ impl Machine {
         self.forms.get(k).copied().unwrap_or("interpreted")
     }
 
-    /// Runs sweep `k` if it has machine code; returns whether it had.
-    pub(super) fn run(&self, k: usize, sweep: &Sweep, memory: &mut Memory<'_, f32>) -> bool {
-        let Some(Some(function)) = self.functions.get(k) else {
-            return false;
+    /// Runs sweep `k`, by machine code where there is some.
+    pub(super) fn run(&self, k: usize, sweep: &Sweep, memory: &mut Memory<'_, f32>) {
+        let Some(function) = self.functions[k] else {
+            interpreted(&self.sweeps[k], memory);
+            return;
         };
         let scratch = &mut *memory.scratch;
         let sums = partial_offset(sweep, sweep.roots.len());
@@ -230,7 +271,6 @@ impl Machine {
         // shared memory and blocks of `Blocks::Read` are only read: no sweep that runs with them stores traces.
         unsafe { function(addresses.as_ptr()) };
         self.join(sweep, memory);
-        true
     }
 
     /// Sums over post of each row and sums over both from their partial sums.

@@ -145,10 +145,9 @@ impl<'a> Emitter<'a> {
         let mut fixed: BTreeMap<Source, Parts> = BTreeMap::new();
         for source in self.sources() {
             if let Source::Post(place) = source {
-                if !fixed.contains_key(&source) {
-                    let parts = self.post(place, column);
-                    fixed.insert(source, parts);
-                }
+                fixed
+                    .entry(source)
+                    .or_insert_with(|| self.post(place, column));
             }
         }
         let sums: Vec<(usize, RootKind)> = self

@@ -7,8 +7,7 @@ mod emit;
 mod operands;
 
 use super::super::code::{Element, RootKind, Sweep};
-use super::series::expand;
-use super::Function;
+use super::{has_short_offsets, Function};
 use crate::ir::{Binary, Unary};
 use cranelift_codegen::ir::AbiParam;
 use cranelift_codegen::settings::{self, Configurable};
@@ -50,9 +49,8 @@ impl Portable {
         };
         let mut ids = Vec::with_capacity(sweeps.len());
         for sweep in sweeps {
-            let sweep = expand(sweep);
-            ids.push(if supported(&sweep) {
-                define(&mut module, &sweep, blocks)
+            ids.push(if supported(sweep) && has_short_offsets(sweep) {
+                define(&mut module, sweep, blocks)
             } else {
                 None
             });

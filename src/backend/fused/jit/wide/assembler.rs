@@ -225,7 +225,7 @@ impl Assembler {
     }
 
     /// A whole number where the exponent of a number is.
-    pub fn to_exponent(&mut self, d: u32, a: u32) {
+    pub fn exponent(&mut self, d: u32, a: u32) {
         let code = self.wide(
             Code::EVEX_Vpslld_zmm_k1z_zmmm512b32_imm8,
             Code::VEX_Vpslld_ymm_ymm_imm8,

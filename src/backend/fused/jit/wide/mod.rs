@@ -218,7 +218,7 @@ impl<'a> Emitter<'a> {
         self.asm.clear(COLUMN);
         let layout = self.sweep.layout;
         let group = self.isa.panels();
-        let filled = layout.cols % PANEL != 0;
+        let filled = !layout.cols.is_multiple_of(PANEL);
         // Panels without filling go in groups; then those that are left over, the last with filling.
         let whole = layout.cols / PANEL / group;
         if whole > 0 {

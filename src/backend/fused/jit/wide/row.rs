@@ -528,7 +528,7 @@ impl<'e, 'a> Row<'e, 'a> {
                 self.emitter.asm.whole(t, x);
                 self.emitter.asm.op(Op::AddWhole, t, t, Arg::Vector(bias));
                 let d = self.result(to)?;
-                self.emitter.asm.to_exponent(d, t);
+                self.emitter.asm.exponent(d, t);
             }
             Element::Unary(f) => return self.unary(f, to, a),
             Element::Binary(f) => return self.binary(f, to, a, operands[1]),

@@ -1,0 +1,63 @@
+//! Medians and quartiles, as the figures of the paper show them.
+
+use serde::Serialize;
+
+/// The middle of some values.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Middle {
+    /// How many there are.
+    pub count: usize,
+    /// Half of them lie below.
+    pub median: f64,
+    /// A quarter of them lies below.
+    pub lower_quartile: f64,
+    /// Three quarters of them lie below.
+    pub upper_quartile: f64,
+}
+
+impl Middle {
+    /// Of `values`, in any order, all finite; `None` where there are none.
+    pub fn of(values: &[f64]) -> Option<Middle> {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        Some(Middle {
+            count: sorted.len(),
+            median: quantile(&sorted, 0.5)?,
+            lower_quartile: quantile(&sorted, 0.25)?,
+            upper_quartile: quantile(&sorted, 0.75)?,
+        })
+    }
+}
+
+/// A quantile of sorted values, interpolated between neighbours (type 7 of Hyndman and Fan 1996, the usual one).
+fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    let place = share * last as f64;
+    let below = place.floor() as usize;
+    let above = (below + 1).min(last);
+    let part = place - below as f64;
+    Some(sorted[below] + (sorted[above] - sorted[below]) * part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_of_values() {
+        let middle = Middle::of(&[4.0, 1.0, 3.0, 2.0]).unwrap();
+        let wanted = Middle {
+            count: 4,
+            median: 2.5,
+            lower_quartile: 1.75,
+            upper_quartile: 3.25,
+        };
+        assert_eq!(middle, wanted);
+        let one = Middle::of(&[7.0]).unwrap();
+        assert_eq!(
+            (one.median, one.lower_quartile, one.upper_quartile),
+            (7.0, 7.0, 7.0)
+        );
+        assert_eq!(Middle::of(&[]), None);
+    }
+}
