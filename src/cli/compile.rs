@@ -5,8 +5,7 @@ use super::screen::Screen;
 use super::{output, spec, timing, Failure, Outcome};
 use bpmc::autodiff::Options;
 use bpmc::backend::fused::Fused;
-use bpmc::driver::{adjoint, Compilation, Compiled, StageTime};
-use bpmc::ir::Graph;
+use bpmc::driver::{adjoint, Compilation, Compiled, Prepared, StageTime};
 use bpmc::passes::{self, Pass, Selection};
 use bpmc::{sema, syntax};
 use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
@@ -140,7 +139,7 @@ fn text(program: &Compiled, stage: Stage, selection: &Selection) -> Result<Strin
         Stage::Emit(emit) => emit,
         Stage::After(pass) => {
             let graphs = spec::prepare_through(program, selection, Some(pass))?;
-            return Ok(both(&graphs.step, &graphs.adjoint));
+            return Ok(both(&graphs));
         }
     };
     Ok(match emit {
@@ -149,19 +148,20 @@ fn text(program: &Compiled, stage: Stage, selection: &Selection) -> Result<Strin
         Emit::Grad => adjoint(step, Options::default())
             .map_err(internal)?
             .to_string(),
-        Emit::Opt => {
-            let prepared = spec::prepare(program, selection)?;
-            both(&prepared.step, &prepared.adjoint)
-        }
+        Emit::Opt => both(&spec::prepare(program, selection)?),
         Emit::Plan => spec::plan(program, selection)?,
         Emit::Dot => bpmc::ir::dot(step),
         Emit::Svg => bpmc::ir::svg(step),
     })
 }
 
-/// A step and its adjoint as text.
-fn both(step: &Graph, adjoint: &Graph) -> String {
-    format!("// step\n\n{step}\n// adjoint\n\n{adjoint}")
+/// The forms of traces, the step and its adjoint as text.
+fn both(prepared: &Prepared) -> String {
+    let forms = prepared.forms.iter();
+    let forms: String = forms.map(|form| format!("// {form}\n")).collect();
+    let between = if forms.is_empty() { "" } else { "\n" };
+    let (step, adjoint) = (&prepared.step, &prepared.adjoint);
+    format!("{forms}{between}// step\n\n{step}\n// adjoint\n\n{adjoint}")
 }
 
 /// The table of passes and stages, the making of the kernels included where the spec can have them.

@@ -116,7 +116,7 @@ pub const PIPELINE: &[Pass] = &[
     Pass {
         name: "attention_form",
         summary: "read the vectors that a trace is made of instead of the trace, where that is exact and cheaper",
-        equation: "sum_i(x_i * H_ij) = sum_s((A x)_s * c_s * B_sj) where H' = d * H + outer(a, b), T * (pre + post) < pre * post",
+        equation: "sum_i(x_i * H_ij) = sum_s((A x)_s * c_s * B_sj) where H' = d * H + outer(a, b), 3 T (pre + post) < 2 pre post",
         level: 3,
         run: Run::Step(attention_form::run),
     },

@@ -83,7 +83,7 @@ pub enum Dense {
     Unread,
     /// Its update or a read is a sum of too many products.
     TooLong,
-    /// Storing vectors takes more numbers than the trace has.
+    /// What is stored is not less than two thirds of the trace.
     Costs {
         /// Of an episode.
         steps: usize,
@@ -159,7 +159,7 @@ impl fmt::Display for Dense {
                 };
                 write!(
                     f,
-                    "{steps} x {products}({pre} + {post}) neurons cost no less than {pre} x {post} connections"
+                    "{steps} x {products}({pre} + {post}) neurons is not less than 2/3 of {pre} x {post} connections"
                 )
             }
             Dense::Stopped => f.write_str("`--stop-after` allows no more rewrites"),
