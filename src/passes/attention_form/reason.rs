@@ -108,10 +108,10 @@ impl fmt::Display for Dense {
             }
             Dense::Start(value) => write!(f, "it starts an episode at {value}, not at 0"),
             Dense::Clipped(Place::Update) => {
-                f.write_str("it is clipped, so the trace is not a sum of its updates")
+                f.write_str("it is clipped, so the trace need not be a sum of its updates")
             }
             Dense::Clipped(Place::Read) => {
-                f.write_str("it is clipped where it is read, so what is read is not a sum of its updates")
+                f.write_str("it is clipped where it is read, so what is read need not be a sum of its updates")
             }
             Dense::NotLinear(operation, Place::Update) => {
                 write!(f, "its update is not linear in it (`{operation}`)")

@@ -104,11 +104,11 @@ fn what_is_not_says_why() {
     assert_eq!(reason(&body("per connection", LINEAR)), dense);
     assert_eq!(
         updated("clip(hebb + 0.1 * pre * post, -1, 1)"),
-        "it is clipped, so the trace is not a sum of its updates"
+        "it is clipped, so the trace need not be a sum of its updates"
     );
     assert_eq!(
         read("transmit w + alpha * clip(hebb, -1, 1)"),
-        "it is clipped where it is read, so what is read is not a sum of its updates"
+        "it is clipped where it is read, so what is read need not be a sum of its updates"
     );
     assert_eq!(
         updated("tanh(hebb + 0.1 * pre * post)"),
