@@ -34,7 +34,7 @@ impl Lane {
         let set = [format!("N={size}")];
         let compilation = compile(&path.display().to_string(), &text, &set, &from_disk).unwrap();
         let step = compilation.program.unwrap().step;
-        let prepared = prepare(&step, Options::default(), &Selection::default()).unwrap();
+        let prepared = prepare(&step, Options::default(), &Selection::default(), None).unwrap();
         let (step, backward) = (prepared.step, prepared.adjoint);
         let program = Fused::new(&step, &backward).unwrap();
         let parameters: Vec<Vec<f64>> = ParamStore::init(&step.params, 0)

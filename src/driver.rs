@@ -1,12 +1,12 @@
-//! The pipeline as two readable functions: text → syntax → meaning → step graph, and step graph → adjoint graph →
-//! optimised graphs.
+//! The pipeline as two readable functions: text → syntax → meaning → step graph, and step graph →
+//! rewritten step → adjoint graph → optimised graphs.
 
 use crate::autodiff::{differentiate, Options};
 use crate::backend::fused::Choices;
 use crate::diag::{Code, Diagnostic, Diagnostics, SourceMap, Span};
 use crate::ir::{verify, Graph, GraphKind};
 use crate::lower::lower;
-use crate::passes::{optimise, Applied, Selection};
+use crate::passes::{optimise, optimise_through, rewrite_step, Applied, Form, Pass, Selection};
 use crate::sema::{self, checks, Loader, Model, Overrides};
 use crate::syntax::ast;
 use std::path::Path;
@@ -180,13 +180,18 @@ pub struct Prepared {
     pub adjoint: Graph,
     /// How the fused kernels are made.
     pub choices: Choices,
+    /// Which form each trace has, and why; empty where no pass chose one.
+    pub forms: Vec<Form>,
     /// What each pass did.
     pub passes: Vec<Applied>,
     /// How long each stage took.
     pub stages: Vec<StageTime>,
 }
 
-/// The adjoint of a step, and the selected passes over both.
+/// The selected passes over a step, its adjoint, and the selected passes over both.
+///
+/// `episode` is the number of steps of an episode, for training: with it, passes may give the step other states than the
+/// spec has, and no adjoint by a state's name can be asked for. Without it the states stay as they are.
 ///
 /// # Errors
 /// For faults of the compiler itself.
@@ -194,17 +199,39 @@ pub fn prepare(
     step: &Graph,
     options: Options,
     selection: &Selection,
+    episode: Option<usize>,
+) -> Result<Prepared, InternalFault> {
+    prepare_through(step, options, selection, episode, None)
+}
+
+/// As [`prepare`], up to and with the pass `last` where one is given.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_through(
+    step: &Graph,
+    options: Options,
+    selection: &Selection,
+    episode: Option<usize>,
+    last: Option<&Pass>,
 ) -> Result<Prepared, InternalFault> {
     let mut watch = Stopwatch::start();
-    let backward = adjoint(step, options)?;
+    let rewritten = rewrite_step(step, episode, selection, last)?;
+    watch.lap("passes on the step");
+    let backward = adjoint(&rewritten.step, options)?;
     watch.lap("autodiff");
-    let optimised = optimise(step, Some(&backward), selection)?;
+    let (step, rest) = (&rewritten.step, &rewritten.rest);
+    let optimised = match last {
+        Some(last) => optimise_through(step, Some(&backward), rest, last)?,
+        None => optimise(step, Some(&backward), rest)?,
+    };
     watch.lap("passes");
     Ok(Prepared {
         step: optimised.step,
         adjoint: optimised.adjoint.unwrap_or(backward),
         choices: optimised.choices,
-        passes: optimised.report,
+        forms: rewritten.forms,
+        passes: [rewritten.report, optimised.report].concat(),
         stages: watch.stages,
     })
 }

@@ -13,6 +13,7 @@
 //!
 //! - `// set: PATH=VALUE` compiles it as with `--set PATH=VALUE`; may be repeated
 //! - `// pass: NAME`, in `opt`, is the pass; after others where more lines come before
+//! - `// episode: STEPS`, in `opt`, is how many steps an episode has
 //! - `// pad: BYTES` appends so many line ends to the text
 //!
 //! Imports are read from the case's own directory. Files in a directory below are there to be imported.
@@ -28,7 +29,7 @@
 use bpmc::autodiff::Options;
 use bpmc::diag::{render, Code, Diagnostics, SourceMap, Style};
 use bpmc::driver::{self, Compilation};
-use bpmc::passes::{find, optimise, Run, Selection, PIPELINE};
+use bpmc::passes::{find, Run, Selection, PIPELINE};
 use bpmc::syntax;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
@@ -46,6 +47,7 @@ struct Case {
     text: String,
     set: Vec<String>,
     passes: Vec<String>,
+    episode: Option<usize>,
 }
 
 /// All cases of a stage, by name.
@@ -63,12 +65,15 @@ fn case(path: &Path) -> Case {
     let mut text = std::fs::read_to_string(path).unwrap();
     let mut set = Vec::new();
     let mut passes = Vec::new();
+    let mut episode = None;
     let mut pad = 0;
     for line in text.lines().take_while(|line| line.starts_with("//")) {
         if let Some(option) = line.strip_prefix("// set: ") {
             set.push(option.to_owned());
         } else if let Some(pass) = line.strip_prefix("// pass: ") {
             passes.push(pass.to_owned());
+        } else if let Some(steps) = line.strip_prefix("// episode: ") {
+            episode = Some(steps.parse().unwrap());
         } else if let Some(bytes) = line.strip_prefix("// pad: ") {
             pad = bytes.parse().unwrap();
         }
@@ -79,6 +84,7 @@ fn case(path: &Path) -> Case {
         text,
         set,
         passes,
+        episode,
     }
 }
 
@@ -175,16 +181,15 @@ fn grad() {
 fn opt() {
     snapshots("opt", |case| {
         let step = step("opt", case);
-        let adjoint = driver::adjoint(&step, Options::default()).unwrap();
         let selection = case
             .passes
             .iter()
             .fold(Selection::level(0), |selection, name| {
                 selection.with(find(name).unwrap())
             });
-        let out = optimise(&step, Some(&adjoint), &selection).unwrap();
+        let out = driver::prepare(&step, Options::default(), &selection, case.episode).unwrap();
         let mut text = String::new();
-        for applied in &out.report {
+        for applied in &out.passes {
             assert!(applied.rewrites > 0, "{}: {}", case.name, applied.pass);
             let (pass, rewrites) = (applied.pass, applied.rewrites);
             text += &format!(
@@ -192,8 +197,11 @@ fn opt() {
                 applied.before, applied.after
             );
         }
+        for form in &out.forms {
+            text += &format!("{form}\n");
+        }
         match find(case.passes.last().unwrap()).unwrap().run {
-            Run::Graph(_) => text + &format!("\n{}\n{}", out.step, out.adjoint.unwrap()),
+            Run::Step(_) | Run::Graph(_) => text + &format!("\n{}\n{}", out.step, out.adjoint),
             Run::Kernels(_) => text + &format!("\n{:#?}\n", out.choices),
         }
     });

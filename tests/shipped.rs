@@ -4,7 +4,7 @@
 
 use bpmc::diag::{render, Style};
 use bpmc::driver::{compile, from_disk, Compilation};
-use bpmc::passes::Selection;
+use bpmc::passes::{find, Selection};
 use bpmc::train::trainer::{BackendKind, Trainer, TrainerOptions};
 use std::path::{Path, PathBuf};
 
@@ -116,4 +116,34 @@ fn the_plastic_agent_learns_and_its_control_does_not() {
     // Guessing earns 0 of 10; the runs behind the documentation reach 8.5 and 0.0 by here.
     assert!(learned("specs/quickstart.bpm") > 6.0);
     assert!(learned("specs/gallery/quickstart_nonplastic.bpm").abs() < 0.5);
+}
+
+#[test]
+fn attention_over_stored_vectors_trains_as_the_traces_do() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("specs/gallery/attention.bpm");
+    let program = compiled(&path, &[]).program.unwrap();
+    let pass = find("attention_form").unwrap();
+    let trained = |passes: Selection| {
+        let mut trainer = Trainer::new(&program, TrainerOptions { passes, ..OPTIONS }).unwrap();
+        let states = trainer.prepared().step.states.iter();
+        let stored: usize = states.map(|slot| slot.dims.iter().product::<usize>()).sum();
+        let bytes = trainer.plan().bytes();
+        let reports: Vec<_> = (0..50).map(|_| trainer.step().unwrap()).collect();
+        let losses: Vec<f64> = reports.iter().map(|report| report.loss).collect();
+        (losses, reports[49].score.unwrap().1, stored, bytes)
+    };
+    let (losses, score, stored, bytes) = trained(OPTIONS.passes);
+    let (of_traces, _, of_trace, more) = trained(OPTIONS.passes.without(pass));
+    // h; A, B, weights and started
+    assert_eq!(stored, 200 + 11 * (200 + 200 + 1 + 1));
+    assert_eq!(of_trace, 200 + 200 * 200);
+    assert!(bytes < more, "{bytes} {more}");
+    for (a, b) in losses.iter().zip(&of_traces) {
+        assert!((a - b).abs() < 1e-4 * b, "{a} {b}");
+    }
+    assert_ne!(losses, of_traces);
+    assert!(
+        score < 0.1 && losses[49] < 0.7 * losses[0],
+        "{score} {losses:?}"
+    );
 }

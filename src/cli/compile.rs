@@ -5,9 +5,8 @@ use super::screen::Screen;
 use super::{output, spec, timing, Failure, Outcome};
 use bpmc::autodiff::Options;
 use bpmc::backend::fused::Fused;
-use bpmc::driver::{adjoint, prepare, Compilation, Compiled, StageTime};
-use bpmc::ir::Graph;
-use bpmc::passes::{self, optimise_through, Pass, Selection};
+use bpmc::driver::{adjoint, Compilation, Compiled, Prepared, StageTime};
+use bpmc::passes::{self, Pass, Selection};
 use bpmc::{sema, syntax};
 use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
 use clap::{Args, ValueEnum};
@@ -136,14 +135,11 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
 
 fn text(program: &Compiled, stage: Stage, selection: &Selection) -> Result<String, Failure> {
     let step = &program.step;
-    let prepared = || prepare(step, Options::default(), selection).map_err(internal);
     let emit = match stage {
         Stage::Emit(emit) => emit,
         Stage::After(pass) => {
-            let backward = adjoint(step, Options::default()).map_err(internal)?;
-            let graphs =
-                optimise_through(step, Some(&backward), selection, pass).map_err(internal)?;
-            return Ok(both(&graphs.step, &graphs.adjoint.unwrap_or(backward)));
+            let graphs = spec::prepare_through(program, selection, Some(pass))?;
+            return Ok(both(&graphs));
         }
     };
     Ok(match emit {
@@ -152,19 +148,20 @@ fn text(program: &Compiled, stage: Stage, selection: &Selection) -> Result<Strin
         Emit::Grad => adjoint(step, Options::default())
             .map_err(internal)?
             .to_string(),
-        Emit::Opt => {
-            let prepared = prepared()?;
-            both(&prepared.step, &prepared.adjoint)
-        }
+        Emit::Opt => both(&spec::prepare(program, selection)?),
         Emit::Plan => spec::plan(program, selection)?,
         Emit::Dot => bpmc::ir::dot(step),
         Emit::Svg => bpmc::ir::svg(step),
     })
 }
 
-/// A step and its adjoint as text.
-fn both(step: &Graph, adjoint: &Graph) -> String {
-    format!("// step\n\n{step}\n// adjoint\n\n{adjoint}")
+/// The forms of traces, the step and its adjoint as text.
+fn both(prepared: &Prepared) -> String {
+    let forms = prepared.forms.iter();
+    let forms: String = forms.map(|form| format!("// {form}\n")).collect();
+    let between = if forms.is_empty() { "" } else { "\n" };
+    let (step, adjoint) = (&prepared.step, &prepared.adjoint);
+    format!("{forms}{between}// step\n\n{step}\n// adjoint\n\n{adjoint}")
 }
 
 /// The table of passes and stages, the making of the kernels included where the spec can have them.
@@ -173,7 +170,7 @@ fn timed(
     program: &Compiled,
     selection: &Selection,
 ) -> Result<String, Failure> {
-    let mut prepared = prepare(&program.step, Options::default(), selection).map_err(internal)?;
+    let mut prepared = spec::prepare(program, selection)?;
     let started = Instant::now();
     if Fused::with(&prepared.step, &prepared.adjoint, prepared.choices).is_ok() {
         prepared.stages.push(StageTime {

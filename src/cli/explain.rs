@@ -120,6 +120,7 @@ fn rule(name: &str) -> Option<Topic> {
 fn pass(pass: &Pass) -> Topic {
     let (name, summary, equation) = (pass.name, pass.summary, pass.equation);
     let of = match pass.run {
+        Run::Step(_) => "Rewrites the step before it is differentiated, where it is trained",
         Run::Graph(_) => "Rewrites the step and its adjoint",
         Run::Kernels(_) => "A choice of the fused kernels",
     };

@@ -164,7 +164,7 @@ fn results(
         .read(&file, &program.step)
         .with_context(|| shown.to_string())?;
     let failed = |error| Failure::Run(anyhow::Error::new(error));
-    let mut prepared = prepare(&program.step, Options::default(), selection)
+    let mut prepared = prepare(&program.step, Options::default(), selection, None)
         .map_err(|fault| Failure::Run(anyhow::Error::new(TrainError::Internal(fault))))?;
     let backend = arguments
         .backend

@@ -5,10 +5,11 @@ use super::Failure;
 use anyhow::Context;
 use bpmc::autodiff::Options;
 use bpmc::backend::fused::Fused;
-use bpmc::driver::{self, Compilation, Compiled};
-use bpmc::passes::Selection;
+use bpmc::driver::{self, Compilation, Compiled, Prepared};
+use bpmc::passes::{Pass, Selection};
 use bpmc::plan::{free_memory, seconds_per_iteration, Limits, Plan};
 use bpmc::sema::Model;
+use std::fmt::Write;
 use std::path::Path;
 
 /// The text of the file at `path`.
@@ -55,13 +56,41 @@ pub fn extent(model: &Model) -> (usize, usize) {
     (steps, setting("batch").unwrap_or(1))
 }
 
-/// The plan of a run on all cores, with the time of an iteration.
+/// Steps of an episode, where the spec says so: those of its task or of its `train` block.
+pub fn episode(model: &Model) -> Option<usize> {
+    let train = model.train.as_ref().map(|train| &train.settings);
+    let named = train.is_some_and(|settings| settings.iter().any(|(name, _)| name == "steps"));
+    (model.task.is_some() || named).then(|| extent(model).0)
+}
+
+/// The step and its adjoint as they are trained.
+///
+/// # Errors
+/// Faults of the compiler.
+pub fn prepare(program: &Compiled, passes: &Selection) -> Result<Prepared, Failure> {
+    prepare_through(program, passes, None)
+}
+
+/// As [`prepare`], up to and with the pass `last` where one is given.
+///
+/// # Errors
+/// Faults of the compiler.
+pub fn prepare_through(
+    program: &Compiled,
+    passes: &Selection,
+    last: Option<&Pass>,
+) -> Result<Prepared, Failure> {
+    let episode = episode(&program.model);
+    driver::prepare_through(&program.step, Options::default(), passes, episode, last)
+        .map_err(|fault| Failure::Run(anyhow::Error::new(fault)))
+}
+
+/// The plan of a run on all cores, with the time of an iteration, and the form of each trace.
 ///
 /// # Errors
 /// Faults of the compiler, and networks that the fused kernels do not know.
 pub fn plan(program: &Compiled, passes: &Selection) -> Result<String, Failure> {
-    let prepared =
-        driver::prepare(&program.step, Options::default(), passes).map_err(anyhow::Error::new)?;
+    let prepared = prepare(program, passes)?;
     let step = &prepared.step;
     let fused =
         Fused::with(step, &prepared.adjoint, prepared.choices).map_err(anyhow::Error::new)?;
@@ -73,11 +102,18 @@ pub fn plan(program: &Compiled, passes: &Selection) -> Result<String, Failure> {
     };
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let plan = Plan::lane_major(step, &fused, lanes, steps, threads, limits);
+    let mut forms = String::new();
+    for form in &prepared.forms {
+        writeln!(forms, "{form}").expect("writing to a string");
+    }
+    if !forms.is_empty() {
+        forms.insert(0, '\n');
+    }
     if let Some(refusal) = plan.refusal(limits) {
-        return Ok(format!("{}\n{refusal}\n", plan.print(None)));
+        return Ok(format!("{}{forms}\n{refusal}\n", plan.print(None)));
     }
     let extent = (lanes, steps);
     let seconds = seconds_per_iteration(step, &fused, 0, extent, plan.running())
         .map_err(anyhow::Error::new)?;
-    Ok(plan.print(Some(seconds)))
+    Ok(plan.print(Some(seconds)) + &forms)
 }

@@ -22,6 +22,10 @@ pub fn table(compilation: &Compilation, prepared: &Prepared) -> String {
             pass.seconds * 1e3
         ));
     }
+    for (k, form) in prepared.forms.iter().enumerate() {
+        let before = if k == 0 { "\n" } else { "" };
+        row(format_args!("{before}{form}\n"));
+    }
     row(format_args!("\n{:<24}{:>42}\n", "stage", "ms"));
     let mut total = 0.0;
     for StageTime { stage, seconds } in compilation.stages.iter().chain(&prepared.stages) {

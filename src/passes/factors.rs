@@ -8,7 +8,7 @@ const DEPTH: usize = 64;
 
 /// What a matrix depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
+pub(super) enum Side {
     /// Neither side: the same number everywhere.
     None,
     /// The row.
@@ -65,16 +65,17 @@ impl Sides {
         Sides(sides)
     }
 
-    fn of(&self, id: ValueId) -> Option<Side> {
+    /// The side a matrix depends on; nothing where it depends on both.
+    pub fn of(&self, id: ValueId) -> Option<Side> {
         self.0[id.index()].map(|(side, _)| side)
     }
 }
 
 /// A factor, or one over it.
-#[derive(Clone, Copy, Debug)]
-struct Factor {
-    id: ValueId,
-    inverse: bool,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Factor {
+    pub id: ValueId,
+    pub inverse: bool,
 }
 
 /// A product per connection and lane.
@@ -235,7 +236,7 @@ impl Factors {
 }
 
 /// The product of one-sided factors as a vector of these dimensions (a scalar where there are none).
-fn multiply(
+pub(super) fn multiply(
     rewriter: &mut Rewriter<'_>,
     factors: &[Factor],
     dims: &[usize],

@@ -1,6 +1,7 @@
 //! The optimiser: one ordered list of passes, [`PIPELINE`].
 //!
-//! A pass either rewrites graphs or chooses how the fused kernels are made ([`KernelPass`]). All are named,
+//! A pass rewrites the step before it is differentiated ([`StepPass`]), or step and adjoint ([`GraphPass`]), or chooses
+//! how the fused kernels are made ([`KernelPass`]). All are named,
 //! can be switched ([`Selection`]) and are checked after they ran: a pass that breaks a graph is an
 //! [`InternalFault`](crate::driver::InternalFault), never a wrong number.
 //!
@@ -11,13 +12,15 @@
 //!
 //! # The order
 //!
-//! 1. `constant_folding` first: what it takes away hides patterns from the others.
-//! 2. `common_subexpressions` next, so that a pattern is looked for once.
-//! 3. `weight_gradients` before `gate_merging`: it makes the outer products which that joins.
-//! 4. `matrix_products`, whose products `gate_merging` may join, too.
-//! 5. `gate_merging`, which builds new matrices and cuts.
-//! 6. `dead_code` last of the rewrites: it takes away what they left behind.
-//! 7. Then the choices of the kernels, from the graph outwards: what leaves the loop over time, what a row of
+//! 1. `attention_form` before differentiation, which gives its adjoint; it changes the states of the step, so only what
+//!    trains asks for it ([`rewrite_step`]).
+//! 2. `constant_folding` then: what it takes away hides patterns from the others.
+//! 3. `common_subexpressions` next, so that a pattern is looked for once.
+//! 4. `weight_gradients` before `gate_merging`: it makes the outer products which that joins.
+//! 5. `matrix_products`, whose products `gate_merging` may join, too.
+//! 6. `gate_merging`, which builds new matrices and cuts.
+//! 7. `dead_code` last of the rewrites: it takes away what they left behind.
+//! 8. Then the choices of the kernels, from the graph outwards: what leaves the loop over time, what a row of
 //!    a sweep computes, how sweeps are joined, what is kept between steps, and where it is put.
 //!
 //! # Levels
@@ -29,6 +32,7 @@
 //! | 2 | also gate merging, elementwise fusion, time hoisting and recomputation |
 //! | 3 | all |
 
+mod attention_form;
 mod common_subexpressions;
 mod constant_folding;
 mod dead_code;
@@ -41,7 +45,8 @@ mod rewrite;
 mod selection;
 mod weight_gradients;
 
-pub use optimise::{optimise, optimise_through, Applied, Optimised};
+pub use attention_form::{BundleSide, Dense, Form, Place};
+pub use optimise::{optimise, optimise_through, rewrite_step, Applied, Optimised, Rewritten};
 pub use rewrite::Budget;
 pub use selection::{Selection, UnknownPass};
 
@@ -68,11 +73,21 @@ pub struct Pass {
 /// What a pass is made of.
 #[derive(Clone, Copy, Debug)]
 pub enum Run {
+    /// A rewrite of the step before differentiation.
+    Step(StepPass),
     /// A rewrite of graphs.
     Graph(GraphPass),
     /// A choice of the fused kernels.
     Kernels(KernelPass),
 }
+
+/// Gives a rewritten step, with the parameters, inputs, noises and outputs of the one it is given, but states of its own,
+/// and which form each of its traces has. The number is that of the steps of an episode, where it is known.
+///
+/// # Errors
+/// As for [`GraphPass`].
+pub type StepPass =
+    fn(&Graph, Option<usize>, &mut Budget) -> Result<(Graph, Vec<Form>), ShapeError>;
 
 /// Gives a rewritten graph, with the slots and results of the one it is given. Each single rewrite is taken
 /// from the budget, and none is done that it does not allow.
@@ -98,6 +113,13 @@ pub enum KernelPass {
 
 /// All passes, in the order in which they run.
 pub const PIPELINE: &[Pass] = &[
+    Pass {
+        name: "attention_form",
+        summary: "read the vectors that a trace is made of instead of the trace, where that is exact and cheaper",
+        equation: "sum_i(x_i * H_ij) = sum_s((A x)_s * c_s * B_sj) where H' = d * H + outer(a, b), 3 T (pre + post) < 2 pre post",
+        level: 3,
+        run: Run::Step(attention_form::run),
+    },
     Pass {
         name: "constant_folding",
         summary: "compute what is known already, and drop what changes nothing",
@@ -220,6 +242,13 @@ mod tests {
             })
             .collect();
         assert!(text.contains(&rows), "{rows}");
+    }
+
+    #[test]
+    fn rewrites_of_the_step_come_first() {
+        let step = |pass: &Pass| matches!(pass.run, Run::Step(_));
+        let count = PIPELINE.iter().filter(|pass| step(pass)).count();
+        assert!(count > 0 && PIPELINE[..count].iter().all(step));
     }
 
     #[test]

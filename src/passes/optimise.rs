@@ -3,7 +3,7 @@
 use super::joint::{join, part, Side};
 use super::rewrite::Budget;
 use super::selection::{choose, none};
-use super::{Pass, Run, Selection, PIPELINE};
+use super::{Form, Pass, Run, Selection, PIPELINE};
 use crate::backend::fused::Choices;
 use crate::driver::InternalFault;
 use crate::ir::{verify, Graph, GraphKind};
@@ -37,7 +37,91 @@ pub struct Optimised {
     pub report: Vec<Applied>,
 }
 
-/// Runs the selected passes over a step and its adjoint.
+/// A step after the passes that come before differentiation.
+#[derive(Clone, Debug)]
+pub struct Rewritten {
+    /// The step.
+    pub step: Graph,
+    /// Which form each of the traces has that the step had before; empty where no pass that chooses it ran.
+    pub forms: Vec<Form>,
+    /// What each pass that ran did, in their order.
+    pub report: Vec<Applied>,
+    /// What is left to select: the same passes, and fewer rewrites where they are limited.
+    pub rest: Selection,
+}
+
+/// Runs the selected passes that rewrite a step before it is differentiated, up to and with `last` where one is given.
+/// `episode` is the number of steps of an episode. They may change which states there are, so this is for training, which
+/// alone knows the episode and asks for no state by name.
+///
+/// # Errors
+/// Where a pass gives a graph that breaks the rules of the IR, or has other slots than states, or other outputs, than
+/// before: a fault of the compiler.
+pub fn rewrite_step(
+    step: &Graph,
+    episode: Option<usize>,
+    selection: &Selection,
+    last: Option<&Pass>,
+) -> Result<Rewritten, InternalFault> {
+    let mut out = Rewritten {
+        step: step.clone(),
+        forms: Vec::new(),
+        report: Vec::new(),
+        rest: *selection,
+    };
+    let through = last.map_or(PIPELINE, through);
+    for pass in through.iter().filter(|pass| selection.enabled(pass.name)) {
+        let Run::Step(rewrite) = pass.run else {
+            continue;
+        };
+        let started = Instant::now();
+        let before = out.step.len();
+        let mut budget = Budget::new(out.rest.stop_after());
+        let fault = |faults| InternalFault {
+            stage: pass.name,
+            faults,
+        };
+        let (rewritten, forms) =
+            rewrite(&out.step, episode, &mut budget).map_err(|e| fault(vec![e.to_string()]))?;
+        out.forms.extend(forms);
+        if budget.spent() > 0 {
+            let mut faults = verify(&rewritten, GraphKind::Step);
+            if outside(&out.step) != outside(&rewritten) {
+                faults.push("other slots or outputs of the step than before".to_owned());
+            }
+            if !faults.is_empty() {
+                return Err(fault(faults));
+            }
+            out.step = rewritten;
+        }
+        if let Some(left) = out.rest.stop_after() {
+            out.rest = out.rest.stopping_after(left.saturating_sub(budget.spent()));
+        }
+        out.report.push(Applied {
+            pass: pass.name,
+            rewrites: budget.spent(),
+            seconds: started.elapsed().as_secs_f64(),
+            before,
+            after: out.step.len(),
+        });
+    }
+    Ok(out)
+}
+
+/// The passes up to and with `last`.
+fn through(last: &Pass) -> &'static [Pass] {
+    let place = PIPELINE.iter().position(|pass| pass.name == last.name);
+    place.map_or(PIPELINE, |place| &PIPELINE[..=place])
+}
+
+/// What others see of a step, whatever its states are.
+fn outside(step: &Graph) -> Vec<String> {
+    let mut slots = step.without_values();
+    slots.states.clear();
+    interface(&slots)
+}
+
+/// Runs the selected passes over a step and its adjoint, those that come before differentiation left out.
 ///
 /// With an adjoint, what only it needs is left out of the step and the other way round. Markers for the
 /// differentiation are taken away: a graph is differentiated before, not after.
@@ -63,9 +147,7 @@ pub fn optimise_through(
     selection: &Selection,
     last: &Pass,
 ) -> Result<Optimised, InternalFault> {
-    let place = PIPELINE.iter().position(|pass| pass.name == last.name);
-    let count = place.map_or(PIPELINE.len(), |place| place + 1);
-    run(step, adjoint, selection, &PIPELINE[..count])
+    run(step, adjoint, selection, through(last))
 }
 
 fn run(
@@ -89,6 +171,7 @@ fn run(
         let before = joint.len();
         let mut budget = Budget::new(left);
         match pass.run {
+            Run::Step(_) => continue,
             Run::Graph(rewrite) => {
                 let shapes =
                     |error: crate::ir::ShapeError| fault(pass.name, vec![error.to_string()]);

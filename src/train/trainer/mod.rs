@@ -166,12 +166,13 @@ impl Trainer {
         ))?;
         let task = task.task.as_ref();
         let batch = train.settings.int("batch");
-        let mut prepared = prepare(&program.step, Options::default(), &options.passes)?;
         let limits = Limits {
             free: options.memory,
             allowed: train.settings.bytes("memory"),
         };
         let (lanes, steps) = (batch.max(1), task.steps());
+        let (step, passes) = (&program.step, &options.passes);
+        let mut prepared = prepare(step, Options::default(), passes, Some(steps))?;
         let objective = Objective::new(train.trainer.kind, &train.settings);
         let mut watch = Stopwatch::start();
         let fits = |plan: &Plan| match plan.refusal(limits) {
@@ -202,7 +203,7 @@ impl Trainer {
                     message: conflict.message,
                     help: conflict.help,
                 })?;
-        let carried = program
+        let carried = prepared
             .step
             .states
             .iter()
