@@ -36,6 +36,19 @@ pub enum Draw {
     Identity(f64),
 }
 
+impl Draw {
+    /// The mean of what is drawn; of the identity, that of what is beside the diagonal.
+    pub fn mean(&self) -> f64 {
+        match *self {
+            Draw::Constant(x) => x,
+            Draw::Uniform(lo, hi) => (lo + hi) / 2.0,
+            Draw::Normal(mean, _) => mean,
+            Draw::Bernoulli(p) => p,
+            Draw::Identity(_) => 0.0,
+        }
+    }
+}
+
 /// A parameter, trained or constant.
 #[derive(Clone, Debug)]
 pub struct ParamSlot {

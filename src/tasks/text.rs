@@ -73,9 +73,13 @@ impl Task for Text {
     }
 
     fn sizes(&self) -> Vec<Port> {
-        [("obs", self.words), ("words", self.words), ("steps", self.steps)]
-            .map(|(name, size)| Port { name, size })
-            .to_vec()
+        [
+            ("obs", self.words),
+            ("words", self.words),
+            ("steps", self.steps),
+        ]
+        .map(|(name, size)| Port { name, size })
+        .to_vec()
     }
 
     fn inputs(&self) -> Vec<Port> {
@@ -120,7 +124,11 @@ struct TextLane {
 impl TextLane {
     fn put(&self, at: usize, out: &mut [f32]) {
         out.fill(0.0);
-        if let Some(to) = self.text.get(at).and_then(|word| out.get_mut(*word as usize)) {
+        if let Some(to) = self
+            .text
+            .get(at)
+            .and_then(|word| out.get_mut(*word as usize))
+        {
             *to = 1.0;
         }
     }

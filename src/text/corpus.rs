@@ -102,7 +102,9 @@ pub enum CorpusError {
         words: usize,
     },
     /// A part that is too short for the batch.
-    #[error("the {part} text has {tokens} tokens, too few for {lanes} lanes: make the batch smaller")]
+    #[error(
+        "the {part} text has {tokens} tokens, too few for {lanes} lanes: make the batch smaller"
+    )]
     TooShort {
         /// Which.
         part: &'static str,
@@ -255,14 +257,20 @@ mod tests {
         let path = directory(
             "small",
             &[
-                ("train.txt", b"the cat saw the dog\nthe dog slept\n".as_slice()),
+                (
+                    "train.txt",
+                    b"the cat saw the dog\nthe dog slept\n".as_slice(),
+                ),
                 ("valid.txt", b"the cat slept"),
                 ("ptb.test.txt", b" a bird saw\n\n"),
             ],
         );
         let corpus = Corpus::read(&path, 100, Unknown::Replace).unwrap();
         let words = corpus.vocabulary.words();
-        assert_eq!(words, ["<unk>", "<eos>", "the", "dog", "cat", "saw", "slept"]);
+        assert_eq!(
+            words,
+            ["<unk>", "<eos>", "the", "dog", "cat", "saw", "slept"]
+        );
         assert_eq!(corpus.part(Part::Train), [2, 4, 5, 2, 3, 1, 2, 3, 6, 1]);
         assert_eq!(corpus.part(Part::Valid), [2, 4, 6, 1]);
         // An empty line is a line.
@@ -271,7 +279,12 @@ mod tests {
         assert_eq!(few.part(Part::Valid), [2, 0, 0, 1]);
         assert_eq!(few.vocabulary.to_text(), "<unk>\n<eos>\nthe\ndog\n");
         let error = Corpus::read(&path, 100, Unknown::Refuse).unwrap_err();
-        assert!(error.to_string().contains("line 1: `a` is none of the 7 words"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("line 1: `a` is none of the 7 words"),
+            "{error}"
+        );
         std::fs::remove_dir_all(path).unwrap();
     }
 
@@ -287,9 +300,15 @@ mod tests {
         assert!(fault("missing", &[]).contains("has no text called test.txt or ptb.test.txt"));
         assert!(fault("empty", &[("test.txt", b" \n\n")]).contains("test.txt has no words"));
         let bytes = fault("bytes", &[("test.txt", b"a\nb\n\xff\n")]);
-        assert!(bytes.contains("test.txt, line 3: this is not UTF-8 text"), "{bytes}");
+        assert!(
+            bytes.contains("test.txt, line 3: this is not UTF-8 text"),
+            "{bytes}"
+        );
         let both = fault("both", &[("test.txt", b"a"), ("ptb.test.txt", b"a")]);
-        assert!(both.contains("has both test.txt and ptb.test.txt"), "{both}");
+        assert!(
+            both.contains("has both test.txt and ptb.test.txt"),
+            "{both}"
+        );
         let nowhere = Corpus::read(&PathBuf::from("no/such/place"), 10, Unknown::Replace);
         assert!(matches!(nowhere, Err(CorpusError::Unreadable { .. })));
     }

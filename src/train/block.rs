@@ -26,6 +26,7 @@ impl Objective {
     pub fn new(kind: TrainerKind, settings: &crate::settings::Settings) -> Objective {
         match kind {
             TrainerKind::Reward => Objective::A2c(A2c::new(settings)),
+            TrainerKind::Language => Objective::Supervised(SupervisedLoss::CrossEntropy),
             TrainerKind::Supervised => Objective::Supervised(
                 SupervisedLoss::parse(settings.word("loss"))
                     .expect("the setting is a choice among the names of losses"),

@@ -4,7 +4,7 @@ use super::a2c::{Episode, Parts};
 use super::action;
 use super::block::{EpisodeOptions, Objective};
 use super::supervised::Errors;
-use crate::ir::Graph;
+use crate::ir::{Graph, NoiseKind};
 use crate::lower::{GIVEN, TRIAL_START};
 use crate::rng::{fill, Key, Stream};
 use crate::tasks::{EpisodeKey, Lane, Score, Task};
@@ -181,9 +181,17 @@ impl LaneEpisode {
         out: &mut [f64],
     ) {
         let noise = &graph.noises[slot];
+        let step = match noise.kind {
+            NoiseKind::Step => step,
+            NoiseKind::Mask => 0,
+        };
         let key = Key::new(options.seed, Stream::Noise(slot as u32));
         let place = key.at(options.iteration, step as u32, self.index);
         let columns = noise.dims.last().copied().unwrap_or(1);
+        if noise.kind == NoiseKind::Mask && !options.learn {
+            out.fill(noise.draw.mean());
+            return;
+        }
         fill(&noise.draw, place, columns, out);
     }
 

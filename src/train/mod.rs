@@ -14,6 +14,7 @@ pub mod fused_block;
 pub mod given;
 pub mod gradient;
 pub mod lane_episode;
+pub mod language;
 pub mod metrics;
 pub mod optim;
 pub mod params;
@@ -49,6 +50,8 @@ pub enum TrainerKind {
     Reward,
     /// Targets.
     Supervised,
+    /// A text: the spec needs the task `text`, and an output `next_word`.
+    Language,
 }
 
 /// A block inside a `train` block.
@@ -158,6 +161,68 @@ pub static TRAINERS: &[TrainerInfo] = &[
         ],
         blocks: &[TrainerBlock::Optimizer, TrainerBlock::GradScale],
         kind: TrainerKind::Supervised,
+    },
+    TrainerInfo {
+        name: "language_model",
+        summary: "cross-entropy of the next word of a text that is read from beginning to end (Miconi et al. 2019, §4.3)",
+        settings: &[
+            Setting::int(
+                "batch",
+                (1, 65_536),
+                20,
+                "Lanes: parts of the text that are read side by side (paper: 20 small, 7 large).",
+            ),
+            Setting::int(
+                "epochs",
+                (0, 10_000),
+                13,
+                "How often the text is read (paper: 13 small).",
+            ),
+            SEED,
+            Setting::int(
+                "eval_batch",
+                (1, 65_536),
+                10,
+                "Lanes of validation and test.",
+            ),
+            Setting::real(
+                "decay",
+                (0.0, 1.0),
+                1.0,
+                "Factor on the learning rate in each epoch from `decay_from` on (paper, small: 0.25 to 0.40).",
+            ),
+            Setting::int(
+                "decay_from",
+                (0, 10_000),
+                0,
+                "First epoch, counted from 1, with a smaller learning rate; 0 for none (paper, small: 4 to 6).",
+            ),
+            Setting::flag(
+                "rate_by_length",
+                false,
+                "Scale the learning rate with the length of a chunk (paper, large).",
+            ),
+            Setting::real(
+                "activity",
+                (0.0, 1e6),
+                0.0,
+                "Penalty on the mean square of the output `dropped` (paper, large: 2).",
+            ),
+            Setting::real(
+                "change",
+                (0.0, 1e6),
+                0.0,
+                "Penalty on the mean square of the change of the output `activity` from step to step (paper, large: 1).",
+            ),
+            CLIP_NORM,
+            BURN_IN,
+            CHECKPOINT_EVERY,
+            KEEP_CHECKPOINTS,
+            METRICS_EVERY,
+            MEMORY,
+        ],
+        blocks: &[TrainerBlock::Optimizer, TrainerBlock::GradScale],
+        kind: TrainerKind::Language,
     },
 ];
 

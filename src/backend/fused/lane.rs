@@ -62,23 +62,39 @@ impl<T: Real> LaneMemory<T> {
         self.steps = 0;
         self.pending = false;
         self.interval = program.interval(interval);
-        for (slot, first) in program.first.iter().enumerate() {
-            let value = T::from_f64(*first);
-            match program.homes[slot] {
-                Home::Vector {
-                    step: Some(at), n, ..
-                } => self.step[at..at + n].fill(value),
-                Home::Vector { step: None, .. } => {}
-                Home::Block { index, layout } => self.blocks[index].reset(layout.size(), value),
-            }
+        for slot in 0..program.first.len() {
+            self.set_first(program, slot);
         }
     }
 
     /// Begins the next chunk of a sequence where the last one ended, after [`LaneMemory::settle`].
-    pub fn go_on(&mut self, program: &Fused, steps: usize, interval: usize) {
+    ///
+    /// States for which `again` says so are at their first values.
+    pub fn go_on(
+        &mut self,
+        program: &Fused,
+        steps: usize,
+        interval: usize,
+        again: impl Fn(usize) -> bool,
+    ) {
         self.records.grow(program.record_size * steps);
         self.steps = 0;
         self.interval = program.interval(interval);
+        for slot in (0..program.first.len()).filter(|slot| again(*slot)) {
+            self.set_first(program, slot);
+        }
+    }
+
+    /// Sets a state to its first value.
+    fn set_first(&mut self, program: &Fused, slot: usize) {
+        let value = T::from_f64(program.first[slot]);
+        match program.homes[slot] {
+            Home::Vector {
+                step: Some(at), n, ..
+            } => self.step[at..at + n].fill(value),
+            Home::Vector { step: None, .. } => {}
+            Home::Block { index, layout } => self.blocks[index].reset(layout.size(), value),
+        }
     }
 
     /// Sets an entering state by slot, before the first step.

@@ -179,7 +179,12 @@ impl Episodes {
         ))?;
         let task = task.task.as_ref();
         let batch = train.settings.int("batch").max(1);
-        let mut prepared = prepare(step, Options::default(), &options.passes)?;
+        let mut prepared = prepare(
+            step,
+            Options::default(),
+            &options.passes,
+            Some(task.steps()),
+        )?;
         let graph = Arc::new(prepared.step.clone());
         let objective = Objective::new(train.trainer.kind, &train.settings);
         let wiring = Wiring::new(&graph, task, objective);

@@ -66,7 +66,10 @@ fn exponentials(row: &mut [f32]) -> (f32, f32) {
         }
     }
     let rest = chunks.remainder().iter().copied();
-    let largest = most.into_iter().chain(rest).fold(f32::NEG_INFINITY, f32::max);
+    let largest = most
+        .into_iter()
+        .chain(rest)
+        .fold(f32::NEG_INFINITY, f32::max);
     let mut sums = [0.0f32; 16];
     let mut chunks = row.chunks_exact_mut(16);
     for chunk in &mut chunks {
@@ -97,7 +100,9 @@ mod tests {
     #[test]
     fn value_and_derivatives_by_their_definitions() {
         let width = 37;
-        let logits: Vec<f32> = (0..3 * width).map(|k| ((k * 29 % 53) as f32 - 26.0) / 7.0).collect();
+        let logits: Vec<f32> = (0..3 * width)
+            .map(|k| ((k * 29 % 53) as f32 - 26.0) / 7.0)
+            .collect();
         let (targets, weights) = ([5, 36, 0], [1.0, 0.0, 1.0]);
         let mut adjoints = logits.clone();
         let loss = cross_entropy(&mut adjoints, width, &targets, &weights);

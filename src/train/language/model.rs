@@ -308,6 +308,11 @@ impl Language {
         Ok(Perplexity::new(loss))
     }
 
+    /// Takes back the memory of gradients.
+    pub fn give_back(&mut self, gradients: Vec<Vec<f32>>) {
+        self.runner.give_back(gradients);
+    }
+
     /// States that the next chunk goes on from, by slot, lane by lane.
     pub fn carried(&mut self) -> Vec<Option<Vec<f64>>> {
         let mut states = self.runner.states(&self.staged);

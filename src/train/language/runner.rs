@@ -7,7 +7,7 @@ use crate::backend::staged::rows::{evaluate, Leaves, Scratch, Table};
 use crate::backend::staged::{split, Source, Split, Stage};
 use crate::backend::BackendError;
 use crate::driver::{prepare, InternalFault};
-use crate::ir::{Draw, Graph, NoiseKind, ResultKind};
+use crate::ir::{Graph, NoiseKind, Reset, ResultKind};
 use crate::passes::Selection;
 use crate::rng::{fill, Key, Stream};
 use crate::train::params::ParamStore;
@@ -59,7 +59,7 @@ impl Staged {
                 .inputs
                 .iter()
                 .any(|input| matches!(input, Source::Earlier(_)));
-            let prepared = prepare(&stage.graph, Options { inputs }, passes)?;
+            let prepared = prepare(&stage.graph, Options { inputs }, passes, None)?;
             programs.push(if stage.recurrent {
                 let fused = Fused::with(&prepared.step, &prepared.adjoint, prepared.choices)?;
                 Program::Lanes(Box::new(fused))
@@ -293,7 +293,7 @@ impl Runner {
                 (NoiseKind::Mask, true) => Table::Repeated(Cow::Borrowed(values), passage.steps),
                 (NoiseKind::Mask, false) => {
                     let size = slot.dims.iter().product();
-                    Table::Shared(Cow::Owned(vec![mean(&slot.draw) as f32; size]))
+                    Table::Shared(Cow::Owned(vec![slot.draw.mean() as f32; size]))
                 }
             }
         };
@@ -344,7 +344,10 @@ impl Runner {
         self.scratch = scratch;
     }
 
-    #[expect(clippy::too_many_arguments, reason = "all of it is what a stage reads and writes")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all of it is what a stage reads and writes"
+    )]
     fn rows_backward(
         &mut self,
         staged: &Staged,
@@ -422,7 +425,9 @@ impl Runner {
             .enumerate()
             .map(|(lane, memory)| {
                 if started {
-                    memory.go_on(fused, steps, interval);
+                    memory.go_on(fused, steps, interval, |slot| {
+                        !matches!(stage.graph.states[slot].reset, Reset::Never | Reset::Carry)
+                    });
                 } else {
                     memory.start(fused, steps, interval);
                 }
@@ -484,7 +489,7 @@ impl Runner {
             let noise = &staged.step.noises[*number];
             let size: usize = noise.dims.iter().product();
             let values: Vec<f64> = match (noise.kind, passage.learn) {
-                (NoiseKind::Mask, false) => vec![mean(&noise.draw); size],
+                (NoiseKind::Mask, false) => vec![noise.draw.mean(); size],
                 (kind, _) => {
                     let at = match kind {
                         NoiseKind::Mask => lane,
@@ -498,7 +503,10 @@ impl Runner {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "all of it is what a stage reads and writes")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all of it is what a stage reads and writes"
+    )]
     fn lanes_backward(
         &mut self,
         staged: &Staged,
@@ -535,7 +543,9 @@ impl Runner {
             let Source::Earlier(number) = source else {
                 continue;
             };
-            let mut values = self.scratch.take(passage.words.len() * staged.split.sizes[*number]);
+            let mut values = self
+                .scratch
+                .take(passage.words.len() * staged.split.sizes[*number]);
             let lane_size = steps * staged.split.sizes[*number];
             values
                 .par_chunks_exact_mut(lane_size)
@@ -571,6 +581,13 @@ impl Runner {
         Ok(())
     }
 
+    /// Takes back the memory of gradients.
+    pub fn give_back(&mut self, gradients: Vec<Vec<f32>>) {
+        for values in gradients {
+            self.scratch.give(values);
+        }
+    }
+
     /// States of all lanes, by slot of the network; nothing before the first chunk.
     pub fn states(&mut self, staged: &Staged) -> Vec<Option<Vec<f64>>> {
         let mut out: Vec<Option<Vec<f64>>> = vec![None; staged.step.states.len()];
@@ -593,6 +610,9 @@ impl Runner {
     /// Goes on from states that [`Runner::states`] gave.
     pub fn set_states(&mut self, staged: &Staged, states: &[Option<Vec<f64>>]) {
         self.started = false;
+        if states.is_empty() {
+            return;
+        }
         for (k, program) in staged.programs.iter().enumerate() {
             let Program::Lanes(fused) = program else {
                 continue;
@@ -600,7 +620,7 @@ impl Runner {
             for (lane, memory) in self.memories[k].iter_mut().enumerate() {
                 memory.start(fused, 0, 1);
                 for (slot, state) in staged.split.stages[k].states.iter().enumerate() {
-                    if let Some(values) = &states[*state] {
+                    if let Some(Some(values)) = states.get(*state) {
                         let size = values.len() / self.lanes;
                         let mine = &values[lane * size..(lane + 1) * size];
                         memory.set_state(fused, slot, mine);
@@ -621,16 +641,5 @@ fn add(total: &mut Option<Vec<f32>>, values: Cow<'_, [f32]>) {
                 *to += x;
             }
         }
-    }
-}
-
-/// The mean of a draw.
-fn mean(draw: &Draw) -> f64 {
-    match *draw {
-        Draw::Constant(x) => x,
-        Draw::Uniform(lo, hi) => (lo + hi) / 2.0,
-        Draw::Normal(mean, _) => mean,
-        Draw::Bernoulli(p) => p,
-        Draw::Identity(_) => 0.0,
     }
 }

@@ -55,7 +55,10 @@ mod tests {
             ..schedule
         };
         assert_eq!(by_length.factor(2, 10), 0.25);
-        let never = Schedule { from: 0, ..schedule };
+        let never = Schedule {
+            from: 0,
+            ..schedule
+        };
         assert_eq!(never.factor(90, 20), 1.0);
     }
 }

@@ -27,6 +27,10 @@ impl Standing {
 
     /// Takes an iteration into account: its mean reward, or its loss where there are no rewards.
     pub(super) fn add(&mut self, report: &IterationReport) {
+        if let Some(validation) = report.validation {
+            (self.sum, self.weight) = (validation.loss, 1.0);
+            return;
+        }
         let value = report.reward.unwrap_or(report.loss);
         self.sum = FADING * self.sum + value;
         self.weight = FADING * self.weight + 1.0;
@@ -63,6 +67,7 @@ mod tests {
             parts: None,
             reward,
             score: None,
+            validation: None,
             gradient_norm: 0.0,
             phases: Phases::default(),
             seconds: 0.0,

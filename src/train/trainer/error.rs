@@ -4,6 +4,7 @@ use super::super::checkpoint::CheckpointError;
 use crate::backend::fused::Unsupported;
 use crate::backend::BackendError;
 use crate::driver::InternalFault;
+use crate::train::language::LanguageError;
 
 /// Which number of an iteration is not finite.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +55,12 @@ pub enum TrainError {
         /// Which number.
         what: NotFinite,
     },
+    /// A text for a trainer that reads none.
+    #[error("{} is data for `train language_model`, and the spec has another trainer", .0.display())]
+    NoText(std::path::PathBuf),
+    /// A text or a network that cannot read it.
+    #[error(transparent)]
+    Language(#[from] LanguageError),
     /// Threads could not be started.
     #[error("cannot start threads: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),

@@ -2,6 +2,7 @@
 
 mod error;
 mod kept;
+mod reading;
 mod resume;
 
 pub use error::{NotFinite, TrainError};
@@ -10,9 +11,11 @@ use super::a2c::Parts;
 use super::block::{Block, BlockReport, EpisodeOptions, LaneBlock, Objective};
 use super::fused_block::FusedBlock;
 use super::gradient;
+use super::language::{Language, Perplexity};
 use super::optim::Optimizer;
 use super::params::ParamStore;
 use super::phases::Phases;
+use super::TrainerKind;
 use crate::autodiff::Options;
 use crate::backend::candle::{Candle, Precision};
 use crate::backend::fused::Fused;
@@ -26,7 +29,8 @@ use crate::plan::{Limits, Plan, Together};
 use crate::tasks::Task;
 use kept::Kept;
 use rayon::prelude::*;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// What runs the compiled step.
@@ -79,6 +83,8 @@ pub struct IterationReport {
     pub reward: Option<f64>,
     /// The task's own measure, averaged over lanes.
     pub score: Option<(&'static str, f64)>,
+    /// What the validation text costs, where an epoch ends.
+    pub validation: Option<Perplexity>,
     /// Norm of the whole gradient before clipping.
     pub gradient_norm: f64,
     /// Where the time went.
@@ -120,6 +126,8 @@ pub struct Trainer {
     /// What the last step of the optimiser started from.
     kept: Kept,
     blocks: Vec<Box<dyn Block>>,
+    /// Instead of blocks, where a text is read.
+    language: Option<Mutex<Language>>,
     parameters: ParamStore,
     optimizer: Box<dyn Optimizer>,
     pool: rayon::ThreadPool,
@@ -155,6 +163,18 @@ impl Trainer {
     /// # Errors
     /// [`TrainError`]; nothing of the size of the run is allocated before it is known to fit.
     pub fn new(program: &Compiled, options: TrainerOptions) -> Result<Trainer, TrainError> {
+        Trainer::with_data(program, options, None)
+    }
+
+    /// As [`Trainer::new`], for a text from a directory.
+    ///
+    /// # Errors
+    /// [`TrainError`].
+    pub fn with_data(
+        program: &Compiled,
+        options: TrainerOptions,
+        data: Option<&Path>,
+    ) -> Result<Trainer, TrainError> {
         let model = &program.model;
         let train = model.train.as_ref().ok_or(TrainError::Missing(
             "train",
@@ -180,7 +200,21 @@ impl Trainer {
             None => Ok(()),
         };
         let (step, backward) = (&prepared.step, &prepared.adjoint);
-        let (plan, blocks) = if options.backend == BackendKind::Fused {
+        let text = task
+            .text()
+            .filter(|_| train.trainer.kind == TrainerKind::Language);
+        if let (Some(directory), None) = (data, text) {
+            return Err(TrainError::NoText(directory.to_owned()));
+        }
+        let mut language = None;
+        let (plan, blocks) = if let Some(text) = text {
+            let model = Language::new(step, text, &train.settings, passes, data)?;
+            watch.lap("kernels");
+            let plan = Plan::staged(step, lanes, steps, model.staged().bytes(lanes, steps));
+            fits(&plan)?;
+            language = Some(Mutex::new(model));
+            (plan, Vec::new())
+        } else if options.backend == BackendKind::Fused {
             let fused = Arc::new(Fused::with(step, backward, prepared.choices)?);
             watch.lap("kernels");
             let plan = Plan::lane_major(step, &fused, lanes, steps, options.threads, limits);
@@ -203,8 +237,12 @@ impl Trainer {
                     message: conflict.message,
                     help: conflict.help,
                 })?;
-        let carried = prepared
-            .step
+        let of_states = if language.is_some() {
+            &program.step
+        } else {
+            &prepared.step
+        };
+        let carried = of_states
             .states
             .iter()
             .enumerate()
@@ -225,6 +263,7 @@ impl Trainer {
             options,
             kept: Kept::default(),
             blocks,
+            language,
             parameters,
             optimizer,
             pool: rayon::ThreadPoolBuilder::new()
@@ -364,6 +403,9 @@ impl Trainer {
     }
 
     fn try_step(&mut self) -> Result<IterationReport, TrainError> {
+        if self.language.is_some() {
+            return self.read_chunk();
+        }
         let start = Instant::now();
         let number = self.iteration + 1;
         let reports = self.episodes(EpisodeOptions {
@@ -388,34 +430,7 @@ impl Trainer {
             gradients.push(sum.into_iter().map(|x| x as f32).collect());
         }
         let loss: f64 = reports.iter().map(|report| report.loss).sum();
-        let finite = |value: f64, what| {
-            if value.is_finite() {
-                Ok(value)
-            } else {
-                Err(TrainError::NotFinite {
-                    iteration: number,
-                    what,
-                })
-            }
-        };
-        finite(loss, NotFinite::Loss)?;
-        gradient::scale(&mut gradients, &self.parameters.trained_scales());
-        let norm = gradient::clip_global_norm(&mut gradients, self.clip_norm);
-        finite(norm, NotFinite::Gradient)?;
-        if number > self.burn_in {
-            self.kept.keep(&self.parameters, self.optimizer.as_ref());
-            self.optimizer
-                .step(&mut self.parameters.trained_values_mut(), &gradients, 1.0);
-            if let Some(parameter) = kept::first_not_finite(&self.parameters) {
-                let parameter = parameter.to_owned();
-                self.kept
-                    .put_back(&mut self.parameters, self.optimizer.as_mut());
-                return Err(TrainError::NotFinite {
-                    iteration: number,
-                    what: NotFinite::Parameter(parameter),
-                });
-            }
-        }
+        let norm = self.update(loss, &mut gradients, 1.0)?;
         self.iteration = number;
         let mut phases = Phases {
             update: update.elapsed().as_secs_f64(),
@@ -433,15 +448,56 @@ impl Trainer {
             iteration: number,
             loss,
             parts: (!self.supervised).then_some(parts),
-            reward: mean(&rewards),
+            reward: mean_of(&rewards),
             score: scores.first().map(|(name, _)| {
                 let values: Vec<f64> = scores.iter().map(|(_, value)| *value).collect();
-                (*name, mean(&values).unwrap_or(f64::NAN))
+                (*name, mean_of(&values).unwrap_or(f64::NAN))
             }),
+            validation: None,
             gradient_norm: norm,
             phases,
             seconds: start.elapsed().as_secs_f64(),
         })
+    }
+
+    /// A step of the optimiser (none while burning in), with a factor on the learning rate. Returns the norm of the
+    /// gradients before they are clipped.
+    fn update(
+        &mut self,
+        loss: f64,
+        gradients: &mut [Vec<f32>],
+        rate: f64,
+    ) -> Result<f64, TrainError> {
+        let number = self.iteration + 1;
+        let finite = |value: f64, what| {
+            if value.is_finite() {
+                Ok(value)
+            } else {
+                Err(TrainError::NotFinite {
+                    iteration: number,
+                    what,
+                })
+            }
+        };
+        finite(loss, NotFinite::Loss)?;
+        gradient::scale(gradients, &self.parameters.trained_scales());
+        let norm = gradient::clip_global_norm(gradients, self.clip_norm);
+        finite(norm, NotFinite::Gradient)?;
+        if number > self.burn_in {
+            self.kept.keep(&self.parameters, self.optimizer.as_ref());
+            self.optimizer
+                .step(&mut self.parameters.trained_values_mut(), gradients, rate);
+            if let Some(parameter) = kept::first_not_finite(&self.parameters) {
+                let parameter = parameter.to_owned();
+                self.kept
+                    .put_back(&mut self.parameters, self.optimizer.as_mut());
+                return Err(TrainError::NotFinite {
+                    iteration: number,
+                    what: NotFinite::Parameter(parameter),
+                });
+            }
+        }
+        Ok(norm)
     }
 
     /// Episodes without learning, as many batches as hold `episodes`; the same for the same seed.
@@ -508,6 +564,6 @@ fn blocks(
     Ok(blocks)
 }
 
-fn mean(values: &[f64]) -> Option<f64> {
+fn mean_of(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }

@@ -20,8 +20,12 @@ impl Trainer {
         };
         let optimizer: Option<&dyn Optimizer> = Some(self.optimizer.as_ref());
         let mut checkpoint = Checkpoint::capture(header, &self.parameters, optimizer);
+        let read = self.carried_text();
         for slot in &self.carried {
             let mut values = Vec::new();
+            if let Some(Some(part)) = read.get(slot.slot) {
+                values.extend(part.iter().map(|x| *x as f32));
+            }
             for block in &self.blocks {
                 if let Some(part) = &block.carried()[slot.slot] {
                     values.extend(part.iter().map(|x| *x as f32));
@@ -73,6 +77,7 @@ impl Trainer {
     }
 
     fn restore_carried(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+        let mut read: Vec<Option<Vec<f64>>> = Vec::new();
         for slot in &self.carried {
             let Some(saved) = checkpoint.states.get(&slot.path) else {
                 if checkpoint.header.iteration > 0 {
@@ -97,6 +102,10 @@ impl Trainer {
                     wanted: dims,
                 }));
             }
+            if self.language.is_some() {
+                read.resize(read.len().max(slot.slot + 1), None);
+                read[slot.slot] = Some(saved.values.iter().map(|x| f64::from(*x)).collect());
+            }
             let size: usize = slot.dims.iter().product();
             let mut rest = saved.values.as_slice();
             for block in &mut self.blocks {
@@ -107,6 +116,7 @@ impl Trainer {
                 block.set_carried(carried);
             }
         }
+        self.set_carried_text(&read);
         Ok(())
     }
 }

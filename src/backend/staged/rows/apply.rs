@@ -21,7 +21,7 @@ pub struct Scratch {
 
 impl Scratch {
     /// So many numbers, whatever they are.
-    fn take(&mut self, size: usize) -> Vec<f32> {
+    pub fn take(&mut self, size: usize) -> Vec<f32> {
         let fits = self
             .free
             .iter()
