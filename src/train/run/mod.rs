@@ -380,7 +380,7 @@ impl Run {
             if let Some(report) = report {
                 self.window.add(&report);
                 self.standing.add(&report);
-                if done % self.metrics_every == 0 || done == planned {
+                if done.is_multiple_of(self.metrics_every) || done == planned {
                     let seconds = recorded.elapsed().as_secs_f64();
                     recorded = Instant::now();
                     let iterations = self.window.iterations() as f64;

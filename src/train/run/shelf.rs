@@ -148,7 +148,7 @@ impl Shelf {
     /// Whether a checkpoint of this iteration would also be there without an interruption.
     pub(super) fn is_scheduled(&self, iteration: u64) -> bool {
         iteration == self.planned
-            || (self.every > 0 && iteration % self.every == 0 && iteration > 0)
+            || (self.every > 0 && iteration > 0 && iteration.is_multiple_of(self.every))
     }
 
     fn path(&self, iteration: u64) -> PathBuf {
@@ -251,9 +251,13 @@ impl Shelf {
         let standing: Option<&Standing> = last.header.standing.as_ref();
         let best = standing.and_then(|standing| standing.best.as_ref());
         let iteration = last.header.iteration;
-        if best.is_some_and(|best| best.iteration == iteration) {
-            self.put(last)?;
+        if best.is_none_or(|best| best.iteration != iteration) {
+            return Ok(());
         }
-        Ok(())
+        let copy = std::fs::read(self.folder.join(BEST)).ok();
+        match std::fs::read(self.path(iteration)) {
+            Ok(bytes) if copy.as_deref() == Some(bytes.as_slice()) => Ok(()),
+            _ => self.put(last),
+        }
     }
 }
