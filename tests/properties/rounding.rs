@@ -83,6 +83,23 @@ fn reordered(graph: &Graph, ulp: f64, draw: u64) -> Graph {
                 }
             }
         }
+        if let Op::Unary(
+            Unary::Tanh
+            | Unary::Sigmoid
+            | Unary::Softplus
+            | Unary::Exp
+            | Unary::Log
+            | Unary::Sin
+            | Unary::Cos,
+        ) = value.op
+        {
+            let mut rounding = Rounding {
+                out: &mut out,
+                dims: &value.shape.dims,
+            };
+            let error = rounding.of_function(operands[0], copy);
+            copy = rounding.moved(copy, error, ulp * chance.unit());
+        }
         let sum = matches!(
             value.op,
             Op::Reduce {
@@ -161,6 +178,13 @@ impl Rounding<'_> {
             error = self.binary(Binary::Add, error, term);
         }
         error
+    }
+
+    /// What a function may err by, relative to a unit in the last place; 0 at 0, where all backends are exact.
+    fn of_function(&mut self, x: ValueId, y: ValueId) -> ValueId {
+        let zero = self.out.add(Op::Unary(Unary::Not), &[x]).unwrap();
+        let other = self.out.add(Op::Unary(Unary::Not), &[zero]).unwrap();
+        self.binary(Binary::Mul, y, other)
     }
 
     /// A value and a part of an error.
