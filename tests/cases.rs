@@ -265,6 +265,14 @@ fn every_rule_of_the_library_has_a_graph() {
 }
 
 #[test]
+fn every_cell_of_the_library_has_a_graph() {
+    let names: Vec<String> = cases("graph").into_iter().map(|case| case.name).collect();
+    for cell in bpmc::rules::cell_names() {
+        assert!(names.contains(&format!("cell_{cell}")), "{cell}");
+    }
+}
+
+#[test]
 fn every_snapshot_has_its_case() {
     for stage in ["parse", "check", "graph", "grad", "opt"] {
         for entry in std::fs::read_dir(directory(stage)).unwrap() {

@@ -1,5 +1,6 @@
 //! Numbers from another framework: every `tests/fixtures/NAME.json` evaluated through
-//! `tests/specs/NAME.bpm`, on each backend.
+//! `tests/specs/NAME.bpm`, on each backend; those of LSTMs through `tests/specs/cells/NAME.bpm` too, where the same network is
+//! made with the library's cell.
 //!
 //! The files call things by short names; [`PATHS`] says what those are in the specs.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
@@ -14,6 +15,9 @@ use bpmc::train::values::{self, ValuesLayout};
 use candle_core::Device;
 use serde_json::{json, Map, Value};
 use std::path::{Path, PathBuf};
+
+/// The folder of specs that use the cell of the library.
+const CELLS: &str = "cells/";
 
 /// Names of the fixtures and paths of the specs. What a fixture holds and this table does not name is an
 /// error; what a spec has and a fixture does not, too.
@@ -57,8 +61,27 @@ const PATHS: &[(&str, &str)] = &[
     ("elig", "rec.e"),
 ];
 
+/// How the cell of the library calls what a spec written out in full calls otherwise.
+const OF_CELL: &[(&str, &str)] = &[
+    ("h", "h_before"),
+    ("c", "c_before"),
+    ("g.linear.weight", "v.linear.weight"),
+    ("g.linear.bias", "v.linear.bias"),
+    ("gain.fanout.gain", "rec.M.fanout.gain"),
+    ("gain.fanout.bias", "rec.M.fanout.bias"),
+];
+
 /// The path of a name of a fixture, in a spec that has one of the candidates.
 fn path(name: &str, fixture: &str) -> String {
+    let Some(fixture) = fixture.strip_prefix(CELLS) else {
+        return path_in_full(name, fixture);
+    };
+    let full = path_in_full(name, fixture);
+    let renamed = OF_CELL.iter().find(|(other, _)| *other == full);
+    format!("layer.{}", renamed.map_or(full.as_str(), |(_, own)| own))
+}
+
+fn path_in_full(name: &str, fixture: &str) -> String {
     let policy = fixture.ends_with("a2c");
     match name {
         "w_out" if policy => "policy.linear.weight".to_owned(),
@@ -113,8 +136,10 @@ struct Fixture {
 }
 
 impl Fixture {
-    fn load(json: &Path) -> Fixture {
-        let name = json.file_stem().unwrap().to_str().unwrap().to_owned();
+    /// The fixture through the spec of its name in `tests/specs`, or in a folder of it.
+    fn load(json: &Path, folder: &str) -> Fixture {
+        let name = json.file_stem().unwrap().to_str().unwrap();
+        let name = format!("{folder}{name}");
         let file: Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
         let spec = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/specs/{name}.bpm"));
         let text = std::fs::read_to_string(&spec).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -288,11 +313,11 @@ fn files(cell: &str) -> Vec<PathBuf> {
     found
 }
 
-fn run(cell: &str, count: usize) {
+fn run(cell: &str, folder: &str, count: usize) {
     let files = files(cell);
     assert_eq!(files.len(), count, "{files:?}");
     for file in files {
-        let fixture = Fixture::load(&file);
+        let fixture = Fixture::load(&file, folder);
         let (tensors, reference) = fixture.compare(&fixture.reference(), 1e-9);
         let (_, double) = fixture.compare(&fixture.candle(Precision::Double), 1e-9);
         let (_, single) = fixture.compare(&fixture.candle(Precision::Single), 1e-4);
@@ -313,18 +338,23 @@ fn run(cell: &str, count: usize) {
 
 #[test]
 fn recurrent_networks() {
-    run("rnn_", 6);
+    run("rnn_", "", 6);
 }
 
 #[test]
 fn plastic_lstms() {
-    run("lstm_", 6);
+    run("lstm_", "", 6);
+}
+
+#[test]
+fn plastic_lstms_of_the_library() {
+    run("lstm_", CELLS, 6);
 }
 
 #[test]
 fn a_wrong_rule_is_noticed() {
     let file = files("rnn_retro_mod.json").remove(0);
-    let mut fixture = Fixture::load(&file);
+    let mut fixture = Fixture::load(&file, "");
     // The new eligibility instead of the old one: a mistake that only the numbers show.
     let library = bpmc::rules::text("retroactive").unwrap();
     let rule = library.replace("M * e", "M * next e");

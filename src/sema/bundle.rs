@@ -121,7 +121,7 @@ impl<'a> Analyser<'a, '_> {
     /// Declares what a rule says in a bundle. Returns whether there is such a rule.
     fn declare_rule(&mut self, using: &'a RuleUse, bundle: BundleId) -> bool {
         let Some((_, params, body)) = self.rules.get(using.name.name.as_str()).copied() else {
-            if self.expansion.reported.contains(&using.name.name) {
+            if self.expansion.is_reported(&using.name.name) {
                 return false;
             }
             let names: Vec<&str> = self

@@ -238,7 +238,7 @@ impl<'a> Analyser<'a, '_> {
                 return SizeExpr::Poison;
             }
         }
-        if self.expansion.reported.contains(&dotted(path)) {
+        if self.expansion.is_reported(&dotted(path)) {
             return SizeExpr::Poison;
         }
         let mut diagnostic = Diagnostic::new(

@@ -259,6 +259,7 @@ impl<'a> Analyser<'a, '_> {
                         );
                     }
                 },
+                None if self.expansion.is_reported(&target.name) => {}
                 None => {
                     let full = self.diagnostics.is_full();
                     let near = Diagnostics::nearest(

@@ -198,7 +198,7 @@ impl<'a> Analyser<'a, '_> {
 
     pub(super) fn unknown_name(&mut self, path: &Path, context: Context) {
         let name = dotted(path);
-        if self.expansion.reported.contains(&name) {
+        if self.expansion.is_reported(&name) {
             return;
         }
         if let Some(rule) = context.rule {

@@ -233,7 +233,14 @@ fn misplaced(failure: &Failure<'_>) -> Option<Guess> {
             "a bundle has a body, a rule after `using`, or both",
         ));
     }
+    if failure.part == Part::Item && first.text == token::CELL {
+        return Some(Guess::help("write `cell NAME(parameters) { ... }`"));
+    }
     match failure.part {
+        Part::Item if found.text == "(" && failure.before.split_whitespace().count() == 2 => {
+            let near = crate::diag::Diagnostics::nearest(first.text, ["rule", token::CELL])?;
+            return Some(Guess::help(format!("did you mean `{near}`?")));
+        }
         Part::Item if at_start && is_word && token::is_statement_word(found.text) => {
             return Some(Guess::help(
                 "statements stand inside `network NAME { ... }`, `cell NAME(...) { ... }` or `rule NAME(...) { ... }`",
@@ -335,7 +342,8 @@ fn lone_word(failure: &Failure<'_>) -> Guess {
     }
     let ours = token::RESERVED
         .into_iter()
-        .filter(|known| token::is_statement_word(known));
+        .filter(|known| token::is_statement_word(known))
+        .chain([token::CELL]);
     if let Some(known) = crate::diag::Diagnostics::nearest(word, ours) {
         return Guess {
             range: Some(failure.first.range.clone()),

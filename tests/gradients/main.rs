@@ -5,6 +5,7 @@
 mod backends;
 mod bounds;
 mod cases;
+mod cells;
 mod discovered;
 mod functions;
 mod library;

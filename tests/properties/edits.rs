@@ -100,7 +100,7 @@ fn removals(seen: &Seen<'_>, k: usize, scope: Span, text: &str) -> Vec<Edit> {
     let name = match &stmt.kind {
         StmtKind::Decl { entries, .. } => entries.first().map(|entry| &entry.name.name),
         StmtKind::Let { target, .. } => Some(&target.name),
-        StmtKind::Plastic { name, .. } => Some(&name.name),
+        StmtKind::Plastic { name, .. } | StmtKind::Cell { name, .. } => Some(&name.name),
         StmtKind::Update { .. }
         | StmtKind::Transmit { .. }
         | StmtKind::On { .. }
@@ -193,7 +193,7 @@ impl<'a> Seen<'a> {
                         }
                     }
                 }
-                ItemKind::Import { .. } | ItemKind::Rule { .. } => {}
+                ItemKind::Import { .. } | ItemKind::Rule { .. } | ItemKind::Cell { .. } => {}
             }
         }
     }
@@ -206,6 +206,7 @@ impl<'a> Seen<'a> {
                     entries.iter().for_each(|entry| self.entry(*kind, entry));
                 }
                 StmtKind::Plastic { body, .. } => self.body(body, stmt.span),
+                StmtKind::Cell { .. } => {}
                 StmtKind::Let { value, .. }
                 | StmtKind::Update { value, .. }
                 | StmtKind::Transmit { value } => self.expression(value),

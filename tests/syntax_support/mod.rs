@@ -314,7 +314,7 @@ fn body(e: &mut Entropy<'_>, depth: usize) -> Vec<Stmt> {
 }
 
 fn statement(e: &mut Entropy<'_>, depth: usize) -> Stmt {
-    let kinds = if depth == 0 { 5 } else { 8 };
+    let kinds = if depth == 0 { 5 } else { 9 };
     let inner = depth.saturating_sub(1);
     let kind = match e.below(kinds) {
         0 => StmtKind::Let {
@@ -353,7 +353,7 @@ fn statement(e: &mut Entropy<'_>, depth: usize) -> Stmt {
             reset: e.chance().then(|| name(e)),
             body: body(e, inner),
         },
-        8 => StmtKind::Cell {
+        6 => StmtKind::Cell {
             name: name(e),
             cell: RuleUse {
                 name: name(e),
@@ -368,7 +368,7 @@ fn statement(e: &mut Entropy<'_>, depth: usize) -> Stmt {
             reset: e.chance().then(|| name(e)),
             body: body(e, inner),
         },
-        6 => StmtKind::On {
+        7 => StmtKind::On {
             side: name(e),
             start: value(e),
             end: value(e),

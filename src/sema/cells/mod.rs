@@ -51,7 +51,16 @@ pub struct Expansion {
     /// Paths that `--set` may name: parameters of uses, `layer1.size`.
     pub known_paths: BTreeSet<String>,
     /// Names in `network` that mean nothing, which was reported.
-    pub reported: BTreeSet<String>,
+    reported: BTreeSet<String>,
+    /// What the names of uses begin with that could not be filled in, which was reported.
+    broken: Vec<String>,
+}
+
+impl Expansion {
+    /// Whether it was reported that this name means nothing.
+    pub fn is_reported(&self, name: &str) -> bool {
+        self.reported.contains(name) || self.broken.iter().any(|prefix| name.starts_with(prefix))
+    }
 }
 
 /// Where something was written, which decides what its names mean.
@@ -114,6 +123,10 @@ struct Expander<'a, 'd> {
     depth: usize,
     /// Whether a size past its limit was reported.
     told_size: bool,
+    /// Whether a number of uses past its limit was reported.
+    told_uses: bool,
+    /// Cells in circles that were reported.
+    circular: BTreeSet<usize>,
 }
 
 /// Fills in the cells that the network of parsed files uses.
@@ -138,6 +151,8 @@ pub fn expand(
         parts: 0,
         depth: 0,
         told_size: false,
+        told_uses: false,
+        circular: BTreeSet::new(),
     };
     expander.collect(files);
     let networks = files.iter().flat_map(|file| &file.items);
@@ -209,14 +224,19 @@ impl<'a> Expander<'a, '_> {
         else {
             return;
         };
+        let names = match scope {
+            Scope::Inside(at) | Scope::At(at) => &self.item(at).names,
+            Scope::Network => &self.network,
+        };
+        if names.get(name.name.as_str()).map(|(_, span)| *span) != Some(name.span) {
+            // Something else has the name, which was reported.
+            return;
+        }
         let Some(&item) = self.by_name.get(cell.name.name.as_str()) else {
             self.unknown_cell(&cell.name, scope);
             return;
         };
         let place = self.place(name.span, scope);
-        if self.is_too_much(item, &cell.name, scope) {
-            return;
-        }
         let (prefix, outer_reset) = match scope {
             Scope::Inside(at) | Scope::At(at) => {
                 (self.uses[at].prefix.as_str(), self.uses[at].reset.clone())
@@ -224,6 +244,10 @@ impl<'a> Expander<'a, '_> {
             Scope::Network => ("", None),
         };
         let prefix = format!("{prefix}{}.", name.name);
+        if self.is_too_much(item, &cell.name, scope) {
+            self.expansion.broken.push(prefix);
+            return;
+        }
         let reset = match reset {
             Some(word) => Some(self.word(word, scope)),
             None => outer_reset,
@@ -251,6 +275,12 @@ impl<'a> Expander<'a, '_> {
         let span = self.place(name.span, scope);
         let around = self.around(scope);
         if let Some(k) = around.iter().position(|at| self.uses[*at].item == item) {
+            let items: Vec<usize> = around[..=k].iter().map(|at| self.uses[*at].item).collect();
+            let is_new = !items.iter().any(|item| self.circular.contains(item));
+            self.circular.extend(items);
+            if !is_new {
+                return true;
+            }
             let mut circle: Vec<String> = around[..=k]
                 .iter()
                 .rev()
@@ -286,7 +316,7 @@ impl<'a> Expander<'a, '_> {
         } else {
             return false;
         };
-        if self.uses.len() <= MAX_USES {
+        if !std::mem::replace(&mut self.told_uses, true) {
             self.report(Diagnostic::new(Code::TooLarge, span, too_many));
         }
         true
@@ -305,7 +335,9 @@ impl<'a> Expander<'a, '_> {
         );
         let help = match Diagnostics::nearest(&name.name, names.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None if self.rules.contains_key(name.name.as_str()) => {
+            None if crate::rules::text(&name.name).is_some()
+                || self.rules.contains_key(name.name.as_str()) =>
+            {
                 format!(
                     "`{}` is a rule, for a bundle: `using {}`",
                     name.name, name.name

@@ -163,9 +163,18 @@ impl<'a> Expander<'a, '_> {
     ) -> Meaning {
         let span = self.place(path.span, Scope::Inside(at));
         let rest = &path.parts[1..];
-        let name = format!("{}{}", self.uses[at].prefix, path.parts[0].name);
+        let first = path.parts[0].name.as_str();
+        let name = format!("{}{first}", self.uses[at].prefix);
+        if self.item(at).rules.contains(first) {
+            let message = format!("`{first}` is a rule, not a value");
+            self.report(
+                Diagnostic::new(Code::WrongKind, span, message)
+                    .with_help("a rule stands after `using`"),
+            );
+            return self.nothing(name, span);
+        }
         match argument {
-            Argument::Missing => self.nothing(name, span),
+            Argument::Missing | Argument::Rule(_) => self.nothing(name, span),
             Argument::Value => joined(name, rest, span),
             Argument::Expr(value, scope) => match &value.kind {
                 ExprKind::Name(given) => {
@@ -175,19 +184,11 @@ impl<'a> Expander<'a, '_> {
                 }
                 _ if rest.is_empty() => Meaning::Expr(self.expr(value, scope, None)),
                 _ => {
-                    let message = format!("parameter `{}` has no parts", path.parts[0].name);
+                    let message = format!("parameter `{first}` has no parts");
                     self.report(Diagnostic::new(Code::WrongKind, span, message));
                     self.nothing(name, span)
                 }
             },
-            Argument::Rule(_) => {
-                let message = format!("`{}` is a rule, not a value", path.parts[0].name);
-                self.report(
-                    Diagnostic::new(Code::WrongKind, span, message)
-                        .with_help("a rule stands after `using`"),
-                );
-                self.nothing(name, span)
-            }
         }
     }
 

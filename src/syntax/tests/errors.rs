@@ -55,7 +55,7 @@ fn plastic_headers() {
       help: write `plastic NAME: pre -> post`
     E0101 73..74 `c`: expected `=` or `<-`, found `c`
       help: a value is written `name = ...`, an update `name <- ...`
-    E0101 100..100 ``: expected `using` or `{`, found the end of the line
+    E0101 100..100 ``: expected `using`, `reset` or `{`, found the end of the line
       help: a bundle has a body, a rule after `using`, or both
     E0101 110..111 `:`: expected a name, found `:`
     "#);
@@ -363,5 +363,61 @@ optimizer adam { lr = = 1 }
     E0102 16..17 `}`: `(` is closed by `}`
       13..14: this `(` is open here
     E0101 52..53 `=`: expected an expression, found `=`
+    "#);
+}
+
+#[test]
+fn uses_of_cells() {
+    let text = r"network n {
+  cell a lstm(x)
+  cell b: lstm
+  cell c: (x)
+  cell d: lstm(x) using
+  cell e: lstm(x) reset
+  cell f: lstm(x) { w = }
+  cell g: lstm(x) 3
+  cel h: lstm(x)
+}
+";
+    assert_snapshot!(errors(text), @r#"
+    E0101 21..25 `lstm`: expected `:`, found `lstm`
+      help: write `cell NAME: CELL(arguments)`
+    E0101 43..43 ``: expected `(`, found the end of the line
+    E0101 54..55 `(`: expected a name, found `(`
+    E0101 81..81 ``: expected a name, found the end of the line
+    E0101 105..105 ``: expected a name, found the end of the line
+      help: after `reset` comes `episode`, `trial`, `never` or `carry`
+    E0101 130..131 `}`: expected an expression, found `}`
+    E0101 150..151 `3`: expected a statement, found `3`
+    E0101 154..157 `cel`: expected a statement, found `cel`
+      help: did you mean `cell`?
+    "#);
+}
+
+#[test]
+fn items_for_cells() {
+    let text = r"cell (x) { y = 1 }
+cel a(x) { state y = 1 }
+cell b(x, = 2) { y = = 1 }
+cell c(x { y = 1 }
+cell d { y = 1
+cell e(x) { y = 2 2 }
+";
+    assert_snapshot!(errors(text), @r#"
+    E0102 77..78 `(`: `(` is never closed
+      89..89: expected `)` before here
+      help: close it with `)`
+    E0102 97..98 `{`: `{` is never closed
+      104..104: expected `}` before here
+      help: close it with `}`
+    E0101 5..6 `(`: expected a name or `{`, found `(`
+      help: write `cell NAME(parameters) { ... }`
+    E0101 24..25 `(`: expected `{`, found `(`
+      help: did you mean `cell`?
+    E0101 38..39 `=`: expected `{`, found `=`
+    E0101 54..55 `=`: expected a name or `)`, found `=`
+      help: write `cell NAME(parameters) { ... }`
+    E0101 65..66 `=`: expected an expression, found `=`
+    E0101 123..124 `2`: expected the end of the statement, found `2`
     "#);
 }

@@ -204,3 +204,38 @@ fn long_expressions() {
     }
     "#);
 }
+
+#[test]
+fn cells() {
+    let text = r"cell layer( x,size=N ){cell inner:lstm(x,size)using plain}
+cell bare{}
+network n{
+  // the first
+  cell a : plastic_lstm(x,200,init=uniform(-0.1,0.1))using simple(m)reset carry{coeff alpha~uniform(0,1)}  // kept
+  cell b:plastic_lstm(a.h, 200, init = uniform(-0.1, 0.1)) using retroactive_per_connection(m, gain0 = uniform(-0.1, 0.1)) reset carry {
+    weight w ~ uniform(0, 1) }
+  cell c: lstm(b.h, 200)
+  plastic r:h->y reset trial{ transmit w }
+  plastic q:h->y using plain reset trial
+}
+";
+    assert_snapshot!(canonical(text), @r#"
+    cell layer(x, size = N) { cell inner: lstm(x, size) using plain() }
+    cell bare() {}
+    network n {
+      // the first
+      cell a: plastic_lstm(x, 200, init = uniform(-0.1, 0.1)) using simple(m) reset carry {
+        coeff alpha ~ uniform(0, 1)
+      }  // kept
+      cell b: plastic_lstm(a.h, 200, init = uniform(-0.1, 0.1)) using retroactive_per_connection(
+        m,
+        gain0 = uniform(-0.1, 0.1)
+      ) reset carry {
+        weight w ~ uniform(0, 1)
+      }
+      cell c: lstm(b.h, 200)
+      plastic r: h -> y reset trial { transmit w }
+      plastic q: h -> y using plain() reset trial
+    }
+    "#);
+}

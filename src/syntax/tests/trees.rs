@@ -188,3 +188,48 @@ g // c
         = 1
     "#);
 }
+
+#[test]
+fn cells() {
+    let text = r"cell layer(x, size = N, learning = simple(m)) {
+  cell inner: lstm(x, size, init = uniform(-1, 1)) using learning reset carry { coeff a ~ b() per post }
+  cell = cell + inner.rec.hebb
+}
+cell bare { cell <- 1 }
+network n {
+  cell a: f() cell b: g(1) reset never
+  plastic r: cell -> y using s reset trial
+  plastic q: h -> y reset carry { transmit w }
+}
+";
+    assert_snapshot!(tree(text), @r#"
+    cell layer
+      parameter x
+      parameter size
+        = N
+      parameter learning
+        = simple(m)
+      cell inner: lstm(x, size, init = uniform((-1), 1))
+        using learning()
+        reset carry
+        coeff a
+          ~ b()
+          per post
+      let cell
+        = (cell + inner.rec.hebb)
+    cell bare
+      update cell
+        <- 1
+    network n
+      cell a: f()
+      cell b: g(1)
+        reset never
+      plastic r: cell -> y
+        using s()
+        reset trial
+      plastic q: h -> y
+        reset carry
+        transmit
+          w
+    "#);
+}
