@@ -18,7 +18,7 @@ pub struct Compilation {
     pub sources: SourceMap,
     /// What was found.
     pub diagnostics: Diagnostics,
-    /// The spec, its imports and the rules of the library it uses, in this order.
+    /// The spec, its imports and the rules and cells of the library it uses, in this order.
     pub files: Vec<ast::File>,
     /// How many of `files` were read from disk (the rest is the library's).
     pub own_files: usize,
@@ -112,20 +112,19 @@ pub fn compile(
     let mut files = sema::parse_all(name, text, load, &mut sources, &mut diagnostics);
     let own_files = files.len();
     let overrides = Overrides::parse(set, &mut sources, &mut diagnostics);
-    sema::add_library_rules(&mut files, &mut sources, &mut diagnostics);
+    sema::add_library(&mut files, &mut sources, &mut diagnostics);
     watch.lap("syntax");
-    let model = if diagnostics.has_errors() {
-        // Items with syntax errors are left out of the tree, so names they declare are missing: only
-        // findings that do not depend on other items are told.
-        let mut more = Diagnostics::new();
-        sema::analyse(&files, &overrides, &mut more);
-        for diagnostic in more.iter().filter(|d| stands_alone(d.code)) {
+    // Items with syntax errors are left out of the tree, so names they declare are missing: only findings
+    // that do not depend on other items are told.
+    let broken = diagnostics.has_errors();
+    let mut found = Diagnostics::new();
+    let expansion = sema::expand(&files, &overrides, &mut sources, &mut found);
+    let model = sema::analyse(&files, &expansion, &overrides, &mut found);
+    for diagnostic in found.iter() {
+        if !broken || stands_alone(diagnostic.code) {
             diagnostics.push(diagnostic.clone());
         }
-        None
-    } else {
-        sema::analyse(&files, &overrides, &mut diagnostics)
-    };
+    }
     watch.lap("sema");
     let mut program = None;
     if let (Some(model), false) = (model, diagnostics.has_errors()) {
@@ -136,6 +135,7 @@ pub fn compile(
         watch.lap("checks");
         program = Some(Compiled { model, step });
     }
+    diagnostics.settle(&sources);
     diagnostics.sort();
     Ok(Compilation {
         sources,

@@ -76,4 +76,5 @@ pub mod statistics;
 pub mod sweep;
 pub mod syntax;
 pub mod tasks;
+pub mod text;
 pub mod train;

@@ -224,7 +224,8 @@ fn codes(case: &Case) -> Vec<Code> {
 #[test]
 fn every_code_has_a_bad_and_a_good_case() {
     let all = cases("check");
-    for &code in Code::ALL {
+    for code in Code::ALL.iter().filter(|code| !code.is_of_running()) {
+        let code = *code;
         let named = |start: String| {
             let found: Vec<&Case> = all
                 .iter()

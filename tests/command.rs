@@ -145,7 +145,11 @@ fn a_run_is_trained_evaluated_and_not_overwritten() {
         "spec.bpm",
         "run.yaml",
         "metrics.jsonl",
-        "checkpoint.safetensors",
+        "metrics.csv",
+        "log.txt",
+        "checkpoints/0000000006.safetensors",
+        "checkpoints/best.safetensors",
+        "checkpoints/manifest.yaml",
     ] {
         assert!(directory.join("run").join(file).is_file(), "{file}");
     }
@@ -339,9 +343,7 @@ fn ctrl_c_ends_the_iteration_and_tells_how_to_go_on() {
     );
     let manifest = std::fs::read_to_string(directory.join("runs/tiny-0/run.yaml")).unwrap();
     assert!(manifest.contains("status: interrupted\n"), "{manifest}");
-    assert!(directory
-        .join("runs/tiny-0/checkpoint.safetensors")
-        .is_file());
+    assert!(directory.join("runs/tiny-0/checkpoints").is_dir());
 }
 
 #[test]

@@ -251,7 +251,7 @@ fn killed_tasks_are_requeued_and_end_with_the_same_bytes() {
         let begun = root
             .join("cells")
             .join(&name)
-            .join("checkpoint.safetensors");
+            .join("checkpoints/manifest.yaml");
         (state == "running" && begun.exists()).then_some(name)
     };
     // One training process is killed; the task of the other cell is told that its time is over.
@@ -299,12 +299,9 @@ fn killed_tasks_are_requeued_and_end_with_the_same_bytes() {
     assert_eq!(code, Some(0), "{err}");
     for (name, _) in cells() {
         let bytes = |root: &Path| {
-            std::fs::read(
-                root.join("cells")
-                    .join(&name)
-                    .join("checkpoint.safetensors"),
-            )
-            .unwrap()
+            let cell = root.join("cells").join(&name);
+            let last = bpmc::train::run::find_checkpoint(&cell, Default::default());
+            std::fs::read(last.unwrap()).unwrap()
         };
         assert!(bytes(&root) == bytes(&directory.join("plain")), "{name}");
     }

@@ -94,7 +94,7 @@ fn a_sweep_fails_in_part_is_completed_and_collected() {
     let checkpoint = directory
         .join("runs/tiny/cells")
         .join(done)
-        .join("checkpoint.safetensors");
+        .join("checkpoints/manifest.yaml");
     let written = || std::fs::metadata(&checkpoint).unwrap().modified().unwrap();
     let before = written();
     std::fs::remove_file(&place).unwrap();

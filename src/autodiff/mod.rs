@@ -86,7 +86,14 @@ impl Reverse {
                 self.name_adjoint(adjoint, &name);
             }
             let operands = self.graph.value(id).operands.clone();
+            let before = self.graph.len();
             let parts = vjp(&mut self.graph, id, adjoint)?;
+            // A derivative is found where what it is the derivative of is written.
+            if let Some(span) = self.graph.value(id).span {
+                for k in before..self.graph.len() {
+                    self.graph.set_span(ValueId(k as u32), span);
+                }
+            }
             for (operand, part) in operands.into_iter().zip(parts) {
                 if let Some(part) = part {
                     self.accumulate(operand, part)?;

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`mod@reference`] | f64 | the oracle: slow, obvious |
 //! | [`fused`] | f32 (f64 for checks) | training on the CPU: kernels made for the rule of the spec, one lane at a time |
+//! | [`staged`] | f32 | sequences known ahead (language models): layer by layer, what is shared as products of matrices |
 //! | [`candle`] | f32 or f64 | the unfused graph as batched Candle operations, on any device |
 //!
 //! The last and the first are executors: [`sharded`] splits their lanes over threads, and [`bptt`] runs them through
@@ -15,6 +16,7 @@ pub mod fused;
 pub mod kernel;
 pub mod reference;
 pub mod sharded;
+pub mod staged;
 
 use crate::ir::Graph;
 

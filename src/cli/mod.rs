@@ -13,6 +13,7 @@ mod options;
 mod output;
 pub mod panic;
 mod progress;
+mod replay;
 mod screen;
 mod spec;
 mod sweep;
@@ -34,7 +35,7 @@ Exit status:
   1    the spec or the run has errors
   2    wrong usage of the command
   101  an error in bpmc itself; please report it
-  130  interrupted (Ctrl-C)";
+  130  interrupted (Ctrl-C or SIGTERM); what was trained is saved";
 
 /// Compiles and trains networks whose connections change by rules of their own.
 ///
@@ -61,6 +62,7 @@ enum Command {
     Train(train::Arguments),
     Sweep(sweep::Arguments),
     Eval(eval::Arguments),
+    Replay(replay::Arguments),
     Grad(grad::Arguments),
     Bench(bench::Arguments),
     Doctor(doctor::Arguments),
@@ -111,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Train(arguments) => train::run(&arguments, &screen),
         Command::Sweep(arguments) => sweep::run(&arguments, &screen),
         Command::Eval(arguments) => eval::run(&arguments, &screen),
+        Command::Replay(arguments) => replay::run(&arguments, &screen),
         Command::Grad(arguments) => grad::run(&arguments, &screen),
         Command::Bench(arguments) => bench::run(&arguments, &screen),
         Command::Explain(arguments) => explain::run(&arguments, &screen),

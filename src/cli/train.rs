@@ -6,8 +6,10 @@ use super::screen::{emergency, Screen};
 use super::{spec, timing, Failure, Outcome};
 use anyhow::Context;
 use bpmc::passes::Selection;
-use bpmc::train::run::{Ending, Place, Run, RunOptions, CHECKPOINT, METRICS};
-use clap::Args;
+use bpmc::train::run::{
+    find_checkpoint, Ending, OnNan, Place, Run, RunError, RunOptions, Which, METRICS,
+};
+use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -21,13 +23,16 @@ Examples:
   bpmc train agent.bpm --out runs/agent --seed 3 --threads 2
   bpmc train agent.bpm --out runs/agent --seed 3 --resume
   bpmc train agent.bpm --set train.iterations=1000 --set train.optimizer.lr=3e-4
+  bpmc train agent.bpm --on-nan rollback --tensorboard
 
-The same spec and seed give the same numbers, bit by bit, whatever the number of threads.";
+The same spec and seed give the same numbers, bit by bit, whatever the number of threads.
+Ctrl-C and SIGTERM end the run after the iteration under way, save it and leave with exit status 130; a
+second one leaves at once, with the last checkpoint whole.";
 
 /// Train the network of a spec.
 ///
-/// Shows a progress bar, or plain lines where the output is not a terminal, and writes metrics.jsonl and
-/// a checkpoint into the run directory.
+/// Shows a progress bar, or plain lines where the output is not a terminal, and writes metrics and checkpoints
+/// into the run directory.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
@@ -63,6 +68,14 @@ pub struct Arguments {
     #[command(flatten)]
     pub passes: Passes,
 
+    /// What to do where the loss, the gradient or a parameter is not finite
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = NotFinite::Stop)]
+    pub on_nan: NotFinite,
+
+    /// Also write metrics for TensorBoard, events.out.tfevents.* in the run directory
+    #[arg(long)]
+    pub tensorboard: bool,
+
     /// Show no progress
     #[arg(short, long)]
     pub quiet: bool,
@@ -70,6 +83,27 @@ pub struct Arguments {
     /// Stop as for Ctrl-C when standard input ends: with the process that started this one, however that ends
     #[arg(long, hide = true)]
     pub stop_on_end_of_input: bool,
+}
+
+/// What to do about numbers that are not finite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NotFinite {
+    /// Stop, and say in which equation it began
+    Stop,
+    /// Leave the iteration out
+    Skip,
+    /// Go back to the last checkpoint, and on with other episodes
+    Rollback,
+}
+
+impl NotFinite {
+    fn kind(self) -> OnNan {
+        match self {
+            NotFinite::Stop => OnNan::Stop,
+            NotFinite::Skip => OnNan::Skip,
+            NotFinite::Rollback => OnNan::Rollback,
+        }
+    }
 }
 
 /// Trains and shows how it goes.
@@ -89,6 +123,8 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         backend: backend.kind(),
         passes: selection,
         memory: bpmc::plan::free_memory(),
+        on_nan: arguments.on_nan.kind(),
+        tensorboard: arguments.tensorboard,
     };
     let mut run = Run::prepare(&compilation, &options).map_err(anyhow::Error::new)?;
     if arguments.passes.time_passes {
@@ -118,14 +154,27 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let mean = display.mean();
     drop(display);
     let ending = ending.map_err(|error| {
+        if let RunError::NotFinite(located) = &error {
+            screen.show(&located.findings, &located.sources);
+        }
         anyhow::Error::new(error).context(format!("the run in {} stopped", directory.display()))
     })?;
     let mean = mean.map_or(String::new(), |mean| format!(", {mean}"));
+    let incidents = &run.manifest().not_finite;
+    if let Some(last) = incidents.last() {
+        screen.say(&format!(
+            "warning: a number was not finite {} time(s), the last in {}; run.yaml has them all",
+            incidents.len(),
+            last.found
+        ));
+    }
     match ending {
         Ending::Finished => screen.print(&format!(
             "{total} iterations done{mean}\nmetrics     {}\ncheckpoint  {}\n",
             directory.join(METRICS).display(),
-            directory.join(CHECKPOINT).display()
+            find_checkpoint(&directory, Which::Last)
+                .map_err(anyhow::Error::new)?
+                .display()
         )),
         Ending::Interrupted => {
             let done = run.trainer().iteration();
@@ -215,6 +264,16 @@ fn resume_line(arguments: &Arguments, passes: Selection, directory: &Path) -> St
     }
     if passes != Selection::default() {
         words.push(passes.to_string());
+    }
+    if let Some(value) = arguments
+        .on_nan
+        .to_possible_value()
+        .filter(|_| arguments.on_nan != NotFinite::Stop)
+    {
+        words.push(format!("--on-nan {}", value.get_name()));
+    }
+    if arguments.tensorboard {
+        words.push("--tensorboard".to_owned());
     }
     words.join(" ")
 }

@@ -49,6 +49,9 @@ codes! {
     UnknownBlock = "E0206", "a block, task, trainer or optimizer that does not exist";
     BadSetting = "E0207", "a setting with an impossible value";
     MissingItem = "E0208", "an experiment without one of its parts";
+    UnknownCell = "E0209", "a cell that does not exist, or takes other arguments";
+    CellRule = "E0210", "a cell without the rule it needs, or with one it has no place for";
+    CellCycle = "E0211", "cells that are made of each other";
     WrongKind = "E0301", "a name used as a kind of thing it is not";
     BadUpdate = "E0302", "an update of something that cannot be updated";
     MisplacedStatement = "E0303", "a statement where it has no meaning";
@@ -66,6 +69,7 @@ codes! {
     MissingOutput = "E0601", "an output the trainer needs and does not find";
     WrongPort = "E0602", "an input or output whose size is not the task's";
     UnknownOverride = "E0701", "an override of something that is not there";
+    NotFinite = "E0801", "a number that is not finite";
     UnusedModulator = "W0101", "a modulator that reaches no rule";
     UnreadTrace = "W0102", "a trace that is never read";
     NoGradient = "W0103", "a parameter that gets no gradient";
@@ -83,6 +87,11 @@ impl Code {
         } else {
             Severity::Warning
         }
+    }
+
+    /// Whether it is found while a spec runs, not when it is compiled.
+    pub fn is_of_running(self) -> bool {
+        matches!(self, Code::NotFinite)
     }
 
     /// The code with this spelling, in either case.

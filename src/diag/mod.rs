@@ -15,6 +15,8 @@ pub use position::{LineIndex, Position};
 pub use render::{render, Style};
 pub use source::{SourceFile, SourceId, SourceMap, Span};
 
+use std::collections::BTreeMap;
+
 /// How bad it is. Errors stop the compilation after the stage that found them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -99,6 +101,9 @@ pub struct Diagnostics {
     counting: bool,
 }
 
+/// Most places shown of cells used in cells.
+const MAX_USES: usize = 4;
+
 /// Most findings kept; more are only counted, so that no text makes the compiler slow.
 const MAX_FINDINGS: usize = 200;
 
@@ -151,6 +156,33 @@ impl Diagnostics {
     /// All of them.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.list.iter()
+    }
+
+    /// Names the texts themselves in place of their uses, and adds where these stand. What is found in
+    /// several uses of one text is told for the first.
+    pub fn settle(&mut self, sources: &SourceMap) {
+        let mut seen: BTreeMap<(Code, Span), SourceId> = BTreeMap::new();
+        self.list.retain_mut(|diagnostic| {
+            let source = diagnostic.primary.span.source;
+            let mut at = source;
+            let mut uses = Vec::new();
+            while let Some(place) = sources.used_at(at) {
+                if uses.len() < MAX_USES {
+                    uses.push(Label {
+                        span: place,
+                        text: "in the cell used here".to_owned(),
+                    });
+                }
+                at = place.source;
+            }
+            diagnostic.secondary.extend(uses);
+            let labels = diagnostic.secondary.iter_mut();
+            for label in labels.chain([&mut diagnostic.primary]) {
+                label.span.source = sources.original(label.span.source);
+            }
+            let key = (diagnostic.code, diagnostic.primary.span);
+            *seen.entry(key).or_insert(source) == source
+        });
     }
 
     /// Orders them by file, place and code, as they are shown.

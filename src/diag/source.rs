@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// Index of one source text in a [`SourceMap`].
+/// Index of one source text in a [`SourceMap`], or of a use of a text ([`SourceMap::add_use`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId(pub u32);
 
@@ -55,7 +55,20 @@ pub struct SourceFile {
 #[derive(Clone, Debug, Default)]
 pub struct SourceMap {
     files: Vec<SourceFile>,
+    uses: Vec<SourceUse>,
 }
+
+/// A text that stands for something at another place: that of a cell, where the cell is used.
+#[derive(Clone, Copy, Debug)]
+struct SourceUse {
+    /// The text.
+    of: SourceId,
+    /// Where it is used.
+    at: Span,
+}
+
+/// Ids of uses begin here, above those of all files.
+const FIRST_USE: u32 = 1 << 31;
 
 impl SourceMap {
     /// An empty map.
@@ -72,9 +85,31 @@ impl SourceMap {
         SourceId(self.files.len() as u32 - 1)
     }
 
+    /// Adds a use, at `at`, of the text `of`: an id for the same text, by which spans of this use can be
+    /// told from those of another. `at` may itself lie in a use.
+    pub fn add_use(&mut self, of: SourceId, at: Span) -> SourceId {
+        let of = self.original(of);
+        self.uses.push(SourceUse { of, at });
+        SourceId(FIRST_USE + (self.uses.len() as u32 - 1))
+    }
+
+    fn find_use(&self, id: SourceId) -> Option<&SourceUse> {
+        self.uses.get(id.0.checked_sub(FIRST_USE)? as usize)
+    }
+
+    /// Where the use behind an id stands; `None` for the text itself.
+    pub fn used_at(&self, id: SourceId) -> Option<Span> {
+        self.find_use(id).map(|found| found.at)
+    }
+
+    /// The id of the text itself.
+    pub fn original(&self, id: SourceId) -> SourceId {
+        self.find_use(id).map_or(id, |found| found.of)
+    }
+
     /// The file behind an id of this map.
     pub fn file(&self, id: SourceId) -> &SourceFile {
-        &self.files[id.0 as usize]
+        &self.files[self.original(id).0 as usize]
     }
 
     /// The text a span covers.

@@ -232,7 +232,8 @@ impl Graph {
         self.add(Op::MatVec { transposed }, &[v, m])
     }
 
-    fn set_span(&mut self, id: ValueId, span: Span) {
+    /// Says from which expression a value comes, unless that is known.
+    pub(crate) fn set_span(&mut self, id: ValueId, span: Span) {
         self.value_mut(id).span.get_or_insert(span);
     }
 }

@@ -36,6 +36,19 @@ pub enum Draw {
     Identity(f64),
 }
 
+impl Draw {
+    /// The mean of what is drawn; of the identity, that of what is beside the diagonal.
+    pub fn mean(&self) -> f64 {
+        match *self {
+            Draw::Constant(x) => x,
+            Draw::Uniform(lo, hi) => (lo + hi) / 2.0,
+            Draw::Normal(mean, _) => mean,
+            Draw::Bernoulli(p) => p,
+            Draw::Identity(_) => 0.0,
+        }
+    }
+}
+
 /// A parameter, trained or constant.
 #[derive(Clone, Debug)]
 pub struct ParamSlot {
@@ -94,7 +107,16 @@ pub struct StateSlot {
     pub span: Option<Span>,
 }
 
-/// A noise source, drawn per step, lane and element.
+/// How often a noise source is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoiseKind {
+    /// Anew at every step.
+    Step,
+    /// A dropout mask: one for all steps of an episode or chunk; its mean where nothing is learned.
+    Mask,
+}
+
+/// A noise source, drawn per lane and element.
 #[derive(Clone, Debug)]
 pub struct NoiseSlot {
     /// Its path in the spec.
@@ -103,6 +125,8 @@ pub struct NoiseSlot {
     pub dims: Vec<usize>,
     /// Its distribution.
     pub draw: Draw,
+    /// How often it is drawn.
+    pub kind: NoiseKind,
 }
 
 /// An output of the step.

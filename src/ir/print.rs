@@ -3,7 +3,7 @@
 //! Values are numbered in [`Graph::live_order`]; dead ones, which only an unfinished graph has,
 //! follow in the order they were built and are marked.
 
-use super::graph::{Draw, Graph, ParamSlot, Reset, ResultKind, StateSlot};
+use super::graph::{Draw, Graph, NoiseKind, ParamSlot, Reset, ResultKind, StateSlot};
 use super::id::ValueId;
 use super::op::{Boundary, Op, Shape};
 use std::fmt;
@@ -63,7 +63,11 @@ impl Graph {
         }
         for slot in &self.noises {
             let shape = Shape::lane(slot.dims.clone());
-            writeln!(f, "noise {} : {shape} ~ {}", slot.path, slot.draw)?;
+            let kind = match slot.kind {
+                NoiseKind::Step => "noise",
+                NoiseKind::Mask => "mask",
+            };
+            writeln!(f, "{kind} {} : {shape} ~ {}", slot.path, slot.draw)?;
         }
         for slot in &self.outputs {
             let shape = Shape::lane(slot.dims.clone());

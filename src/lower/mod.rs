@@ -14,9 +14,27 @@ use std::collections::BTreeMap;
 /// Path of the input that is 1 on the first step of a trial, for states that reset there.
 pub const TRIAL_START: &str = "external.trial_start";
 
+/// Path prefix of the inputs that stand for values which are given instead of computed ([`Changes::given`]).
+pub const GIVEN: &str = "given.";
+
+/// What of a step is lowered otherwise than the spec says, to look into it or to interfere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Values that become outputs, after those of the spec.
+    pub shown: Vec<DefId>,
+    /// Values that are not computed but come from an input called [`GIVEN`] and their path.
+    pub given: Vec<DefId>,
+}
+
 /// The graph of one step of the model.
 pub fn lower(model: &Model) -> Graph {
+    lower_with(model, &Changes::default())
+}
+
+/// As [`lower`], with changes.
+pub fn lower_with(model: &Model, changes: &Changes) -> Graph {
     let mut lowerer = Lowerer::new(model);
+    lowerer.changes = changes.clone();
     for step in &model.order {
         match step {
             Step::Define(id) => lowerer.define(*id),
@@ -34,6 +52,7 @@ struct Lowerer<'a> {
     nexts: BTreeMap<StateId, ValueId>,
     /// The entering value of each state, after its trial reset.
     entering: Vec<ValueId>,
+    changes: Changes,
 }
 
 /// Sizes and axes were checked when the model was made.
@@ -86,11 +105,22 @@ impl<'a> Lowerer<'a> {
             definitions: BTreeMap::new(),
             nexts: BTreeMap::new(),
             entering,
+            changes: Changes::default(),
         }
     }
 
     fn define(&mut self, id: DefId) {
         let definition = &self.model.definitions[id.index()];
+        if self.changes.given.contains(&id) {
+            let input = self.graph.add_input(InputSlot {
+                path: format!("{GIVEN}{}", definition.path),
+                dims: self.model.dims(definition.expr.ty),
+                span: Some(definition.span),
+            });
+            let value = self.graph.add(Op::Input(input), &[]).expect(SOUND);
+            self.definitions.insert(id, value);
+            return;
+        }
         let value = self.expr(&definition.expr);
         self.name(value, &definition.path);
         self.definitions.insert(id, value);
@@ -118,7 +148,9 @@ impl<'a> Lowerer<'a> {
     }
 
     fn outputs(&mut self) {
-        for id in &self.model.outputs {
+        let shown = self.changes.shown.clone();
+        let more = shown.iter().filter(|id| !self.model.outputs.contains(id));
+        for id in self.model.outputs.iter().chain(more) {
             let definition = &self.model.definitions[id.index()];
             let value = self.definitions[id];
             let output = self.graph.add_output(OutputSlot {
@@ -216,10 +248,16 @@ impl<'a> Lowerer<'a> {
                 self.add(op, &[x], span)
             }
             ExprKind::Reduce(fold, over, x) => self.reduce(*fold, *over, x, span),
-            ExprKind::Linear { x, weight, bias } => {
+            ExprKind::Linear {
+                x,
+                weight,
+                transposed,
+                bias,
+            } => {
+                let transposed = *transposed;
                 let x = self.expr(x);
                 let weight = self.add(Op::Param(*weight), &[], span);
-                let product = self.add(Op::MatVec { transposed: false }, &[x, weight], span);
+                let product = self.add(Op::MatVec { transposed }, &[x, weight], span);
                 match bias {
                     Some(bias) => {
                         let bias = self.add(Op::Param(*bias), &[], span);

@@ -197,6 +197,24 @@ impl Plan {
         plan
     }
 
+    /// The plan of a step in stages, all lanes of which are kept: `bytes` for a chunk of all of them.
+    pub fn staged(step: &Graph, lanes: usize, steps: usize, bytes: u64) -> Plan {
+        Plan {
+            lanes: lanes.max(1),
+            together: Together::Lanes(lanes.max(1)),
+            steps,
+            interval: least_memory_interval(steps),
+            parts: vec![
+                parameters(step),
+                Part {
+                    what: "stages over a chunk of all lanes",
+                    bytes,
+                    times: Times::Once,
+                },
+            ],
+        }
+    }
+
     /// Lanes that run at the same time.
     pub fn running(&self) -> usize {
         match &self.together {

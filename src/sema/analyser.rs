@@ -1,6 +1,7 @@
 //! The analyser: tables that fill up while a spec is read, and the order in which they do.
 
 use super::blocks;
+use super::cells::Expansion;
 use super::layers::{CallParams, CallPlace};
 use super::model::{
     Bundle, BundleId, DefId, DefKind, Definition, Expr, ExprKind, Model, Region, Step, TaskModel,
@@ -79,6 +80,8 @@ pub(super) struct BundleScope<'a> {
     pub post: SizeVar,
     pub names: Names,
     pub rule: Option<String>,
+    /// When traces are reset that do not say it themselves.
+    pub reset: Option<&'a ast::Ident>,
     pub transmits: Vec<(&'a ast::Expr, Context, Span)>,
 }
 
@@ -109,6 +112,8 @@ pub(super) struct Analyser<'a, 'd> {
     /// Paths that `--set` may name.
     pub known_paths: BTreeSet<String>,
     pub files: &'a [ast::File],
+    /// The network with its cells filled in.
+    pub expansion: &'a Expansion,
     pub rules: BTreeMap<&'a str, (&'a ast::Ident, &'a [ast::RuleParam], &'a [ast::Stmt])>,
     pub dims: BTreeMap<&'a str, (SizeExpr, Span)>,
     pub task: Option<TaskModel>,
@@ -157,14 +162,16 @@ pub(super) struct Analyser<'a, 'd> {
 impl<'a, 'd> Analyser<'a, 'd> {
     pub(super) fn new(
         files: &'a [ast::File],
+        expansion: &'a Expansion,
         overrides: &'a Overrides,
         diagnostics: &'d mut Diagnostics,
     ) -> Analyser<'a, 'd> {
         Analyser {
             diagnostics,
             overrides,
-            known_paths: BTreeSet::new(),
+            known_paths: expansion.known_paths.clone(),
             files,
+            expansion,
             rules: BTreeMap::new(),
             dims: BTreeMap::new(),
             task: None,
@@ -268,6 +275,7 @@ impl<'a, 'd> Analyser<'a, 'd> {
                 | ast::ItemKind::Import { .. }
                 | ast::ItemKind::Dim { .. }
                 | ast::ItemKind::Rule { .. }
+                | ast::ItemKind::Cell { .. }
                 | ast::ItemKind::Network { .. } => None,
             })
     }
@@ -288,7 +296,10 @@ impl<'a, 'd> Analyser<'a, 'd> {
                             .with_secondary(first.span, "the first is here"),
                         );
                     }
-                    None => found = Some((name, body)),
+                    None => {
+                        let body = self.expansion.network.as_ref().unwrap_or(body);
+                        found = Some((name, body));
+                    }
                 }
             }
         }

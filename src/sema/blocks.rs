@@ -132,7 +132,7 @@ impl<'a> Analyser<'a, '_> {
         for item in files.iter().flat_map(|file| &file.items) {
             if let ItemKind::Block(block) = &item.kind {
                 if !["task", "train"].contains(&block.keyword.name.as_str()) {
-                    let words = ["network", "task", "train", "rule", "dim", "import"];
+                    let words = ["network", "task", "train", "rule", "cell", "dim", "import"];
                     self.unknown_word("block", block.keyword.span, &block.keyword.name, &words);
                 }
             }

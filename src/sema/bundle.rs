@@ -43,7 +43,7 @@ impl<'a> Analyser<'a, '_> {
         name: &'a Ident,
         pre: &'a Path,
         post: &'a Path,
-        using: Option<&'a RuleUse>,
+        (using, reset): (Option<&'a RuleUse>, Option<&'a Ident>),
         body: &'a [Stmt],
     ) {
         let id = BundleId(self.bundles.len() as u32);
@@ -61,6 +61,7 @@ impl<'a> Analyser<'a, '_> {
             post: post_size,
             names: Names::new(),
             rule: using.map(|u| u.name.name.clone()),
+            reset,
             transmits: Vec::new(),
         });
         self.bind(Context::NETWORK, name, Symbol::Bundle(id));
@@ -120,6 +121,9 @@ impl<'a> Analyser<'a, '_> {
     /// Declares what a rule says in a bundle. Returns whether there is such a rule.
     fn declare_rule(&mut self, using: &'a RuleUse, bundle: BundleId) -> bool {
         let Some((_, params, body)) = self.rules.get(using.name.name.as_str()).copied() else {
+            if self.expansion.reported.contains(&using.name.name) {
+                return false;
+            }
             let names: Vec<&str> = self
                 .rules
                 .keys()

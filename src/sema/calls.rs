@@ -106,7 +106,8 @@ impl<'a> Analyser<'a, '_> {
             Function::Reduce(fold, Over::Vector) => {
                 self.fold_vector(fold, positional[0], context, span)
             }
-            Function::Linear | Function::Fanout => {
+            Function::Dropout => self.dropout([positional[0], positional[1]], context, span),
+            Function::Linear | Function::Fanout | Function::Embedding | Function::Tied => {
                 let call = TrainedCall {
                     args: &positional,
                     bias: named("bias"),
@@ -114,7 +115,9 @@ impl<'a> Analyser<'a, '_> {
                     written: (span, context.bundle, context.rule),
                 };
                 match info.function {
-                    Function::Linear => self.linear(call, context, span),
+                    Function::Linear => self.linear("linear", call, context, span),
+                    Function::Embedding => self.linear("embedding", call, context, span),
+                    Function::Tied => self.tied(call, context, span),
                     _ => self.fanout(call, context, span),
                 }
             }

@@ -238,6 +238,9 @@ impl<'a> Analyser<'a, '_> {
                 return SizeExpr::Poison;
             }
         }
+        if self.expansion.reported.contains(&dotted(path)) {
+            return SizeExpr::Poison;
+        }
         let mut diagnostic = Diagnostic::new(
             Code::UnknownName,
             path.span,

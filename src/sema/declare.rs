@@ -29,10 +29,11 @@ impl<'a> Analyser<'a, '_> {
                 pre,
                 post,
                 using,
+                reset,
                 body,
             } = &stmt.kind
             {
-                self.declare_bundle(name, pre, post, using.as_ref(), body);
+                self.declare_bundle(name, pre, post, (using.as_ref(), reset.as_ref()), body);
             }
         }
     }
@@ -130,6 +131,11 @@ impl<'a> Analyser<'a, '_> {
                 stmt.span,
                 "`plastic`",
                 "bundles stand in the network itself, not in one another",
+            ),
+            StmtKind::Cell { .. } => self.misplaced(
+                stmt.span,
+                "`cell`",
+                "cells are used in the network itself or in another cell",
             ),
         }
     }

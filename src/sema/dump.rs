@@ -1,7 +1,7 @@
 //! The model as text, for `--emit model` and snapshots: stable, without spans.
 
 use super::model::{Expr, ExprKind, Fold, Model, Over, Side, Step, Type};
-use crate::ir::{Binary, Boundary, Draw, Reset, Unary};
+use crate::ir::{Binary, Boundary, Draw, NoiseKind, Reset, Unary};
 use std::fmt::Write;
 
 /// The whole model.
@@ -48,7 +48,11 @@ fn write_model(model: &Model, out: &mut String) -> std::fmt::Result {
     for slot in &model.noises {
         writeln!(
             out,
-            "  noise {} {:?} {}",
+            "  {} {} {:?} {}",
+            match slot.kind {
+                NoiseKind::Step => "noise",
+                NoiseKind::Mask => "mask",
+            },
             slot.path,
             slot.dims,
             draw(&slot.draw)
@@ -207,12 +211,18 @@ pub(crate) fn expr(model: &Model, e: &Expr) -> String {
                 Over::Side(s) => format!("{fold}_{}({})", side(s), expr(model, x)),
             }
         }
-        ExprKind::Linear { x, weight, bias } => {
+        ExprKind::Linear {
+            x,
+            weight,
+            transposed,
+            bias,
+        } => {
+            let turned = if *transposed { "'" } else { "" };
             let weight = &model.params[weight.index()].path;
             let bias = bias.map_or(String::new(), |b| {
                 format!(" + {}", model.params[b.index()].path)
             });
-            format!("({} @ {weight}{bias})", expr(model, x))
+            format!("({} @ {weight}{turned}{bias})", expr(model, x))
         }
         ExprKind::Softmax(x) => format!("softmax({})", expr(model, x)),
         ExprKind::Concat(parts) => format!(

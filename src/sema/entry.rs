@@ -6,7 +6,7 @@ use super::model::{DefId, DefKind, Type};
 use super::scope::{Context, Symbol};
 use crate::diag::{Code, Diagnostic, Diagnostics, Span};
 use crate::ir::{
-    Draw, InputId, InputSlot, NoiseId, NoiseSlot, ParamId, ParamSlot, StateId, StateSlot,
+    Draw, InputId, InputSlot, NoiseId, NoiseKind, NoiseSlot, ParamId, ParamSlot, StateId, StateSlot,
 };
 use crate::syntax::ast::{DeclEntry, DeclKind, Initialiser};
 
@@ -44,7 +44,10 @@ impl<'a> Analyser<'a, '_> {
             DeclKind::State | DeclKind::Trace => {
                 let ty = self.declared_type(kind, entry, context);
                 let init = self.state_init(entry, &path, context);
-                let reset = self.reset(entry);
+                let default = context
+                    .bundle
+                    .and_then(|bundle| self.bundles[bundle.index()].reset);
+                let reset = self.reset(entry.reset.as_ref().or(default));
                 let id = StateId(self.states.len() as u32);
                 self.states.push(StateSlot {
                     path,
@@ -65,6 +68,7 @@ impl<'a> Analyser<'a, '_> {
                     path,
                     dims: Vec::new(),
                     draw,
+                    kind: NoiseKind::Step,
                 });
                 self.noise_types.push(ty);
                 self.bind(context, &entry.name, Symbol::Noise(id));

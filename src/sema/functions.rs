@@ -20,6 +20,12 @@ pub enum Function {
     Linear,
     /// `fanout(m, size, bias = true, init = uniform(-1, 1))`
     Fanout,
+    /// `embedding(word, size, init = uniform(-0.1, 0.1))`
+    Embedding,
+    /// `tied(y, x, bias = true, init = ..)`
+    Tied,
+    /// `dropout(x, p)`
+    Dropout,
     /// `softmax(x)`
     Softmax,
     /// `concat(a, b, ..)`
@@ -146,6 +152,33 @@ pub static FUNCTIONS: &[FunctionInfo] = &[
         arity: (1, 2),
         named: &["bias", "init"],
         function: Function::Fanout,
+    },
+    FunctionInfo {
+        name: "embedding",
+        usage: "embedding(word, size, init = uniform(-0.1, 0.1))",
+        doc: "word W with trained W [words, size]: of a word that is one of many, its row; the size may be left \
+              out where the context gives it.",
+        arity: (1, 2),
+        named: &["init"],
+        function: Function::Embedding,
+    },
+    FunctionInfo {
+        name: "tied",
+        usage: "tied(y, x, bias = true, init = uniform(-k, k))",
+        doc: "y W' + b, where the value x is `x = embedding(..)` or `x = linear(..)` with the matrix W [words, \
+              size]: a readout that shares it; `init` is that of the bias.",
+        arity: (2, 2),
+        named: &["bias", "init"],
+        function: Function::Tied,
+    },
+    FunctionInfo {
+        name: "dropout",
+        usage: "dropout(x, p)",
+        doc: "x with each element 0 with probability p, else times 1 / (1 - p): the same elements at all steps \
+              of an episode or chunk, and x itself where nothing is learned.",
+        arity: (2, 2),
+        named: &[],
+        function: Function::Dropout,
     },
     row("softmax", "softmax(x)", "exp(x_k) / Σ exp(x).", (1, 1), Function::Softmax),
     row(

@@ -35,6 +35,7 @@ pub fn parse_all(
                 ast::ItemKind::Import { path, path_span } => Some((path.clone(), *path_span)),
                 ast::ItemKind::Dim { .. }
                 | ast::ItemKind::Rule { .. }
+                | ast::ItemKind::Cell { .. }
                 | ast::ItemKind::Network { .. }
                 | ast::ItemKind::Block(_) => None,
             })

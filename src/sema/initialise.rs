@@ -5,7 +5,7 @@ use super::constants::listed;
 use super::scope::Context;
 use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::ir::{Draw, Reset};
-use crate::syntax::ast::{DeclEntry, Expr, ExprKind, Initialiser};
+use crate::syntax::ast::{DeclEntry, Expr, ExprKind, Ident, Initialiser};
 
 impl<'a> Analyser<'a, '_> {
     pub(super) fn bad_init(&mut self, entry: &DeclEntry, message: String) {
@@ -40,8 +40,9 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    pub(super) fn reset(&mut self, entry: &DeclEntry) -> Reset {
-        let Some(word) = &entry.reset else {
+    /// The policy a word after `reset` stands for.
+    pub(super) fn reset(&mut self, word: Option<&Ident>) -> Reset {
+        let Some(word) = word else {
             return Reset::Episode;
         };
         match word.name.as_str() {
@@ -99,6 +100,12 @@ impl<'a> Analyser<'a, '_> {
         let usage =
             "write `uniform(lo, hi)`, `normal(mean, deviation)`, `bernoulli(p)`, `constant(c)` or \
                      `identity(scale)`";
+        if let (ExprKind::Name(path), Some(rule)) = (&expr.kind, context.rule) {
+            let name = path.parts[0].name.as_str();
+            if let Some((argument, inner)) = self.instances[rule].arguments.get(name).copied() {
+                return self.distribution(argument, inner);
+            }
+        }
         let ExprKind::Call { function, args } = &expr.kind else {
             self.diagnostics.push(
                 Diagnostic::new(Code::BadInitialiser, expr.span, "this is no distribution")

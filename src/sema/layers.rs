@@ -1,12 +1,12 @@
-//! `linear` and `fanout`: functions with parameters of their own.
+//! `linear`, `embedding`, `tied` and `fanout`: functions with parameters of their own; `dropout`, with a mask.
 
 use super::analyser::{Analyser, ParamType};
 use super::model::{BundleId, Expr, ExprKind, Type};
 use super::scope::Context;
 use super::sizes::SizeVar;
-use super::types::{convert, poison};
+use super::types::{convert, number, poison};
 use crate::diag::{Code, Diagnostic, Span};
-use crate::ir::{Binary, Draw, ParamId};
+use crate::ir::{Binary, Draw, NoiseId, NoiseKind, NoiseSlot, ParamId};
 use crate::syntax::ast;
 
 /// A call of `linear` or `fanout`, which has parameters of its own.
@@ -119,6 +119,15 @@ impl<'a> Analyser<'a, '_> {
         self.add_param(path, true, draw, ty, span)
     }
 
+    /// The matrix or gain of a call that says nothing else; that of `linear` depends on the fan-in.
+    fn default_draw(function: &str) -> Draw {
+        match function {
+            "embedding" => Draw::Uniform(-0.1, 0.1),
+            "fanout" => Draw::Uniform(-1.0, 1.0),
+            _ => Draw::Constant(0.0),
+        }
+    }
+
     /// The parameters of a call. The argument of a rule is read wherever the rule names it, and each
     /// reading means the same parameters.
     fn call_params(
@@ -135,12 +144,14 @@ impl<'a> Analyser<'a, '_> {
         let what = format!("this `{function}`");
         let to = self.wanted_size(call.args.get(1), context, &what, span);
         let init = call.init.and_then(|e| self.distribution(e, context));
-        let has_bias = self.wants_bias(call.bias);
+        let has_bias = function != "embedding" && self.wants_bias(call.bias);
         let group = self.group(function);
         let mut param = |name: &str, bias: bool| {
-            let (ty, default) = match from {
-                Some(from) => (ParamType::FanIn { from, to, bias }, Draw::Constant(0.0)),
-                None => (ParamType::Value(Type::Vector(to)), Draw::Uniform(-1.0, 1.0)),
+            let default = Self::default_draw(function);
+            let ty = match from {
+                Some(from) if function == "embedding" => ParamType::Matrix(from, to),
+                Some(from) => ParamType::FanIn { from, to, bias },
+                None => ParamType::Value(Type::Vector(to)),
             };
             self.drawn_param(format!("{group}.{name}"), init.clone(), default, ty, span)
         };
@@ -151,8 +162,10 @@ impl<'a> Analyser<'a, '_> {
         params
     }
 
+    /// `x W + b`; an embedding has no bias.
     pub(super) fn linear(
         &mut self,
+        function: &'static str,
         call: TrainedCall<'a, '_>,
         context: Context,
         span: Span,
@@ -162,16 +175,123 @@ impl<'a> Analyser<'a, '_> {
         };
         let from = self.length(&x);
         let x = convert(x, Type::Vector(from), call.args[0].span);
-        let params = self.call_params("linear", &call, Some(from), context, span);
+        let params = self.call_params(function, &call, Some(from), context, span);
         let value = Expr {
             kind: ExprKind::Linear {
                 x: Box::new(x),
                 weight: params.factor,
+                transposed: false,
                 bias: params.bias,
             },
             ty: Type::Vector(params.to),
             span,
         };
+        self.in_context(value, context)
+    }
+
+    /// `y Wᵀ + b` with the matrix of another value.
+    pub(super) fn tied(&mut self, call: TrainedCall<'a, '_>, context: Context, span: Span) -> Expr {
+        let of = self.vector(call.args[1], context);
+        let (Some(y), Some(of)) = (self.vector(call.args[0], context), of) else {
+            return poison(span);
+        };
+        let source = match of.kind {
+            ExprKind::Definition(id) => self.resolved[id.index()].as_ref().map(|e| &e.kind),
+            _ => None,
+        };
+        let Some(&ExprKind::Linear {
+            weight,
+            transposed: false,
+            ..
+        }) = source
+        else {
+            self.diagnostics.push(
+                Diagnostic::new(
+                    Code::BadCall,
+                    call.args[1].span,
+                    "this names no value that is an `embedding` or a `linear`",
+                )
+                .with_help(
+                    "give the matrix a name first: `x = embedding(word, 200)`, then `tied(y, x)`",
+                ),
+            );
+            return poison(span);
+        };
+        let (words, size) = match self.params[weight.index()].ty {
+            ParamType::Matrix(from, to) | ParamType::FanIn { from, to, .. } => (from, to),
+            ParamType::Value(_) => return poison(span),
+        };
+        let length = self.length(&y);
+        self.sizes.unify(length, size, span, self.diagnostics);
+        let y = convert(y, Type::Vector(length), call.args[0].span);
+        let init = call.init.and_then(|e| self.distribution(e, context));
+        let known = self.call_params.get(&call.written).copied();
+        let params = known.unwrap_or_else(|| {
+            let bias = self.wants_bias(call.bias).then(|| {
+                let path = format!("{}.bias", self.group("tied"));
+                let ty = ParamType::Value(Type::Vector(words));
+                self.drawn_param(path, init, Draw::Constant(0.0), ty, span)
+            });
+            CallParams {
+                to: words,
+                factor: weight,
+                bias,
+            }
+        });
+        self.call_params.insert(call.written, params);
+        let value = Expr {
+            kind: ExprKind::Linear {
+                x: Box::new(y),
+                weight: params.factor,
+                transposed: true,
+                bias: params.bias,
+            },
+            ty: Type::Vector(words),
+            span,
+        };
+        self.in_context(value, context)
+    }
+
+    /// `x mask / (1 - p)` with a mask of its own.
+    pub(super) fn dropout(
+        &mut self,
+        [x, p]: [&'a ast::Expr; 2],
+        context: Context,
+        span: Span,
+    ) -> Expr {
+        let rate = self.constant(p, context);
+        let (Some(x), Some(rate)) = (self.vector(x, context), rate) else {
+            return poison(span);
+        };
+        if !(0.0..1.0).contains(&rate) {
+            self.diagnostics.push(
+                Diagnostic::new(Code::BadCall, p.span, "this is no probability below 1")
+                    .with_help("`dropout(x, 0.4)` leaves out four elements of ten"),
+            );
+            return poison(span);
+        }
+        if rate == 0.0 {
+            return self.in_context(x, context);
+        }
+        let size = self.length(&x);
+        let x = convert(x, Type::Vector(size), span);
+        let id = NoiseId(self.noises.len() as u32);
+        let path = self.group("dropout");
+        self.noises.push(NoiseSlot {
+            path,
+            dims: Vec::new(),
+            draw: Draw::Bernoulli(1.0 - rate),
+            kind: NoiseKind::Mask,
+        });
+        self.noise_types.push(Type::Vector(size));
+        let mask = Expr {
+            kind: ExprKind::Noise(id),
+            ty: Type::Vector(size),
+            span,
+        };
+        let kept = self.binary(Binary::Mul, x, mask, span);
+        let scale = number(1.0 / (1.0 - rate), span);
+        let value = self.binary(Binary::Mul, kept, scale, span);
         self.in_context(value, context)
     }
 

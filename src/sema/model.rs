@@ -122,12 +122,14 @@ pub enum ExprKind {
     Clip(Box<Expr>, f64, f64, Boundary),
     /// A reduction.
     Reduce(Fold, Over, Box<Expr>),
-    /// `x W + b`
+    /// `x W + b`, or `x Wᵀ + b`
     Linear {
         /// The operand, a vector.
         x: Box<Expr>,
-        /// `[from, to]`
+        /// `[from, to]`, or `[to, from]` where it is used transposed.
         weight: ParamId,
+        /// Whether it is.
+        transposed: bool,
         /// `[to]`
         bias: Option<ParamId>,
     },

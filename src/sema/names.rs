@@ -198,6 +198,9 @@ impl<'a> Analyser<'a, '_> {
 
     pub(super) fn unknown_name(&mut self, path: &Path, context: Context) {
         let name = dotted(path);
+        if self.expansion.reported.contains(&name) {
+            return;
+        }
         if let Some(rule) = context.rule {
             // The use of the rule was told that the argument is missing.
             if self.instances[rule].missing.contains(&name.as_str()) {

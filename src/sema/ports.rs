@@ -80,7 +80,24 @@ fn check_outputs(model: &Model, diagnostics: &mut Diagnostics) {
             require(model, "policy", actions, train.span, &wanted, diagnostics);
             require(model, "value", Some(1), train.span, "1", diagnostics);
         }
-        TrainerKind::Supervised => {
+        TrainerKind::Language
+            if model
+                .task
+                .as_ref()
+                .is_none_or(|task| task.task.text().is_none()) =>
+        {
+            let mut diagnostic = Diagnostic::new(
+                Code::WrongPort,
+                train.span,
+                "`language_model` needs the task `text`",
+            )
+            .with_help("add for instance `task text { words = 10_000 }`");
+            if let Some(task) = &model.task {
+                diagnostic = diagnostic.with_secondary(task.span, "the task is chosen here");
+            }
+            diagnostics.push(diagnostic);
+        }
+        TrainerKind::Supervised | TrainerKind::Language => {
             let targets = model.task.as_ref().map(|task| task.task.targets());
             match (&model.task, targets) {
                 (Some(task), Some(targets)) if targets.is_empty() => {

@@ -4,7 +4,7 @@ use super::directory::Directory;
 use super::plan::Cell;
 use super::SweepError;
 use crate::replace::replace;
-use crate::train::run::{Manifest, CHECKPOINT, MANIFEST, METRICS, SPEC};
+use crate::train::run::{checkpoints, Manifest, LOG, MANIFEST, METRICS, METRICS_TABLE, SPEC};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -206,11 +206,11 @@ pub fn arguments(directory: &Directory, cell: &Cell, threads: usize, resume: boo
 fn clear(path: &Path) -> Result<bool, SweepError> {
     let manifest = path.join(MANIFEST);
     let failure = path.join(FAILURE);
-    let has_checkpoint = path.join(CHECKPOINT).exists();
+    let has_checkpoint = checkpoints(path).is_ok_and(|all| !all.is_empty());
     if has_checkpoint {
         Manifest::read(&manifest).map_err(|e| SweepError::file("read", &manifest, e))?;
     } else {
-        for name in [MANIFEST, METRICS, SPEC] {
+        for name in [MANIFEST, METRICS, METRICS_TABLE, LOG, SPEC] {
             remove(&path.join(name))?;
         }
     }

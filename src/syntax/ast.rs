@@ -75,6 +75,15 @@ pub enum ItemKind {
         /// The statements it stands for.
         body: Vec<Stmt>,
     },
+    /// `cell lstm(x, size) { ... }`
+    Cell {
+        /// The name.
+        name: Ident,
+        /// Parameters in order.
+        params: Vec<RuleParam>,
+        /// The statements it stands for.
+        body: Vec<Stmt>,
+    },
     /// `network agent { ... }`
     Network {
         /// The name.
@@ -86,7 +95,7 @@ pub enum ItemKind {
     Block(Block),
 }
 
-/// A parameter of a rule.
+/// A parameter of a rule or a cell.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuleParam {
     /// The name.
@@ -126,7 +135,7 @@ pub enum Entry {
     Block(Block),
 }
 
-/// A statement of a network, plastic bundle, rule or region.
+/// A statement of a network, cell, plastic bundle, rule or region.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stmt {
     /// What it is.
@@ -155,7 +164,22 @@ pub enum StmtKind {
         post: Path,
         /// The rule, if one is named.
         using: Option<RuleUse>,
+        /// When its traces are reset where they do not say it themselves.
+        reset: Option<Ident>,
         /// Its statements; may be empty.
+        body: Vec<Stmt>,
+    },
+    /// `cell layer1: lstm(x, 200) reset carry`: a cell put to use.
+    Cell {
+        /// What the use is called; the cell's names are reached through it, `layer1.h`.
+        name: Ident,
+        /// The cell and its arguments.
+        cell: RuleUse,
+        /// The rule for its plastic bundles, if one is given.
+        using: Option<RuleUse>,
+        /// When its states and traces are reset where they do not say it themselves.
+        reset: Option<Ident>,
+        /// Statements for its plastic bundles; may be empty.
         body: Vec<Stmt>,
     },
     /// `y = tanh(x)`: a value of this step.
@@ -197,10 +221,10 @@ pub enum StmtKind {
     },
 }
 
-/// `retroactive(dopamine, bound = 2)`
+/// `retroactive(dopamine, bound = 2)`: a rule or a cell with its arguments.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuleUse {
-    /// The rule.
+    /// The rule or cell.
     pub name: Ident,
     /// Positional arguments, then named ones.
     pub args: Vec<Arg>,

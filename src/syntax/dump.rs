@@ -48,8 +48,12 @@ impl Dumper {
                 self.line(&format!("dim {}", name.name));
                 self.inside(|d| d.line(&format!("= {}", expression(value))));
             }
-            ItemKind::Rule { name, params, body } => {
-                self.line(&format!("rule {}", name.name));
+            ItemKind::Rule { name, params, body } | ItemKind::Cell { name, params, body } => {
+                let word = match kind {
+                    ItemKind::Cell { .. } => "cell",
+                    _ => "rule",
+                };
+                self.line(&format!("{word} {}", name.name));
                 self.inside(|d| {
                     for param in params {
                         d.line(&format!("parameter {}", param.name.name));
@@ -108,6 +112,7 @@ impl Dumper {
                 pre,
                 post,
                 using,
+                reset,
                 body,
             } => {
                 self.line(&format!(
@@ -119,6 +124,31 @@ impl Dumper {
                 self.inside(|d| {
                     if let Some(using) = using {
                         d.line(&format!("using {}", call(&using.name, &using.args)));
+                    }
+                    if let Some(reset) = reset {
+                        d.line(&format!("reset {}", reset.name));
+                    }
+                    d.body(body);
+                });
+            }
+            StmtKind::Cell {
+                name,
+                cell,
+                using,
+                reset,
+                body,
+            } => {
+                self.line(&format!(
+                    "cell {}: {}",
+                    name.name,
+                    call(&cell.name, &cell.args)
+                ));
+                self.inside(|d| {
+                    if let Some(using) = using {
+                        d.line(&format!("using {}", call(&using.name, &using.args)));
+                    }
+                    if let Some(reset) = reset {
+                        d.line(&format!("reset {}", reset.name));
                     }
                     d.body(body);
                 });

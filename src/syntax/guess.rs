@@ -63,7 +63,7 @@ impl Failure<'_> {
 }
 
 const ITEMS: &str =
-    "a file is made of `import`, `dim`, `rule`, `network` and blocks such as `task NAME { ... }`";
+    "a file is made of `import`, `dim`, `rule`, `cell`, `network` and blocks such as `task NAME { ... }`";
 
 /// The best guess; nothing if the mistake was reported by the scanner.
 pub(super) fn guess(failure: &Failure<'_>) -> Option<Guess> {
@@ -225,6 +225,9 @@ fn misplaced(failure: &Failure<'_>) -> Option<Guess> {
     if first.text == "plastic" && failure.wants(Rule::arrow) {
         return Some(Guess::help("write `plastic NAME: pre -> post`"));
     }
+    if first.text == token::CELL && (failure.wants(Rule::colon) || failure.wants(Rule::call)) {
+        return Some(Guess::help("write `cell NAME: CELL(arguments)`"));
+    }
     if first.text == "plastic" && failure.wants(Rule::brace_open) {
         return Some(Guess::help(
             "a bundle has a body, a rule after `using`, or both",
@@ -233,7 +236,7 @@ fn misplaced(failure: &Failure<'_>) -> Option<Guess> {
     match failure.part {
         Part::Item if at_start && is_word && token::is_statement_word(found.text) => {
             return Some(Guess::help(
-                "statements stand inside `network NAME { ... }` or `rule NAME(...) { ... }`",
+                "statements stand inside `network NAME { ... }`, `cell NAME(...) { ... }` or `rule NAME(...) { ... }`",
             ));
         }
         Part::Item

@@ -37,6 +37,9 @@ const STATEMENT_WORDS: usize = 14;
 /// Words that begin an item.
 const ITEM_WORDS: [&str; 4] = ["import", "dim", "rule", "network"];
 
+/// Begins an item or a statement where another name follows it.
+pub(super) const CELL: &str = "cell";
+
 /// Signs of more than one character, ours and those that other languages have.
 const LONG_SIGNS: [&str; 20] = [
     "==", "!=", "<=", ">=", "<-", "->", "..", "&&", "||", ":=", "=>", "=<", "**", "+=", "-=", "*=",
@@ -121,11 +124,16 @@ pub(super) fn item_start(line: &str) -> Option<bool> {
     if is_reserved(&line[..word]) {
         return None;
     }
+    let is_cell = &line[..word] == CELL;
     let blanks = |text: &str| text.len() - text.trim_start_matches([' ', '\t']).len();
     let mut rest = &line[word..];
     rest = &rest[blanks(rest)..];
-    rest = &rest[word_length(rest)..];
+    let second = word_length(rest);
+    rest = &rest[second..];
     rest = &rest[blanks(rest)..];
+    if is_cell && second > 0 && rest.starts_with(['(', '{']) {
+        return Some(true);
+    }
     rest.starts_with('{').then_some(false)
 }
 

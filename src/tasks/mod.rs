@@ -3,10 +3,12 @@
 mod cue_reward;
 mod maze;
 mod pattern_completion;
+mod text;
 
 pub use cue_reward::CueReward;
 pub use maze::Maze;
 pub use pattern_completion::PatternCompletion;
+pub use text::Text;
 
 use crate::rng::{Key, Place, Stream};
 use crate::settings::{Setting, SettingConflict, Settings};
@@ -27,7 +29,12 @@ pub struct TaskInfo {
 }
 
 /// All tasks, by name.
-pub static TASKS: &[TaskInfo] = &[cue_reward::INFO, maze::INFO, pattern_completion::INFO];
+pub static TASKS: &[TaskInfo] = &[
+    cue_reward::INFO,
+    maze::INFO,
+    pattern_completion::INFO,
+    text::INFO,
+];
 
 /// The task with this name.
 pub fn find(name: &str) -> Option<&'static TaskInfo> {
@@ -59,6 +66,11 @@ pub trait Task: Send + Sync {
 
     /// Outputs for which it has targets; empty for a reward task.
     fn targets(&self) -> Vec<Port>;
+
+    /// The task of predicting a text, for trainers that read it from beginning to end.
+    fn text(&self) -> Option<&Text> {
+        None
+    }
 
     /// A fresh lane. [`Lane::reset`] must be called before anything else.
     fn lane(&self) -> Box<dyn Lane>;

@@ -26,6 +26,7 @@ impl Objective {
     pub fn new(kind: TrainerKind, settings: &crate::settings::Settings) -> Objective {
         match kind {
             TrainerKind::Reward => Objective::A2c(A2c::new(settings)),
+            TrainerKind::Language => Objective::Supervised(SupervisedLoss::CrossEntropy),
             TrainerKind::Supervised => Objective::Supervised(
                 SupervisedLoss::parse(settings.word("loss"))
                     .expect("the setting is a choice among the names of losses"),
@@ -101,6 +102,9 @@ pub trait Block: Send {
     /// Sets what [`Block::carried`] gives.
     fn set_carried(&mut self, carried: Vec<Option<Vec<f64>>>);
 
+    /// Undoes what the last [`Block::run`] did to [`Block::carried`].
+    fn take_back(&mut self);
+
     /// How many lanes there are.
     fn lanes(&self) -> usize;
 
@@ -121,6 +125,8 @@ pub struct LaneBlock<E: Executor> {
     lanes: Vec<LaneEpisode>,
     interval: usize,
     carried: Vec<Option<Vec<f64>>>,
+    /// What `carried` was before the last run.
+    carried_before: Vec<Option<Vec<f64>>>,
 }
 
 impl<E: Executor> LaneBlock<E> {
@@ -137,8 +143,9 @@ impl<E: Executor> LaneBlock<E> {
         let lanes = (0..executor.lanes())
             .map(|k| LaneEpisode::new(&wiring, task, first_lane + k))
             .collect();
-        let carried = graph.states.iter().map(|_| None).collect();
+        let carried: Vec<_> = graph.states.iter().map(|_| None).collect();
         LaneBlock {
+            carried_before: carried.clone(),
             wiring,
             lanes,
             interval,
@@ -164,7 +171,10 @@ impl<E: Executor> LaneBlock<E> {
         let graph = self.executor.step_graph();
         for (k, slot) in graph.states.iter().enumerate() {
             if matches!(slot.reset, Reset::Never | Reset::Carry) {
-                self.carried[k] = Some(self.executor.download(&last[k])?);
+                // Kept as checkpoints keep it, so that a resumed run goes on from the same numbers.
+                let values = self.executor.download(&last[k])?;
+                let values = values.iter().map(|x| f64::from(*x as f32)).collect();
+                self.carried_before[k] = self.carried[k].replace(values);
             }
         }
         Ok(())
@@ -315,6 +325,10 @@ impl<E: Executor + Send> Block for LaneBlock<E> {
 
     fn set_carried(&mut self, carried: Vec<Option<Vec<f64>>>) {
         self.carried = carried;
+    }
+
+    fn take_back(&mut self) {
+        self.carried.clone_from(&self.carried_before);
     }
 
     fn lanes(&self) -> usize {

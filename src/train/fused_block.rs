@@ -29,6 +29,8 @@ pub struct FusedBlock {
     memories: Mutex<Vec<LaneMemory<f32>>>,
     /// By slot, lane by lane.
     carried: Vec<Option<Vec<f64>>>,
+    /// What `carried` was before the last run.
+    carried_before: Vec<Option<Vec<f64>>>,
 }
 
 /// What one lane gave.
@@ -81,6 +83,7 @@ impl FusedBlock {
                 .map(|lane| LaneEpisode::new(&wiring, task, lane))
                 .collect(),
             carried: graph.states.iter().map(|_| None).collect(),
+            carried_before: graph.states.iter().map(|_| None).collect(),
             program,
             graph,
             wiring,
@@ -267,7 +270,7 @@ impl Block for FusedBlock {
                 }
             }
         }
-        self.carried = carried;
+        self.carried_before = std::mem::replace(&mut self.carried, carried);
         if options.learn {
             let total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
             report.gradients = self.program.gradients(parameters, &total.sums)?;
@@ -281,6 +284,10 @@ impl Block for FusedBlock {
 
     fn set_carried(&mut self, carried: Vec<Option<Vec<f64>>>) {
         self.carried = carried;
+    }
+
+    fn take_back(&mut self) {
+        self.carried.clone_from(&self.carried_before);
     }
 
     fn lanes(&self) -> usize {

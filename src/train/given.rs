@@ -171,9 +171,12 @@ fn loss_and_seeds(
                 put_lane(&mut seeds[policy], &d_logits, lane, steps, lanes);
                 put_lane(&mut seeds[value], &d_values, lane, steps, lanes);
             }
-            TrainerKind::Supervised => {
-                let function = SupervisedLoss::parse(train.settings.word("loss"))
-                    .expect("the setting is a choice among the names of losses");
+            TrainerKind::Supervised | TrainerKind::Language => {
+                let function = match train.trainer.kind {
+                    TrainerKind::Language => SupervisedLoss::CrossEntropy,
+                    _ => SupervisedLoss::parse(train.settings.word("loss"))
+                        .expect("the setting is a choice among the names of losses"),
+                };
                 let weights = vec![1.0; steps];
                 for (slot, targets) in given.targets.iter().enumerate() {
                     if targets.is_empty() {

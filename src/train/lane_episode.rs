@@ -4,8 +4,8 @@ use super::a2c::{Episode, Parts};
 use super::action;
 use super::block::{EpisodeOptions, Objective};
 use super::supervised::Errors;
-use crate::ir::Graph;
-use crate::lower::TRIAL_START;
+use crate::ir::{Graph, NoiseKind};
+use crate::lower::{GIVEN, TRIAL_START};
 use crate::rng::{fill, Key, Stream};
 use crate::tasks::{EpisodeKey, Lane, Score, Task};
 
@@ -18,6 +18,8 @@ enum InputSource {
     Signal(usize),
     /// Whether the step is the first of a trial.
     TrialStart,
+    /// Given by whoever runs the episode.
+    Given,
 }
 
 /// How a step graph is connected to a task and a trainer. Shared by all lanes.
@@ -42,6 +44,9 @@ impl Wiring {
             .map(|slot| {
                 if slot.path == TRIAL_START {
                     return InputSource::TrialStart;
+                }
+                if slot.path.starts_with(GIVEN) {
+                    return InputSource::Given;
                 }
                 if let Some(name) = slot.path.strip_prefix("external.") {
                     let k = task.signals().iter().position(|signal| *signal == name);
@@ -161,6 +166,7 @@ impl LaneEpisode {
                 InputSource::TrialStart => {
                     put(slot, &[f32::from(u8::from(self.lane.trial_starts()))]);
                 }
+                InputSource::Given => {}
             }
         }
     }
@@ -175,9 +181,17 @@ impl LaneEpisode {
         out: &mut [f64],
     ) {
         let noise = &graph.noises[slot];
+        let step = match noise.kind {
+            NoiseKind::Step => step,
+            NoiseKind::Mask => 0,
+        };
         let key = Key::new(options.seed, Stream::Noise(slot as u32));
         let place = key.at(options.iteration, step as u32, self.index);
         let columns = noise.dims.last().copied().unwrap_or(1);
+        if noise.kind == NoiseKind::Mask && !options.learn {
+            out.fill(noise.draw.mean());
+            return;
+        }
         fill(&noise.draw, place, columns, out);
     }
 
@@ -216,6 +230,21 @@ impl LaneEpisode {
                 }
             }
         }
+    }
+
+    /// Whether the current step is the first of a trial.
+    pub fn trial_starts(&self) -> bool {
+        self.lane.trial_starts()
+    }
+
+    /// What the task showed in the current step, after [`LaneEpisode::observe`].
+    pub fn observation(&self) -> &[f32] {
+        &self.observation
+    }
+
+    /// Actions of the steps so far; empty for supervised tasks.
+    pub fn actions(&self) -> &[usize] {
+        &self.actions
     }
 
     /// Rewards of the steps so far; empty for supervised tasks.

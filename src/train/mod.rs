@@ -8,19 +8,24 @@ pub mod a2c;
 pub mod action;
 pub mod block;
 pub mod checkpoint;
+pub mod episodes;
+pub mod evaluation;
 pub mod fused_block;
 pub mod given;
 pub mod gradient;
 pub mod lane_episode;
+pub mod language;
 pub mod metrics;
 pub mod optim;
 pub mod params;
 pub mod phases;
+pub mod replay;
 pub mod run;
 mod softmax;
 pub mod supervised;
 pub mod trainer;
 pub mod values;
+pub mod watchdog;
 
 use crate::settings::Setting;
 
@@ -45,6 +50,8 @@ pub enum TrainerKind {
     Reward,
     /// Targets.
     Supervised,
+    /// A text: the spec needs the task `text`, and an output `next_word`.
+    Language,
 }
 
 /// A block inside a `train` block.
@@ -115,6 +122,7 @@ pub static TRAINERS: &[TrainerInfo] = &[
             CLIP_NORM,
             BURN_IN,
             CHECKPOINT_EVERY,
+            KEEP_CHECKPOINTS,
             METRICS_EVERY,
             MEMORY,
         ],
@@ -147,11 +155,74 @@ pub static TRAINERS: &[TrainerInfo] = &[
             CLIP_NORM,
             BURN_IN,
             CHECKPOINT_EVERY,
+            KEEP_CHECKPOINTS,
             METRICS_EVERY,
             MEMORY,
         ],
         blocks: &[TrainerBlock::Optimizer, TrainerBlock::GradScale],
         kind: TrainerKind::Supervised,
+    },
+    TrainerInfo {
+        name: "language_model",
+        summary: "cross-entropy of the next word of a text that is read from beginning to end (Miconi et al. 2019, §4.3)",
+        settings: &[
+            Setting::int(
+                "batch",
+                (1, 65_536),
+                20,
+                "Lanes: parts of the text that are read side by side (paper: 20 small, 7 large).",
+            ),
+            Setting::int(
+                "epochs",
+                (0, 10_000),
+                13,
+                "How often the text is read (paper: 13 small).",
+            ),
+            SEED,
+            Setting::int(
+                "eval_batch",
+                (1, 65_536),
+                10,
+                "Lanes of validation and test.",
+            ),
+            Setting::real(
+                "decay",
+                (0.0, 1.0),
+                1.0,
+                "Factor on the learning rate in each epoch from `decay_from` on (paper, small: 0.25 to 0.40).",
+            ),
+            Setting::int(
+                "decay_from",
+                (0, 10_000),
+                0,
+                "First epoch, counted from 1, with a smaller learning rate; 0 for none (paper, small: 4 to 6).",
+            ),
+            Setting::flag(
+                "rate_by_length",
+                false,
+                "Scale the learning rate with the length of a chunk (paper, large).",
+            ),
+            Setting::real(
+                "activity",
+                (0.0, 1e6),
+                0.0,
+                "Penalty on the mean square of the output `dropped` (paper, large: 2).",
+            ),
+            Setting::real(
+                "change",
+                (0.0, 1e6),
+                0.0,
+                "Penalty on the mean square of the change of the output `activity` from step to step (paper, large: 1).",
+            ),
+            CLIP_NORM,
+            BURN_IN,
+            CHECKPOINT_EVERY,
+            KEEP_CHECKPOINTS,
+            METRICS_EVERY,
+            MEMORY,
+        ],
+        blocks: &[TrainerBlock::Optimizer, TrainerBlock::GradScale],
+        kind: TrainerKind::Language,
     },
 ];
 
@@ -195,6 +266,12 @@ const CHECKPOINT_EVERY: Setting = Setting::int(
     (0, u32::MAX as u64),
     1000,
     "Iterations between checkpoints; 0 writes only the last.",
+);
+const KEEP_CHECKPOINTS: Setting = Setting::int(
+    "keep_checkpoints",
+    (1, 1_000_000),
+    3,
+    "How many of the last checkpoints stay, beside the best one.",
 );
 const MEMORY: Setting = Setting::bytes(
     "memory",

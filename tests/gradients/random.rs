@@ -175,6 +175,7 @@ fn random_graph(instructions: &[Instruction]) -> Result<Graph, ShapeError> {
             path: format!("noise{k}"),
             dims: dims.to_vec(),
             draw: Draw::Normal(0.0, 1.0),
+            kind: bpmc::ir::NoiseKind::Step,
         });
         values.push(graph.add(Op::Noise(noise), &[])?);
     }

@@ -28,6 +28,7 @@ pub const TOKENS: &[&str] = &[
     "dim",
     "rule",
     "network",
+    "cell",
     "using",
     "per",
     "reset",
@@ -349,6 +350,22 @@ fn statement(e: &mut Entropy<'_>, depth: usize) -> Stmt {
                 args: args(e, 2),
                 span: nowhere(),
             }),
+            reset: e.chance().then(|| name(e)),
+            body: body(e, inner),
+        },
+        8 => StmtKind::Cell {
+            name: name(e),
+            cell: RuleUse {
+                name: name(e),
+                args: args(e, 2),
+                span: nowhere(),
+            },
+            using: e.chance().then(|| RuleUse {
+                name: name(e),
+                args: args(e, 2),
+                span: nowhere(),
+            }),
+            reset: e.chance().then(|| name(e)),
             body: body(e, inner),
         },
         6 => StmtKind::On {

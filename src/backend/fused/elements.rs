@@ -6,7 +6,7 @@ use crate::ir::{Binary, Boundary, Unary};
 
 /// A row or one number for all of it.
 #[derive(Clone, Copy)]
-pub(super) enum Operand<'a, T> {
+pub(crate) enum Operand<'a, T> {
     Row(&'a [T]),
     One(T),
 }
@@ -87,7 +87,7 @@ fn select<T: Real>(out: &mut [T], c: Operand<'_, T>, a: Operand<'_, T>, b: Opera
 }
 
 #[inline(always)]
-pub(super) fn element<T: Real>(
+pub(crate) fn element<T: Real>(
     f: Element,
     out: &mut [T],
     a: Operand<'_, T>,

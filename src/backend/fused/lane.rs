@@ -32,6 +32,8 @@ pub struct LaneMemory<T> {
     moved: Vec<T>,
     /// Adjoints of first states, one after another.
     first_adjoints: Vec<T>,
+    /// Adjoints of inputs, step by step.
+    input_adjoints: Vec<T>,
     steps: usize,
     interval: usize,
 }
@@ -60,15 +62,38 @@ impl<T: Real> LaneMemory<T> {
         self.steps = 0;
         self.pending = false;
         self.interval = program.interval(interval);
-        for (slot, first) in program.first.iter().enumerate() {
-            let value = T::from_f64(*first);
-            match program.homes[slot] {
-                Home::Vector {
-                    step: Some(at), n, ..
-                } => self.step[at..at + n].fill(value),
-                Home::Vector { step: None, .. } => {}
-                Home::Block { index, layout } => self.blocks[index].reset(layout.size(), value),
-            }
+        for slot in 0..program.first.len() {
+            self.set_first(program, slot);
+        }
+    }
+
+    /// Begins the next chunk of a sequence where the last one ended, after [`LaneMemory::settle`].
+    ///
+    /// States for which `again` says so are at their first values.
+    pub fn go_on(
+        &mut self,
+        program: &Fused,
+        steps: usize,
+        interval: usize,
+        again: impl Fn(usize) -> bool,
+    ) {
+        self.records.grow(program.record_size * steps);
+        self.steps = 0;
+        self.interval = program.interval(interval);
+        for slot in (0..program.first.len()).filter(|slot| again(*slot)) {
+            self.set_first(program, slot);
+        }
+    }
+
+    /// Sets a state to its first value.
+    fn set_first(&mut self, program: &Fused, slot: usize) {
+        let value = T::from_f64(program.first[slot]);
+        match program.homes[slot] {
+            Home::Vector {
+                step: Some(at), n, ..
+            } => self.step[at..at + n].fill(value),
+            Home::Vector { step: None, .. } => {}
+            Home::Block { index, layout } => self.blocks[index].reset(layout.size(), value),
         }
     }
 
@@ -134,6 +159,22 @@ impl<T: Real> LaneMemory<T> {
         put(&mut self.step, program.inputs[slot], values, convert);
     }
 
+    /// An output after a step, added to a vector.
+    pub fn append_output(
+        &self,
+        program: &Fused,
+        shared: &Shared<T>,
+        slot: usize,
+        out: &mut Vec<T>,
+    ) {
+        let (place, n) = program.outputs[slot];
+        let memory: &[T] = match place.area {
+            Area::Shared => &shared.values,
+            Area::Lane | Area::Before | Area::Record | Area::RecordBefore => &self.step,
+        };
+        append(out, memory, place, n);
+    }
+
     /// Writes noise before a step; nothing happens where nothing reads it.
     pub fn set_noise(&mut self, program: &Fused, slot: usize, values: &[f64]) {
         put(&mut self.step, program.noises[slot], values, T::from_f64);
@@ -152,8 +193,17 @@ impl<T: Real> LaneMemory<T> {
         }
     }
 
-    /// Applies pending updates of traces.
-    fn settle(&mut self, program: &Fused, shared: &Shared<T>) {
+    /// A vector of the last step by its name, where the kernels kept it.
+    pub fn named(&self, program: &Fused, name: &str) -> Option<Vec<f64>> {
+        let (place, n) = *program.named.get(name)?;
+        let start = self.steps.checked_sub(1)? * program.record_size;
+        let record = &self.records[start..start + program.record_size];
+        let value = |k: usize| record.get(place.at + k * place.stride).copied();
+        (0..n).map(|k| value(k).map(Real::to_f64)).collect()
+    }
+
+    /// Applies pending updates of traces: before parameters change, where a sequence goes on.
+    pub fn settle(&mut self, program: &Fused, shared: &Shared<T>) {
         if !self.pending {
             return;
         }
@@ -252,6 +302,8 @@ impl<T: Real> LaneMemory<T> {
         self.adjoint.reset(program.adjoint_size, T::ZERO);
         self.adjoint_before.reset(program.adjoint_size, T::ZERO);
         self.sums.reset(program.sums_size(), T::ZERO);
+        let width: usize = program.input_adjoints.iter().map(|(_, _, n)| n).sum();
+        self.input_adjoints.resize(self.steps * width, T::ZERO);
         self.outers
             .resize_with(program.outers.len(), OuterBatch::default);
         self.block_adjoints
@@ -374,6 +426,12 @@ impl<T: Real> LaneMemory<T> {
                     }
                 }
             }
+            keep(
+                &mut self.input_adjoints,
+                program,
+                step + 1,
+                [&shared.values, record_before, &self.adjoint_before],
+            );
         }
         let mut memory = Memory {
             lane: &mut self.adjoint,
@@ -431,6 +489,14 @@ impl<T: Real> LaneMemory<T> {
         for (batch, of) in self.outers.iter_mut().zip(&program.outers) {
             batch.flush(*of, &mut self.sums);
         }
+        if self.steps > 0 {
+            keep(
+                &mut self.input_adjoints,
+                program,
+                0,
+                [&shared.values, &self.records, &self.adjoint_before],
+            );
+        }
         self.first_adjoints.clear();
         for (_, place, n) in &program.adjoints_out {
             let memory: &[T] = match place.area {
@@ -457,6 +523,19 @@ impl<T: Real> LaneMemory<T> {
             at += n;
         }
         Vec::new()
+    }
+
+    /// The adjoint of an input at a step, by slot, after [`LaneMemory::back`]; empty where the adjoint graph has none.
+    pub fn input_adjoint(&self, program: &Fused, slot: usize, step: usize) -> &[T] {
+        let width: usize = program.input_adjoints.iter().map(|(_, _, n)| n).sum();
+        let mut at = step * width;
+        for (k, _, n) in &program.input_adjoints {
+            if *k == slot {
+                return &self.input_adjoints[at..at + n];
+            }
+            at += n;
+        }
+        &[]
     }
 
     /// This lane's gradient sums.
@@ -513,6 +592,31 @@ impl<T: Real> LaneMemory<T> {
                 run_sweep(k, sweep, &program.machines.replay, &mut memory);
             }
         }
+    }
+}
+
+/// Keeps the adjoints of inputs of a step, from the shared memory, the record of the step or the adjoint's memory.
+fn keep<T: Real>(
+    out: &mut [T],
+    program: &Fused,
+    step: usize,
+    [shared, record, adjoint]: [&[T]; 3],
+) {
+    let width: usize = program.input_adjoints.iter().map(|(_, _, n)| n).sum();
+    let mut at = step * width;
+    for (_, place, n) in &program.input_adjoints {
+        let from = match place.area {
+            Area::Shared => shared,
+            Area::Record | Area::RecordBefore => record,
+            Area::Lane | Area::Before => adjoint,
+        };
+        let to = &mut out[at..at + n];
+        if place.stride == 0 {
+            to.fill(from[place.at]);
+        } else {
+            to.copy_from_slice(&from[place.at..place.at + n]);
+        }
+        at += n;
     }
 }
 

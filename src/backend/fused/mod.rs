@@ -45,6 +45,9 @@ mod reuse;
 mod schedule;
 mod sweep;
 
+pub(crate) use code::Element;
+pub(crate) use elements::{element, Operand};
+
 pub use choices::Choices;
 pub use lane::LaneMemory;
 pub use math::Real;

@@ -92,12 +92,16 @@ pub struct Fused {
     pub(super) seeds: Vec<Option<Slot>>,
     /// Adjoints of entering vector states: slot and where.
     pub(super) adjoints_out: Vec<(usize, Place, usize)>,
+    /// Adjoints of inputs, where the adjoint graph has them: slot and where.
+    pub(super) input_adjoints: Vec<(usize, Place, usize)>,
     /// Blocks of connections.
     pub(super) blocks: Vec<Layout>,
     /// Those that no update writes.
     pub(super) constant: Vec<usize>,
     /// First values of states, by slot.
     pub(super) first: Vec<f64>,
+    /// Where vectors that the spec names are in what is kept of every step.
+    pub(super) named: BTreeMap<String, (Place, usize)>,
 }
 
 /// Bytes of the fused kernels in f32.
@@ -122,7 +126,7 @@ pub struct Shared<T> {
 }
 
 impl Fused {
-    /// Compiles a step and its adjoint (without input adjoints).
+    /// Compiles a step and its adjoint.
     ///
     /// # Errors
     /// [`Unsupported`] where the graph holds something the kernels do not know.
@@ -220,6 +224,17 @@ impl Fused {
                 | ResultKind::InputAdjoint(_) => None,
             })
             .collect();
+        let input_adjoints = backward
+            .vectors
+            .iter()
+            .filter_map(|(result, place, n)| match result {
+                ResultKind::InputAdjoint(id) => Some((id.index(), *place, *n)),
+                ResultKind::Output(_)
+                | ResultKind::Next(_)
+                | ResultKind::Gradient(_)
+                | ResultKind::AdjointOut(_) => None,
+            })
+            .collect();
         let updated: BTreeSet<usize> = ahead
             .replay
             .iter()
@@ -256,11 +271,21 @@ impl Fused {
             homes,
             nexts,
             adjoints_out,
+            input_adjoints,
             constant: (0..layouts.len())
                 .filter(|k| !updated.contains(k))
                 .collect(),
             blocks: layouts,
             first: step.states.iter().map(|slot| slot.init).collect(),
+            named: onward
+                .places
+                .iter()
+                .filter(|(_, place)| place.area == Area::Lane && place.at < record_size)
+                .filter_map(|(id, place)| {
+                    let name = step.value(*id).name.clone()?;
+                    Some((name, (*place, step.dims(*id).iter().product())))
+                })
+                .collect(),
             outers: backward.outers,
             ahead,
             back,

@@ -2,7 +2,7 @@
 
 use super::element::{binary, clip, clip_mask, unary};
 use crate::backend::BackendError;
-use crate::ir::{Graph, Op, Reduction, ResultKind, Shape, Value};
+use crate::ir::{Graph, Op, Reduction, ResultKind, Shape, Value, ValueId};
 
 /// The leaves of a graph, one entry per slot; those the graph does not read may be missing.
 /// Parameters are `[dims...]`, everything else `[lanes, dims...]`, row by row.
@@ -32,11 +32,25 @@ pub fn evaluate(
     lanes: usize,
     leaves: &Leaves<'_>,
 ) -> Result<Vec<Vec<f64>>, BackendError> {
+    evaluate_with(graph, lanes, leaves, |_, _| {})
+}
+
+/// As [`evaluate`]; `look` is called with every value that was computed, in order, may change it, and is
+/// followed by those that read it.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_with(
+    graph: &Graph,
+    lanes: usize,
+    leaves: &Leaves<'_>,
+    mut look: impl FnMut(ValueId, &mut [f64]),
+) -> Result<Vec<Vec<f64>>, BackendError> {
     let mut values: Vec<Tensor> = Vec::with_capacity(graph.len());
     for id in graph.ids() {
         let value = graph.value(id);
         let operands: Vec<&Tensor> = value.operands.iter().map(|o| &values[o.index()]).collect();
-        let data = match leaf(&value.op, leaves) {
+        let mut data = match leaf(&value.op, leaves) {
             Some(data) => {
                 let size = Tensor::size(&value.shape, lanes);
                 let what = || format!("{} ({id})", graph.op_text(&value.op));
@@ -45,6 +59,7 @@ pub fn evaluate(
             }
             None => apply(value, &operands, lanes),
         };
+        look(id, &mut data);
         values.push(Tensor {
             shape: value.shape.clone(),
             data,

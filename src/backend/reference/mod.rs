@@ -4,7 +4,7 @@ mod element;
 mod evaluate;
 
 pub(crate) use element::{binary, clip, clip_mask, unary};
-pub use evaluate::{evaluate, Leaves};
+pub use evaluate::{evaluate, evaluate_with, Leaves};
 
 use super::{
     check_adjoint_leaves, check_leaves, check_parameters, AdjointResults, BackendError, Executor,

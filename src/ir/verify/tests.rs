@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ir::Boundary;
-use crate::ir::{Binary, InputSlot, NoiseSlot, OutputSlot, ParamSlot, StateSlot, Unary};
+use crate::ir::{Binary, InputSlot, NoiseKind, NoiseSlot, OutputSlot, ParamSlot, StateSlot, Unary};
 
 const INPUT: ValueId = ValueId(0);
 const STATE: ValueId = ValueId(1);
@@ -20,6 +20,7 @@ fn step() -> Graph {
         path: "xi".to_owned(),
         dims: vec![3],
         draw: Draw::Normal(0.0, 0.1),
+        kind: NoiseKind::Step,
     });
     let v = graph.add(Op::Input(v), &[]).unwrap();
     let h_in = graph.add(Op::State(h), &[]).unwrap();

@@ -139,6 +139,11 @@ impl<'t, 'r, 'd> Builder<'t, 'r, 'd> {
                 params: params?,
                 body: body?,
             },
+            Rule::cell => ItemKind::Cell {
+                name,
+                params: params?,
+                body: body?,
+            },
             _ => ItemKind::Network { name, body: body? },
         })
     }
@@ -188,7 +193,7 @@ impl<'t, 'r, 'd> Builder<'t, 'r, 'd> {
     /// `netwrk a { input x }` reads as a block of settings; one error says it better than one a line.
     fn is_misspelt_item(&mut self, keyword: &Ident, entries: &Pair<'_, Rule>) -> bool {
         let broken = |part: Pair<'_, Rule>| part.as_rule() == Rule::broken_entry;
-        let Some(meant) = Diagnostics::nearest(&keyword.name, ["network", "rule"]) else {
+        let Some(meant) = Diagnostics::nearest(&keyword.name, ["network", "rule", "cell"]) else {
             return false;
         };
         if !entries.clone().into_inner().any(broken) {

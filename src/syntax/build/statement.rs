@@ -2,7 +2,7 @@
 
 use pest::iterators::Pair;
 
-use crate::syntax::ast::{DeclEntry, DeclKind, Expr, Initialiser, RuleUse, Stmt, StmtKind};
+use crate::syntax::ast::{DeclEntry, DeclKind, Expr, Ident, Initialiser, RuleUse, Stmt, StmtKind};
 use crate::syntax::expected::Part;
 use crate::syntax::parse::Rule;
 
@@ -35,6 +35,7 @@ impl Builder<'_, '_, '_> {
         match pair.as_rule() {
             Rule::declaration => self.declaration(pair),
             Rule::plastic => self.plastic(pair),
+            Rule::instance => self.instance(pair),
             rule => self.simple_statement(rule, pair),
         }
     }
@@ -136,6 +137,7 @@ impl Builder<'_, '_, '_> {
         let mut name = None;
         let mut paths = Vec::with_capacity(2);
         let mut using = None;
+        let mut reset = None;
         let mut body = Some(Vec::new());
         let mut sound = true;
         for part in pair.into_inner() {
@@ -146,6 +148,7 @@ impl Builder<'_, '_, '_> {
                     using = self.using(part);
                     sound = using.is_some();
                 }
+                Rule::reset => reset = self.reset(part),
                 Rule::body => body = self.body(part),
                 _ => {}
             }
@@ -156,11 +159,51 @@ impl Builder<'_, '_, '_> {
             pre: paths.next()?,
             post: paths.next()?,
             using,
+            reset,
             body: body?,
         };
         sound.then_some(plastic)
     }
 
+    fn instance(&mut self, pair: Pair<'_, Rule>) -> Option<StmtKind> {
+        let mut name = None;
+        let mut cell = None;
+        let mut using = None;
+        let mut reset = None;
+        let mut body = Some(Vec::new());
+        let mut sound = true;
+        for part in pair.into_inner() {
+            match part.as_rule() {
+                Rule::name => name = Some(self.ident(&part)),
+                Rule::call => cell = self.using(part),
+                Rule::using => {
+                    using = self.using(part);
+                    sound = using.is_some();
+                }
+                Rule::reset => reset = self.reset(part),
+                Rule::body => body = self.body(part),
+                _ => {}
+            }
+        }
+        let instance = StmtKind::Cell {
+            name: name?,
+            cell: cell?,
+            using,
+            reset,
+            body: body?,
+        };
+        sound.then_some(instance)
+    }
+
+    /// The policy after `reset`.
+    fn reset(&mut self, pair: Pair<'_, Rule>) -> Option<Ident> {
+        let word = pair
+            .into_inner()
+            .find(|part| part.as_rule() == Rule::name)?;
+        Some(self.ident(&word))
+    }
+
+    /// The rule after `using`, or the cell with its arguments.
     fn using(&mut self, pair: Pair<'_, Rule>) -> Option<RuleUse> {
         let span = self.span(&self.used(&pair));
         let parts = pair.into_inner();

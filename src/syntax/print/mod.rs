@@ -170,7 +170,13 @@ impl<'a> Printer<'a> {
             ItemKind::Rule { name, params, body } => {
                 let open = self.open_brace(name.span.end as usize, end);
                 self.lead(start, open.unwrap_or(end));
-                let header = self.rule_header(name, params);
+                let header = self.parametrised("rule", name, params);
+                self.body(&header, body, open, end, limit);
+            }
+            ItemKind::Cell { name, params, body } => {
+                let open = self.open_brace(name.span.end as usize, end);
+                self.lead(start, open.unwrap_or(end));
+                let header = self.parametrised("cell", name, params);
                 self.body(&header, body, open, end, limit);
             }
             ItemKind::Network { name, body } => {
@@ -189,7 +195,8 @@ impl<'a> Printer<'a> {
         self.finish_line(end, limit);
     }
 
-    fn rule_header(&self, name: &Ident, params: &[RuleParam]) -> String {
+    /// `rule name(a, b = 1)`
+    fn parametrised(&self, word: &str, name: &Ident, params: &[RuleParam]) -> String {
         let inner = self.indent + INDENT;
         let param = |param: &RuleParam| match &param.default {
             Some(default) => {
@@ -200,13 +207,17 @@ impl<'a> Printer<'a> {
             None => param.name.name.clone(),
         };
         let params: Vec<String> = params.iter().map(param).collect();
-        let flat = format!("rule {}({})", name.name, params.join(", "));
+        let flat = format!("{word} {}({})", name.name, params.join(", "));
         if !flat.contains('\n') && self.indent + flat.chars().count() + 2 <= WIDTH {
             return flat;
         }
         let blank = " ".repeat(inner);
         let separator = format!(",\n{blank}");
-        format!("rule {}(\n{blank}{}\n)", name.name, params.join(&separator))
+        format!(
+            "{word} {}(\n{blank}{}\n)",
+            name.name,
+            params.join(&separator)
+        )
     }
 
     // ---- Bodies ----

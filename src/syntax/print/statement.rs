@@ -1,6 +1,6 @@
 //! Statements as canonical text.
 
-use crate::syntax::ast::{DeclEntry, DeclKind, Initialiser, RuleUse, Stmt, StmtKind};
+use crate::syntax::ast::{DeclEntry, DeclKind, Ident, Initialiser, Path, RuleUse, Stmt, StmtKind};
 
 use super::expression::{layout, layout_call, path};
 use super::{one_line, Braces, Printer, INDENT, WIDTH};
@@ -52,9 +52,9 @@ impl Printer<'_> {
                     .collect();
                 format!("{} {}", kind.word(), entries.join(", "))
             }
-            StmtKind::Plastic { using, body, .. } => {
+            StmtKind::Plastic { body, .. } | StmtKind::Cell { body, .. } => {
                 let header = self.header(stmt)?;
-                if using.is_some() && body.is_empty() {
+                if may_lack_body(stmt) && body.is_empty() {
                     header
                 } else {
                     one_line(&header, &self.flat_body(body)?)
@@ -78,6 +78,7 @@ impl Printer<'_> {
             StmtKind::Transmit { value } => ("transmit ".to_string(), value),
             StmtKind::Decl { .. }
             | StmtKind::Plastic { .. }
+            | StmtKind::Cell { .. }
             | StmtKind::On { .. }
             | StmtKind::When { .. } => return None,
         };
@@ -93,13 +94,23 @@ impl Printer<'_> {
                 pre,
                 post,
                 using,
+                reset,
                 ..
             } => {
                 let head = format!("plastic {}: {} -> {}", name.name, path(pre), path(post));
-                Some(match using {
-                    Some(using) => self.using(head, using),
-                    None => head,
-                })
+                Some(self.clauses(head, using.as_ref(), reset.as_ref()))
+            }
+            StmtKind::Cell {
+                name,
+                cell,
+                using,
+                reset,
+                ..
+            } => {
+                let head = format!("cell {}: ", name.name);
+                let column = self.indent + head.chars().count();
+                let call = layout_call(&cell.name.name, &cell.args, self.indent, column, 2);
+                Some(self.clauses(head + &call, using.as_ref(), reset.as_ref()))
             }
             StmtKind::On {
                 side, start, end, ..
@@ -120,10 +131,18 @@ impl Printer<'_> {
         }
     }
 
-    fn using(&self, head: String, using: &RuleUse) -> String {
-        let column = self.indent + head.chars().count() + 7;
-        let call = layout_call(&using.name.name, &using.args, self.indent, column, 2);
-        format!("{head} using {call}")
+    /// `head using rule(..) reset policy`
+    fn clauses(&self, mut head: String, using: Option<&RuleUse>, reset: Option<&Ident>) -> String {
+        let reset = reset.map_or(String::new(), |reset| format!(" reset {}", reset.name));
+        if let Some(using) = using {
+            let last = head.rsplit('\n').next().unwrap_or_default();
+            let indent = if head.contains('\n') { 0 } else { self.indent };
+            let column = indent + last.chars().count() + 7;
+            let after = 2 + reset.chars().count();
+            let call = layout_call(&using.name.name, &using.args, self.indent, column, after);
+            head = format!("{head} using {call}");
+        }
+        head + &reset
     }
 
     fn statement(&mut self, stmt: &Stmt, limit: usize) {
@@ -140,11 +159,23 @@ impl Printer<'_> {
                 return;
             }
             StmtKind::Plastic {
-                post, using, body, ..
-            } => (
+                post: Path { span, .. },
+                using,
+                reset,
                 body,
-                using.as_ref().map_or(post.span, |using| using.span).end,
-            ),
+                ..
+            }
+            | StmtKind::Cell {
+                cell: RuleUse { span, .. },
+                using,
+                reset,
+                body,
+                ..
+            } => {
+                let using = using.as_ref().map(|using| using.span);
+                let reset = reset.as_ref().map(|reset| reset.span);
+                (body, reset.or(using).unwrap_or(*span).end)
+            }
             StmtKind::On { end, body, .. } => (body, end.span.end),
             StmtKind::When { condition, body } => (body, condition.span.end),
         };
@@ -152,8 +183,7 @@ impl Printer<'_> {
         let open = self.open_brace(head_end, end);
         self.lead(start, open.unwrap_or(end));
         let header = self.header(stmt).unwrap_or_default();
-        let may_lack_body = matches!(stmt.kind, StmtKind::Plastic { using: Some(_), .. });
-        if may_lack_body && body.is_empty() && !self.has_comment(head_end, end) {
+        if may_lack_body(stmt) && body.is_empty() && !self.has_comment(head_end, end) {
             self.start_line(&header);
             self.finish_line(end, limit);
         } else {
@@ -216,6 +246,14 @@ impl Printer<'_> {
         };
         entries.windows(2).take_while(joins).count() + 1
     }
+}
+
+/// Whether the braces may be left out.
+fn may_lack_body(stmt: &Stmt) -> bool {
+    matches!(
+        stmt.kind,
+        StmtKind::Plastic { using: Some(_), .. } | StmtKind::Cell { .. }
+    )
 }
 
 /// `h: [200] = 0 per post reset trial`, beginning in `column` of a line indented by `indent`.

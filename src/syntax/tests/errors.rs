@@ -254,7 +254,7 @@ foo
     E0101 2..3 `=`: expected a name or `{`, found `=`
       help: values stand inside a network or rule, settings inside a block; `dim NAME = value` names a size
     E0101 6..11 `input`: expected an item, found the reserved word `input`
-      help: statements stand inside `network NAME { ... }` or `rule NAME(...) { ... }`
+      help: statements stand inside `network NAME { ... }`, `cell NAME(...) { ... }` or `rule NAME(...) { ... }`
     E0101 19..25 `netwrk`: expected an item, found `netwrk`
       help: did you mean `network`?
     E0101 61..62 `{`: expected a name, found `{`
@@ -264,7 +264,7 @@ foo
     E0101 86..86 ``: expected an expression, found the end of the line
     E0101 94..97 `foo`: expected a text in quotes, found `foo`
     E0101 98..101 `foo`: expected an item, found `foo`
-      help: a file is made of `import`, `dim`, `rule`, `network` and blocks such as `task NAME { ... }`
+      help: a file is made of `import`, `dim`, `rule`, `cell`, `network` and blocks such as `task NAME { ... }`
     "#);
 }
 

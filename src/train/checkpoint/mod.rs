@@ -35,6 +35,40 @@ pub struct Header {
     /// What belongs to the next record of the metrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
+    /// How well the run does, and when it did best.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
+    /// How often the run went back to a checkpoint after a number that is not finite; later episodes are
+    /// others for it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rollbacks: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// How well a run does: the mean reward of an episode, or the loss, smoothed over iterations.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Standing {
+    /// Sum of the values, each weighed less the longer ago it was.
+    pub sum: f64,
+    /// Sum of the weights.
+    pub weight: f64,
+    /// The best smoothed value at a checkpoint so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<BestSoFar>,
+}
+
+/// The best smoothed value at a checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BestSoFar {
+    /// Of which iteration.
+    pub iteration: u64,
+    /// The value.
+    pub value: f64,
 }
 
 /// Iterations done since the last record of the metrics.
@@ -133,6 +167,12 @@ pub enum CheckpointError {
         /// Its path.
         parameter: String,
     },
+    /// A state that outlives episodes, and that the checkpoint lacks.
+    #[error("the checkpoint has no state `{state}`, which outlives episodes in the spec")]
+    MissingState {
+        /// Its path.
+        state: String,
+    },
     /// A parameter or moment of another shape.
     #[error("`{name}` is {saved:?} in the checkpoint and {wanted:?} in the spec")]
     ShapeMismatch {
@@ -195,6 +235,34 @@ impl Checkpoint {
             states: BTreeMap::new(),
             moments,
         }
+    }
+
+    /// What it is of, a line each: network, spec, seed, version, optimizer, and every parameter with its
+    /// dimensions. Two checkpoints of one run differ in none of them.
+    pub fn describe(&self) -> String {
+        let header = &self.header;
+        let optimizer = header.optimizer.as_ref();
+        let mut lines = vec![
+            format!("network {}", header.spec),
+            format!("spec {}", header.spec_hash),
+            format!("seed {}", header.seed),
+            format!("bpmc {}", header.version),
+            format!(
+                "optimizer {}",
+                optimizer.map_or("none", |o| o.name.as_str())
+            ),
+        ];
+        let rows = self.parameters.iter();
+        lines.extend(rows.map(|(path, tensor)| format!("parameter {path} {:?}", tensor.dims)));
+        lines.join("\n")
+    }
+
+    /// Its bytes as a file; equal checkpoints give equal bytes.
+    ///
+    /// # Errors
+    /// Those of the format's writer.
+    pub fn to_bytes(&self) -> std::io::Result<Vec<u8>> {
+        file::encode(self)
     }
 
     /// Writes it to `path`: either the whole file is there afterwards, or what was there before.

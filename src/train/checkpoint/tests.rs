@@ -1,5 +1,5 @@
 use super::file::{decode, encode, Problem};
-use super::{Checkpoint, CheckpointError, Header, Pending, Tensor};
+use super::{BestSoFar, Checkpoint, CheckpointError, Header, Pending, Standing, Tensor};
 use crate::ir::{Draw, ParamSlot};
 use crate::rng::{Key, Stream};
 use crate::settings::{SettingValue, Settings};
@@ -47,6 +47,15 @@ fn header() -> Header {
             iterations: 2,
             sums: vec![0.1 + 0.2, -1e-300],
         }),
+        standing: Some(Standing {
+            sum: 1.0 / 3.0,
+            weight: 0.7,
+            best: Some(BestSoFar {
+                iteration: 9,
+                value: -2.5e-9,
+            }),
+        }),
+        rollbacks: 1,
     }
 }
 

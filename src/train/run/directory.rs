@@ -1,7 +1,9 @@
 //! Run directories: where a run is put, and that no two share one.
 
 use super::manifest::Manifest;
-use super::RunError;
+use super::{RunError, CHECKPOINTS};
+use crate::lock::Lock;
+use crate::replace::{create, replace};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -11,8 +13,8 @@ pub const MANIFEST: &str = "run.yaml";
 pub const SPEC: &str = "spec.bpm";
 /// Name of the metrics in a run directory.
 pub const METRICS: &str = "metrics.jsonl";
-/// Name of the checkpoint in a run directory.
-pub const CHECKPOINT: &str = "checkpoint.safetensors";
+/// Name of the metrics as a table in a run directory.
+pub const METRICS_TABLE: &str = "metrics.csv";
 
 /// Where a run is put.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,16 +30,16 @@ pub enum Place {
     },
 }
 
-/// Makes the directory and puts the manifest into it, which makes it this run's alone.
-pub(super) fn claim(place: &Place, manifest: &Manifest) -> Result<PathBuf, RunError> {
+/// Makes the directory and puts spec and manifest into it, the manifest last: a directory that has one holds a
+/// run, however the process ended that made it.
+pub(super) fn claim(
+    place: &Place,
+    manifest: &Manifest,
+    spec: &str,
+) -> Result<(PathBuf, Lock), RunError> {
     let path = match place {
         Place::At(path) => {
             std::fs::create_dir_all(path).map_err(|e| RunError::file("create", path, e))?;
-            for name in [MANIFEST, METRICS, CHECKPOINT] {
-                if path.join(name).exists() {
-                    return Err(RunError::Taken(path.clone()));
-                }
-            }
             path.clone()
         }
         Place::Under { parent, stem } => {
@@ -53,14 +55,23 @@ pub(super) fn claim(place: &Place, manifest: &Manifest) -> Result<PathBuf, RunEr
             }
         }
     };
+    if path.join(MANIFEST).exists() {
+        return Err(RunError::Taken(path));
+    }
+    let lock = Lock::take(&path)?;
+    for name in [MANIFEST, METRICS, CHECKPOINTS] {
+        if path.join(name).exists() {
+            return Err(RunError::Taken(path));
+        }
+    }
+    let file = path.join(SPEC);
+    replace(&file, spec.as_bytes()).map_err(|e| RunError::file("write", &file, e))?;
     let file = path.join(MANIFEST);
-    let written = manifest.to_yaml().and_then(|text| {
-        use std::io::Write;
-        let mut file = std::fs::File::create_new(&file)?;
-        file.write_all(text.as_bytes())
-    });
-    match written {
-        Ok(()) => Ok(path),
+    match manifest
+        .to_yaml()
+        .and_then(|text| create(&file, text.as_bytes()))
+    {
+        Ok(()) => Ok((path, lock)),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(RunError::Taken(path)),
         Err(error) => Err(RunError::file("write", &file, error)),
     }
@@ -74,6 +85,8 @@ pub(super) fn find(place: &Place, seed: u64) -> Result<PathBuf, RunError> {
             let last = (1u64..)
                 .map(|number| numbered(parent, stem, seed, number))
                 .take_while(|path| path.exists())
+                // One that was killed while it was made holds no run.
+                .filter(|path| path.join(MANIFEST).is_file())
                 .last();
             last.unwrap_or_else(|| numbered(parent, stem, seed, 1))
         }

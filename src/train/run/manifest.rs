@@ -2,8 +2,12 @@
 
 use crate::passes::Selection;
 use serde::{Deserialize, Serialize};
+use std::io::Read;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Largest manifest that is read.
+const MOST_BYTES: u64 = 16 << 20;
 
 /// How far a run got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +21,33 @@ pub enum Status {
     Interrupted,
     /// An error stopped it.
     Failed,
+}
+
+/// What is done about a loss, gradient or parameter that is not finite.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnNan {
+    /// The run stops; its checkpoints stay.
+    #[default]
+    Stop,
+    /// The iteration is left out: parameters, moments and states stay as they were before it.
+    Skip,
+    /// The run goes back to its last checkpoint, and goes on with other episodes.
+    Rollback,
+}
+
+/// A number that was not finite.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Incident {
+    /// The iteration, counted from 1.
+    pub iteration: u64,
+    /// What was done.
+    pub done: OnNan,
+    /// The iteration after which the run went on.
+    pub back_to: u64,
+    /// What was found.
+    pub found: String,
 }
 
 /// What `run.yaml` holds.
@@ -40,6 +71,9 @@ pub struct Manifest {
     /// The passes over the step, as arguments of the command; their choice changes the last bits.
     #[serde(default = "default_passes")]
     pub passes: String,
+    /// What is done about a number that is not finite; that of the last session.
+    #[serde(default)]
+    pub on_nan: OnNan,
     /// Threads of the last session; the numbers do not depend on them.
     pub threads: usize,
     /// Version of bpmc.
@@ -55,6 +89,9 @@ pub struct Manifest {
     pub iterations: u64,
     /// Iterations in all.
     pub iterations_planned: u64,
+    /// Iterations with a number that is not finite, and what was done about them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_finite: Vec<Incident>,
     /// What stopped it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -78,7 +115,16 @@ impl Manifest {
     /// # Errors
     /// Where it cannot be read, or is no manifest.
     pub fn read(path: &Path) -> std::io::Result<Manifest> {
-        let text = std::fs::read_to_string(path)?;
+        let mut text = String::new();
+        std::fs::File::open(path)?
+            .take(MOST_BYTES + 1)
+            .read_to_string(&mut text)?;
+        if text.len() as u64 > MOST_BYTES {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::InvalidData,
+                "it is too large for the manifest of a run",
+            ));
+        }
         serde_yaml::from_str(&text).map_err(|error| {
             std::io::Error::new(
                 std::io::ErrorKind::InvalidData,
@@ -152,6 +198,13 @@ mod tests {
             status: Status::Interrupted,
             iterations: 7,
             iterations_planned: 9,
+            on_nan: OnNan::Skip,
+            not_finite: vec![Incident {
+                iteration: 3,
+                done: OnNan::Skip,
+                back_to: 2,
+                found: "the loss".to_owned(),
+            }],
             error: None,
         };
         let text = manifest.to_yaml().unwrap();

@@ -4,89 +4,46 @@
 //! |---|---|
 //! | `spec.bpm` | the spec with its imports, in one text |
 //! | `run.yaml` | the [`Manifest`] |
-//! | `metrics.jsonl` | a record every `metrics_every` iterations and after the last: means over the iterations since the record before |
-//! | `checkpoint.safetensors` | all that is needed to go on, every `checkpoint_every` iterations and at the end |
+//! | `metrics.jsonl`, `metrics.csv` | a record every `metrics_every` iterations and after the last: means over the iterations since the record before |
+//! | `events.out.tfevents.*` | the same for TensorBoard, where asked for |
+//! | `checkpoints/` | all that is needed to go on, every `checkpoint_every` iterations and at the end: the last few, and the best |
+//! | `log.txt` | what happened when |
 //!
-//! On the CPU the same spec and seed give the same bytes in the last two, timing apart, whatever the number of
-//! threads and wherever a run was interrupted and resumed.
+//! On the CPU the same spec and seed give the same bytes in metrics (timing apart) and checkpoints, whatever the
+//! number of threads and wherever a run was interrupted, killed and resumed.
 
 mod directory;
+mod error;
+mod log;
 mod manifest;
+mod opened;
+mod shelf;
 mod spec;
+mod standing;
+mod watch;
 mod window;
 
-pub use directory::{Place, CHECKPOINT, MANIFEST, METRICS, SPEC};
-pub use manifest::{Manifest, Status};
+pub use directory::{Place, MANIFEST, METRICS, METRICS_TABLE, SPEC};
+pub use error::RunError;
+pub use log::LOG;
+pub use manifest::{Incident, Manifest, OnNan, Status};
+pub use opened::{open, OpenedRun};
+pub use shelf::{checkpoints, find_checkpoint, Which, BEST, CHECKPOINTS};
 pub use spec::{hash, merged};
 
-use super::checkpoint::{Checkpoint, CheckpointError};
-use super::metrics::{MetricsError, MetricsWriter};
+use super::checkpoint::{Checkpoint, Standing};
+use super::metrics::MetricsWriter;
 use super::trainer::{BackendKind, IterationReport, TrainError, Trainer, TrainerOptions};
-use crate::driver::{self, Compilation, InternalFault};
-use crate::lock::{Lock, LockError};
+use crate::driver::Compilation;
+use crate::lock::Lock;
 use crate::passes::Selection;
-use crate::replace::replace;
+use crate::replace::{clear_temporaries, replace};
+use log::Log;
+use shelf::Shelf;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use window::Window;
-
-/// Why a run could not start or go on.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The trainer failed.
-    #[error(transparent)]
-    Train(#[from] TrainError),
-    /// The metrics could not be written.
-    #[error(transparent)]
-    Metrics(#[from] MetricsError),
-    /// The checkpoint could not be written or read.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// The compiler failed.
-    #[error(transparent)]
-    Internal(#[from] InternalFault),
-    /// A file or directory of the run.
-    #[error("cannot {verb} {}: {source}", path.display())]
-    File {
-        /// What was tried.
-        verb: &'static str,
-        /// With what.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The directory is that of another run.
-    #[error("{} already holds a run; choose another directory, or go on with that run with `--resume`", .0.display())]
-    Taken(PathBuf),
-    /// Another process trains it, or its lock cannot be made.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// There is no run to go on with.
-    #[error("there is no run in {}: it has no `run.yaml`", .0.display())]
-    NothingThere(PathBuf),
-    /// The run to go on with is another one.
-    #[error("{} is another run: {difference}", path.display())]
-    Different {
-        /// Its directory.
-        path: PathBuf,
-        /// What differs.
-        difference: String,
-    },
-    /// The spec of a run does not compile any more.
-    #[error("{} has errors; `bpmc check` shows them", .0.display())]
-    Broken(PathBuf),
-}
-
-impl RunError {
-    fn file(verb: &'static str, path: &Path, source: std::io::Error) -> RunError {
-        RunError::File {
-            verb,
-            path: path.to_owned(),
-            source,
-        }
-    }
-}
 
 /// What a run is started with.
 #[derive(Clone, Debug)]
@@ -107,6 +64,22 @@ pub struct RunOptions {
     pub passes: Selection,
     /// Refuse runs that need more bytes than this.
     pub memory: Option<u64>,
+    /// What is done about numbers that are not finite.
+    pub on_nan: OnNan,
+    /// Whether to write events for TensorBoard.
+    pub tensorboard: bool,
+}
+
+impl RunOptions {
+    /// What the trainer is made with.
+    pub fn trainer(&self) -> TrainerOptions {
+        TrainerOptions {
+            threads: self.threads,
+            backend: self.backend,
+            passes: self.passes,
+            memory: self.memory,
+        }
+    }
 }
 
 /// How [`Run::train`] ended.
@@ -124,8 +97,13 @@ pub struct Run {
     manifest: Manifest,
     trainer: Trainer,
     window: Window,
+    standing: Standing,
+    shelf: Shelf,
+    log: Option<Log>,
     metrics_every: u64,
-    checkpoint_every: u64,
+    tensorboard: bool,
+    /// Where the run was at iteration 0, where it may have to go back to that.
+    first: Option<Checkpoint>,
     /// Keeps other processes out of the directory.
     lock: Option<Lock>,
 }
@@ -140,15 +118,7 @@ impl Run {
             .program
             .as_ref()
             .ok_or_else(|| RunError::Broken(PathBuf::from(&options.spec)))?;
-        let trainer = Trainer::new(
-            program,
-            TrainerOptions {
-                threads: options.threads,
-                backend: options.backend,
-                passes: options.passes,
-                memory: options.memory,
-            },
-        )?;
+        let trainer = Trainer::new(program, options.trainer())?;
         let model = &program.model;
         let setting = |name: &str| {
             let train = model.train.as_ref();
@@ -170,33 +140,46 @@ impl Run {
             status: Status::Running,
             iterations: 0,
             iterations_planned: setting("iterations"),
+            on_nan: options.on_nan,
+            not_finite: Vec::new(),
             error: None,
         };
+        let schedule = (setting("checkpoint_every"), manifest.iterations_planned);
+        let keep = setting("keep_checkpoints").max(1) as usize;
+        let measure = Standing::measure(trainer.has_rewards());
         let mut run = Run {
             directory: PathBuf::new(),
+            shelf: Shelf::new(Path::new(""), keep, schedule, measure),
             manifest,
             trainer,
             window: Window::default(),
+            standing: Standing::new(),
+            log: None,
             metrics_every: setting("metrics_every").max(1),
-            checkpoint_every: setting("checkpoint_every"),
+            tensorboard: options.tensorboard,
+            first: None,
             lock: None,
         };
         if options.resume {
-            run.find(&options.place, &crate::sema::dump(model))?;
-        } else {
-            run.directory = directory::claim(&options.place, &run.manifest)?;
+            run.directory = directory::find(&options.place, run.manifest.seed)?;
             run.lock = Some(Lock::take(&run.directory)?);
-            let path = run.directory.join(SPEC);
-            std::fs::write(&path, merged(compilation))
-                .map_err(|e| RunError::file("write", &path, e))?;
+            run.shelf = Shelf::new(&run.directory, keep, schedule, measure);
+            run.go_back_to_last(&crate::sema::dump(model))?;
+        } else {
+            let spec = merged(compilation);
+            let (directory, lock) = directory::claim(&options.place, &run.manifest, &spec)?;
+            run.lock = Some(lock);
+            run.shelf = Shelf::new(&directory, keep, schedule, measure);
+            run.directory = directory;
+        }
+        if options.on_nan == OnNan::Rollback {
+            run.first = (run.trainer.iteration() == 0).then(|| run.here());
         }
         Ok(run)
     }
 
-    /// Goes to the last checkpoint of the run at `place`, if it is this one.
-    fn find(&mut self, place: &Place, dump: &str) -> Result<(), RunError> {
-        self.directory = directory::find(place, self.manifest.seed)?;
-        self.lock = Some(Lock::take(&self.directory)?);
+    /// Goes to the last checkpoint of the run in the directory, if it is this one.
+    fn go_back_to_last(&mut self, dump: &str) -> Result<(), RunError> {
         let earlier = self.read_manifest()?;
         let now = &self.manifest;
         for (what, then, now) in [
@@ -212,7 +195,7 @@ impl Run {
         }
         if earlier.spec_hash != now.spec_hash {
             // The lines are a help only; without them the message still says what is wrong.
-            let lines = open_with(&self.directory, &earlier)
+            let lines = opened::open_with(&self.directory, &earlier)
                 .ok()
                 .and_then(|opened| opened.compilation.program)
                 .map(|program| spec::difference(&crate::sema::dump(&program.model), dump))
@@ -227,20 +210,61 @@ impl Run {
             }
             return Err(self.different(message + &lines));
         }
-        let path = self.path(CHECKPOINT);
-        if path.exists() {
-            let checkpoint = Checkpoint::read(&path)?;
-            let header = &checkpoint.header;
-            if header.spec_hash != self.manifest.spec_hash || header.seed != self.manifest.seed {
-                return Err(self.different("its checkpoint is of another spec or seed".to_owned()));
-            }
-            self.trainer.restore(&checkpoint)?;
-            self.window = Window::restore(checkpoint.header.pending.as_ref());
+        if let Some(checkpoint) = self.shelf.last(&self.directory)? {
+            self.restore(&checkpoint)?;
+            self.shelf.mend(&checkpoint)?;
         }
+        // What the checkpoint does not hold will happen again.
+        let done = self.trainer.iteration();
+        self.manifest.not_finite = earlier.not_finite;
+        let mut rollbacks = self.trainer.rollbacks();
+        self.manifest
+            .not_finite
+            .retain(|incident| match incident.done {
+                OnNan::Stop => false,
+                OnNan::Skip => incident.iteration <= done,
+                OnNan::Rollback => {
+                    let known = rollbacks > 0;
+                    rollbacks = rollbacks.saturating_sub(1);
+                    known
+                }
+            });
         self.manifest.started = earlier.started;
         self.manifest.spec = earlier.spec;
         self.manifest.iterations = self.trainer.iteration();
         Ok(())
+    }
+
+    /// Goes to where a checkpoint of this run was taken.
+    fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), RunError> {
+        let lines = spec::difference(&checkpoint.describe(), &self.here().describe());
+        if !lines.is_empty() {
+            return Err(self.different(format!("its checkpoint is not of this run{lines}")));
+        }
+        self.trainer.restore(checkpoint)?;
+        self.window = Window::restore(checkpoint.header.pending.as_ref());
+        self.standing = checkpoint
+            .header
+            .standing
+            .clone()
+            .unwrap_or_else(Standing::new);
+        Ok(())
+    }
+
+    /// The run as it is now.
+    fn here(&self) -> Checkpoint {
+        let (name, hash) = (&self.manifest.name, &self.manifest.spec_hash);
+        let mut checkpoint = self.trainer.checkpoint(name, hash);
+        checkpoint.header.pending = self.window.pending();
+        checkpoint.header.standing = Some(self.standing.clone());
+        checkpoint
+    }
+
+    fn log(&mut self, line: &str) -> Result<(), RunError> {
+        match &mut self.log {
+            Some(log) => log.line(line),
+            None => Ok(()),
+        }
     }
 
     fn read_manifest(&self) -> Result<Manifest, RunError> {
@@ -285,6 +309,16 @@ impl Run {
         observe: &mut dyn FnMut(&IterationReport, Duration),
     ) -> Result<Ending, RunError> {
         let ending = self.iterate(stop, observe);
+        let how = match &ending {
+            Ok(Ending::Finished) => "finished".to_owned(),
+            Ok(Ending::Interrupted) => "interrupted".to_owned(),
+            Err(error) => format!("failed: {error}"),
+        };
+        // What stopped the run matters more than a log that cannot be written.
+        let _ = self.log(&format!(
+            "{how}, after iteration {}",
+            self.trainer.iteration()
+        ));
         self.manifest.ended = Some(manifest::now());
         self.manifest.iterations = self.trainer.iteration();
         self.manifest.status = match &ending {
@@ -309,26 +343,58 @@ impl Run {
         let started = Instant::now();
         let mut recorded = started;
         let planned = self.manifest.iterations_planned;
-        let mut metrics = MetricsWriter::resume(&self.path(METRICS), self.trainer.iteration())?;
+        clear_temporaries(&self.directory)
+            .map_err(|e| RunError::file("write", &self.directory, e))?;
+        self.shelf.open()?;
+        self.log = Some(Log::open(&self.directory)?);
+        let done = self.trainer.iteration();
+        self.log(&format!(
+            "{} with bpmc {}, {} on {} threads, process {}",
+            if done == 0 {
+                "started".to_owned()
+            } else {
+                format!("resumed after iteration {done}")
+            },
+            self.manifest.version,
+            self.manifest.backend,
+            self.manifest.threads,
+            std::process::id()
+        ))?;
+        let mut metrics = self.metrics()?;
         self.write_manifest()?;
         while self.trainer.iteration() < planned && !stop.load(Ordering::Relaxed) {
-            let report = self.trainer.step()?;
-            let done = report.iteration;
-            self.window.add(&report);
-            if done % self.metrics_every == 0 || done == planned {
-                let seconds = recorded.elapsed().as_secs_f64();
-                recorded = Instant::now();
-                let iterations = self.window.iterations() as f64;
-                let record = self.window.take(&report);
-                metrics.write(
-                    &record
-                        .time("seconds", started.elapsed().as_secs_f64())
-                        .time("seconds_per_iteration", seconds / iterations),
-                )?;
+            let report = match self.trainer.step() {
+                Ok(report) => Some(report),
+                Err(TrainError::NotFinite { iteration, what }) => {
+                    // Only one writer at a time has the files.
+                    metrics.flush()?;
+                    drop(metrics);
+                    self.not_finite(iteration, &what)?;
+                    metrics = self.metrics()?;
+                    self.write_manifest()?;
+                    None
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let done = self.trainer.iteration();
+            if let Some(report) = report {
+                self.window.add(&report);
+                self.standing.add(&report);
+                if done % self.metrics_every == 0 || done == planned {
+                    let seconds = recorded.elapsed().as_secs_f64();
+                    recorded = Instant::now();
+                    let iterations = self.window.iterations() as f64;
+                    let record = self.window.take(&report);
+                    metrics.write(
+                        &record
+                            .time("seconds", started.elapsed().as_secs_f64())
+                            .time("seconds_per_iteration", seconds / iterations),
+                    )?;
+                }
+                metrics.tick()?;
+                observe(&report, started.elapsed());
             }
-            metrics.tick()?;
-            observe(&report, started.elapsed());
-            if self.checkpoint_every > 0 && done % self.checkpoint_every == 0 && done < planned {
+            if self.shelf.is_scheduled(done) && done < planned {
                 self.checkpoint(&mut metrics)?;
                 self.manifest.iterations = done;
                 self.write_manifest()?;
@@ -342,22 +408,28 @@ impl Run {
         }
     }
 
+    /// The files of records, cut to where the trainer is.
+    fn metrics(&self) -> Result<MetricsWriter, RunError> {
+        let done = self.trainer.iteration();
+        let metrics = MetricsWriter::resume(&self.path(METRICS), done)?
+            .with_table(&self.path(METRICS_TABLE), done)?;
+        Ok(if self.tensorboard {
+            metrics.with_events(&self.directory, done)?
+        } else {
+            metrics
+        })
+    }
+
     /// Writes the metrics up to here and then the checkpoint, so that no record is missing where the run
     /// goes on.
     fn checkpoint(&mut self, metrics: &mut MetricsWriter) -> Result<(), RunError> {
-        let values = self.trainer.parameters().iter();
-        if !values.flat_map(|p| &p.values).all(|x| x.is_finite()) {
-            return Err(RunError::Train(TrainError::NotFinite {
-                iteration: self.trainer.iteration(),
-                what: "value of some parameter",
-            }));
+        metrics.sync()?;
+        let done = self.trainer.iteration();
+        if self.shelf.is_scheduled(done) {
+            self.standing.note(done, self.trainer.has_rewards());
         }
-        metrics.flush()?;
-        let (name, hash) = (&self.manifest.name, &self.manifest.spec_hash);
-        let mut checkpoint = self.trainer.checkpoint(name, hash);
-        checkpoint.header.pending = self.window.pending();
-        checkpoint.write(&self.path(CHECKPOINT))?;
-        Ok(())
+        self.shelf.put(&self.here())?;
+        self.log(&format!("checkpoint of iteration {done}"))
     }
 
     fn write_manifest(&self) -> Result<(), RunError> {
@@ -367,36 +439,4 @@ impl Run {
             .and_then(|text| replace(&path, text.as_bytes()))
             .map_err(|e| RunError::file("write", &path, e))
     }
-}
-
-/// A run read from its directory.
-pub struct OpenedRun {
-    /// Its manifest.
-    pub manifest: Manifest,
-    /// Its spec, compiled with its overrides.
-    pub compilation: Compilation,
-}
-
-/// Reads manifest and spec of the run in `directory`.
-///
-/// # Errors
-/// Where there is none, or a file cannot be read. What is wrong with the spec is in the compilation.
-pub fn open(directory: &Path) -> Result<OpenedRun, RunError> {
-    let path = directory.join(MANIFEST);
-    if !path.is_file() {
-        return Err(RunError::NothingThere(directory.to_owned()));
-    }
-    let manifest = Manifest::read(&path).map_err(|e| RunError::file("read", &path, e))?;
-    open_with(directory, &manifest)
-}
-
-fn open_with(directory: &Path, manifest: &Manifest) -> Result<OpenedRun, RunError> {
-    let path = directory.join(SPEC);
-    let text = driver::read_text(&path).map_err(|e| RunError::file("read", &path, e))?;
-    let name = path.display().to_string();
-    let compilation = driver::compile(&name, &text, &manifest.overrides, &driver::from_disk)?;
-    Ok(OpenedRun {
-        manifest: manifest.clone(),
-        compilation,
-    })
 }

@@ -4,6 +4,28 @@ use super::super::checkpoint::CheckpointError;
 use crate::backend::fused::Unsupported;
 use crate::backend::BackendError;
 use crate::driver::InternalFault;
+use crate::train::language::LanguageError;
+
+/// Which number of an iteration is not finite.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotFinite {
+    /// The loss.
+    Loss,
+    /// The norm of the gradient.
+    Gradient,
+    /// A parameter, after the step of the optimiser: its path.
+    Parameter(String),
+}
+
+impl std::fmt::Display for NotFinite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NotFinite::Loss => f.write_str("the loss"),
+            NotFinite::Gradient => f.write_str("the gradient"),
+            NotFinite::Parameter(path) => write!(f, "the parameter `{path}`"),
+        }
+    }
+}
 
 /// Why training could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -24,15 +46,21 @@ pub enum TrainError {
     },
     /// A number of the run is not finite.
     #[error(
-        "iteration {iteration}: the {what} is not a finite number; lower the learning rate, bound the \
+        "iteration {iteration}: {what} is not a finite number; lower the learning rate, bound the \
          traces or lower `clip_norm`"
     )]
     NotFinite {
         /// Counted from 1.
         iteration: u64,
         /// Which number.
-        what: &'static str,
+        what: NotFinite,
     },
+    /// A text for a trainer that reads none.
+    #[error("{} is data for `train language_model`, and the spec has another trainer", .0.display())]
+    NoText(std::path::PathBuf),
+    /// A text or a network that cannot read it.
+    #[error(transparent)]
+    Language(#[from] LanguageError),
     /// Threads could not be started.
     #[error("cannot start threads: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),

@@ -1,17 +1,21 @@
 //! The trainer: batches of episodes, one gradient each, one step of the optimiser each.
 
 mod error;
+mod kept;
+mod reading;
 mod resume;
 
-pub use error::TrainError;
+pub use error::{NotFinite, TrainError};
 
 use super::a2c::Parts;
 use super::block::{Block, BlockReport, EpisodeOptions, LaneBlock, Objective};
 use super::fused_block::FusedBlock;
 use super::gradient;
+use super::language::{Language, Perplexity};
 use super::optim::Optimizer;
 use super::params::ParamStore;
 use super::phases::Phases;
+use super::TrainerKind;
 use crate::autodiff::Options;
 use crate::backend::candle::{Candle, Precision};
 use crate::backend::fused::Fused;
@@ -23,8 +27,10 @@ use crate::ir::Reset;
 use crate::passes::Selection;
 use crate::plan::{Limits, Plan, Together};
 use crate::tasks::Task;
+use kept::Kept;
 use rayon::prelude::*;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// What runs the compiled step.
@@ -77,6 +83,8 @@ pub struct IterationReport {
     pub reward: Option<f64>,
     /// The task's own measure, averaged over lanes.
     pub score: Option<(&'static str, f64)>,
+    /// What the validation text costs, where an epoch ends.
+    pub validation: Option<Perplexity>,
     /// Norm of the whole gradient before clipping.
     pub gradient_norm: f64,
     /// Where the time went.
@@ -100,6 +108,12 @@ pub struct Evaluation {
     pub score_name: Option<&'static str>,
 }
 
+/// What the random numbers of training episodes are drawn from, in a run with this seed that went back so often.
+pub fn episode_seed(seed: u64, rollbacks: u64) -> u64 {
+    // Multiples of an odd number: as many seeds as there are rollbacks.
+    seed ^ rollbacks.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 /// An experiment being trained.
 pub struct Trainer {
     seed: u64,
@@ -107,7 +121,13 @@ pub struct Trainer {
     clip_norm: f64,
     burn_in: u64,
     iteration: u64,
+    rollbacks: u64,
+    options: TrainerOptions,
+    /// What the last step of the optimiser started from.
+    kept: Kept,
     blocks: Vec<Box<dyn Block>>,
+    /// Instead of blocks, where a text is read.
+    language: Option<Mutex<Language>>,
     parameters: ParamStore,
     optimizer: Box<dyn Optimizer>,
     pool: rayon::ThreadPool,
@@ -143,6 +163,18 @@ impl Trainer {
     /// # Errors
     /// [`TrainError`]; nothing of the size of the run is allocated before it is known to fit.
     pub fn new(program: &Compiled, options: TrainerOptions) -> Result<Trainer, TrainError> {
+        Trainer::with_data(program, options, None)
+    }
+
+    /// As [`Trainer::new`], for a text from a directory.
+    ///
+    /// # Errors
+    /// [`TrainError`].
+    pub fn with_data(
+        program: &Compiled,
+        options: TrainerOptions,
+        data: Option<&Path>,
+    ) -> Result<Trainer, TrainError> {
         let model = &program.model;
         let train = model.train.as_ref().ok_or(TrainError::Missing(
             "train",
@@ -168,7 +200,21 @@ impl Trainer {
             None => Ok(()),
         };
         let (step, backward) = (&prepared.step, &prepared.adjoint);
-        let (plan, blocks) = if options.backend == BackendKind::Fused {
+        let text = task
+            .text()
+            .filter(|_| train.trainer.kind == TrainerKind::Language);
+        if let (Some(directory), None) = (data, text) {
+            return Err(TrainError::NoText(directory.to_owned()));
+        }
+        let mut language = None;
+        let (plan, blocks) = if let Some(text) = text {
+            let model = Language::new(step, text, &train.settings, passes, data)?;
+            watch.lap("kernels");
+            let plan = Plan::staged(step, lanes, steps, model.staged().bytes(lanes, steps));
+            fits(&plan)?;
+            language = Some(Mutex::new(model));
+            (plan, Vec::new())
+        } else if options.backend == BackendKind::Fused {
             let fused = Arc::new(Fused::with(step, backward, prepared.choices)?);
             watch.lap("kernels");
             let plan = Plan::lane_major(step, &fused, lanes, steps, options.threads, limits);
@@ -191,8 +237,12 @@ impl Trainer {
                     message: conflict.message,
                     help: conflict.help,
                 })?;
-        let carried = prepared
-            .step
+        let of_states = if language.is_some() {
+            &program.step
+        } else {
+            &prepared.step
+        };
+        let carried = of_states
             .states
             .iter()
             .enumerate()
@@ -209,7 +259,11 @@ impl Trainer {
             clip_norm: train.settings.real("clip_norm"),
             burn_in: train.settings.int("burn_in") as u64,
             iteration: 0,
+            rollbacks: 0,
+            options,
+            kept: Kept::default(),
             blocks,
+            language,
             parameters,
             optimizer,
             pool: rayon::ThreadPoolBuilder::new()
@@ -262,6 +316,11 @@ impl Trainer {
         Ok(all)
     }
 
+    /// Whether its task gives rewards.
+    pub fn has_rewards(&self) -> bool {
+        !self.supervised
+    }
+
     /// Applies gradients from now on, however long the spec burns in: for measurements of whole iterations.
     pub fn end_burn_in(&mut self) {
         self.burn_in = 0;
@@ -270,6 +329,11 @@ impl Trainer {
     /// Iterations done.
     pub fn iteration(&self) -> u64 {
         self.iteration
+    }
+
+    /// How often it was told to draw other episodes.
+    pub fn rollbacks(&self) -> u64 {
+        self.rollbacks
     }
 
     /// The seed.
@@ -303,15 +367,49 @@ impl Trainer {
         Ok(reports.into_iter().collect::<Result<_, _>>()?)
     }
 
+    /// What the random numbers of the training episodes are drawn from.
+    pub fn episode_seed(&self) -> u64 {
+        episode_seed(self.seed, self.rollbacks)
+    }
+
+    /// What it was made with.
+    pub fn options(&self) -> TrainerOptions {
+        self.options
+    }
+
+    /// How the episodes of the next iteration are run.
+    pub fn next_episodes(&self) -> EpisodeOptions {
+        EpisodeOptions {
+            seed: self.episode_seed(),
+            iteration: self.iteration as u32,
+            learn: true,
+            greedy: false,
+            batch: self.batch,
+        }
+    }
+
     /// One batch of episodes and one step of the optimiser (none while burning in).
     ///
     /// # Errors
-    /// [`TrainError::NotFinite`], before anything is changed, and errors of the backend.
+    /// [`TrainError::NotFinite`], after which everything is as before the iteration, and errors of the backend.
     pub fn step(&mut self) -> Result<IterationReport, TrainError> {
+        let stepped = self.try_step();
+        if matches!(stepped, Err(TrainError::NotFinite { .. })) {
+            for block in &mut self.blocks {
+                block.take_back();
+            }
+        }
+        stepped
+    }
+
+    fn try_step(&mut self) -> Result<IterationReport, TrainError> {
+        if self.language.is_some() {
+            return self.read_chunk();
+        }
         let start = Instant::now();
         let number = self.iteration + 1;
         let reports = self.episodes(EpisodeOptions {
-            seed: self.seed,
+            seed: self.episode_seed(),
             iteration: self.iteration as u32,
             learn: true,
             greedy: false,
@@ -332,24 +430,7 @@ impl Trainer {
             gradients.push(sum.into_iter().map(|x| x as f32).collect());
         }
         let loss: f64 = reports.iter().map(|report| report.loss).sum();
-        let finite = |value: f64, what| {
-            if value.is_finite() {
-                Ok(value)
-            } else {
-                Err(TrainError::NotFinite {
-                    iteration: number,
-                    what,
-                })
-            }
-        };
-        finite(loss, "loss")?;
-        gradient::scale(&mut gradients, &self.parameters.trained_scales());
-        let norm = gradient::clip_global_norm(&mut gradients, self.clip_norm);
-        finite(norm, "gradient")?;
-        if number > self.burn_in {
-            self.optimizer
-                .step(&mut self.parameters.trained_values_mut(), &gradients, 1.0);
-        }
+        let norm = self.update(loss, &mut gradients, 1.0)?;
         self.iteration = number;
         let mut phases = Phases {
             update: update.elapsed().as_secs_f64(),
@@ -367,15 +448,56 @@ impl Trainer {
             iteration: number,
             loss,
             parts: (!self.supervised).then_some(parts),
-            reward: mean(&rewards),
+            reward: mean_of(&rewards),
             score: scores.first().map(|(name, _)| {
                 let values: Vec<f64> = scores.iter().map(|(_, value)| *value).collect();
-                (*name, mean(&values).unwrap_or(f64::NAN))
+                (*name, mean_of(&values).unwrap_or(f64::NAN))
             }),
+            validation: None,
             gradient_norm: norm,
             phases,
             seconds: start.elapsed().as_secs_f64(),
         })
+    }
+
+    /// A step of the optimiser (none while burning in), with a factor on the learning rate. Returns the norm of the
+    /// gradients before they are clipped.
+    fn update(
+        &mut self,
+        loss: f64,
+        gradients: &mut [Vec<f32>],
+        rate: f64,
+    ) -> Result<f64, TrainError> {
+        let number = self.iteration + 1;
+        let finite = |value: f64, what| {
+            if value.is_finite() {
+                Ok(value)
+            } else {
+                Err(TrainError::NotFinite {
+                    iteration: number,
+                    what,
+                })
+            }
+        };
+        finite(loss, NotFinite::Loss)?;
+        gradient::scale(gradients, &self.parameters.trained_scales());
+        let norm = gradient::clip_global_norm(gradients, self.clip_norm);
+        finite(norm, NotFinite::Gradient)?;
+        if number > self.burn_in {
+            self.kept.keep(&self.parameters, self.optimizer.as_ref());
+            self.optimizer
+                .step(&mut self.parameters.trained_values_mut(), gradients, rate);
+            if let Some(parameter) = kept::first_not_finite(&self.parameters) {
+                let parameter = parameter.to_owned();
+                self.kept
+                    .put_back(&mut self.parameters, self.optimizer.as_mut());
+                return Err(TrainError::NotFinite {
+                    iteration: number,
+                    what: NotFinite::Parameter(parameter),
+                });
+            }
+        }
+        Ok(norm)
     }
 
     /// Episodes without learning, as many batches as hold `episodes`; the same for the same seed.
@@ -442,6 +564,6 @@ fn blocks(
     Ok(blocks)
 }
 
-fn mean(values: &[f64]) -> Option<f64> {
+fn mean_of(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }

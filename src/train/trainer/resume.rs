@@ -15,11 +15,17 @@ impl Trainer {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             optimizer: None,
             pending: None,
+            standing: None,
+            rollbacks: self.rollbacks,
         };
         let optimizer: Option<&dyn Optimizer> = Some(self.optimizer.as_ref());
         let mut checkpoint = Checkpoint::capture(header, &self.parameters, optimizer);
+        let read = self.carried_text();
         for slot in &self.carried {
             let mut values = Vec::new();
+            if let Some(Some(part)) = read.get(slot.slot) {
+                values.extend(part.iter().map(|x| *x as f32));
+            }
             for block in &self.blocks {
                 if let Some(part) = &block.carried()[slot.slot] {
                     values.extend(part.iter().map(|x| *x as f32));
@@ -45,7 +51,19 @@ impl Trainer {
         checkpoint.restore_optimizer(&self.parameters, self.optimizer.as_mut())?;
         self.restore_carried(checkpoint)?;
         self.iteration = checkpoint.header.iteration;
+        self.rollbacks = checkpoint.header.rollbacks;
         Ok(())
+    }
+
+    /// Goes on with other episodes than those that would follow: after a number that is not finite, the same
+    /// ones would give it again.
+    pub fn draw_other_episodes(&mut self, rollbacks: u64) {
+        self.rollbacks = rollbacks;
+    }
+
+    /// Counts an iteration that could not be done, and changes nothing else.
+    pub fn skip(&mut self) {
+        self.iteration += 1;
     }
 
     /// Takes only the parameters of a checkpoint, for evaluation.
@@ -59,8 +77,20 @@ impl Trainer {
     }
 
     fn restore_carried(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+        let mut read: Vec<Option<Vec<f64>>> = Vec::new();
         for slot in &self.carried {
             let Some(saved) = checkpoint.states.get(&slot.path) else {
+                if checkpoint.header.iteration > 0 {
+                    return Err(TrainError::Checkpoint(CheckpointError::MissingState {
+                        state: slot.path.clone(),
+                    }));
+                }
+                // Before the first episode there is nothing to carry.
+                for block in &mut self.blocks {
+                    let mut carried = block.carried().to_vec();
+                    carried[slot.slot] = None;
+                    block.set_carried(carried);
+                }
                 continue;
             };
             let mut dims = vec![self.batch];
@@ -72,6 +102,10 @@ impl Trainer {
                     wanted: dims,
                 }));
             }
+            if self.language.is_some() {
+                read.resize(read.len().max(slot.slot + 1), None);
+                read[slot.slot] = Some(saved.values.iter().map(|x| f64::from(*x)).collect());
+            }
             let size: usize = slot.dims.iter().product();
             let mut rest = saved.values.as_slice();
             for block in &mut self.blocks {
@@ -82,6 +116,7 @@ impl Trainer {
                 block.set_carried(carried);
             }
         }
+        self.set_carried_text(&read);
         Ok(())
     }
 }

@@ -1,14 +1,15 @@
 //! Metrics: one JSON object a line. What the run computed comes first, in the order it was set; what
 //! depends on the machine stands in one last object, `timing`, so that runs can be compared without it.
 
-use serde_json::{Map, Number, Value};
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+mod events;
+mod lines;
+mod table;
 
-/// Longest time that a written record waits in memory while the run goes on.
-const FLUSH_EVERY: Duration = Duration::from_secs(1);
+use events::Events;
+use lines::{length_while, Growing};
+use serde_json::{Map, Number, Value};
+use std::path::{Path, PathBuf};
+use table::Table;
 
 /// The metrics file could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,11 @@ impl Record {
             .fields
             .insert("iteration".to_owned(), iteration.into());
         record
+    }
+
+    fn iteration(&self) -> u64 {
+        let number = self.fields.get("iteration").and_then(Value::as_u64);
+        number.unwrap_or_default()
     }
 
     /// Adds a number; one that is not finite is written as `null`.
@@ -67,12 +73,12 @@ fn number(value: f64) -> Value {
     Number::from_f64(value).map_or(Value::Null, Value::Number)
 }
 
-/// Appends records to a file. What is still in memory is written when it is dropped.
+/// Appends records to the files of a run. What is still in memory is written when it is dropped.
 #[derive(Debug)]
 pub struct MetricsWriter {
-    path: PathBuf,
-    file: BufWriter<File>,
-    flushed: Instant,
+    lines: Growing,
+    table: Option<Table>,
+    events: Option<Events>,
 }
 
 impl MetricsWriter {
@@ -81,7 +87,7 @@ impl MetricsWriter {
     /// # Errors
     /// Where it cannot be created.
     pub fn create(path: &Path) -> Result<MetricsWriter, MetricsError> {
-        MetricsWriter::with(path, File::create(path))
+        Growing::create(path).map(MetricsWriter::with)
     }
 
     /// Goes on in the file at `path` after `iteration`: from the first record of a later iteration, or the
@@ -90,90 +96,96 @@ impl MetricsWriter {
     /// # Errors
     /// Where it cannot be read or written.
     pub fn resume(path: &Path, iteration: u64) -> Result<MetricsWriter, MetricsError> {
-        let open = || {
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path)?;
-            let kept = length_up_to(&file, iteration)?;
-            file.set_len(kept)?;
-            file.seek(SeekFrom::End(0))?;
-            Ok(file)
-        };
-        MetricsWriter::with(path, open())
+        let lines = Growing::resume(path, |file| {
+            length_while(file, |line, _| {
+                let record: Option<Value> = serde_json::from_slice(line).ok();
+                let found = record.and_then(|record| record.get("iteration")?.as_u64());
+                found.is_some_and(|found| found <= iteration)
+            })
+        });
+        lines.map(MetricsWriter::with)
     }
 
-    fn with(path: &Path, file: std::io::Result<File>) -> Result<MetricsWriter, MetricsError> {
-        let file = file.map_err(|source| MetricsError {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(MetricsWriter {
-            path: path.to_owned(),
-            file: BufWriter::new(file),
-            flushed: Instant::now(),
-        })
+    fn with(lines: Growing) -> MetricsWriter {
+        MetricsWriter {
+            lines,
+            table: None,
+            events: None,
+        }
+    }
+
+    /// Also keeps a table at `path`, going on after `iteration`.
+    ///
+    /// # Errors
+    /// Where it cannot be read or written.
+    pub fn with_table(mut self, path: &Path, iteration: u64) -> Result<Self, MetricsError> {
+        self.table = Some(Table::resume(path, iteration)?);
+        Ok(self)
+    }
+
+    /// Also keeps a file for TensorBoard in `directory`, going on after `iteration`.
+    ///
+    /// # Errors
+    /// Where it cannot be read or written.
+    pub fn with_events(mut self, directory: &Path, iteration: u64) -> Result<Self, MetricsError> {
+        self.events = Some(Events::resume(directory, iteration)?);
+        Ok(self)
+    }
+
+    fn each(
+        &mut self,
+        mut act: impl FnMut(&mut Growing) -> Result<(), MetricsError>,
+    ) -> Result<(), MetricsError> {
+        act(&mut self.lines)?;
+        if let Some(table) = &mut self.table {
+            act(&mut table.file)?;
+        }
+        match &mut self.events {
+            Some(events) => act(&mut events.file),
+            None => Ok(()),
+        }
     }
 
     /// Appends a record.
     ///
     /// # Errors
-    /// Where the file cannot be written.
+    /// Where a file cannot be written.
     pub fn write(&mut self, record: &Record) -> Result<(), MetricsError> {
         let mut line = record.to_line();
         line.push('\n');
-        let written = self.file.write_all(line.as_bytes());
-        self.check(written)?;
-        self.tick()
+        self.lines.append(line.as_bytes())?;
+        if let Some(table) = &mut self.table {
+            table.write(record)?;
+        }
+        match &mut self.events {
+            Some(events) => events.write(record),
+            None => Ok(()),
+        }
     }
 
-    /// Brings records to the file if the last time is a second ago. The trainer calls this every iteration,
+    /// Brings records to the files if the last time is a second ago. The trainer calls this every iteration,
     /// because records may come more seldom.
     ///
     /// # Errors
-    /// Where the file cannot be written.
+    /// Where a file cannot be written.
     pub fn tick(&mut self) -> Result<(), MetricsError> {
-        if self.flushed.elapsed() >= FLUSH_EVERY {
-            self.flush()?;
-        }
-        Ok(())
+        self.each(Growing::tick)
     }
 
-    /// Brings all records to the file.
+    /// Brings all records to the files.
     ///
     /// # Errors
-    /// Where the file cannot be written.
+    /// Where a file cannot be written.
     pub fn flush(&mut self) -> Result<(), MetricsError> {
-        self.flushed = Instant::now();
-        let flushed = self.file.flush();
-        self.check(flushed)
+        self.each(Growing::flush)
     }
 
-    fn check(&self, result: std::io::Result<()>) -> Result<(), MetricsError> {
-        result.map_err(|source| MetricsError {
-            path: self.path.clone(),
-            source,
-        })
-    }
-}
-
-/// Bytes of the leading lines that are records of iterations up to `iteration`.
-fn length_up_to(file: &File, iteration: u64) -> std::io::Result<u64> {
-    let mut reader = BufReader::new(file);
-    let mut line = Vec::new();
-    let mut length = 0;
-    loop {
-        line.clear();
-        let read = reader.read_until(b'\n', &mut line)?;
-        let record: Option<Value> = serde_json::from_slice(&line).ok();
-        let found = record.and_then(|record| record.get("iteration")?.as_u64());
-        let whole = line.ends_with(b"\n");
-        if !whole || found.is_none_or(|found| found > iteration) {
-            return Ok(length);
-        }
-        length += read as u64;
+    /// Brings all records to the disk, so that they are there whenever what is written later is.
+    ///
+    /// # Errors
+    /// Where a file cannot be written.
+    pub fn sync(&mut self) -> Result<(), MetricsError> {
+        self.each(Growing::sync)
     }
 }
 
@@ -232,13 +244,52 @@ mod tests {
     }
 
     #[test]
+    fn the_table_has_the_columns_of_the_first_record() {
+        let folder = std::env::temp_dir().join(format!("bpmc-table-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (lines, table) = (folder.join("m.jsonl"), folder.join("m.csv"));
+        let open = |iteration| {
+            let writer = MetricsWriter::resume(&lines, iteration).unwrap();
+            writer.with_table(&table, iteration).unwrap()
+        };
+        let text = || std::fs::read_to_string(&table).unwrap();
+        let mut writer = open(0);
+        for iteration in 1..=3 {
+            writer.write(&record(iteration).set("late", 1.0)).unwrap();
+        }
+        writer.write(&Record::new(4).set("reward", -1.5)).unwrap();
+        drop(writer);
+        let row = |k| format!("{k},0.30000000000000004,\"[\"\"burn_in\"\"]\",,1.0,0.25\n");
+        let header = "iteration,reward,flags,norm,late,seconds\n";
+        let whole = format!("{header}{}{}{}4,-1.5,,,,\n", row(1), row(2), row(3));
+        assert_eq!(text(), whole);
+
+        std::fs::write(&table, &whole[..whole.len() - 4]).unwrap();
+        let mut writer = open(2);
+        assert_eq!(text(), format!("{header}{}{}", row(1), row(2)));
+        writer.write(&Record::new(3).set("reward", 2.0)).unwrap();
+        drop(writer);
+        assert!(text().ends_with("\n3,2.0,,,,\n"), "{}", text());
+
+        // A header that was torn is written again.
+        std::fs::write(&table, "iterat").unwrap();
+        open(0).write(&record(1)).unwrap();
+        assert!(
+            text().starts_with("iteration,reward,flags,norm,seconds\n1,"),
+            "{}",
+            text()
+        );
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
     fn records_reach_the_file_within_a_second_of_ticks() {
         let path = std::env::temp_dir().join(format!("bpmc-ticks-{}", std::process::id()));
         let mut writer = MetricsWriter::create(&path).unwrap();
         let length = || std::fs::metadata(&path).unwrap().len();
         writer.write(&record(1)).unwrap();
         assert_eq!(length(), 0, "buffered");
-        writer.flushed = Instant::now()
+        writer.lines.flushed = Instant::now()
             .checked_sub(Duration::from_millis(1001))
             .unwrap();
         writer.tick().unwrap();

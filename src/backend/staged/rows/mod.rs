@@ -1,0 +1,84 @@
+//! Stages without states: a graph evaluated for all rows (steps of all lanes) at once, in f32.
+//!
+//! A product with a shared matrix is one product of matrices, a gradient of one is another. An input that is one of many
+//! is never spelled out: its product with a matrix picks rows, and the gradient of that matrix is added up in those.
+//! Results do not depend on the number of threads: how work is cut follows from sizes alone.
+
+mod apply;
+mod product;
+mod table;
+
+pub use apply::Scratch;
+pub use product::{product, Matrix};
+pub use table::{Hot, Table};
+
+use crate::ir::{Graph, Op, ResultKind, ValueId};
+use apply::Evaluation;
+
+/// Whether a value that differs from lane to lane can be computed here, and so can its adjoint.
+pub fn supported(graph: &Graph, id: ValueId) -> bool {
+    let value = graph.value(id);
+    if !value.shape.lane {
+        return true;
+    }
+    let small = value.shape.dims.len() < 2
+        && value.operands.iter().all(|o| {
+            let shape = graph.shape(*o);
+            !shape.lane || shape.dims.len() < 2
+        });
+    let known = match value.op {
+        Op::Input(_)
+        | Op::Noise(_)
+        | Op::Unary(_)
+        | Op::Binary(_)
+        | Op::Select
+        | Op::Clip { .. }
+        | Op::ClipMask { .. }
+        | Op::Broadcast { .. }
+        | Op::Reduce { .. }
+        | Op::Reshape { .. }
+        | Op::Concat
+        | Op::Slice { .. }
+        | Op::Pad { .. }
+        | Op::Softmax
+        | Op::StopGradient => true,
+        Op::MatVec { .. } => !graph.shape(value.operands[1]).lane,
+        Op::Param(_)
+        | Op::State(_)
+        | Op::Const(_)
+        | Op::Seed(_)
+        | Op::AdjointIn(_)
+        | Op::LaneSum
+        | Op::RangeMask { .. }
+        | Op::Outer => false,
+    };
+    small && known
+}
+
+/// What a graph starts from, by slot. Tables have as many rows as are evaluated.
+#[derive(Clone, Debug, Default)]
+pub struct Leaves<'a> {
+    /// Parameters, row by row.
+    pub params: Vec<&'a [f32]>,
+    /// Inputs.
+    pub inputs: Vec<Table<'a>>,
+    /// Noise draws.
+    pub noises: Vec<Table<'a>>,
+    /// Adjoints of outputs.
+    pub seeds: Vec<Table<'a>>,
+}
+
+/// Evaluates the results of a graph without states for `rows` rows. Shared results have one row.
+///
+/// The graph is a step or an adjoint of [`supported`] values, and there is a leaf for every slot that it reads.
+pub fn evaluate<'a>(
+    graph: &'a Graph,
+    rows: usize,
+    leaves: &Leaves<'a>,
+    scratch: &mut Scratch,
+) -> Vec<(ResultKind, Table<'a>)> {
+    Evaluation::new(graph, rows, leaves, scratch).run()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! What `bpmc eval` shows. The field names are those of the JSON form.
+
+use super::Arguments;
+use bpmc::statistics::{cohens_d, quantile, rank_biserial};
+use bpmc::train::evaluation::{Ablation, Curves, Outcome};
+use serde::Serialize;
+use std::fmt::Write;
+
+/// Rows of the reward over steps in the text form.
+const PARTS: usize = 10;
+/// Most rows of the reward over trials in the text form.
+const MOST_TRIALS: usize = 20;
+
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    run: String,
+    iteration: u64,
+    episodes: usize,
+    greedy: bool,
+    /// Loss of a batch.
+    loss: f64,
+    /// What `statistics` are of: `reward`, or the task's own measure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    measure: Option<&'static str>,
+    #[serde(flatten)]
+    statistics: Option<Statistics>,
+    /// Mean reward by step and by trial.
+    curves: Curves,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ablations: Vec<Ablated>,
+}
+
+/// Of one number per episode.
+#[derive(Debug, PartialEq, Serialize)]
+struct Statistics {
+    mean: f64,
+    standard_deviation: f64,
+    minimum: f64,
+    lower_quartile: f64,
+    median: f64,
+    upper_quartile: f64,
+    maximum: f64,
+}
+
+/// The network with a part taken away.
+#[derive(Debug, Serialize)]
+struct Ablated {
+    ablation: String,
+    loss: f64,
+    #[serde(flatten)]
+    statistics: Option<Statistics>,
+    effect: Effect,
+    curves: Curves,
+}
+
+/// What taking the part away did to the measure; each is positive where the measure is larger without the part.
+#[derive(Debug, Serialize)]
+struct Effect {
+    /// Difference of the means.
+    mean_difference: f64,
+    /// Median of the differences of episodes.
+    median_difference: f64,
+    /// In pooled standard deviations; `null` where nothing varies.
+    cohens_d: Option<f64>,
+    /// Over pairs of equal episodes; `null` where all are equal.
+    rank_biserial: Option<f64>,
+}
+
+impl Report {
+    pub(super) fn new(arguments: &Arguments, iteration: u64, intact: &Outcome) -> Report {
+        Report {
+            run: arguments.run.display().to_string(),
+            iteration,
+            episodes: arguments.episodes.get(),
+            greedy: arguments.greedy,
+            loss: intact.loss,
+            measure: intact.measure,
+            statistics: Statistics::of(&intact.values),
+            curves: intact.curves(),
+            ablations: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, ablation: &Ablation, intact: &Outcome, outcome: &Outcome) {
+        let mut differences: Vec<f64> = intact
+            .values
+            .iter()
+            .zip(&outcome.values)
+            .map(|(base, other)| other - base)
+            .collect();
+        differences.sort_by(f64::total_cmp);
+        let count = differences.len().max(1) as f64;
+        self.ablations.push(Ablated {
+            ablation: ablation.to_string(),
+            loss: outcome.loss,
+            statistics: Statistics::of(&outcome.values),
+            effect: Effect {
+                mean_difference: differences.iter().sum::<f64>() / count,
+                median_difference: quantile(&differences, 0.5).unwrap_or(0.0),
+                cohens_d: cohens_d(&intact.values, &outcome.values),
+                rank_biserial: rank_biserial(&intact.values, &outcome.values),
+            },
+            curves: outcome.curves(),
+        });
+    }
+
+    pub(super) fn text(&self) -> String {
+        let mut text = format!(
+            "{} after {} iterations, {} episodes{}\n\n",
+            self.run,
+            self.iteration,
+            self.episodes,
+            if self.greedy { ", greedy" } else { "" }
+        );
+        let mut row = |name: &str, value: f64| {
+            text.push_str(&format!("{name:<20}{value:>12.4}\n"));
+        };
+        if let (Some(measure), Some(s)) = (self.measure, &self.statistics) {
+            row(&format!("mean {measure}"), s.mean);
+            row("standard deviation", s.standard_deviation);
+            row("minimum", s.minimum);
+            row("lower quartile", s.lower_quartile);
+            row("median", s.median);
+            row("upper quartile", s.upper_quartile);
+            row("maximum", s.maximum);
+        }
+        row("loss of a batch", self.loss);
+        self.curve(&mut text);
+        self.table(&mut text);
+        text
+    }
+
+    fn curve(&self, text: &mut String) {
+        let parts = self.curves.parts(PARTS);
+        if parts.is_empty() {
+            return;
+        }
+        text.push_str("\nfrom step   reward a step\n");
+        for (step, reward) in parts {
+            writeln!(text, "{step:>9}{reward:>16.4}").expect("writing to a string");
+        }
+        if self.curves.trials.is_empty() {
+            return;
+        }
+        text.push_str("\n    trial   reward   episodes\n");
+        for trial in self.curves.trials.iter().take(MOST_TRIALS) {
+            let (number, reward, episodes) = (trial.trial, trial.reward, trial.episodes);
+            writeln!(text, "{number:>9}{reward:>9.4}{episodes:>11}").expect("writing to a string");
+        }
+        if self.curves.trials.len() > MOST_TRIALS {
+            let more = self.curves.trials.len() - MOST_TRIALS;
+            writeln!(text, "      ... and {more} more (--json has all)")
+                .expect("writing to a string");
+        }
+    }
+
+    fn table(&self, text: &mut String) {
+        if self.ablations.is_empty() {
+            return;
+        }
+        let longest = self.ablations.iter().map(|one| one.ablation.len());
+        let width = longest.max().unwrap_or(0).max("ablation".len());
+        writeln!(
+            text,
+            "\n{:<width$}{:>10}{:>10}{:>12}{:>11}{:>15}",
+            "ablation", "mean", "median", "difference", "Cohen's d", "rank-biserial"
+        )
+        .expect("writing to a string");
+        let number = |value: Option<f64>| value.map_or("-".to_owned(), |x| format!("{x:.3}"));
+        let mut row = |name: &str, s: &Statistics, effect: Option<&Effect>| {
+            let shown = effect.map(|e| e.mean_difference);
+            writeln!(
+                text,
+                "{name:<width$}{:>10.4}{:>10.4}{:>12}{:>11}{:>15}",
+                s.mean,
+                s.median,
+                shown.map_or(String::new(), |x| format!("{x:.4}")),
+                effect.map_or(String::new(), |e| number(e.cohens_d)),
+                effect.map_or(String::new(), |e| number(e.rank_biserial)),
+            )
+            .expect("writing to a string");
+        };
+        if let Some(statistics) = &self.statistics {
+            row("(intact)", statistics, None);
+        }
+        for one in &self.ablations {
+            if let Some(statistics) = &one.statistics {
+                row(&one.ablation, statistics, Some(&one.effect));
+            }
+        }
+    }
+}
+
+impl Statistics {
+    /// `None` where there are no values.
+    fn of(values: &[f64]) -> Option<Statistics> {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let (minimum, maximum) = (*sorted.first()?, *sorted.last()?);
+        let count = sorted.len() as f64;
+        let mean = sorted.iter().sum::<f64>() / count;
+        let squares: f64 = sorted.iter().map(|x| (x - mean).powi(2)).sum();
+        Some(Statistics {
+            mean,
+            standard_deviation: (squares / (count - 1.0).max(1.0)).sqrt(),
+            minimum,
+            lower_quartile: quantile(&sorted, 0.25)?,
+            median: quantile(&sorted, 0.5)?,
+            upper_quartile: quantile(&sorted, 0.75)?,
+            maximum,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quartiles_lie_between_values() {
+        let found = Statistics::of(&[4.0, 1.0, 3.0, 2.0]).unwrap();
+        let wanted = Statistics {
+            mean: 2.5,
+            standard_deviation: (5.0f64 / 3.0).sqrt(),
+            minimum: 1.0,
+            lower_quartile: 1.75,
+            median: 2.5,
+            upper_quartile: 3.25,
+            maximum: 4.0,
+        };
+        assert_eq!(found, wanted);
+        assert_eq!(Statistics::of(&[7.0]).unwrap().standard_deviation, 0.0);
+        assert_eq!(Statistics::of(&[]), None);
+    }
+}

@@ -1,0 +1,17 @@
+//! Language models: a text read from beginning to end, its state kept from chunk to chunk (paper §4.3).
+//!
+//! | module | what |
+//! |---|---|
+//! | [`stream`] | a text cut into lanes and chunks |
+//! | [`runner`] | the stages of a network over a chunk, forward and back |
+//! | [`loss`] | cross-entropy over a vocabulary |
+//! | [`schedule`] | learning rates by epoch |
+//! | [`model`] | all of it: chunks to learn from, and texts to evaluate |
+
+pub mod loss;
+pub mod model;
+pub mod runner;
+pub mod schedule;
+pub mod stream;
+
+pub use model::{Language, LanguageError, Perplexity};

@@ -1,0 +1,64 @@
+//! Learning rates by epoch.
+
+use crate::settings::Settings;
+
+/// A factor on the learning rate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Schedule {
+    decay: f64,
+    from: usize,
+    by_length: bool,
+    steps: usize,
+}
+
+impl Schedule {
+    /// From checked settings; `steps` are those of a whole chunk.
+    pub fn new(settings: &Settings, steps: usize) -> Schedule {
+        Schedule {
+            decay: settings.real("decay"),
+            from: settings.int("decay_from"),
+            by_length: settings.bool("rate_by_length"),
+            steps,
+        }
+    }
+
+    /// The factor in an epoch, from 0, for a chunk of so many steps.
+    pub fn factor(&self, epoch: usize, steps: usize) -> f64 {
+        // The epoch `decay_from`, counted from 1, is the first with a smaller rate.
+        let times = (epoch + 2).saturating_sub(self.from.max(1));
+        let times = if self.from == 0 { 0 } else { times };
+        let decayed = self.decay.powi(times.min(10_000) as i32);
+        if self.by_length {
+            decayed * steps as f64 / self.steps as f64
+        } else {
+            decayed
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Schedule;
+
+    #[test]
+    fn rates_fall_from_an_epoch_on() {
+        let schedule = Schedule {
+            decay: 0.5,
+            from: 3,
+            by_length: false,
+            steps: 20,
+        };
+        let rates: Vec<f64> = (0..5).map(|epoch| schedule.factor(epoch, 7)).collect();
+        assert_eq!(rates, [1.0, 1.0, 0.5, 0.25, 0.125]);
+        let by_length = Schedule {
+            by_length: true,
+            ..schedule
+        };
+        assert_eq!(by_length.factor(2, 10), 0.25);
+        let never = Schedule {
+            from: 0,
+            ..schedule
+        };
+        assert_eq!(never.factor(90, 20), 1.0);
+    }
+}

@@ -1,0 +1,112 @@
+//! A file of lines that grows while a run goes on, and is cut back where it resumes.
+
+use super::MetricsError;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Longest time that something written waits in memory while the run goes on.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+
+/// A file that is appended to. What is still in memory is written when it is dropped.
+#[derive(Debug)]
+pub(super) struct Growing {
+    path: PathBuf,
+    file: BufWriter<File>,
+    pub(super) flushed: Instant,
+}
+
+impl Growing {
+    /// An empty file.
+    pub(super) fn create(path: &Path) -> Result<Growing, MetricsError> {
+        Growing::with(path, File::create(path))
+    }
+
+    /// The file at `path`, made if it is missing, cut to the length that `keep` says.
+    pub(super) fn resume(
+        path: &Path,
+        keep: impl FnOnce(&File) -> std::io::Result<u64>,
+    ) -> Result<Growing, MetricsError> {
+        let open = || {
+            let mut file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)?;
+            let kept = keep(&file)?;
+            file.set_len(kept)?;
+            file.seek(SeekFrom::End(0))?;
+            Ok(file)
+        };
+        Growing::with(path, open())
+    }
+
+    fn with(path: &Path, file: std::io::Result<File>) -> Result<Growing, MetricsError> {
+        let file = file.map_err(|source| MetricsError {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Growing {
+            path: path.to_owned(),
+            file: BufWriter::new(file),
+            flushed: Instant::now(),
+        })
+    }
+
+    /// Appends.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), MetricsError> {
+        let written = self.file.write_all(bytes);
+        self.check(written)?;
+        self.tick()
+    }
+
+    /// Brings what was appended to the file if the last time is a second ago.
+    pub(super) fn tick(&mut self) -> Result<(), MetricsError> {
+        if self.flushed.elapsed() >= FLUSH_EVERY {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Brings what was appended to the file.
+    pub(super) fn flush(&mut self) -> Result<(), MetricsError> {
+        self.flushed = Instant::now();
+        let flushed = self.file.flush();
+        self.check(flushed)
+    }
+
+    /// Brings what was appended to the disk.
+    pub(super) fn sync(&mut self) -> Result<(), MetricsError> {
+        self.flush()?;
+        let synced = self.file.get_ref().sync_data();
+        self.check(synced)
+    }
+
+    fn check(&self, result: std::io::Result<()>) -> Result<(), MetricsError> {
+        result.map_err(|source| MetricsError {
+            path: self.path.clone(),
+            source,
+        })
+    }
+}
+
+/// Bytes of the leading whole lines that `keep` takes, which is given the line and its number.
+pub(super) fn length_while(
+    file: &File,
+    mut keep: impl FnMut(&[u8], usize) -> bool,
+) -> std::io::Result<u64> {
+    let mut reader = BufReader::new(file);
+    let mut line = Vec::new();
+    let mut length = 0;
+    for number in 0.. {
+        line.clear();
+        let read = reader.read_until(b'\n', &mut line)?;
+        if !line.ends_with(b"\n") || !keep(&line, number) {
+            break;
+        }
+        length += read as u64;
+    }
+    Ok(length)
+}

@@ -1,0 +1,99 @@
+//! Training on a text: a chunk at a time, validation where an epoch ends.
+
+use super::{mean_of, IterationReport, TrainError, Trainer};
+use crate::text::Part;
+use crate::train::language::{Language, Perplexity};
+use crate::train::phases::Phases;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Instant;
+
+impl Trainer {
+    /// The language model, where a text is read.
+    pub fn language(&self) -> Option<MutexGuard<'_, Language>> {
+        let model = self.language.as_ref()?;
+        Some(model.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Iterations of all epochs, where a text is read.
+    pub fn chunks(&self) -> Option<u64> {
+        self.language().map(|model| model.iterations())
+    }
+
+    /// What a part of the text costs with the parameters as they are; nothing where none is read.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn perplexity(&self, part: Part) -> Result<Option<Perplexity>, TrainError> {
+        let Some(mut model) = self.language() else {
+            return Ok(None);
+        };
+        let (model, parameters) = (&mut *model, &self.parameters);
+        Ok(Some(self.pool.install(|| model.evaluate(parameters, part))?))
+    }
+
+    /// One chunk and one step of the optimiser.
+    pub(super) fn read_chunk(&mut self) -> Result<IterationReport, TrainError> {
+        let start = Instant::now();
+        let iteration = self.iteration;
+        let (report, rate, ends) = {
+            let Some(mut model) = self.language() else {
+                return Err(TrainError::Missing("task", "add `task text { }`"));
+            };
+            let (model, parameters) = (&mut *model, &self.parameters);
+            let report = self.pool.install(|| model.chunk(parameters, iteration))?;
+            (report, model.rate(iteration), model.ends_epoch(iteration))
+        };
+        let update = Instant::now();
+        let mut found = report.gradients;
+        let mut gradients: Vec<Vec<f32>> = self
+            .parameters
+            .trained_ids()
+            .into_iter()
+            .map(|id| {
+                let size = self.parameters.get(id).values.len();
+                found[id.index()].take().unwrap_or_else(|| vec![0.0; size])
+            })
+            .collect();
+        let loss = report.loss.mean();
+        let norm = self.update(loss + report.penalty, &mut gradients, rate)?;
+        self.iteration = iteration + 1;
+        if let Some(mut model) = self.language() {
+            model.give_back(gradients);
+        }
+        let phases = Phases {
+            update: update.elapsed().as_secs_f64(),
+            ..report.phases
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        let validation = if ends {
+            self.perplexity(Part::Valid)?
+        } else {
+            None
+        };
+        Ok(IterationReport {
+            iteration: self.iteration,
+            loss,
+            parts: None,
+            reward: mean_of(&[]),
+            score: Some(("bits_per_word", loss / std::f64::consts::LN_2)),
+            validation,
+            gradient_norm: norm,
+            phases,
+            seconds,
+        })
+    }
+
+    /// States that the next chunk goes on from, by slot; nothing where no text is read.
+    pub(super) fn carried_text(&self) -> Vec<Option<Vec<f64>>> {
+        self.language()
+            .map(|mut model| model.carried())
+            .unwrap_or_default()
+    }
+
+    /// Goes on from such states.
+    pub(super) fn set_carried_text(&self, states: &[Option<Vec<f64>>]) {
+        if let Some(mut model) = self.language() {
+            model.set_carried(states);
+        }
+    }
+}
