@@ -83,6 +83,7 @@ impl Session<'_> {
             memory: None,
             on_nan: OnNan::Stop,
             tensorboard: false,
+            data: None,
         };
         Run::prepare(&compilation, &options)
     }
@@ -288,6 +289,7 @@ fn default_directories_are_numbered() {
         memory: None,
         on_nan: OnNan::Stop,
         tensorboard: false,
+        data: None,
     };
     let mut names = Vec::new();
     for resume in [false, false, false, true] {

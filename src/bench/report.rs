@@ -242,6 +242,7 @@ mod tests {
             parts: None,
             reward: None,
             score: None,
+            epoch: None,
             validation: None,
             gradient_norm: 0.0,
             phases,

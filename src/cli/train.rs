@@ -76,6 +76,11 @@ pub struct Arguments {
     #[arg(long)]
     pub tensorboard: bool,
 
+    /// The directory of the text for `train language_model`: train.txt, valid.txt and test.txt, or ptb.train.txt and so
+    /// on [default: generated text]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
     /// Show no progress
     #[arg(short, long)]
     pub quiet: bool,
@@ -125,6 +130,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         memory: bpmc::plan::free_memory(),
         on_nan: arguments.on_nan.kind(),
         tensorboard: arguments.tensorboard,
+        data: arguments.data.clone(),
     };
     let mut run = Run::prepare(&compilation, &options).map_err(anyhow::Error::new)?;
     if arguments.passes.time_passes {
@@ -168,9 +174,15 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             last.found
         ));
     }
+    let test = run.manifest().test.as_ref().map_or(String::new(), |test| {
+        format!(
+            "test        perplexity {:.2}, {:.3} bits per word, {} words; parameters of iteration {}\n",
+            test.perplexity, test.bits_per_word, test.words, test.iteration
+        )
+    });
     match ending {
         Ending::Finished => screen.print(&format!(
-            "{total} iterations done{mean}\nmetrics     {}\ncheckpoint  {}\n",
+            "{total} iterations done{mean}\n{test}metrics     {}\ncheckpoint  {}\n",
             directory.join(METRICS).display(),
             find_checkpoint(&directory, Which::Last)
                 .map_err(anyhow::Error::new)?
@@ -259,6 +271,9 @@ fn resume_line(arguments: &Arguments, passes: Selection, directory: &Path) -> St
         words.push(format!("--set {}", quoted(set)));
     }
     words.extend(arguments.seed.map(|seed| format!("--seed {seed}")));
+    if let Some(data) = &arguments.data {
+        words.push(format!("--data {}", quoted(&data.display().to_string())));
+    }
     if let Some(backend) = arguments.backend {
         words.push(format!("--backend {}", backend.kind().name()));
     }

@@ -93,6 +93,7 @@ impl<'a> Session<'a> {
             memory: None,
             on_nan: self.on_nan,
             tensorboard: false,
+            data: None,
         };
         let stop = AtomicBool::new(false);
         let mut run = Run::prepare(&compiled(self.spec), &options)?;

@@ -68,21 +68,10 @@ impl<T: Real> LaneMemory<T> {
     }
 
     /// Begins the next chunk of a sequence where the last one ended, after [`LaneMemory::settle`].
-    ///
-    /// States for which `again` says so are at their first values.
-    pub fn go_on(
-        &mut self,
-        program: &Fused,
-        steps: usize,
-        interval: usize,
-        again: impl Fn(usize) -> bool,
-    ) {
+    pub fn go_on(&mut self, program: &Fused, steps: usize, interval: usize) {
         self.records.grow(program.record_size * steps);
         self.steps = 0;
         self.interval = program.interval(interval);
-        for slot in (0..program.first.len()).filter(|slot| again(*slot)) {
-            self.set_first(program, slot);
-        }
     }
 
     /// Sets a state to its first value.

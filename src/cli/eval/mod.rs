@@ -1,6 +1,7 @@
 //! `bpmc eval`.
 
 mod report;
+mod text;
 
 use super::options::{Passes, Threads};
 use super::screen::Screen;
@@ -8,6 +9,7 @@ use super::{spec, timing, Failure, Outcome};
 use anyhow::Context;
 use bpmc::train::evaluation::{Ablation, AblationError, Evaluator, Wanted};
 use bpmc::train::run::{self, Which};
+use bpmc::train::TrainerKind;
 use clap::Args;
 use report::Report;
 use std::num::NonZeroUsize;
@@ -56,6 +58,10 @@ pub struct Arguments {
     #[command(flatten)]
     pub passes: Passes,
 
+    /// The directory of the text for a language model [default: that of the training]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -72,6 +78,9 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let checkpoint = opened
         .checkpoint(arguments.checkpoint)
         .map_err(anyhow::Error::new)?;
+    if program.model.train.as_ref().map(|t| t.trainer.kind) == Some(TrainerKind::Language) {
+        return text::run(arguments, screen, &opened, program, &checkpoint);
+    }
     let parameters = opened.parameters(&checkpoint).map_err(anyhow::Error::new)?;
     let mut options = opened.options(arguments.threads.count());
     options.passes = arguments.passes.selection(opened.passes())?;

@@ -1,11 +1,13 @@
 //! A language model being trained: chunks to learn from, and texts to evaluate.
+//!
+//! A text is one episode: states go on from chunk to chunk, and gradients stop where a chunk begins.
 
 use super::loss::{cross_entropy, Loss};
 use super::runner::{Gradients, Passage, Runner, Staged, StagedError};
 use super::schedule::Schedule;
 use super::stream::{epoch, Chunk, Lanes, Place};
 use crate::backend::BackendError;
-use crate::ir::{Graph, Reset};
+use crate::ir::Graph;
 use crate::passes::Selection;
 use crate::settings::Settings;
 use crate::tasks::Text;
@@ -315,13 +317,7 @@ impl Language {
 
     /// States that the next chunk goes on from, by slot, lane by lane.
     pub fn carried(&mut self) -> Vec<Option<Vec<f64>>> {
-        let mut states = self.runner.states(&self.staged);
-        for (state, slot) in states.iter_mut().zip(&self.staged.step().states) {
-            if !matches!(slot.reset, Reset::Never | Reset::Carry) {
-                *state = None;
-            }
-        }
-        states
+        self.runner.states(&self.staged)
     }
 
     /// Goes on from states that [`Language::carried`] gave.

@@ -7,7 +7,7 @@ use crate::backend::staged::rows::{evaluate, Leaves, Scratch, Table};
 use crate::backend::staged::{split, Source, Split, Stage};
 use crate::backend::BackendError;
 use crate::driver::{prepare, InternalFault};
-use crate::ir::{Graph, NoiseKind, Reset, ResultKind};
+use crate::ir::{Graph, NoiseKind, ResultKind};
 use crate::passes::Selection;
 use crate::rng::{fill, Key, Stream};
 use crate::train::params::ParamStore;
@@ -425,9 +425,7 @@ impl Runner {
             .enumerate()
             .map(|(lane, memory)| {
                 if started {
-                    memory.go_on(fused, steps, interval, |slot| {
-                        !matches!(stage.graph.states[slot].reset, Reset::Never | Reset::Carry)
-                    });
+                    memory.go_on(fused, steps, interval);
                 } else {
                     memory.start(fused, steps, interval);
                 }

@@ -16,6 +16,9 @@ pub const METRICS: &str = "metrics.jsonl";
 /// Name of the metrics as a table in a run directory.
 pub const METRICS_TABLE: &str = "metrics.csv";
 
+/// Name of the words of a text, in the order of their numbers, in a run directory.
+pub const VOCABULARY: &str = "vocabulary.txt";
+
 /// Where a run is put.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {

@@ -51,7 +51,7 @@ pub struct Incident {
 }
 
 /// What `run.yaml` holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Path of the spec, as it was given.
@@ -92,9 +92,29 @@ pub struct Manifest {
     /// Iterations with a number that is not finite, and what was done about them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_finite: Vec<Incident>,
+    /// The directory of the text it reads, where that is none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// What the test text costs at the end, where one is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Test>,
     /// What stopped it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// What the test text costs with the best parameters of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Test {
+    /// `exp` of the mean of `-log p`.
+    pub perplexity: f64,
+    /// The same mean in bits.
+    pub bits_per_word: f64,
+    /// Words predicted, ends of lines among them.
+    pub words: u64,
+    /// Of the checkpoint of this iteration.
+    pub iteration: u64,
 }
 
 fn default_passes() -> String {
@@ -205,6 +225,13 @@ mod tests {
                 back_to: 2,
                 found: "the loss".to_owned(),
             }],
+            data: Some("texts".to_owned()),
+            test: Some(Test {
+                perplexity: 2.0,
+                bits_per_word: 1.0,
+                words: 9,
+                iteration: 5,
+            }),
             error: None,
         };
         let text = manifest.to_yaml().unwrap();

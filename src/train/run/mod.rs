@@ -23,10 +23,10 @@ mod standing;
 mod watch;
 mod window;
 
-pub use directory::{Place, MANIFEST, METRICS, METRICS_TABLE, SPEC};
+pub use directory::{Place, MANIFEST, METRICS, METRICS_TABLE, SPEC, VOCABULARY};
 pub use error::RunError;
 pub use log::LOG;
-pub use manifest::{Incident, Manifest, OnNan, Status};
+pub use manifest::{Incident, Manifest, OnNan, Status, Test};
 pub use opened::{open, OpenedRun};
 pub use shelf::{checkpoints, find_checkpoint, Which, BEST, CHECKPOINTS};
 pub use spec::{hash, merged};
@@ -38,8 +38,9 @@ use crate::driver::Compilation;
 use crate::lock::Lock;
 use crate::passes::Selection;
 use crate::replace::{clear_temporaries, replace};
+use crate::text::Part;
 use log::Log;
-use shelf::Shelf;
+use shelf::{Schedule, Shelf};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -68,6 +69,8 @@ pub struct RunOptions {
     pub on_nan: OnNan,
     /// Whether to write events for TensorBoard.
     pub tensorboard: bool,
+    /// The directory of the text, where one is read from files.
+    pub data: Option<PathBuf>,
 }
 
 impl RunOptions {
@@ -118,7 +121,7 @@ impl Run {
             .program
             .as_ref()
             .ok_or_else(|| RunError::Broken(PathBuf::from(&options.spec)))?;
-        let trainer = Trainer::new(program, options.trainer())?;
+        let trainer = Trainer::with_data(program, options.trainer(), options.data.as_deref())?;
         let model = &program.model;
         let setting = |name: &str| {
             let train = model.train.as_ref();
@@ -139,17 +142,26 @@ impl Run {
             ended: None,
             status: Status::Running,
             iterations: 0,
-            iterations_planned: setting("iterations"),
+            iterations_planned: match trainer.chunks() {
+                Some(chunks) => chunks,
+                None => setting("iterations"),
+            },
+            data: options.data.as_ref().map(|path| path.display().to_string()),
+            test: None,
             on_nan: options.on_nan,
             not_finite: Vec::new(),
             error: None,
         };
-        let schedule = (setting("checkpoint_every"), manifest.iterations_planned);
+        let schedule = Schedule {
+            every: setting("checkpoint_every"),
+            planned: manifest.iterations_planned,
+            epochs: trainer.epoch_ends(),
+        };
         let keep = setting("keep_checkpoints").max(1) as usize;
         let measure = Standing::measure(trainer.has_rewards());
         let mut run = Run {
             directory: PathBuf::new(),
-            shelf: Shelf::new(Path::new(""), keep, schedule, measure),
+            shelf: Shelf::new(Path::new(""), keep, schedule.clone(), measure),
             manifest,
             trainer,
             window: Window::default(),
@@ -163,15 +175,16 @@ impl Run {
         if options.resume {
             run.directory = directory::find(&options.place, run.manifest.seed)?;
             run.lock = Some(Lock::take(&run.directory)?);
-            run.shelf = Shelf::new(&run.directory, keep, schedule, measure);
+            run.shelf = Shelf::new(&run.directory, keep, schedule.clone(), measure);
             run.go_back_to_last(&crate::sema::dump(model))?;
         } else {
             let spec = merged(compilation);
             let (directory, lock) = directory::claim(&options.place, &run.manifest, &spec)?;
             run.lock = Some(lock);
-            run.shelf = Shelf::new(&directory, keep, schedule, measure);
+            run.shelf = Shelf::new(&directory, keep, schedule.clone(), measure);
             run.directory = directory;
         }
+        run.vocabulary(options.resume)?;
         if options.on_nan == OnNan::Rollback {
             run.first = (run.trainer.iteration() == 0).then(|| run.here());
         }
@@ -380,7 +393,8 @@ impl Run {
             if let Some(report) = report {
                 self.window.add(&report);
                 self.standing.add(&report);
-                if done % self.metrics_every == 0 || done == planned {
+                let epoch_ends = report.validation.is_some();
+                if done % self.metrics_every == 0 || done == planned || epoch_ends {
                     let seconds = recorded.elapsed().as_secs_f64();
                     recorded = Instant::now();
                     let iterations = self.window.iterations() as f64;
@@ -401,11 +415,54 @@ impl Run {
             }
         }
         self.checkpoint(&mut metrics)?;
+        if self.trainer.iteration() == planned {
+            self.manifest.test = self.test()?;
+        }
         if self.trainer.iteration() < planned {
             Ok(Ending::Interrupted)
         } else {
             Ok(Ending::Finished)
         }
+    }
+
+    /// What the test text costs with the best parameters, where a text is read.
+    fn test(&mut self) -> Result<Option<Test>, RunError> {
+        if self.trainer.chunks().is_none() {
+            return Ok(None);
+        }
+        let path = find_checkpoint(&self.directory, Which::Best)
+            .or_else(|_| find_checkpoint(&self.directory, Which::Last))?;
+        let (best, last) = (Checkpoint::read(&path)?, self.here());
+        self.trainer.restore_parameters(&best)?;
+        let found = self.trainer.perplexity(Part::Test)?;
+        self.trainer.restore_parameters(&last)?;
+        Ok(found.map(|found| Test {
+            perplexity: found.value(),
+            bits_per_word: found.bits(),
+            words: found.words,
+            iteration: best.header.iteration,
+        }))
+    }
+
+    /// The vocabulary of a text in the run's directory: written with a new run, compared with that of an earlier one.
+    fn vocabulary(&self, resume: bool) -> Result<(), RunError> {
+        let Some(model) = self.trainer.language() else {
+            return Ok(());
+        };
+        let path = self.path(VOCABULARY);
+        let words = model.corpus().vocabulary.to_text();
+        if !resume {
+            return replace(&path, words.as_bytes()).map_err(|e| RunError::file("write", &path, e));
+        }
+        let earlier =
+            std::fs::read_to_string(&path).map_err(|e| RunError::file("read", &path, e))?;
+        if earlier != words {
+            return Err(self.different(format!(
+                "its vocabulary is not that of {}; give the same text with `--data`",
+                model.corpus().source
+            )));
+        }
+        Ok(())
     }
 
     /// The files of records, cut to where the trainer is.

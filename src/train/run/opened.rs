@@ -125,7 +125,8 @@ impl OpenedRun {
                 most,
             });
         }
-        let mut trainer = Trainer::new(self.program()?, self.options(threads))?;
+        let data = self.manifest.data.as_deref().map(Path::new);
+        let mut trainer = Trainer::with_data(self.program()?, self.options(threads), data)?;
         let before = all.iter().rev().find(|(at, _)| *at < iteration);
         if let Some((at, _)) = before {
             trainer.restore(&self.checkpoint(Which::At(*at))?)?;

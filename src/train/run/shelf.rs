@@ -91,15 +91,24 @@ pub fn find_checkpoint(directory: &Path, which: Which) -> Result<PathBuf, RunErr
     })
 }
 
+/// When checkpoints are due.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Schedule {
+    /// Iterations between two; 0 for only the last, and those at the ends of epochs.
+    pub every: u64,
+    /// The last.
+    pub planned: u64,
+    /// Iterations after which an epoch of a text is over, in order.
+    pub epochs: Vec<u64>,
+}
+
 /// The folder of checkpoints of a run that is trained.
 #[derive(Debug)]
 pub(super) struct Shelf {
     folder: PathBuf,
     /// How many of the schedule stay.
     keep: usize,
-    /// Iterations between those of the schedule; 0 for only the last.
-    every: u64,
-    planned: u64,
+    schedule: Schedule,
     /// What the best one is best in.
     measure: &'static str,
 }
@@ -133,22 +142,27 @@ impl Shelf {
     pub(super) fn new(
         directory: &Path,
         keep: usize,
-        (every, planned): (u64, u64),
+        schedule: Schedule,
         measure: &'static str,
     ) -> Shelf {
         Shelf {
             folder: directory.join(CHECKPOINTS),
             keep,
-            every,
-            planned,
+            schedule,
             measure,
         }
     }
 
     /// Whether a checkpoint of this iteration would also be there without an interruption.
     pub(super) fn is_scheduled(&self, iteration: u64) -> bool {
-        iteration == self.planned
-            || (self.every > 0 && iteration % self.every == 0 && iteration > 0)
+        let Schedule {
+            every,
+            planned,
+            epochs,
+        } = &self.schedule;
+        iteration == *planned
+            || epochs.binary_search(&iteration).is_ok()
+            || (*every > 0 && iteration % *every == 0 && iteration > 0)
     }
 
     fn path(&self, iteration: u64) -> PathBuf {

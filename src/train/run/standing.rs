@@ -67,6 +67,7 @@ mod tests {
             parts: None,
             reward,
             score: None,
+            epoch: None,
             validation: None,
             gradient_norm: 0.0,
             phases: Phases::default(),

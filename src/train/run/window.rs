@@ -49,6 +49,16 @@ impl Window {
         for (sum, (name, _)) in self.sums.iter().zip(numbers(report)) {
             record = record.set(name, sum / self.iterations as f64);
         }
+        if let Some(epoch) = report.epoch {
+            let validation = report.validation;
+            record = record
+                .set("epoch", epoch as f64)
+                .set("valid_loss", validation.map_or(f64::NAN, |v| v.loss))
+                .set(
+                    "valid_perplexity",
+                    validation.map_or(f64::NAN, |v| v.value()),
+                );
+        }
         *self = Window::default();
         record
     }

@@ -83,6 +83,8 @@ pub struct IterationReport {
     pub reward: Option<f64>,
     /// The task's own measure, averaged over lanes.
     pub score: Option<(&'static str, f64)>,
+    /// The epoch, from 1, where a text is read.
+    pub epoch: Option<u64>,
     /// What the validation text costs, where an epoch ends.
     pub validation: Option<Perplexity>,
     /// Norm of the whole gradient before clipping.
@@ -246,7 +248,10 @@ impl Trainer {
             .states
             .iter()
             .enumerate()
-            .filter(|(_, slot)| matches!(slot.reset, Reset::Never | Reset::Carry))
+            .filter(|(_, slot)| {
+                // A text is one episode, read in many iterations.
+                language.is_some() || matches!(slot.reset, Reset::Never | Reset::Carry)
+            })
             .map(|(k, slot)| CarriedSlot {
                 slot: k,
                 path: slot.path.clone(),
@@ -453,6 +458,7 @@ impl Trainer {
                 let values: Vec<f64> = scores.iter().map(|(_, value)| *value).collect();
                 (*name, mean_of(&values).unwrap_or(f64::NAN))
             }),
+            epoch: None,
             validation: None,
             gradient_norm: norm,
             phases,

@@ -19,6 +19,18 @@ impl Trainer {
         self.language().map(|model| model.iterations())
     }
 
+    /// Iterations after which an epoch is over, where a text is read.
+    pub fn epoch_ends(&self) -> Vec<u64> {
+        let Some(model) = self.language() else {
+            return Vec::new();
+        };
+        let last = |k: &u64| model.ends_epoch(*k);
+        (0..model.iterations())
+            .filter(last)
+            .map(|k| k + 1)
+            .collect()
+    }
+
     /// What a part of the text costs with the parameters as they are; nothing where none is read.
     ///
     /// # Errors
@@ -28,20 +40,24 @@ impl Trainer {
             return Ok(None);
         };
         let (model, parameters) = (&mut *model, &self.parameters);
-        Ok(Some(self.pool.install(|| model.evaluate(parameters, part))?))
+        Ok(Some(
+            self.pool.install(|| model.evaluate(parameters, part))?,
+        ))
     }
 
     /// One chunk and one step of the optimiser.
     pub(super) fn read_chunk(&mut self) -> Result<IterationReport, TrainError> {
         let start = Instant::now();
         let iteration = self.iteration;
-        let (report, rate, ends) = {
+        let (report, rate, ends, epoch) = {
             let Some(mut model) = self.language() else {
                 return Err(TrainError::Missing("task", "add `task text { }`"));
             };
             let (model, parameters) = (&mut *model, &self.parameters);
             let report = self.pool.install(|| model.chunk(parameters, iteration))?;
-            (report, model.rate(iteration), model.ends_epoch(iteration))
+            let epoch = model.place(iteration).epoch as u64 + 1;
+            let (rate, ends) = (model.rate(iteration), model.ends_epoch(iteration));
+            (report, rate, ends, epoch)
         };
         let update = Instant::now();
         let mut found = report.gradients;
@@ -76,6 +92,7 @@ impl Trainer {
             parts: None,
             reward: mean_of(&[]),
             score: Some(("bits_per_word", loss / std::f64::consts::LN_2)),
+            epoch: Some(epoch),
             validation,
             gradient_norm: norm,
             phases,
