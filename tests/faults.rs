@@ -1,6 +1,7 @@
 //! What goes wrong around a run: each time a clear message, a status that is not 0, and nothing lost.
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
 mod runs_support;
 
@@ -18,8 +19,12 @@ fn train(root: &Path, more: &[&str]) -> (Option<i32>, String, String) {
 
 /// A directory with the spec, a whole run in `straight`, and one interrupted after iteration 6 in `a`.
 fn prepared(name: &str) -> PathBuf {
+    prepared_with(name, SPEC)
+}
+
+fn prepared_with(name: &str, spec: &str) -> PathBuf {
     let root = scratch(name);
-    std::fs::write(root.join("agent.bpm"), SPEC).unwrap();
+    std::fs::write(root.join("agent.bpm"), spec).unwrap();
     assert_eq!(train(&root, &["--out", "straight"]).0, Some(0));
     assert_eq!(train(&root, &["--out", "a"]).0, Some(0));
     // As after a kill in iteration 8.
@@ -41,7 +46,7 @@ fn goes_on(root: &Path) {
 
 #[test]
 fn a_checkpoint_that_does_not_fit_on_the_disk() {
-    let root = prepared("faults-full");
+    let root = prepared_with("faults-full", &SPEC.replace("dim N = 5", "dim N = 16"));
     let before = shelf(&root.join("a"));
     // Files may have at most 8 blocks of 512 or 1024 bytes; a checkpoint has more. The signal that would kill the
     // process is ignored, so that writing fails as it does on a full disk.

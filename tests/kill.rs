@@ -1,6 +1,10 @@
 //! Training that is killed at any moment goes on to the same bytes, and leaves no half file.
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(
+    clippy::print_stdout,
+    reason = "how many kills came midway is worth seeing"
+)]
 
 mod runs_support;
 

@@ -1,6 +1,7 @@
 //! What bpmc writes, read by others: safetensors and NumPy, and TensorBoard's own reader where it is installed. Needs a
 //! Python with these packages: `python3`, or what `BPMC_PYTHON` names; else the tests say that they are skipped.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
 mod runs_support;
 
@@ -91,7 +92,7 @@ print(json.dumps({'checkpoint': told(load_file(last)), 'best': told(load_file('a
         "rec.w",
         "rec.alpha",
         "rec.eta",
-        "optimizer.m/rec.w",
+        "optimizer.mean/rec.w",
         "state/slow",
     ] {
         assert!(

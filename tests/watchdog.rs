@@ -115,7 +115,7 @@ fn a_gradient_is_followed_back() {
 
 #[test]
 fn a_parameter_that_a_step_makes_infinite_is_named() {
-    let spec = with_value("1e17 * linear(y, 1)").replace(
+    let spec = with_value("1e18 * linear(y, 1)").replace(
         "optimizer adam { lr = 1e-3 }",
         "clip_norm = 0\n  optimizer sgd { lr = 1e6 }",
     );
@@ -163,7 +163,7 @@ fn skipped_iterations_change_nothing_and_a_resumed_run_is_the_same() {
     for incident in &incidents {
         assert_eq!(incident.done, OnNan::Skip);
         assert!(
-            incident.found.contains("log of 0 at [0] is -inf"),
+            incident.found.contains("log of 0 is -inf"),
             "{}",
             incident.found
         );

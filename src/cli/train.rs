@@ -26,8 +26,8 @@ Examples:
   bpmc train agent.bpm --on-nan rollback --tensorboard
 
 The same spec and seed give the same numbers, bit by bit, whatever the number of threads.
-Ctrl-C and SIGTERM end the run after the iteration under way, save it and leave with exit status 130; a
-second one leaves at once, with the last checkpoint whole.";
+Ctrl-C and SIGTERM end the run after the iteration under way, save it and leave with exit
+status 130; a second one leaves at once, with the last checkpoint whole.";
 
 /// Train the network of a spec.
 ///

@@ -277,15 +277,7 @@ impl Fused {
                 .collect(),
             blocks: layouts,
             first: step.states.iter().map(|slot| slot.init).collect(),
-            named: onward
-                .places
-                .iter()
-                .filter(|(_, place)| place.area == Area::Lane && place.at < record_size)
-                .filter_map(|(id, place)| {
-                    let name = step.value(*id).name.clone()?;
-                    Some((name, (*place, step.dims(*id).iter().product())))
-                })
-                .collect(),
+            named: named(step, &onward, record_size),
             outers: backward.outers,
             ahead,
             back,
@@ -437,6 +429,28 @@ fn copy(
             .expect("a value that fits in one graph fits in its copy");
         map.insert(id, copied);
     }
+}
+
+/// Where named vectors are in what is kept of every step.
+fn named(step: &Graph, onward: &Assembly, kept: usize) -> BTreeMap<String, (Place, usize)> {
+    let mut named = BTreeMap::new();
+    for id in step.ids() {
+        let Some(name) = step.value(id).name.clone() else {
+            continue;
+        };
+        // The same elements under other dimensions have no place of their own.
+        let mut base = id;
+        while matches!(step.value(base).op, Op::Reshape { .. } | Op::StopGradient)
+            && !onward.places.contains_key(&base)
+        {
+            base = step.value(base).operands[0];
+        }
+        let place = onward.places.get(&base).copied();
+        if let Some(place) = place.filter(|p| p.area == Area::Lane && p.at < kept) {
+            named.insert(name, (place, step.dims(id).iter().product()));
+        }
+    }
+    named
 }
 
 fn prologue(graph: &Graph, assembly: &Assembly) -> Prologue {

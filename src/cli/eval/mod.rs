@@ -29,7 +29,7 @@ The episodes are others than those of the training, and the same each time. What
 Each is compared with the intact network on the same episodes: Cohen's d, and the matched-pairs
 rank-biserial correlation, from -1 (worse in every episode that changed) to 1.";
 
-/// Run a trained network on fresh episodes and show its reward or error, also with parts taken away.
+/// Run a trained network on fresh episodes, also with parts of it taken away.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {

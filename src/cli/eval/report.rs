@@ -168,17 +168,19 @@ impl Report {
         .expect("writing to a string");
         let number = |value: Option<f64>| value.map_or("-".to_owned(), |x| format!("{x:.3}"));
         let mut row = |name: &str, s: &Statistics, effect: Option<&Effect>| {
-            let shown = effect.map(|e| e.mean_difference);
-            writeln!(
-                text,
-                "{name:<width$}{:>10.4}{:>10.4}{:>12}{:>11}{:>15}",
-                s.mean,
-                s.median,
-                shown.map_or(String::new(), |x| format!("{x:.4}")),
-                effect.map_or(String::new(), |e| number(e.cohens_d)),
-                effect.map_or(String::new(), |e| number(e.rank_biserial)),
-            )
-            .expect("writing to a string");
+            write!(text, "{name:<width$}{:>10.4}{:>10.4}", s.mean, s.median)
+                .expect("writing to a string");
+            if let Some(effect) = effect {
+                write!(
+                    text,
+                    "{:>12.4}{:>11}{:>15}",
+                    effect.mean_difference,
+                    number(effect.cohens_d),
+                    number(effect.rank_biserial),
+                )
+                .expect("writing to a string");
+            }
+            text.push('\n');
         };
         if let Some(statistics) = &self.statistics {
             row("(intact)", statistics, None);

@@ -156,7 +156,9 @@ fn unknown<'a>(
     name: &str,
     known: impl Iterator<Item = &'a str> + Clone,
 ) -> AblationError {
-    let near = Diagnostics::nearest(name, known.clone());
+    // `alpa` is near to the end of `rec.alpha`.
+    let ends = known.clone().filter_map(|path| path.rsplit('.').next());
+    let near = Diagnostics::nearest(name, known.clone().chain(ends));
     let help = match near {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("there are {}", known.collect::<Vec<_>>().join(", ")),

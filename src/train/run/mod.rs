@@ -394,7 +394,7 @@ impl Run {
                 self.window.add(&report);
                 self.standing.add(&report);
                 let epoch_ends = report.validation.is_some();
-                if done % self.metrics_every == 0 || done == planned || epoch_ends {
+                if done.is_multiple_of(self.metrics_every) || done == planned || epoch_ends {
                     let seconds = recorded.elapsed().as_secs_f64();
                     recorded = Instant::now();
                     let iterations = self.window.iterations() as f64;

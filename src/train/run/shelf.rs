@@ -162,7 +162,7 @@ impl Shelf {
         } = &self.schedule;
         iteration == *planned
             || epochs.binary_search(&iteration).is_ok()
-            || (*every > 0 && iteration % *every == 0 && iteration > 0)
+            || (*every > 0 && iteration > 0 && iteration.is_multiple_of(*every))
     }
 
     fn path(&self, iteration: u64) -> PathBuf {
@@ -265,9 +265,13 @@ impl Shelf {
         let standing: Option<&Standing> = last.header.standing.as_ref();
         let best = standing.and_then(|standing| standing.best.as_ref());
         let iteration = last.header.iteration;
-        if best.is_some_and(|best| best.iteration == iteration) {
-            self.put(last)?;
+        if best.is_none_or(|best| best.iteration != iteration) {
+            return Ok(());
         }
-        Ok(())
+        let copy = std::fs::read(self.folder.join(BEST)).ok();
+        match std::fs::read(self.path(iteration)) {
+            Ok(bytes) if copy.as_deref() == Some(bytes.as_slice()) => Ok(()),
+            _ => self.put(last),
+        }
     }
 }

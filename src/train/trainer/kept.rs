@@ -1,11 +1,12 @@
-//! What a step of the optimiser started from, so that a step that leads to no numbers can be taken back.
+//! The watch over every iteration: whether parameters are still finite, and what a step of the optimiser started
+//! from, so that one that leads to no numbers can be taken back.
 
 use crate::train::optim::{Moment, Optimizer};
 use crate::train::params::ParamStore;
 
 /// Copies of the trained parameters and the optimiser's memory. The buffers stay from step to step.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub struct Kept {
     parameters: Vec<Vec<f32>>,
     steps: u64,
     moments: Vec<Moment>,
@@ -13,7 +14,7 @@ pub(super) struct Kept {
 
 impl Kept {
     /// Copies what is now.
-    pub(super) fn keep(&mut self, parameters: &ParamStore, optimizer: &dyn Optimizer) {
+    pub fn keep(&mut self, parameters: &ParamStore, optimizer: &dyn Optimizer) {
         self.parameters
             .resize_with(parameters.trained().count(), Vec::new);
         for (kept, parameter) in self.parameters.iter_mut().zip(parameters.trained()) {
@@ -33,7 +34,7 @@ impl Kept {
     }
 
     /// Puts back what was copied last.
-    pub(super) fn put_back(&self, parameters: &mut ParamStore, optimizer: &mut dyn Optimizer) {
+    pub fn put_back(&self, parameters: &mut ParamStore, optimizer: &mut dyn Optimizer) {
         let values = parameters.trained_values_mut();
         for (values, kept) in values.into_iter().zip(&self.parameters) {
             values.copy_from_slice(kept);
@@ -45,7 +46,7 @@ impl Kept {
 }
 
 /// Path of the first trained parameter with a value that is not finite.
-pub(super) fn first_not_finite(parameters: &ParamStore) -> Option<&str> {
+pub fn first_not_finite(parameters: &ParamStore) -> Option<&str> {
     parameters
         .trained()
         .find(|parameter| !all_finite(&parameter.values))

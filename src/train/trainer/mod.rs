@@ -1,7 +1,7 @@
 //! The trainer: batches of episodes, one gradient each, one step of the optimiser each.
 
 mod error;
-mod kept;
+pub mod kept;
 mod reading;
 mod resume;
 
@@ -349,6 +349,11 @@ impl Trainer {
     /// Lanes of an iteration.
     pub fn batch(&self) -> usize {
         self.batch
+    }
+
+    /// The optimiser.
+    pub fn optimizer(&self) -> &dyn Optimizer {
+        self.optimizer.as_ref()
     }
 
     /// The parameters.

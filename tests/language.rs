@@ -1,0 +1,383 @@
+//! Language models: stages against the reference, perplexity by hand, resumption, bad data.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use bpmc::backend::reference::Reference;
+use bpmc::driver::{self, compile, from_disk, Compiled};
+use bpmc::ir::NoiseKind;
+use bpmc::passes::Selection;
+use bpmc::rng::{fill, Key, Stream};
+use bpmc::train::given::{evaluate, GivenValues};
+use bpmc::train::language::loss::cross_entropy;
+use bpmc::train::language::runner::{Passage, Runner, Staged};
+use bpmc::train::params::ParamStore;
+use bpmc::train::trainer::{BackendKind, Trainer, TrainerOptions};
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+fn compiled(text: &str) -> Compiled {
+    let compilation = compile("model.bpm", text, &[], &from_disk).unwrap();
+    let found: Vec<String> = compilation
+        .diagnostics
+        .iter()
+        .map(|d| d.message.clone())
+        .collect();
+    compilation.program.ok_or(found).unwrap()
+}
+
+fn model(body: &str) -> String {
+    format!(
+        "network model {{ input word: [task.words] {body} }}
+         task text {{ words = 11, steps = 5 }}
+         train language_model {{ batch = 3, epochs = 1 }}"
+    )
+}
+
+/// Drawn between -1 and 1 by what it is for.
+fn words(number: u32, count: usize) -> Vec<u32> {
+    let place = Key::new(7, Stream::Noise(number)).at(0, 0, 0);
+    (0..count)
+        .map(|k| place.below(k as u32, 11) as u32)
+        .collect()
+}
+
+/// `[lane][step][..]` as `[step][lane][..]`.
+fn by_step(values: &[f64], lanes: usize, steps: usize) -> Vec<f64> {
+    let width = values.len() / (lanes * steps);
+    (0..steps * lanes)
+        .flat_map(|row| {
+            let at = (row % lanes * steps + row / lanes) * width;
+            values[at..at + width].iter().copied()
+        })
+        .collect()
+}
+
+/// Two chunks, the second going on from the first, against the reference.
+fn agrees(text: &str) {
+    let program = compiled(text);
+    let step = &program.step;
+    let train = program.model.train.as_ref().unwrap();
+    let staged = Staged::new(step, &Selection::default()).unwrap();
+    let parameters = ParamStore::init(&step.params, 3);
+    let (lanes, steps, seed) = (3, 5, 9);
+    let mut runner = Runner::new(&staged, lanes);
+    let size = |dims: &[usize]| dims.iter().product::<usize>();
+    let mut states: Vec<Vec<f64>> = step
+        .states
+        .iter()
+        .map(|slot| vec![slot.init; lanes * size(&slot.dims)])
+        .collect();
+    for chunk in 0..2 {
+        let inputs = words(chunk, lanes * steps);
+        let targets = words(10 + chunk, lanes * steps);
+        let passage = Passage {
+            words: &inputs,
+            steps,
+            seed,
+            iteration: chunk,
+            learn: true,
+        };
+        runner.forward(&staged, &parameters, passage).unwrap();
+        let output = step
+            .outputs
+            .iter()
+            .position(|o| o.path == "next_word")
+            .unwrap();
+        let mut logits = runner.output(&staged, output).clone();
+        let loss = cross_entropy(&mut logits, 11, &targets, &vec![1.0; lanes * steps]);
+        let gradients = runner
+            .backward(&staged, &parameters, passage, vec![(output, logits)])
+            .unwrap();
+
+        let one_hot = |words: &[u32]| -> Vec<f64> {
+            words
+                .iter()
+                .flat_map(|word| (0..11).map(move |k| f64::from(u8::from(k == *word))))
+                .collect()
+        };
+        let noises = step.noises.iter().enumerate().map(|(k, slot)| {
+            let key = Key::new(seed, Stream::Noise(k as u32));
+            let mut all = Vec::new();
+            for lane in 0..lanes {
+                for at in 0..steps {
+                    let at = match slot.kind {
+                        NoiseKind::Step => at,
+                        NoiseKind::Mask => 0,
+                    };
+                    let mut out = vec![0.0; size(&slot.dims)];
+                    let place = key.at(chunk, at as u32, lane as u32);
+                    fill(
+                        &slot.draw,
+                        place,
+                        slot.dims.last().copied().unwrap_or(1),
+                        &mut out,
+                    );
+                    all.extend(out);
+                }
+            }
+            by_step(&all, lanes, steps)
+        });
+        let given = GivenValues {
+            steps,
+            lanes,
+            inputs: vec![by_step(&one_hot(&inputs), lanes, steps)],
+            noises: noises.collect(),
+            states: states.clone(),
+            params: parameters
+                .iter()
+                .map(|p| p.values.iter().map(|x| f64::from(*x)).collect())
+                .collect(),
+            targets: vec![by_step(&one_hot(&targets), lanes, steps)],
+            ..GivenValues::default()
+        };
+        let adjoint = driver::adjoint(step, bpmc::autodiff::Options::default()).unwrap();
+        let mut oracle = Reference::new(step.clone(), adjoint, lanes);
+        let expected = evaluate(&mut oracle, train, &given).unwrap();
+        assert!(
+            (loss.mean() - expected.loss).abs() < 1e-5,
+            "{} {}",
+            loss.mean(),
+            expected.loss
+        );
+        for (k, slot) in step.params.iter().enumerate() {
+            let (found, expected) = (&gradients[k], expected.gradients[k].as_ref().unwrap());
+            let found = found.as_ref().unwrap();
+            let largest = expected.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+            for (x, y) in found.iter().zip(expected) {
+                assert!(
+                    (f64::from(*x) - y).abs() <= 1e-4 * largest.max(1e-6),
+                    "{} in chunk {chunk}: {x} {y}",
+                    slot.path
+                );
+            }
+            assert!(largest > 0.0, "{} has no gradient", slot.path);
+        }
+        let found = runner.states(&staged);
+        for (k, slot) in step.states.iter().enumerate() {
+            for (x, y) in found[k]
+                .as_ref()
+                .unwrap()
+                .iter()
+                .zip(&expected.final_states[k])
+            {
+                assert!((x - y).abs() < 1e-5, "{}: {x} {y}", slot.path);
+            }
+        }
+        states = expected.final_states;
+    }
+}
+
+#[test]
+fn stages_are_the_reference() {
+    agrees(&model(
+        "x = embedding(word, 6)
+         cell first: lstm(x, 5)
+         output next_word = linear(first.h, task.words)",
+    ));
+    // Two plastic layers, the second one modulated by the first; a readout that shares the embedding; all dropouts.
+    agrees(&model(
+        "x = embedding(dropout(word, 0.2), 4)
+         cell first: plastic_lstm(dropout(x, 0.3), 5) using retroactive(fanout(m), bound = 0.05)
+         cell second: plastic_lstm(dropout(first.h, 0.3), 4, reads = first.h) using simple(m, bound = 0.05)
+         output next_word = tied(dropout(second.h, 0.4), x)",
+    ));
+    // A loop over both layers, noise at every step, and a layer that keeps nothing.
+    agrees(&model(
+        "state h: [4] = 0, g: [3] = 0.1
+         noise xi: [4] ~ normal(0, 0.1)
+         y = tanh(linear(embedding(word, 4)) + linear(h) + linear(g) + xi)
+         z = tanh(linear(y) + linear(g))
+         h <- y
+         g <- z
+         output next_word = linear(relu(linear(z, 6)), task.words)",
+    ));
+}
+
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Directory {
+        let path =
+            std::env::temp_dir().join(format!("bpmc-language-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Directory(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn options(threads: usize) -> TrainerOptions {
+    TrainerOptions {
+        threads,
+        backend: BackendKind::Fused,
+        passes: Selection::default(),
+        memory: None,
+    }
+}
+
+#[test]
+fn a_model_that_knows_nothing_has_the_perplexity_of_its_vocabulary() {
+    let texts = Directory::new("uniform");
+    texts.write("train.txt", "a b c d e f\n");
+    texts.write("valid.txt", "a b\nc d\n");
+    texts.write("test.txt", "a b c\n\nd e f a b nothing\n");
+    let program = compiled(
+        "network model {
+           input word: [task.words]
+           output next_word = linear(word, task.words, init = uniform(0, 0))
+         }
+         task text { words = 8, steps = 3 }
+         train language_model { batch = 2, epochs = 0, eval_batch = 4 }",
+    );
+    let trainer = Trainer::with_data(&program, options(1), Some(&texts.0)).unwrap();
+    let part = |part| trainer.perplexity(part).unwrap().unwrap();
+    let test = part(bpmc::text::Part::Test);
+    // Nine words and three ends of lines, each predicted once, in lanes that do not come out even.
+    assert_eq!(test.words, 12);
+    assert!((test.value() - 8.0).abs() < 1e-5, "{}", test.value());
+    assert!((test.bits() - 3.0).abs() < 1e-6);
+    assert_eq!(part(bpmc::text::Part::Valid).words, 6);
+}
+
+fn bpmc(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bpmc"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+const SMALL: &str = "network model {
+  input word: [task.words]
+  x = embedding(dropout(word, 0.1), 6)
+  cell layer: plastic_lstm(x, 7) using simple(m)
+  output next_word = tied(dropout(linear(layer.h, 6), 0.2), x)
+}
+task text { words = 20, steps = 6, lengths = random }
+train language_model {
+  batch = 3, epochs = 2, decay = 0.5, decay_from = 2, metrics_every = 7, rate_by_length = true
+  optimizer sgd { lr = 1.0 }
+}
+";
+
+#[test]
+fn an_interrupted_run_goes_on_to_the_same_bytes() {
+    let directory = Directory::new("resume");
+    let spec = directory.write("model.bpm", SMALL);
+    let text: String = (0..500)
+        .map(|k| format!("w{} w{} x{}\n", k % 7, k * k % 5, k % 3))
+        .collect();
+    for part in ["train", "valid", "test"] {
+        directory.write(&format!("{part}.txt"), &text);
+    }
+    let data = directory.0.to_str().unwrap();
+    let spec = spec.to_str().unwrap();
+    let place = |name: &str| directory.0.join(name).to_str().unwrap().to_owned();
+    let train = |out: &str, more: &[&str]| {
+        let arguments = ["train", spec, "--data", data, "--quiet", "--out", out];
+        let output = bpmc(&[&arguments, more].concat());
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let whole = place("whole");
+    let told = train(&whole, &["--threads", "1"]);
+    assert!(told.contains("test        perplexity"), "{told}");
+    assert!(told.contains("2000 words"), "{told}");
+    // A run of as many threads as lanes, killed once a checkpoint is there.
+    let broken = place("broken");
+    let every = ["--threads", "3", "--set", "train.checkpoint_every=10"];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_bpmc"))
+        .args(["train", spec, "--data", data, "--quiet", "--out", &broken])
+        .args(every)
+        .spawn()
+        .unwrap();
+    let first = directory
+        .0
+        .join("broken/checkpoints/0000000010.safetensors");
+    while !first.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let _ = child.kill();
+    child.wait().unwrap();
+    train(&broken, &[&every[..], &["--resume"]].concat());
+    let last = |place: &str| {
+        let folder = PathBuf::from(place).join("checkpoints");
+        let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.to_str().unwrap().contains("00000"))
+            .collect();
+        files.sort();
+        tensors(files.last().unwrap())
+    };
+    assert_eq!(last(&whole), last(&broken));
+    let perplexities = |place: &str| -> Vec<String> {
+        let text = std::fs::read_to_string(PathBuf::from(place).join("metrics.jsonl")).unwrap();
+        let before = |line: &str| line.split("\"timing\"").next().unwrap().to_owned();
+        text.lines().map(before).collect()
+    };
+    assert_eq!(perplexities(&whole), perplexities(&broken));
+    assert!(directory.0.join("whole/vocabulary.txt").is_file());
+    // Another text is another run.
+    directory.write("train.txt", "other words\nand others\nagain other\n");
+    let other = [
+        "train", spec, "--data", data, "--quiet", "--out", &whole, "--resume",
+    ];
+    let output = bpmc(&other);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && told.contains("vocabulary"),
+        "{told}"
+    );
+}
+
+/// What a checkpoint holds, without its header, which names the overrides.
+fn tensors(path: &std::path::Path) -> Vec<u8> {
+    let bytes = std::fs::read(path).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    bytes[8 + length..].to_vec()
+}
+
+#[test]
+fn bad_data_is_named() {
+    let directory = Directory::new("bad");
+    let spec = directory.write("model.bpm", SMALL);
+    let spec = spec.to_str().unwrap();
+    let out = directory.0.join("out");
+    let told = |data: &str| {
+        let out = out.to_str().unwrap();
+        let output = bpmc(&["train", spec, "--data", data, "--out", out]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(!directory.0.join("out").exists());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let data = directory.0.to_str().unwrap();
+    assert!(told("no/such/directory").contains("cannot read no/such/directory"));
+    assert!(told(data).contains("has no text called train.txt or ptb.train.txt"));
+    directory.write("train.txt", "a b c\n");
+    directory.write("valid.txt", "\n");
+    assert!(told(data).contains("valid.txt has no words") || told(data).contains("test.txt"));
+    directory.write("valid.txt", "a\n");
+    directory.write("test.txt", "a\n");
+    let few = told(data);
+    assert!(
+        few.contains("the train text has 4 tokens, too few for 3 lanes"),
+        "{few}"
+    );
+    let spec = directory.write("other.bpm", "import \"nothing.bpm\"");
+    assert!(!bpmc(&["check", spec.to_str().unwrap()]).status.success());
+}
