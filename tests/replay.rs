@@ -400,3 +400,62 @@ fn the_commands_print_and_write() {
     );
     assert!(Path::new(&place).join("checkpoints").is_dir());
 }
+
+/// Training stores vectors in the place of this trace.
+const LINEAR: &str = "
+network completion {
+  input obs: [task.obs]
+  state h: [task.recall] = 0
+  plastic rec: h -> y using decay() {
+    weight w ~ uniform(-0.1, 0.1)
+    coeff alpha ~ uniform(0, 0.1) per post
+  }
+  y = tanh(obs + rec)
+  h <- y
+  output recall = y
+}
+task pattern_completion {
+  bits = 24, patterns = 1, presentations = 1, show = 2, gap = 0, probe = 1
+}
+train supervised {
+  loss = half_sum_squares, batch = 3, iterations = 4, metrics_every = 1
+}
+";
+
+#[test]
+fn a_trace_that_training_does_not_store_can_be_recorded_and_reset() {
+    let place = scratch("replay-linear");
+    Session::new(&place, LINEAR).go().unwrap();
+    let opened = open(&place).unwrap();
+    let program = opened.program().unwrap();
+    let trainer = Trainer::new(program, opened.options(1)).unwrap();
+    let form = &trainer.prepared().forms[0];
+    assert_eq!((form.trace.as_str(), &form.steps), ("rec.hebb", &Ok(3)));
+
+    let recording = recorded(&opened, 3, &["rec.hebb", "next rec.hebb", "h", "y"], &[]);
+    let loss = metrics(&place)[2]["loss"].as_f64().unwrap();
+    assert!((recording.loss - loss).abs() < 1e-5 * loss, "{loss}");
+    let [hebb, next, h, y] = &recording.series[..] else {
+        panic!("four series")
+    };
+    assert_eq!(hebb.dims, [24, 24]);
+    for lane in 0..3 {
+        assert_eq!(at(hebb, &recording, 0, lane), [0.0; 24 * 24]);
+        for step in 0..3 {
+            let here = |series| at(series, &recording, step, lane);
+            // eta has moved a little from its first value 0.1.
+            let (pre, post) = (here(h), here(y));
+            for (k, (old, new)) in here(hebb).iter().zip(here(next)).enumerate() {
+                let wanted = 0.9 * old + 0.1 * pre[k / 24] * post[k % 24];
+                assert!((wanted - new).abs() < 0.02, "{step}: {wanted} {new}");
+            }
+        }
+    }
+    assert!(at(hebb, &recording, 2, 0).iter().any(|x| x.abs() > 0.05));
+
+    let intact = evaluator(&opened).intact(WANTED).unwrap();
+    assert_eq!(ablated(&opened, "reset:0").loss, intact.loss);
+    assert_ne!(ablated(&opened, "reset:2").loss, intact.loss);
+    // Before the first step of activity there is nothing to forget.
+    assert_eq!(ablated(&opened, "reset:1").loss, intact.loss);
+}

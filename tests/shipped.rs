@@ -166,27 +166,28 @@ fn attention_over_stored_vectors_trains_as_the_traces_do() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("specs/gallery/attention.bpm");
     let program = compiled(&path, &[]).program.unwrap();
     let pass = find("attention_form").unwrap();
-    let trained = |passes: Selection| {
+    let trained = |passes: Selection, iterations: usize| {
         let mut trainer = Trainer::new(&program, TrainerOptions { passes, ..OPTIONS }).unwrap();
         let states = trainer.prepared().step.states.iter();
         let stored: usize = states.map(|slot| slot.dims.iter().product::<usize>()).sum();
         let bytes = trainer.plan().bytes();
-        let reports: Vec<_> = (0..50).map(|_| trainer.step().unwrap()).collect();
-        let losses: Vec<f64> = reports.iter().map(|report| report.loss).collect();
-        (losses, reports[49].score.unwrap().1, stored, bytes)
+        let reports: Vec<(f64, f64)> = (0..iterations)
+            .map(|_| trainer.step().unwrap())
+            .map(|report| (report.loss, report.score.unwrap().1))
+            .collect();
+        (reports, stored, bytes)
     };
-    let (losses, score, stored, bytes) = trained(OPTIONS.passes);
-    let (of_traces, _, of_trace, more) = trained(OPTIONS.passes.without(pass));
+    let (reports, stored, bytes) = trained(OPTIONS.passes, 1000);
+    let (of_traces, of_trace, more) = trained(OPTIONS.passes.without(pass), 50);
     // h; A, B, weights and started
     assert_eq!(stored, 200 + 11 * (200 + 200 + 1 + 1));
     assert_eq!(of_trace, 200 + 200 * 200);
     assert!(bytes < more, "{bytes} {more}");
-    for (a, b) in losses.iter().zip(&of_traces) {
+    assert_ne!(reports[..50], of_traces);
+    for ((a, _), (b, _)) in reports.iter().zip(&of_traces) {
         assert!((a - b).abs() < 1e-4 * b, "{a} {b}");
     }
-    assert_ne!(losses, of_traces);
-    assert!(
-        score < 0.1 && losses[49] < 0.7 * losses[0],
-        "{score} {losses:?}"
-    );
+    // Guessing leaves half of the erased bits wrong; the run behind the comment of the spec 0.9 %.
+    let wrong = reports[900..].iter().map(|(_, wrong)| wrong).sum::<f64>() / 100.0;
+    assert!(wrong < 0.02, "{wrong}");
 }

@@ -17,9 +17,10 @@ Examples:
   bpmc replay runs/agent-0 --iteration 500 --probe dopamine,rec.hebb -o traces.npz
   bpmc replay runs/agent-0 --iteration 500 --probe y --lanes 0,3 -o y.safetensors
 
-The episodes are those of the training, to the bit: the run is trained again, in memory, from the
-last checkpoint before the iteration. Arrays are [steps, lanes, ...]; a state or trace is what
-enters the step, and `next NAME` what leaves it.";
+The episodes are those of the training, to the bit (but for rounding where `bpmc check --plan` says
+that a trace is stored in another form): the run is trained again, in memory, from the last
+checkpoint before the iteration. Arrays are [steps, lanes, ...]; a state or trace is what enters the
+step, and `next NAME` what leaves it.";
 
 /// Run an iteration of a training again and write what happened in its episodes.
 ///

@@ -53,7 +53,7 @@ pub enum Place {
 /// Why a trace stays a number per connection.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Dense {
-    /// Nobody knows how many steps there are.
+    /// Nobody says how many steps there are: it is not known, or the states have to stay.
     NoEpisode,
     /// It is not reset once an episode.
     Kept(Reset),
@@ -100,7 +100,7 @@ impl fmt::Display for Dense {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Dense::NoEpisode => {
-                f.write_str("it is not known how many steps an episode has")
+                f.write_str("its values may be asked for, or it is not known how many steps an episode has")
             }
             Dense::Kept(Reset::Trial) => f.write_str("it is reset at every trial, not once an episode"),
             Dense::Kept(Reset::Never | Reset::Carry | Reset::Episode) => {

@@ -87,7 +87,8 @@ fn what_is_linear_is_taken_where_it_is_cheaper() {
     assert!(form(&step, Some(usize::MAX)).contains("dense, because"));
     assert_eq!(
         form(&step, None),
-        "`rec.hebb`: form: dense, because it is not known how many steps an episode has"
+        "`rec.hebb`: form: dense, because its values may be asked for, or it is not known how many steps \
+         an episode has"
     );
     let two = "transmit w + alpha * hebb\n hebb <- hebb + 0.1 * pre * post + 0.1 * post";
     let step = recurrent(&body("per post", two)).step;

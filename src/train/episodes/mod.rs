@@ -2,7 +2,8 @@
 //!
 //! They run on the backend of the trainer, in the same blocks of lanes and with the same random numbers: the
 //! episode of an iteration is the same to the bit as when it was trained on. Evaluation, ablations, replays and
-//! the search for numbers that are not finite are [`Observer`]s.
+//! the search for numbers that are not finite are [`Observer`]s. They may ask for any state, so a trace that training
+//! reads in [another form](crate::passes::Form) is a trace here: then episodes are the same but for rounding.
 
 mod stepper;
 
@@ -160,7 +161,7 @@ impl Moment<'_> {
 }
 
 impl Episodes {
-    /// Prepares `step`, a step of `model`, as a trainer would.
+    /// Prepares `step`, a step of `model`, as a trainer would, but with all its states.
     ///
     /// # Errors
     /// [`TrainError`].
@@ -179,12 +180,8 @@ impl Episodes {
         ))?;
         let task = task.task.as_ref();
         let batch = train.settings.int("batch").max(1);
-        let mut prepared = prepare(
-            step,
-            Options::default(),
-            &options.passes,
-            Some(task.steps()),
-        )?;
+        // Observers ask for the states of the spec by their slots, so no pass may change which there are.
+        let mut prepared = prepare(step, Options::default(), &options.passes, None)?;
         let graph = Arc::new(prepared.step.clone());
         let objective = Objective::new(train.trainer.kind, &train.settings);
         let wiring = Wiring::new(&graph, task, objective);

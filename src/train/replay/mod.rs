@@ -3,7 +3,7 @@
 //! [`record`] runs an iteration of a run again and notes what [`probes`] are asked for. A [`RecordPlan`] does the
 //! same for any other episodes, those of an [`super::evaluation::Evaluator`] for instance. The episode is the
 //! same to the bit as the one that was trained on, and so are states, traces, inputs, outputs and the values that
-//! the kernels keep. Other values are computed by the 64-bit reference from the states that entered the step, and
+//! the kernels keep; but for rounding where training stores a trace in [another form](crate::passes::Form). Other values are computed by the 64-bit reference from the states that entered the step, and
 //! rounded to the precision of the run; [`Series::source`] tells which.
 
 mod npz;
