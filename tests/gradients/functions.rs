@@ -164,6 +164,18 @@ pub fn uses(info: &FunctionInfo) -> Uses {
             ],
         ),
         Function::Along(_) => call(&[], &[], &["y", "v * y", "k"]),
+        Function::Embedding => call(&["x", "x, N", "v, N, init = normal(0, 1)"], &["x, 1"], &[]),
+        Function::Tied => Uses::new(
+            &["v + sum(tied(y, x))", "v * max(tied(v, x))"],
+            &["sum(tied(v, x))", "sum(tied(y, x, bias = false))"],
+            &[],
+        ),
+        // A mask as likely as not keeps half of a vector; what it drops has no gradient.
+        Function::Dropout => call(
+            &["v, 0.5", "2 * v - y, 0.1", "v, 0"],
+            &["k, 0.5"],
+            &["y, 0.5", "k, 0.1"],
+        ),
     }
 }
 
