@@ -54,7 +54,7 @@
 //!
 //! # Where to add things
 //!
-//! A trace rule is a file in `src/rules`, a task a file in [`tasks`], a lint a file in [`sema::checks`], an element
+//! A trace rule is a file in `src/rules`, a cell one in `src/rules/cells`, a task a file in [`tasks`], a lint a file in [`sema::checks`], an element
 //! function a variant of [`ir::Unary`] or [`ir::Binary`]; CONTRIBUTING.md has the recipes.
 
 pub mod autodiff;

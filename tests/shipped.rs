@@ -75,6 +75,24 @@ fn the_readme_example_is_sound() {
 }
 
 #[test]
+fn examples_of_the_reference_are_sound() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/language.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let examples: Vec<&str> = page
+        .split("```bpm\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert!(examples.len() > 15, "{}", examples.len());
+    for example in examples {
+        let compilation = compile("language.bpm", example, &[], &from_disk).unwrap();
+        let shown = render(&compilation.diagnostics, &compilation.sources, Style::PLAIN);
+        assert_eq!(shown, "", "{example}");
+        assert!(compilation.program.is_some(), "{example}");
+    }
+}
+
+#[test]
 fn every_experiment_trains() {
     let small = [
         "N=9",

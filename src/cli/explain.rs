@@ -17,13 +17,14 @@ Examples:
   bpmc explain E0205              an error: what it means, an example, what to use instead
   bpmc explain task maze          a task and its settings
   bpmc explain rule               the rules of the library; `rule NAME` shows one
+  bpmc explain cell               the cells of the library; `cell NAME` shows one
   bpmc explain passes             the passes of the optimiser; `pass NAME` shows one";
 
-/// Explain an error code, or a rule, task, trainer, optimizer, function or pass.
+/// Explain an error code, or a rule, cell, task, trainer, optimizer, function or pass.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
-    /// A code, or a kind and a name: rule NAME, task NAME, train NAME, optimizer NAME, function NAME,
+    /// A code, or a kind and a name: rule NAME, cell NAME, task NAME, train NAME, optimizer NAME, function NAME,
     /// pass NAME
     #[arg(num_args = 0..=2, value_name = "TOPIC")]
     pub topic: Vec<String>,
@@ -31,7 +32,7 @@ pub struct Arguments {
 
 /// Something that has a name, besides the codes, and can be explained.
 pub struct Topic {
-    /// The word before the name: `task`, `rule`, `train`, `optimizer`, `function`, `pass`.
+    /// The word before the name: `task`, `rule`, `cell`, `train`, `optimizer`, `function`, `pass`.
     pub kind: &'static str,
     /// The name.
     pub name: String,
@@ -67,7 +68,12 @@ impl Topic {
 
 /// All topics, those of a kind together.
 fn topics() -> Vec<Topic> {
-    let mut all: Vec<Topic> = rules::names().filter_map(rule).collect();
+    let mut all: Vec<Topic> = rules::names()
+        .filter_map(|name| library("rule", name, rules::text(name)?))
+        .collect();
+    all.extend(
+        rules::cell_names().filter_map(|name| library("cell", name, rules::cell_text(name)?)),
+    );
     for task in TASKS {
         let topic = Topic::with_settings("task", task.name, task.summary, task.page, task.settings);
         all.push(topic);
@@ -97,9 +103,8 @@ fn topics() -> Vec<Topic> {
     all
 }
 
-/// A rule of the library: its page is its text.
-fn rule(name: &str) -> Option<Topic> {
-    let text = rules::text(name)?;
+/// A rule or cell of the library: its page is its text.
+fn library(kind: &'static str, name: &str, text: &str) -> Option<Topic> {
     let comment: Vec<&str> = text
         .lines()
         .map_while(|line| line.strip_prefix("//!"))
@@ -110,7 +115,7 @@ fn rule(name: &str) -> Option<Topic> {
         .split_once(". ")
         .map_or(comment.as_str(), |(first, _)| first);
     Some(Topic {
-        kind: "rule",
+        kind,
         name: name.to_owned(),
         summary: summary.trim_end_matches('.').to_owned(),
         page: text.to_owned(),

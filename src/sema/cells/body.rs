@@ -25,6 +25,9 @@ impl<'a> Expander<'a, '_> {
     pub(super) fn body(&mut self, body: &'a [Stmt], scope: Scope) {
         let in_cell = scope != Scope::Network;
         for stmt in body {
+            if self.told_size {
+                break;
+            }
             let span = self.place(stmt.span, scope);
             match &stmt.kind {
                 StmtKind::Cell { .. } => self.fill_in(stmt, scope),

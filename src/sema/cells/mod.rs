@@ -244,7 +244,8 @@ impl<'a> Expander<'a, '_> {
             Scope::Network => ("", None),
         };
         let prefix = format!("{prefix}{}.", name.name);
-        if self.is_too_much(item, &cell.name, scope) {
+        // Where one limit was passed nothing is added any more.
+        if self.told_size || self.is_too_much(item, &cell.name, scope) {
             self.expansion.broken.push(prefix);
             return;
         }

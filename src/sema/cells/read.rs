@@ -140,6 +140,8 @@ impl<'a> Expander<'a, '_> {
         };
         if !self.told_size {
             self.told_size = true;
+            // What follows from it is not told: every name may be missing.
+            self.expansion.broken.push(String::new());
             self.report(
                 Diagnostic::new(Code::TooLarge, span, message)
                     .with_help("give parts names of their own, `name = ...`"),
