@@ -7,15 +7,13 @@
 //! | [`staged`] | f32 | sequences known ahead (language models): layer by layer, what is shared as products of matrices |
 //! | [`candle`] | f32 or f64 | the unfused graph as batched Candle operations, on any device |
 //!
-//! The last and the first are executors: [`sharded`] splits their lanes over threads, and [`bptt`] runs them through
-//! time. Fused lanes run themselves.
+//! The last and the first are executors, and [`bptt`] runs them through time. Fused lanes run themselves.
 
 pub mod bptt;
 pub mod candle;
 pub mod fused;
 pub mod kernel;
 pub mod reference;
-pub mod sharded;
 pub mod staged;
 
 use crate::ir::Graph;

@@ -3,7 +3,7 @@
 use super::block::{Block, BlockReport, EpisodeOptions, Objective};
 use super::lane_episode::{LaneEpisode, LaneLoss, Wiring};
 use super::phases::Phases;
-use crate::backend::fused::{Fused, LaneMemory, Profile, Shared};
+use crate::backend::fused::{dispatch, Fused, LaneMemory, Profile, Shared};
 use crate::backend::kernel::KernelReport;
 use crate::backend::BackendError;
 use crate::ir::{Graph, Reset};
@@ -54,18 +54,21 @@ impl Total {
             self.waiting.insert(lane, sums.to_vec());
             return;
         }
-        let mut add = |sums: &[f32]| {
-            for (total, x) in self.sums.iter_mut().zip(sums) {
-                *total += f64::from(*x);
-            }
-        };
-        add(sums);
+        add(&mut self.sums, sums);
         self.next += 1;
         while let Some(sums) = self.waiting.remove(&self.next) {
-            add(&sums);
+            add(&mut self.sums, &sums);
             self.next += 1;
         }
     }
+}
+
+fn add(total: &mut [f64], sums: &[f32]) {
+    dispatch!((total: &mut [f64], sums: &[f32]) {
+        for (total, x) in total.iter_mut().zip(sums) {
+            *total += f64::from(*x);
+        }
+    })
 }
 
 impl FusedBlock {

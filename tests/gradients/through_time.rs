@@ -3,8 +3,7 @@
 use crate::plastic::{retroactive, Sizes};
 use crate::run::{candle, reference, run, Draws, Numbers};
 use bpmc::backend::bptt::{least_memory_interval, zero_adjoint, Recorded, Rollout, StepInputs};
-use bpmc::backend::candle::{lanes_per_shard, Precision};
-use bpmc::backend::sharded::Sharded;
+use bpmc::backend::candle::Precision;
 use bpmc::backend::Executor;
 use bpmc::ir::{Binary, Graph, InputSlot, Op, OutputSlot, ParamSlot, ResultKind, StateSlot, Unary};
 
@@ -122,45 +121,4 @@ fn hand_written_gradient(numbers: &Numbers) -> [f64; 2] {
         }
     }
     gradient
-}
-
-#[test]
-fn shards_give_what_all_lanes_give() {
-    let graph = retroactive(&Sizes {
-        inputs: 2,
-        hidden: 3,
-        actions: 2,
-    });
-    let numbers = Draws(9).numbers(&graph, 7, 6, 0.8);
-    let whole = run(&mut reference(&graph, 7), &numbers, 3);
-    for per_shard in [0, 1, 2, 3, 7, 100] {
-        let make = |lanes| Ok(candle(&graph, lanes, Precision::Double));
-        let mut sharded = Sharded::new(&graph, 7, per_shard, make).unwrap();
-        assert_eq!(
-            sharded.shard_count(),
-            7_usize.div_ceil(per_shard.clamp(1, 7))
-        );
-        let outcome = run(&mut sharded, &numbers, 3);
-        crate::run::assert_close(&outcome, &whole, 1e-12, "sharded");
-        for threads in [1, 3] {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-            let pool = pool.build().unwrap();
-            assert_eq!(pool.install(|| run(&mut sharded, &numbers, 3)), outcome);
-        }
-    }
-}
-
-#[test]
-fn a_step_that_sums_over_lanes_is_one_shard() {
-    let mut graph = leaky();
-    assert_eq!(lanes_per_shard(&graph), 32_767);
-    let state = graph.add(Op::State(bpmc::ir::StateId(0)), &[]).unwrap();
-    let total = graph.lane_sum(state).unwrap();
-    graph.set_result(ResultKind::Next(bpmc::ir::StateId(0)), total);
-    let numbers = Draws(9).numbers(&graph, 5, 2, 0.8);
-    let make = |lanes| Ok(reference(&graph, lanes));
-    let mut sharded = Sharded::new(&graph, 5, 1, make).unwrap();
-    assert_eq!(sharded.shard_count(), 1);
-    let whole = run(&mut reference(&graph, 5), &numbers, 1);
-    assert_eq!(run(&mut sharded, &numbers, 1), whole);
 }

@@ -5,10 +5,7 @@
 //!
 //! On the CPU, Candle's threads (as many as `RAYON_NUM_THREADS`, or the cores) split the elements of
 //! a result and never a sum, and the sums of this backend go in a fixed order: the same calls give
-//! the same bits whatever the number of threads. From 65 536 elements on, its element operations
-//! meet at a spinning barrier after each operation, which is slow where cores are shared; below
-//! that they run on the calling thread. [`lanes_per_shard`] therefore keeps the lanes of a
-//! [`super::sharded::Sharded`] executor below it, and threads then work on different lanes.
+//! the same bits whatever the number of threads.
 
 mod element;
 mod ops;
@@ -40,16 +37,6 @@ impl Precision {
             Precision::Double => DType::F64,
         }
     }
-}
-
-/// Candle's element operations use its own threads from this number of elements on.
-const THREADED_ELEMENTS: usize = 64 * 1024;
-
-/// The most lanes, at least 1, for which no value of the step has enough elements for Candle's own
-/// threads. Blocks of this size also stay in a core's cache.
-pub fn lanes_per_shard(step: &Graph) -> usize {
-    let largest = step.ids().map(|id| step.shape(id).elements()).max();
-    ((THREADED_ELEMENTS - 1) / largest.unwrap_or(1)).max(1)
 }
 
 /// Runs a step and its adjoint on Candle tensors.

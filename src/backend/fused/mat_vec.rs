@@ -56,14 +56,23 @@ fn scaled_rows<T: Real>(
     rows: usize,
     order: &mut Vec<usize>,
 ) {
-    // Inputs are mostly zeros: only the other rows are added up.
+    // Inputs are often mostly zeros: then only the other rows are added up.
+    let dense = match v {
+        Operand::Row(v) => {
+            let zeros: u32 = v[..rows].iter().map(|x| u32::from(*x == T::ZERO)).sum();
+            zeros as usize * 2 < rows
+        }
+        Operand::One(_) => true,
+    };
     order.clear();
-    order.extend((0..rows).filter(|k| element(v, *k) != T::ZERO));
+    if !dense {
+        order.extend((0..rows).filter(|k| element(v, *k) != T::ZERO));
+    }
     for (p, out) in out.chunks_mut(PANEL).enumerate() {
         let panel = &matrix[p * rows * PANEL..(p + 1) * rows * PANEL];
         let row = |k: usize| &panel[k * PANEL..(k + 1) * PANEL];
         let mut sums = [[T::ZERO; PANEL]; 4];
-        if order.len() == rows {
+        if dense {
             let mut k = 0;
             while k + 4 <= rows {
                 for (s, sum) in sums.iter_mut().enumerate() {
@@ -90,34 +99,73 @@ fn scaled_rows<T: Real>(
     }
 }
 
+/// Rows of which the products are made side by side.
+const ROWS: usize = 4;
+
 #[inline(always)]
 fn row_products<T: Real>(out: &mut [T], v: Operand<'_, T>, matrix: &[T], cols: usize) {
-    for (o, row) in out.iter_mut().zip(matrix.chunks_exact(filled(cols))) {
-        let mut partial = [T::ZERO; PANEL];
-        match v {
-            Operand::Row(v) => {
-                let mut a = row[..cols].chunks_exact(PANEL);
-                let mut b = v.chunks_exact(PANEL);
-                for (x, y) in (&mut a).zip(&mut b) {
-                    for ((p, x), y) in partial.iter_mut().zip(x).zip(y) {
-                        *p = x.mul_add(*y, *p);
+    let stride = filled(cols);
+    let outs = out.chunks_exact_mut(ROWS);
+    for (out, rows) in outs.zip(matrix.chunks_exact(ROWS * stride)) {
+        some_products::<T, ROWS>(out, v, rows, cols);
+    }
+    let rest = out.len() / ROWS * ROWS;
+    for k in rest..out.len() {
+        some_products::<T, 1>(
+            &mut out[k..=k],
+            v,
+            &matrix[k * stride..(k + 1) * stride],
+            cols,
+        );
+    }
+}
+
+/// Products with `R` rows.
+#[inline(always)]
+fn some_products<T: Real, const R: usize>(
+    out: &mut [T],
+    v: Operand<'_, T>,
+    matrix: &[T],
+    cols: usize,
+) {
+    let stride = filled(cols);
+    let mut sums = [[T::ZERO; PANEL]; R];
+    match v {
+        Operand::Row(v) => {
+            let mut panels = v[..cols].chunks_exact(PANEL);
+            let mut at = 0;
+            for y in &mut panels {
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let row = &matrix[r * stride + at..][..PANEL];
+                    for ((sum, x), y) in sums.iter_mut().zip(row).zip(y) {
+                        *sum = x.mul_add(*y, *sum);
                     }
                 }
-                let rest = a.remainder().iter().zip(b.remainder());
-                for (p, (x, y)) in partial.iter_mut().zip(rest) {
-                    *p = x.mul_add(*y, *p);
-                }
+                at += PANEL;
             }
-            Operand::One(y) => {
-                for x in &row[..cols] {
-                    partial[0] = x.mul_add(y, partial[0]);
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let row = &matrix[r * stride + at..];
+                for ((sum, x), y) in sums.iter_mut().zip(row).zip(panels.remainder()) {
+                    *sum = x.mul_add(*y, *sum);
                 }
             }
         }
-        let mut total = T::ZERO;
-        for p in partial {
-            total += p;
+        Operand::One(y) => {
+            for (r, sums) in sums.iter_mut().enumerate() {
+                for x in &matrix[r * stride..][..cols] {
+                    sums[0] = x.mul_add(y, sums[0]);
+                }
+            }
         }
-        *o = total;
+    }
+    for (out, mut sums) in out.iter_mut().zip(sums) {
+        let mut half = PANEL / 2;
+        while half > 0 {
+            for k in 0..half {
+                sums[k] = sums[k] + sums[k + half];
+            }
+            half /= 2;
+        }
+        *out = sums[0];
     }
 }
