@@ -45,7 +45,8 @@ fn moved(most: &mut [f64], graph: &Graph, mut outcome: Outcome, expected: &Outco
 
 /// The step with sums that err by a few units in the last place of their largest part, as sums in another order do, and
 /// with products that are added to something off by a part of their own rounding, as in a fused multiply-add. A sum of
-/// zeros does not err, and neither does a product that needs no rounding.
+/// zeros does not err, and neither does a product that needs no rounding. In every other draw numbers that are nearly
+/// equal are equal.
 fn reordered(graph: &Graph, ulp: f64, draw: u64) -> Graph {
     let mut chance = Chance::new(draw);
     let mut out = Graph::new();
@@ -99,6 +100,13 @@ fn reordered(graph: &Graph, ulp: f64, draw: u64) -> Graph {
             };
             let error = rounding.of_function(operands[0], copy);
             copy = rounding.moved(copy, error, ulp * chance.unit());
+        }
+        if value.op == Op::Binary(Binary::Equal) && draw % 2 == 1 {
+            let mut rounding = Rounding {
+                out: &mut out,
+                dims: &value.shape.dims,
+            };
+            copy = rounding.nearly_equal([operands[0], operands[1]], ulp);
         }
         let sum = matches!(
             value.op,
@@ -185,6 +193,17 @@ impl Rounding<'_> {
         let zero = self.out.add(Op::Unary(Unary::Not), &[x]).unwrap();
         let other = self.out.add(Op::Unary(Unary::Not), &[zero]).unwrap();
         self.binary(Binary::Mul, y, other)
+    }
+
+    /// Whether two numbers are equal but for rounding: no change of one of them would find those that are.
+    fn nearly_equal(&mut self, [a, b]: [ValueId; 2], ulp: f64) -> ValueId {
+        let difference = self.binary(Binary::Sub, a, b);
+        let mut absolute = |x| self.out.add(Op::Unary(Unary::Abs), &[x]).unwrap();
+        let [difference, a, b] = [absolute(difference), absolute(a), absolute(b)];
+        let size = self.binary(Binary::Max, a, b);
+        let ulp = self.constant(ulp);
+        let slack = self.binary(Binary::Mul, size, ulp);
+        self.binary(Binary::LessEqual, difference, slack)
     }
 
     /// A value and a part of an error.
