@@ -7,9 +7,9 @@ use super::palette::{Color, GRID, INK, MUTED};
 /// Width of every figure, in pixels: one fits a telephone, two stand side by side on a desk.
 pub const WIDTH: f64 = 460.0;
 /// Size of labels.
-pub const TEXT: f64 = 12.5;
+pub const TEXT: f64 = 13.0;
 /// Size of the labels of ticks.
-pub const SMALL: f64 = 11.5;
+pub const SMALL: f64 = 12.0;
 /// Height of a row of the legend.
 const ROW: f64 = 19.0;
 /// Space right of the axes.
@@ -104,9 +104,13 @@ impl Frame {
     }
 }
 
-/// Steps between ticks of an axis of such a height.
+/// Steps between ticks of an axis of such a height; a low one has them closer.
 fn steps(height: f64) -> usize {
-    (height / 44.0).round().clamp(1.0, 6.0) as usize
+    if height < 100.0 {
+        (height / 21.0).round().max(1.0) as usize
+    } else {
+        (height / 44.0).round().min(6.0) as usize
+    }
 }
 
 /// What the numbers of an axis cover: those of `values`, with a little room.
@@ -123,11 +127,13 @@ pub fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     } else {
         0.1 * hi.abs().max(1.0)
     };
-    // What is never below 0 needs no room there.
-    let low = if lo >= 0.0 {
-        (lo - room).max(0.0)
-    } else {
+    // What is never below 0 needs no room there, and 0 is shown where it is near.
+    let low = if lo < 0.0 {
         lo - room
+    } else if lo < 0.35 * hi {
+        0.0
+    } else {
+        (lo - room).max(0.0)
     };
     (low, hi + room)
 }

@@ -46,6 +46,8 @@ pub struct Lines {
     pub marks: Vec<Marks>,
     /// A line down through this place.
     pub event: Option<f64>,
+    /// Whether the axis begins at 0 also where the curves begin later.
+    pub from_zero: bool,
 }
 
 impl Lines {
@@ -77,7 +79,12 @@ impl Lines {
         let bands = || self.lines.iter().flat_map(|line| &line.band);
         let xs = points.clone().map(|(x, _)| *x).filter(|x| x.is_finite());
         let x = xs.fold((f64::MAX, f64::MIN), |(lo, hi), x| (lo.min(x), hi.max(x)));
-        let x = if x.0 <= x.1 { x } else { (0.0, 1.0) };
+        let x = match x {
+            (lo, hi) if lo > hi => (0.0, 1.0),
+            // A training begins at 0, whenever its first record is.
+            (lo, hi) if lo > 0.0 && self.from_zero => (0.0, hi),
+            all => all,
+        };
         let y = range(
             points
                 .map(|(_, y)| *y)

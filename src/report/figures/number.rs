@@ -100,7 +100,7 @@ pub fn probability(p: f64) -> String {
     }
 }
 
-/// Round numbers that cover `lo..hi`, not more than `most` steps between them, inside the bounds.
+/// Round numbers inside `lo..hi`, with about `most` steps between them.
 pub fn ticks(lo: f64, hi: f64, most: usize) -> Vec<f64> {
     let span = hi - lo;
     if !span.is_finite() || span <= 0.0 || most == 0 {
@@ -111,7 +111,7 @@ pub fn ticks(lo: f64, hi: f64, most: usize) -> Vec<f64> {
     let step = [1.0, 2.0, 5.0, 10.0]
         .into_iter()
         .map(|factor| factor * power)
-        .find(|step| *step >= rough * 0.999)
+        .find(|step| *step >= rough * 0.7)
         .unwrap_or(10.0 * power);
     let first = (lo / step - 1e-9).ceil() as i64;
     let last = (hi / step + 1e-9).floor() as i64;

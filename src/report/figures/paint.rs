@@ -130,6 +130,13 @@ impl<B: DrawingBackend> Paint for Painter<B> {
     }
 
     fn text(&mut self, at: (f64, f64), text: &str, size: f64, anchor: Anchor, color: Color) {
+        // Pixels are drawn with the middle of small letters above the point, SVG with it at the point.
+        let lower = if self.images.is_some() {
+            0.0
+        } else {
+            0.19 * size
+        };
+        let at = (at.0, at.1 + lower);
         let drawn = self
             .backend
             .draw_text(text, &font(size, anchor, color), units(at));

@@ -91,6 +91,7 @@ fn within(prefix: &str, behaviour: &Behaviour) -> Option<Figure> {
             lines: vec![line],
             marks: Vec::new(),
             event: None,
+            from_zero: false,
         });
         let name = format!("{prefix}within-episode");
         Figure::new(&name, "Reward within an episode", &caption, drawing)
@@ -157,6 +158,7 @@ fn aligned(prefix: &str, modulator: &Modulator) -> Option<Figure> {
             lines,
             marks: Vec::new(),
             event: Some(0.0),
+            from_zero: false,
         });
         let title = format!("{} around rewards", modulator.name);
         let name = format!("{prefix}aligned-{}", modulator.name);
@@ -192,6 +194,7 @@ fn sizes(prefix: &str, traces: &[Trace]) -> Option<Figure> {
             lines,
             marks: Vec::new(),
             event: None,
+            from_zero: false,
         });
         let caption = format!(
             "Mean size over all connections of the bundle and {episodes} fresh episodes, after each step."
@@ -237,7 +240,7 @@ fn histogram(prefix: &str, trace: &Trace) -> Figure {
     );
     caption.push_str(&match spread.saturated {
         Some(share) => format!(
-            " {} % are at a bound of the clip.",
+            " {}\u{a0}% are at a bound of the clip.",
             decimals(100.0 * share, 2)
         ),
         None => " The update has no clip.".to_owned(),

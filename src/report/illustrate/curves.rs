@@ -69,6 +69,7 @@ fn lines(metric: &str, text: bool, lines: Vec<Line>, marks: Vec<Marks>) -> Drawi
         lines,
         marks,
         event: None,
+        from_zero: true,
     })
 }
 

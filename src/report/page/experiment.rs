@@ -2,7 +2,7 @@
 
 use super::Html;
 use crate::report::figures::number::whole;
-use crate::report::gather::equations::{Declared, Equations};
+use crate::report::gather::equations::Declared;
 use crate::report::gather::preset::{Change, Difference};
 use crate::report::gather::Experiment;
 
@@ -43,7 +43,7 @@ pub fn equations(experiment: &Experiment, html: &mut Html) {
          at once. i is a presynaptic and j a postsynaptic neuron; traces and states are each episode's own. · is the \
          product, also of vectors with matrices, and ∘ the product element by element.",
     );
-    let others: Vec<Vec<String>> = equations.others.iter().map(|one| row(one, false)).collect();
+    let others: Vec<Vec<String>> = equations.others.iter().map(declared).collect();
     if !others.is_empty() {
         html.tag("h3", "Inputs, states, traces and noise");
         html.table(
@@ -58,39 +58,36 @@ pub fn parameters(experiment: &Experiment, html: &mut Html) {
     let Some(equations) = &experiment.equations else {
         return html.tag("p", "They are not known without the equations.");
     };
-    let mut rows: Vec<Vec<String>> = equations
-        .parameters
-        .iter()
-        .map(|one| row(one, true))
-        .collect();
-    rows.push(total(equations));
-    html.table(
-        &["parameter", "what", "shape", "first values", "numbers"],
-        &rows,
-    );
-}
-
-fn total(equations: &Equations) -> Vec<String> {
-    vec![
-        "all".to_owned(),
-        "trained".to_owned(),
-        String::new(),
+    let all = equations.parameters.iter();
+    let mut rows: Vec<Vec<String>> = all.map(counted).collect();
+    rows.push(vec![
+        "all trained".to_owned(),
         String::new(),
         whole(equations.trained()),
+        String::new(),
+        String::new(),
+    ]);
+    let header = ["parameter", "shape", "numbers", "first values", "what"];
+    html.table(&header, &rows);
+}
+
+fn counted(one: &Declared) -> Vec<String> {
+    vec![
+        one.path.clone(),
+        shape(&one.dims),
+        whole(one.count()),
+        one.first.clone(),
+        one.what.to_owned(),
     ]
 }
 
-fn row(one: &Declared, counted: bool) -> Vec<String> {
-    let mut row = vec![
+fn declared(one: &Declared) -> Vec<String> {
+    vec![
         one.path.clone(),
         one.what.to_owned(),
         shape(&one.dims),
         one.first.clone(),
-    ];
-    if counted {
-        row.push(whole(one.count()));
-    }
-    row
+    ]
 }
 
 /// `[200, 200]`; a single number has none.

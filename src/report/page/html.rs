@@ -151,8 +151,15 @@ impl Html {
             html.element("table", &[], |html| {
                 html.element("thead", &[], |html| {
                     html.element("tr", &[], |html| {
-                        for name in header {
-                            html.element("th", &[("scope", "col")], |html| html.text(name));
+                        for (column, name) in header.iter().enumerate() {
+                            let mut cells = rows.iter().filter_map(|row| row.get(column));
+                            // Above numbers, at the right like these.
+                            let class = match column > 0 && cells.any(|cell| is_number(cell)) {
+                                true => "number",
+                                false => "words",
+                            };
+                            let attributes = [("scope", "col"), ("class", class)];
+                            html.element("th", &attributes, |html| html.text(name));
                         }
                     });
                 });

@@ -86,7 +86,7 @@ pub fn traces(
                 format!("{:?}", [trace.shape.0, trace.shape.1]),
                 short(last),
                 share.map_or("no clip".to_owned(), |share| {
-                    format!("{} %", decimals(100.0 * share, 2))
+                    format!("{}\u{a0}%", decimals(100.0 * share, 2))
                 }),
             ]
         })

@@ -42,15 +42,7 @@ pub fn head(report: &RunReport, html: &mut Html) {
             ),
         ),
     ];
-    if let Some((name, value)) = last(report) {
-        facts.push((
-            "result",
-            format!(
-                "{name} {}, mean over the last tenth of the iterations",
-                short(value)
-            ),
-        ));
-    }
+    facts.extend(result(report).map(|text| ("result", text)));
     if let Some(test) = &manifest.test {
         facts.push((
             "test",
@@ -83,25 +75,32 @@ pub fn head(report: &RunReport, html: &mut Html) {
     }
 }
 
-/// What the task measures, over the last tenth of the iterations.
-fn last(report: &RunReport) -> Option<(String, f64)> {
-    let rest = ["loss", "gradient_norm"];
-    let text = report.series.contains_key("bits_per_word");
-    let own = report
-        .series
+/// How good it got: the perplexity of the validation text, or what the task measures, or else the loss.
+fn result(report: &RunReport) -> Option<String> {
+    let series = &report.series;
+    if let Some((_, value)) = series
+        .get("valid_perplexity")
+        .and_then(|points| points.last())
+    {
+        return Some(format!(
+            "validation perplexity {} at the end of the last epoch",
+            short(*value)
+        ));
+    }
+    let own = series
         .keys()
-        .find(|name| !text && !name.contains("loss") && !rest.contains(&name.as_str()));
+        .find(|name| !name.contains("loss") && *name != "gradient_norm");
     let name = own.map_or("loss", String::as_str);
-    let points = report.series.get(name)?;
+    let points = series.get(name)?;
     let end = points.last()?.0;
     let from = (end as f64 * 0.9).floor() as u64;
-    let late: Vec<f64> = points
-        .iter()
-        .filter(|(k, _)| *k > from)
-        .map(|(_, x)| *x)
-        .collect();
-    let mean = late.iter().sum::<f64>() / late.len().max(1) as f64;
-    Some((name.replace('_', " "), mean))
+    let late = points.iter().filter(|(at, _)| *at > from);
+    let (sum, count) = late.fold((0.0, 0.0), |(sum, count), (_, x)| (sum + x, count + 1.0));
+    Some(format!(
+        "{} {}, mean over the last tenth of the iterations",
+        name.replace('_', " "),
+        short(sum / f64::max(count, 1.0))
+    ))
 }
 
 /// The parts of the page.

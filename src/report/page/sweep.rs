@@ -129,7 +129,7 @@ fn results(report: &SweepReport, html: &mut Html) {
     html.tag(
         "p",
         &format!(
-            "The {metric} of each cell, mean over the last {percent} % of its iterations; the Wilcoxon rank-sum test \
+            "The {metric} of each cell, mean over the last {percent}\u{a0}% of its iterations; the Wilcoxon rank-sum test \
              against {}, two-sided.",
             report.baseline
         ),
