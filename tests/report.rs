@@ -239,7 +239,7 @@ fn check_ablations(directory: &Path, text: &str) {
 const SWEEP: &str = "\
 name: small
 specs: { retroactive: quickstart.bpm, nonplastic: nonplastic.bpm }
-set: { train.iterations: 6, train.metrics_every: 1, train.batch: 4, N: 6, task.steps: 16 }
+set: { train.iterations: 6, train.metrics_every: 1, train.batch: 4, N: 6 }
 seeds: 2
 ";
 
@@ -250,7 +250,15 @@ fn the_report_of_a_sweep_compares_and_says_what_is_missing() {
     let nonplastic = include_str!("../specs/gallery/quickstart_nonplastic.bpm");
     std::fs::write(directory.join("nonplastic.bpm"), nonplastic).unwrap();
     std::fs::write(directory.join("sweep.yaml"), SWEEP).unwrap();
-    let (code, _, err) = run(&directory, &["sweep", "run", "sweep.yaml", "--quiet"]);
+    let go = [
+        "sweep",
+        "run",
+        "sweep.yaml",
+        "--quiet",
+        "--set",
+        "task.steps=16",
+    ];
+    let (code, _, err) = run(&directory, &go);
     assert_eq!(code, Some(0), "{err}");
     let report = [
         "report",
@@ -289,7 +297,7 @@ fn the_report_of_a_sweep_compares_and_says_what_is_missing() {
         "The network has no modulator.",
         "The network has no traces.",
         "rec.hebb ij ← clip(rec.hebb ij + dopamine · rec.e ij , −1, 1)",
-        "bpmc sweep run sweep.yaml --out runs/small",
+        "bpmc sweep run sweep.yaml --set task.steps=16 --out runs/small",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }

@@ -152,7 +152,7 @@ pub fn make(
         let page = page::run(&run, &illustrated, options)?;
         return Ok(Report {
             page,
-            figures: illustrated.into_figures(),
+            figures: distinct(illustrated.into_figures()),
         });
     }
     let opened = match Directory::open(directory) {
@@ -167,6 +167,21 @@ pub fn make(
     let page = page::sweep(&sweep, &illustrated, options)?;
     Ok(Report {
         page,
-        figures: illustrated.into_figures(),
+        figures: distinct(illustrated.into_figures()),
     })
+}
+
+/// Figures whose names are there once: a later one of the same name gets a number.
+fn distinct(mut figures: Vec<Figure>) -> Vec<Figure> {
+    let mut names: Vec<String> = Vec::new();
+    for figure in &mut figures {
+        let own = figure.name.clone();
+        let mut number = 2;
+        while names.contains(&figure.name) {
+            figure.name = format!("{own}-{number}");
+            number += 1;
+        }
+        names.push(figure.name.clone());
+    }
+    figures
 }

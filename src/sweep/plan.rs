@@ -69,6 +69,9 @@ pub struct Plan {
     /// What the iterations were multiplied by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
+    /// Settings of all cells that the command line gave; the groups have them, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<String>,
     /// Version of bpmc.
     pub version: String,
     /// Groups, in order.
@@ -140,6 +143,7 @@ impl Plan {
                 name: file.name.clone(),
                 file: file.path.clone(),
                 scale: changes.scale,
+                set: changes.set.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 groups: Vec::new(),
                 cells: Vec::new(),

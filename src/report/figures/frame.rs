@@ -138,6 +138,17 @@ pub fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     (low, hi + room)
 }
 
+/// A name that is no wider; its end is left out where it must.
+pub fn shortened(name: &str, width: f64) -> String {
+    let mut text = name.to_owned();
+    while text.chars().count() > 4 && width_of(&text, TEXT) > width {
+        text.truncate(text.trim_end_matches('…').len());
+        text.pop();
+        text.push('…');
+    }
+    text
+}
+
 /// A name in a legend.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
@@ -158,7 +169,8 @@ impl Legend {
         let mut rows: Vec<Vec<Entry>> = Vec::new();
         let mut used = f64::MAX;
         if entries.len() > 1 {
-            for entry in entries {
+            for mut entry in entries {
+                entry.name = shortened(&entry.name, WIDTH - 60.0);
                 let width = width_of(&entry.name, TEXT) + 38.0;
                 if used + width > WIDTH - 16.0 {
                     rows.push(Vec::new());
@@ -211,6 +223,13 @@ mod tests {
         assert_eq!(range([-1.0, 1.0].into_iter()), (-1.1, 1.1));
         assert_eq!(range([3.0].into_iter()), (2.7, 3.3));
         assert_eq!(range([f64::NAN].into_iter()), (0.0, 1.0));
+    }
+
+    #[test]
+    fn long_names_are_cut() {
+        assert_eq!(shortened("alpha=0", 200.0), "alpha=0");
+        let cut = shortened("a very long name of an ablation", 80.0);
+        assert!(cut.ends_with('…') && width_of(&cut, TEXT) <= 80.0, "{cut}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Medians with the quartiles around them, one row each.
 
-use super::frame::{range, Frame, BOTTOM, TEXT, WIDTH};
+use super::frame::{range, shortened, Frame, BOTTOM, TEXT, WIDTH};
 use super::paint::{width_of, Anchor, Paint};
 use super::palette::{Color, GRID, INK};
 
@@ -64,28 +64,5 @@ impl Intervals {
             paint.rectangle((median - 2.5, y - 7.0), (5.0, 14.0), row.color);
         }
         frame.draw_x(paint, &self.x);
-    }
-}
-
-/// A name that is no wider; its end is left out where it must.
-fn shortened(name: &str, width: f64) -> String {
-    let mut text = name.to_owned();
-    while text.chars().count() > 4 && width_of(&text, TEXT) > width {
-        text.truncate(text.trim_end_matches('…').len());
-        text.pop();
-        text.push('…');
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_names_are_cut() {
-        assert_eq!(shortened("alpha=0", 200.0), "alpha=0");
-        let cut = shortened("a very long name of an ablation", 80.0);
-        assert!(cut.ends_with('…') && width_of(&cut, TEXT) <= 80.0, "{cut}");
     }
 }

@@ -20,6 +20,8 @@ pub struct SweepReport {
     pub file: PathBuf,
     /// What the iterations were multiplied by.
     pub scale: Option<f64>,
+    /// Settings of all cells that the command line gave.
+    pub set: Vec<String>,
     /// How many cells are in each state; states that no cell has are left out.
     pub states: Vec<(State, usize)>,
     /// Its metrics.
@@ -134,6 +136,7 @@ pub fn gather(
         name: plan.name.clone(),
         file: plan.file.clone(),
         scale: plan.scale,
+        set: plan.set.clone(),
         states,
         collection,
         baseline,

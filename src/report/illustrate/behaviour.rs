@@ -141,15 +141,16 @@ fn aligned(prefix: &str, modulator: &Modulator) -> Option<Figure> {
         1 => modulator.name.clone(),
         n => format!("{}, mean of {n} neurons", modulator.name),
     };
-    let single = lines.len() == 1;
     let mut caption = "Mean (line) and inter-quartile range (band) over all rewards of the evaluation; 0 is the step \
                        in which the reward is perceived."
         .to_owned();
-    if single {
-        caption.push_str(&format!(
-            " There are only {}s.",
-            lines[0].name.replace(" events", "")
-        ));
+    for (average, kind) in [
+        (&modulator.positive, "positive"),
+        (&modulator.negative, "negative"),
+    ] {
+        if average.events == 0 {
+            caption.push_str(&format!(" There was no {kind} reward."));
+        }
     }
     (!lines.is_empty()).then(|| {
         let drawing = Drawing::Lines(Lines {

@@ -156,7 +156,7 @@ pub fn ablations(
         "freeze: the modulator always has its mean. shuffle: it has its values of the same episode in random order. reset: \
          all traces go back to their first values before that step. alpha=0: the plastic part of the connections is \
          off. All meet the same episodes; the difference is that of the means, Cohen's d the same in pooled standard \
-         deviations, and the rank-biserial correlation goes from −1 (worse in every episode that changed) to 1.",
+         deviations, and the rank-biserial correlation goes from −1 (lower in every episode that changed) to 1 (higher).",
     );
     html.figures(figures.ablations.iter())
 }

@@ -7,6 +7,7 @@ use crate::report::gather::commands;
 use crate::report::gather::sweep::{Example, GroupReport, SweepReport};
 use crate::report::illustrate::{BehaviourFigures, SweepFigures};
 use crate::report::{Options, ReportError};
+use crate::shell::quoted;
 use crate::sweep::collect::Method;
 use crate::sweep::State;
 
@@ -229,13 +230,23 @@ fn condition(
 }
 
 fn reproduce(report: &SweepReport, options: &Options, html: &mut Html) {
-    let file = commands::shown(&report.file);
     let directory = commands::shown(&report.directory);
-    let scale = report
-        .scale
-        .map_or(String::new(), |scale| format!(" --scale {scale}"));
+    let mut run = format!("bpmc sweep run {}", commands::shown(&report.file));
+    if let Some(scale) = report.scale {
+        run.push_str(&format!(" --scale {scale}"));
+    }
+    for set in &report.set {
+        run.push_str(&format!(" --set {}", quoted(set)));
+    }
+    let data = report
+        .groups
+        .iter()
+        .find_map(|group| group.group.data.as_ref());
+    if let Some(data) = data {
+        run.push_str(&format!(" --data {}", commands::shown(data)));
+    }
     html.commands(&[
-        format!("bpmc sweep run {file}{scale} --out {directory}"),
+        format!("{run} --out {directory}"),
         format!("bpmc sweep collect {directory} -o results"),
         commands::report(&report.directory, options),
     ]);
