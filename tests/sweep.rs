@@ -352,7 +352,7 @@ fn faults_in_the_file_are_told_with_place_and_remedy() {
     };
     let head = "name: a\nspecs: [simple.bpm]\n";
     for (text, wanted) in [
-        ("", "error: a.yaml:1:1: a sweep must be a mapping with `name`, `specs`, `set`, `vary`, `seeds` and `engine`, and this is nothing\n"),
+        ("", "error: a.yaml:1:1: a sweep must be a mapping with `name`, `specs`, `set`, `vary`, `seeds`, `engine` and `data`, and this is nothing\n"),
         ("name: a\n", "error: a.yaml:1:1: the sweep has no `specs`; add `specs: [agent.bpm]`, paths relative to this file\n"),
         ("specs: [simple.bpm]\n", "a.yaml:1:1: the sweep has no `name`"),
         ("name: [a\n", "a `[` before this place is never closed"),

@@ -145,41 +145,43 @@ impl Html {
         })
     }
 
-    /// A table. Numbers stand at the right; the first column names the rows.
+    /// A table. Columns of numbers stand at the right; the first column names the rows.
     pub fn table(&mut self, header: &[&str], rows: &[Vec<String>]) {
+        let class = |column: usize| {
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            let mut cells = cells.filter(|cell| !cell.is_empty()).peekable();
+            let numbers = column > 0 && cells.peek().is_some();
+            match numbers && cells.all(|cell| is_number(cell)) {
+                true => "number",
+                false => "words",
+            }
+        };
+        let classes: Vec<&str> = (0..header.len()).map(class).collect();
         self.element("div", &[("class", "wide")], |html| {
             html.element("table", &[], |html| {
                 html.element("thead", &[], |html| {
                     html.element("tr", &[], |html| {
-                        for (column, name) in header.iter().enumerate() {
-                            let mut cells = rows.iter().filter_map(|row| row.get(column));
-                            // Above numbers, at the right like these.
-                            let class = match column > 0 && cells.any(|cell| is_number(cell)) {
-                                true => "number",
-                                false => "words",
-                            };
-                            let attributes = [("scope", "col"), ("class", class)];
+                        for (name, class) in header.iter().zip(&classes) {
+                            let attributes = [("scope", "col"), ("class", *class)];
                             html.element("th", &attributes, |html| html.text(name));
                         }
                     });
                 });
                 html.element("tbody", &[], |html| {
                     for row in rows {
-                        html.element("tr", &[], |html| html.row(row));
+                        html.element("tr", &[], |html| html.row(row, &classes));
                     }
                 });
             });
         });
     }
 
-    fn row(&mut self, row: &[String]) {
-        for (k, cell) in row.iter().enumerate() {
+    fn row(&mut self, row: &[String], classes: &[&str]) {
+        for (k, (cell, class)) in row.iter().zip(classes).enumerate() {
             if k == 0 {
                 self.element("th", &[("scope", "row")], |html| html.text(cell));
-            } else if is_number(cell) {
-                self.element("td", &[("class", "number")], |html| html.text(cell));
             } else {
-                self.tag("td", cell);
+                self.element("td", &[("class", class)], |html| html.text(cell));
             }
         }
     }
