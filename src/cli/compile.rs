@@ -20,6 +20,7 @@ Examples:
   bpmc compile agent.bpm --emit svg -o step.svg  the same as a picture
   bpmc compile agent.bpm --emit opt              step and adjoint after all passes
   bpmc compile agent.bpm --emit after:gate_merging --no-pass constant_folding
+  bpmc compile agent.bpm --emit kernels          what runs at every step, per connection and vector
   bpmc compile agent.bpm --time-passes           what each pass did, and how long compiling takes";
 
 /// Show what a spec becomes at a stage of the compiler.
@@ -99,6 +100,8 @@ pub enum Emit {
     Grad,
     /// Step and adjoint after all passes
     Opt,
+    /// The kernels: instructions, and what is computed per connection
+    Kernels,
     /// How lanes are split, and how much memory the run takes
     Plan,
     /// The step graph in Graphviz form
@@ -149,6 +152,7 @@ fn text(program: &Compiled, stage: Stage, selection: &Selection) -> Result<Strin
             .map_err(internal)?
             .to_string(),
         Emit::Opt => both(&spec::prepare(program, selection)?),
+        Emit::Kernels => spec::kernels(program, selection)?,
         Emit::Plan => spec::plan(program, selection)?,
         Emit::Dot => bpmc::ir::dot(step),
         Emit::Svg => bpmc::ir::svg(step),

@@ -9,6 +9,8 @@ use bpmc::driver::{self, Compilation, Compiled, Prepared};
 use bpmc::passes::{Pass, Selection};
 use bpmc::plan::{free_memory, seconds_per_iteration, Limits, Plan};
 use bpmc::sema::Model;
+use bpmc::train::language::staged::Staged;
+use bpmc::train::TrainerKind;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -83,6 +85,26 @@ pub fn prepare_through(
     let episode = episode(&program.model);
     driver::prepare_through(&program.step, Options::default(), passes, episode, last)
         .map_err(|fault| Failure::Run(anyhow::Error::new(fault)))
+}
+
+/// The kernels as text: those of a lane, or those of each stage where a text is read.
+///
+/// # Errors
+/// Faults of the compiler, and networks that the fused kernels do not know.
+pub fn kernels(program: &Compiled, passes: &Selection) -> Result<String, Failure> {
+    if reads_text(&program.model) {
+        let staged = Staged::new(&program.step, passes).map_err(anyhow::Error::new)?;
+        return Ok(staged.listing());
+    }
+    let prepared = prepare(program, passes)?;
+    let fused = Fused::with(&prepared.step, &prepared.adjoint, prepared.choices);
+    Ok(fused.map_err(anyhow::Error::new)?.listing())
+}
+
+/// Whether a language model is trained.
+pub fn reads_text(model: &Model) -> bool {
+    let kind = model.train.as_ref().map(|train| train.trainer.kind);
+    kind == Some(TrainerKind::Language)
 }
 
 /// The plan of a run on all cores, with the time of an iteration, and the form of each trace.

@@ -49,9 +49,9 @@ struct Total {
 }
 
 impl Total {
-    fn add(&mut self, lane: usize, memory: &LaneMemory<f32>) {
+    fn add(&mut self, lane: usize, sums: &[f32]) {
         if lane != self.next {
-            self.waiting.insert(lane, memory.sums().to_vec());
+            self.waiting.insert(lane, sums.to_vec());
             return;
         }
         let mut add = |sums: &[f32]| {
@@ -59,7 +59,7 @@ impl Total {
                 *total += f64::from(*x);
             }
         };
-        add(memory.sums());
+        add(sums);
         self.next += 1;
         while let Some(sums) = self.waiting.remove(&self.next) {
             add(&sums);
@@ -248,7 +248,8 @@ impl Block for FusedBlock {
                         }
                         let result = run.lane(lane, &mut locked(&lanes[lane]), &mut memory);
                         if options.learn {
-                            locked(&total).add(lane, &memory);
+                            let sums = memory.sums(run.program);
+                            locked(&total).add(lane, sums);
                         }
                         *locked(&results[lane]) = Some(result);
                     }

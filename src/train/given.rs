@@ -259,7 +259,7 @@ pub fn evaluate_fused<T: Real>(
                 *to = T::from_f64(x);
             }
         });
-        memory.add_sums(&mut sums);
+        memory.add_sums(program, &mut sums);
     }
     let state_gradients = (0..graph.states.len())
         .map(|slot| {

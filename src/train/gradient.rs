@@ -1,35 +1,52 @@
 //! What happens to gradients before an optimizer sees them.
+//!
+//! Threads share long ones in pieces of a fixed length, so that results do not depend on how many there are.
+
+use rayon::prelude::*;
+
+/// Elements of a parameter that one thread takes at once.
+pub const PIECE: usize = 1 << 14;
 
 /// Multiplies each gradient with the factor of its parameter; 1 leaves it as it is to the bit.
 pub fn scale(gradients: &mut [Vec<f32>], factors: &[f64]) {
     for (gradient, factor) in gradients.iter_mut().zip(factors) {
         if *factor != 1.0 {
-            for value in gradient {
-                *value = (f64::from(*value) * factor) as f32;
-            }
+            multiply(gradient, *factor);
         }
     }
 }
 
+fn multiply(gradient: &mut [f32], factor: f64) {
+    gradient.par_chunks_mut(PIECE).for_each(|piece| {
+        for value in piece {
+            *value = (f64::from(*value) * factor) as f32;
+        }
+    });
+}
+
 /// The Euclidean norm of all gradients together, accumulated in f64 in a fixed order.
 pub fn global_norm(gradients: &[Vec<f32>]) -> f64 {
-    const LANES: usize = 8;
     let mut total = 0.0;
     for gradient in gradients {
-        // Eight sums side by side: the order depends on the length only, and the additions overlap.
-        let mut sums = [0.0f64; LANES];
-        let mut chunks = gradient.chunks_exact(LANES);
-        for chunk in &mut chunks {
-            for (sum, value) in sums.iter_mut().zip(chunk) {
-                *sum += f64::from(*value) * f64::from(*value);
-            }
-        }
-        for (sum, value) in sums.iter_mut().zip(chunks.remainder()) {
-            *sum += f64::from(*value) * f64::from(*value);
-        }
+        let sums: Vec<f64> = gradient.par_chunks(PIECE).map(sum_of_squares).collect();
         total += sums.iter().sum::<f64>();
     }
     total.sqrt()
+}
+
+/// Eight sums side by side: the order depends on the length only, and the additions overlap.
+fn sum_of_squares(values: &[f32]) -> f64 {
+    let mut sums = [0.0f64; 8];
+    let mut chunks = values.chunks_exact(sums.len());
+    for chunk in &mut chunks {
+        for (sum, value) in sums.iter_mut().zip(chunk) {
+            *sum += f64::from(*value) * f64::from(*value);
+        }
+    }
+    for (sum, value) in sums.iter_mut().zip(chunks.remainder()) {
+        *sum += f64::from(*value) * f64::from(*value);
+    }
+    sums.iter().sum()
 }
 
 /// Scales all gradients so that their norm is at most `largest`, 0 meaning no bound. Returns the norm
@@ -38,8 +55,8 @@ pub fn clip_global_norm(gradients: &mut [Vec<f32>], largest: f64) -> f64 {
     let norm = global_norm(gradients);
     if largest > 0.0 && norm.is_finite() && norm > largest {
         let factor = largest / norm;
-        for value in gradients.iter_mut().flatten() {
-            *value = (f64::from(*value) * factor) as f32;
+        for gradient in gradients {
+            multiply(gradient, factor);
         }
     }
     norm

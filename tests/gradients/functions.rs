@@ -166,8 +166,8 @@ pub fn uses(info: &FunctionInfo) -> Uses {
         Function::Along(_) => call(&[], &[], &["y", "v * y", "k"]),
         Function::Embedding => call(&["x", "x, N", "v, N, init = normal(0, 1)"], &["x, 1"], &[]),
         Function::Tied => Uses::new(
-            &["v + sum(tied(y, x))", "v * max(tied(v, x))"],
-            &["sum(tied(v, x))", "sum(tied(y, x, bias = false))"],
+            &["v + sum(tied(y, word))", "v * max(tied(v, word))"],
+            &["sum(tied(v, word))", "sum(tied(y, word, bias = false))"],
             &[],
         ),
         // A mask as likely as not keeps half of a vector; what it drops has no gradient.
@@ -267,6 +267,7 @@ pub fn spec(uses: &Uses, n: usize) -> String {
            k = 0.3 * sum(linear(v, 3))
            y = tanh(v)
            h <- y
+           word = embedding(x, N)
            output vector = v + {}
            output scalar = k + {}
          }}

@@ -195,7 +195,7 @@ pub fn fused_with<T: Real>(
         for (slot, all) in outcome.states.iter_mut().enumerate() {
             all.extend(memory.state_adjoint(&program, slot));
         }
-        memory.add_sums(&mut sums);
+        memory.add_sums(&program, &mut sums);
     }
     outcome.params = program.gradients(&numbers.params, &sums).unwrap();
     Ok(outcome)

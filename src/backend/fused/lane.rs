@@ -288,9 +288,30 @@ impl<T: Real> LaneMemory<T> {
 
     /// Begins the way back: adjoints of the final states and gradient sums are 0.
     pub fn start_back(&mut self, program: &Fused) {
+        self.sums.reset(program.sums_size(), T::ZERO);
+        self.outers.iter_mut().for_each(OuterBatch::clear);
+        self.start_adjoints(program);
+    }
+
+    /// Begins the way back after that of another lane, with its memory for it and adding to its gradient sums.
+    pub fn start_back_after(&mut self, program: &Fused, other: &mut LaneMemory<T>) {
+        self.exchange_way_back(other);
+        self.start_adjoints(program);
+    }
+
+    /// Exchanges with another lane what only the way back needs, gradient sums among it.
+    pub fn exchange_way_back(&mut self, other: &mut LaneMemory<T>) {
+        std::mem::swap(&mut self.adjoint, &mut other.adjoint);
+        std::mem::swap(&mut self.adjoint_before, &mut other.adjoint_before);
+        std::mem::swap(&mut self.block_adjoints, &mut other.block_adjoints);
+        std::mem::swap(&mut self.segment, &mut other.segment);
+        std::mem::swap(&mut self.sums, &mut other.sums);
+        std::mem::swap(&mut self.outers, &mut other.outers);
+    }
+
+    fn start_adjoints(&mut self, program: &Fused) {
         self.adjoint.reset(program.adjoint_size, T::ZERO);
         self.adjoint_before.reset(program.adjoint_size, T::ZERO);
-        self.sums.reset(program.sums_size(), T::ZERO);
         let width: usize = program.input_adjoints.iter().map(|(_, _, n)| n).sum();
         self.input_adjoints.resize(self.steps * width, T::ZERO);
         self.outers
@@ -445,7 +466,7 @@ impl<T: Real> LaneMemory<T> {
         std::mem::swap(&mut self.adjoint, &mut self.adjoint_before);
     }
 
-    /// What is pending after the first step, the waiting outer products and the adjoints of first states.
+    /// What is pending after the first step, and the adjoints of first states.
     fn finish_back(&mut self, program: &Fused, shared: &Shared<T>) {
         let back = &program.back;
         let machine = &program.machines.back;
@@ -474,9 +495,6 @@ impl<T: Real> LaneMemory<T> {
                 &mut memory,
                 |k| k,
             );
-        }
-        for (batch, of) in self.outers.iter_mut().zip(&program.outers) {
-            batch.flush(*of, &mut self.sums);
         }
         if self.steps > 0 {
             keep(
@@ -527,14 +545,17 @@ impl<T: Real> LaneMemory<T> {
         &[]
     }
 
-    /// This lane's gradient sums.
-    pub fn sums(&self) -> &[T] {
+    /// This lane's gradient sums, with those of the lanes it began after, once outer products that wait are added.
+    pub fn sums(&mut self, program: &Fused) -> &[T] {
+        for (batch, of) in self.outers.iter_mut().zip(&program.outers) {
+            batch.flush(*of, &mut self.sums);
+        }
         &self.sums
     }
 
     /// Adds this lane's gradient sums to a total.
-    pub fn add_sums(&self, total: &mut [f64]) {
-        for (t, x) in total.iter_mut().zip(self.sums.iter()) {
+    pub fn add_sums(&mut self, program: &Fused, total: &mut [f64]) {
+        for (t, x) in total.iter_mut().zip(self.sums(program)) {
             *t += x.to_f64();
         }
     }

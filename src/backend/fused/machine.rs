@@ -5,6 +5,7 @@
 //! the program runs.
 
 use super::aligned::Aligned;
+use super::dispatch::dispatch;
 use super::code::{Area, Instr, Place, Sweep};
 use super::elements::{add_to, element, largest, map1, sum, Operand};
 use super::interpret::{sweep, Tiles};
@@ -132,33 +133,6 @@ fn view<T: Real>(memory: &[T], at: usize, stride: usize, n: usize) -> Operand<'_
     }
 }
 
-/// Compiles `$body` for several processors and runs the best one.
-macro_rules! dispatch {
-    (<$t:ident: Real> ($($name:ident: $ty:ty),*) $body:block) => {{
-        #[inline(always)]
-        fn any<$t: Real>($($name: $ty),*) $body
-        #[cfg(target_arch = "x86_64")]
-        {
-            #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-            unsafe fn widest<$t: Real>($($name: $ty),*) {
-                any($($name),*)
-            }
-            #[target_feature(enable = "avx2,fma")]
-            unsafe fn wide<$t: Real>($($name: $ty),*) {
-                any($($name),*)
-            }
-            match super::jit::processor() {
-                // SAFETY: the processor has AVX-512.
-                super::jit::Processor::Avx512 => return unsafe { widest($($name),*) },
-                // SAFETY: the processor has AVX2 and FMA.
-                super::jit::Processor::Avx2 => return unsafe { wide($($name),*) },
-                super::jit::Processor::Other => {}
-            }
-        }
-        any($($name),*)
-    }};
-}
-
 /// Runs instructions, sweeps by machine code where there is some. `pick` says which sweep runs in the place of
 /// another.
 pub fn run<T: Real>(
@@ -207,13 +181,13 @@ pub fn run_sweep<T: Real>(k: usize, code: &Sweep, machine: &Machine, memory: &mu
 }
 
 pub(super) fn interpreted<T: Real>(code: &Sweep, memory: &mut Memory<'_, T>) {
-    dispatch!(<T: Real> (code: &Sweep, memory: &mut Memory<'_, T>) {
+    dispatch!(<T> (code: &Sweep, memory: &mut Memory<'_, T>) {
         sweep(code, memory);
     })
 }
 
 fn vectors<T: Real>(program: &Fused, instrs: &[Instr], memory: &mut Memory<'_, T>) {
-    dispatch!(<T: Real> (program: &Fused, instrs: &[Instr], memory: &mut Memory<'_, T>) {
+    dispatch!(<T> (program: &Fused, instrs: &[Instr], memory: &mut Memory<'_, T>) {
         for instr in instrs {
             vector(program, instr, memory);
         }

@@ -27,6 +27,7 @@ mod aligned;
 mod assemble;
 mod choices;
 mod code;
+mod dispatch;
 mod elements;
 mod interpret;
 mod jit;
@@ -46,7 +47,9 @@ mod schedule;
 mod sweep;
 
 pub(crate) use code::Element;
+pub(crate) use dispatch::dispatch;
 pub(crate) use elements::{element, Operand};
+pub(crate) use jit::{processor, Processor};
 
 pub use choices::Choices;
 pub use lane::LaneMemory;

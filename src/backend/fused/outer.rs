@@ -43,6 +43,11 @@ impl<T: Real> OuterBatch<T> {
         )
     }
 
+    /// Forgets what waits.
+    pub fn clear(&mut self) {
+        self.count = 0;
+    }
+
     /// Adds what waits to the gradient sums.
     pub fn flush(&mut self, of: OuterSum, sums: &mut [T]) {
         if self.count == 0 {

@@ -55,9 +55,9 @@ pub struct Arguments {
     #[command(flatten)]
     pub passes: Passes,
 
-    /// What runs the compiled program
-    #[arg(long, value_enum, default_value_t = Backend::Fused)]
-    pub backend: Backend,
+    /// What runs the compiled program [default: fused; candle for `--opt 0`]
+    #[arg(long, value_enum)]
+    pub backend: Option<Backend>,
 
     /// Do not measure what the machine can do, and leave floors out
     #[arg(long)]
@@ -139,10 +139,12 @@ fn here(arguments: &Arguments, path: &Path, screen: &Screen) -> Result<SpecRepor
     compilation.required();
     let compiled = start.elapsed();
     let program = spec::program(&compilation, screen)?;
+    let passes = arguments.passes.selection(Selection::default())?;
+    let backend = arguments.backend.unwrap_or(Backend::usual(&passes)).kind();
     let options = TrainerOptions {
         threads: arguments.threads.count(),
-        backend: arguments.backend.kind(),
-        passes: arguments.passes.selection(Selection::default())?,
+        backend,
+        passes,
         memory: bpmc::plan::free_memory(),
     };
     let start = Instant::now();
@@ -153,7 +155,7 @@ fn here(arguments: &Arguments, path: &Path, screen: &Screen) -> Result<SpecRepor
     }
     let setup = Setup {
         spec: path.display().to_string(),
-        backend: arguments.backend.kind().name(),
+        backend: backend.name(),
         threads: options.threads,
         lanes: trainer.batch(),
         steps: trainer.plan().steps,
@@ -188,9 +190,9 @@ fn apart(arguments: &Arguments, path: &Path) -> Result<SpecReport, Failure> {
     command
         .arg("--threads")
         .arg(arguments.threads.count().to_string());
-    command
-        .arg("--backend")
-        .arg(arguments.backend.kind().name());
+    if let Some(backend) = arguments.backend {
+        command.arg("--backend").arg(backend.kind().name());
+    }
     let selection = arguments.passes.selection(Selection::default())?;
     command.args(selection.to_string().split_whitespace());
     match arguments.iterations {

@@ -9,7 +9,6 @@ use super::{spec, timing, Failure, Outcome};
 use anyhow::Context;
 use bpmc::train::evaluation::{Ablation, AblationError, Evaluator, Wanted};
 use bpmc::train::run::{self, Which};
-use bpmc::train::TrainerKind;
 use clap::Args;
 use report::Report;
 use std::num::NonZeroUsize;
@@ -78,7 +77,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let checkpoint = opened
         .checkpoint(arguments.checkpoint)
         .map_err(anyhow::Error::new)?;
-    if program.model.train.as_ref().map(|t| t.trainer.kind) == Some(TrainerKind::Language) {
+    if spec::reads_text(&program.model) {
         return text::run(arguments, screen, &opened, program, &checkpoint);
     }
     let parameters = opened.parameters(&checkpoint).map_err(anyhow::Error::new)?;

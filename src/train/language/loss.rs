@@ -1,6 +1,10 @@
 //! Cross-entropy of the softmax over a vocabulary, in f32 and in place.
 
+use crate::backend::fused::{dispatch, Real};
 use rayon::prelude::*;
+
+/// Sums and maxima side by side.
+const WIDTH: usize = 32;
 
 /// What a chunk gave.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -30,7 +34,6 @@ impl std::ops::AddAssign for Loss {
 pub fn cross_entropy(logits: &mut [f32], width: usize, targets: &[u32], weights: &[f32]) -> Loss {
     let words: f64 = weights.iter().map(|w| f64::from(*w)).sum();
     let scale = (1.0 / words.max(1.0)) as f32;
-    let arch = pulp::Arch::new();
     let mut losses = vec![0.0f64; targets.len()];
     logits
         .par_chunks_exact_mut(width)
@@ -44,9 +47,10 @@ pub fn cross_entropy(logits: &mut [f32], width: usize, targets: &[u32], weights:
             }
             let target = *target as usize;
             let logit = row[target];
-            let (largest, total) = arch.dispatch(|| exponentials(row));
+            let (mut largest, mut total) = (0.0, 0.0);
+            exponentials(row, &mut largest, &mut total);
             *loss = f64::from(total).ln() + f64::from(largest) - f64::from(logit);
-            arch.dispatch(|| scaled(row, scale / total));
+            scaled(row, scale / total);
             row[target] -= scale;
         });
     Loss {
@@ -56,41 +60,39 @@ pub fn cross_entropy(logits: &mut [f32], width: usize, targets: &[u32], weights:
 }
 
 /// `exp(x - largest)` in place; the largest and the sum, in an order that follows from the length alone.
-#[inline(always)]
-fn exponentials(row: &mut [f32]) -> (f32, f32) {
-    let mut most = [f32::NEG_INFINITY; 16];
-    let mut chunks = row.chunks_exact(16);
-    for chunk in &mut chunks {
-        for (most, x) in most.iter_mut().zip(chunk) {
-            *most = if *x > *most { *x } else { *most };
+fn exponentials(row: &mut [f32], largest: &mut f32, total: &mut f32) {
+    dispatch!((row: &mut [f32], largest: &mut f32, total: &mut f32) {
+        let mut most = [f32::NEG_INFINITY; WIDTH];
+        let mut chunks = row.chunks_exact(WIDTH);
+        for chunk in &mut chunks {
+            for (most, x) in most.iter_mut().zip(chunk) {
+                *most = if *x > *most { *x } else { *most };
+            }
         }
-    }
-    let rest = chunks.remainder().iter().copied();
-    let largest = most
-        .into_iter()
-        .chain(rest)
-        .fold(f32::NEG_INFINITY, f32::max);
-    let mut sums = [0.0f32; 16];
-    let mut chunks = row.chunks_exact_mut(16);
-    for chunk in &mut chunks {
-        for (sum, x) in sums.iter_mut().zip(chunk) {
-            *x = crate::backend::fused::Real::exp(*x - largest);
-            *sum += *x;
+        let rest = chunks.remainder().iter().copied();
+        *largest = most.into_iter().chain(rest).fold(f32::NEG_INFINITY, f32::max);
+        let mut sums = [0.0f32; WIDTH];
+        let mut chunks = row.chunks_exact_mut(WIDTH);
+        for chunk in &mut chunks {
+            for (sum, x) in sums.iter_mut().zip(chunk) {
+                *x = Real::exp(*x - *largest);
+                *sum += *x;
+            }
         }
-    }
-    let mut total = 0.0;
-    for x in chunks.into_remainder() {
-        *x = crate::backend::fused::Real::exp(*x - largest);
-        total += *x;
-    }
-    (largest, sums.into_iter().sum::<f32>() + total)
+        for x in chunks.into_remainder() {
+            *x = Real::exp(*x - *largest);
+            *total += *x;
+        }
+        *total += sums.into_iter().sum::<f32>();
+    })
 }
 
-#[inline(always)]
 fn scaled(row: &mut [f32], factor: f32) {
-    for x in row {
-        *x *= factor;
-    }
+    dispatch!((row: &mut [f32], factor: f32) {
+        for x in row {
+            *x *= factor;
+        }
+    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! | module | what |
 //! |---|---|
 //! | [`stream`] | a text cut into lanes and chunks |
-//! | [`runner`] | the stages of a network over a chunk, forward and back |
+//! | [`staged`] | a network cut into stages, compiled |
+//! | [`runner`] | its stages over a chunk, forward and back |
 //! | [`loss`] | cross-entropy over a vocabulary |
 //! | [`schedule`] | learning rates by epoch |
 //! | [`model`] | all of it: chunks to learn from, and texts to evaluate |
@@ -12,6 +13,7 @@ pub mod loss;
 pub mod model;
 pub mod runner;
 pub mod schedule;
+pub mod staged;
 pub mod stream;
 
 pub use model::{Language, LanguageError, Perplexity};

@@ -3,8 +3,9 @@
 //! A text is one episode: states go on from chunk to chunk, and gradients stop where a chunk begins.
 
 use super::loss::{cross_entropy, Loss};
-use super::runner::{Gradients, Passage, Runner, Staged, StagedError};
+use super::runner::{Gradients, Passage, Runner};
 use super::schedule::Schedule;
+use super::staged::{Staged, StagedError};
 use super::stream::{epoch, Chunk, Lanes, Place};
 use crate::backend::BackendError;
 use crate::ir::Graph;

@@ -3,6 +3,8 @@
 
 use super::{Moment, Optimizer, OptimizerInfo, OptimizerState};
 use crate::settings::{Setting, Settings};
+use crate::train::gradient::PIECE;
+use rayon::prelude::*;
 
 const LR: Setting = Setting::real("lr", (0.0, 1e6), 1e-4, "Learning rate (paper: 1e-4).");
 const BETA1: Setting = Setting::real(
@@ -126,21 +128,32 @@ impl Optimizer for Adam {
             Decay::Coupled(l2) => (l2 as f32, 1.0),
             Decay::Decoupled(decay) => (0.0, (1.0 - lr * decay) as f32),
         };
+        let update =
+            |parameter: &mut [f32], gradient: &[f32], [means, squares]: [&mut [f32]; 2]| {
+                let moments = means.iter_mut().zip(squares);
+                for ((value, gradient), (mean, square)) in
+                    parameter.iter_mut().zip(gradient).zip(moments)
+                {
+                    let gradient = gradient + l2 * *value;
+                    *mean = beta1 * *mean + new1 * gradient;
+                    *square = beta2 * *square + new2 * gradient * gradient;
+                    *value =
+                        *value * keep - step_size * *mean / ((*square * square_scale).sqrt() + eps);
+                }
+            };
         let (means, squares) = self.state.moments.split_at_mut(1);
         let moments = means[0].values.iter_mut().zip(&mut squares[0].values);
         for ((parameter, gradient), (means, squares)) in
             parameters.iter_mut().zip(gradients).zip(moments)
         {
-            let moments = means.iter_mut().zip(squares);
-            for ((value, gradient), (mean, square)) in
-                parameter.iter_mut().zip(gradient).zip(moments)
-            {
-                let gradient = gradient + l2 * *value;
-                *mean = beta1 * *mean + new1 * gradient;
-                *square = beta2 * *square + new2 * gradient * gradient;
-                *value =
-                    *value * keep - step_size * *mean / ((*square * square_scale).sqrt() + eps);
-            }
+            parameter
+                .par_chunks_mut(PIECE)
+                .zip(gradient.par_chunks(PIECE))
+                .zip(means.par_chunks_mut(PIECE))
+                .zip(squares.par_chunks_mut(PIECE))
+                .for_each(|(((parameter, gradient), means), squares)| {
+                    update(parameter, gradient, [means, squares]);
+                });
         }
     }
 

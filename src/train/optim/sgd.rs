@@ -2,6 +2,8 @@
 
 use super::{Moment, Optimizer, OptimizerInfo, OptimizerState};
 use crate::settings::{Setting, SettingConflict, Settings};
+use crate::train::gradient::PIECE;
+use rayon::prelude::*;
 
 pub(super) const SGD: OptimizerInfo = OptimizerInfo {
     name: "sgd",
@@ -75,29 +77,41 @@ impl Optimizer for Sgd {
         self.state.steps += 1;
         let lr = (self.lr * rate) as f32;
         let (momentum, decay) = (self.momentum, self.weight_decay);
+        let tensors = parameters.iter_mut().zip(gradients);
         let Some(velocity) = self.state.moments.first_mut() else {
-            for (parameter, gradient) in parameters.iter_mut().zip(gradients) {
-                for (value, gradient) in parameter.iter_mut().zip(gradient) {
-                    *value -= lr * (gradient + decay * *value);
-                }
+            for (parameter, gradient) in tensors {
+                let pieces = parameter.par_chunks_mut(PIECE);
+                pieces
+                    .zip(gradient.par_chunks(PIECE))
+                    .for_each(|(parameter, gradient)| {
+                        for (value, gradient) in parameter.iter_mut().zip(gradient) {
+                            *value -= lr * (gradient + decay * *value);
+                        }
+                    });
             }
             return;
         };
-        for ((parameter, gradient), velocity) in parameters
-            .iter_mut()
-            .zip(gradients)
-            .zip(&mut velocity.values)
-        {
+        let nesterov = self.nesterov;
+        let update = |parameter: &mut [f32], gradient: &[f32], velocity: &mut [f32]| {
             for ((value, gradient), velocity) in parameter.iter_mut().zip(gradient).zip(velocity) {
                 let gradient = gradient + decay * *value;
                 *velocity = momentum * *velocity + gradient;
-                let direction = if self.nesterov {
+                let direction = if nesterov {
                     gradient + momentum * *velocity
                 } else {
                     *velocity
                 };
                 *value -= lr * direction;
             }
+        };
+        for ((parameter, gradient), velocity) in tensors.zip(&mut velocity.values) {
+            parameter
+                .par_chunks_mut(PIECE)
+                .zip(gradient.par_chunks(PIECE))
+                .zip(velocity.par_chunks_mut(PIECE))
+                .for_each(|((parameter, gradient), velocity)| {
+                    update(parameter, gradient, velocity)
+                });
         }
     }
 

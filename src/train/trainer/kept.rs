@@ -1,8 +1,10 @@
 //! The watch over every iteration: whether parameters are still finite, and what a step of the optimiser started
 //! from, so that one that leads to no numbers can be taken back.
 
+use crate::train::gradient::PIECE;
 use crate::train::optim::{Moment, Optimizer};
 use crate::train::params::ParamStore;
+use rayon::prelude::*;
 
 /// Copies of the trained parameters and the optimiser's memory. The buffers stay from step to step.
 #[derive(Debug, Default)]
@@ -18,7 +20,7 @@ impl Kept {
         self.parameters
             .resize_with(parameters.trained().count(), Vec::new);
         for (kept, parameter) in self.parameters.iter_mut().zip(parameters.trained()) {
-            kept.clone_from(&parameter.values);
+            copy(kept, &parameter.values);
         }
         let state = optimizer.state();
         self.steps = state.steps;
@@ -28,7 +30,7 @@ impl Kept {
         }
         for (kept, moment) in self.moments.iter_mut().zip(&state.moments) {
             for (kept, values) in kept.values.iter_mut().zip(&moment.values) {
-                kept.clone_from(values);
+                copy(kept, values);
             }
         }
     }
@@ -45,11 +47,19 @@ impl Kept {
     }
 }
 
+/// Copies, shared by threads.
+fn copy(to: &mut Vec<f32>, from: &[f32]) {
+    to.resize(from.len(), 0.0);
+    to.par_chunks_mut(PIECE)
+        .zip(from.par_chunks(PIECE))
+        .for_each(|(to, from)| to.copy_from_slice(from));
+}
+
 /// Path of the first trained parameter with a value that is not finite.
 pub fn first_not_finite(parameters: &ParamStore) -> Option<&str> {
     parameters
         .trained()
-        .find(|parameter| !all_finite(&parameter.values))
+        .find(|parameter| !parameter.values.par_chunks(PIECE).all(all_finite))
         .map(|parameter| parameter.path.as_str())
 }
 

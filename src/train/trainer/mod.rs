@@ -491,24 +491,32 @@ impl Trainer {
             }
         };
         finite(loss, NotFinite::Loss)?;
-        gradient::scale(gradients, &self.parameters.trained_scales());
-        let norm = gradient::clip_global_norm(gradients, self.clip_norm);
-        finite(norm, NotFinite::Gradient)?;
-        if number > self.burn_in {
-            self.kept.keep(&self.parameters, self.optimizer.as_ref());
-            self.optimizer
-                .step(&mut self.parameters.trained_values_mut(), gradients, rate);
-            if let Some(parameter) = kept::first_not_finite(&self.parameters) {
-                let parameter = parameter.to_owned();
-                self.kept
-                    .put_back(&mut self.parameters, self.optimizer.as_mut());
-                return Err(TrainError::NotFinite {
-                    iteration: number,
-                    what: NotFinite::Parameter(parameter),
-                });
+        let burning_in = number <= self.burn_in;
+        let Trainer {
+            pool,
+            parameters,
+            optimizer,
+            kept,
+            clip_norm,
+            ..
+        } = self;
+        pool.install(|| {
+            gradient::scale(gradients, &parameters.trained_scales());
+            let norm = gradient::clip_global_norm(gradients, *clip_norm);
+            finite(norm, NotFinite::Gradient)?;
+            if burning_in {
+                return Ok(norm);
             }
-        }
-        Ok(norm)
+            kept.keep(parameters, optimizer.as_ref());
+            optimizer.step(&mut parameters.trained_values_mut(), gradients, rate);
+            match kept::first_not_finite(parameters).map(str::to_owned) {
+                None => Ok(norm),
+                Some(parameter) => {
+                    kept.put_back(parameters, optimizer.as_mut());
+                    finite(f64::NAN, NotFinite::Parameter(parameter))
+                }
+            }
+        })
     }
 
     /// Episodes without learning, as many batches as hold `episodes`; the same for the same seed.

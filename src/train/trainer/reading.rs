@@ -76,9 +76,13 @@ impl Trainer {
         if let Some(mut model) = self.language() {
             model.give_back(gradients);
         }
+        // All threads share each phase of a chunk.
+        let threads = self.pool.current_num_threads() as f64;
         let phases = Phases {
+            forward: report.phases.forward * threads,
+            task: report.phases.task * threads,
+            backward: report.phases.backward * threads,
             update: update.elapsed().as_secs_f64(),
-            ..report.phases
         };
         let seconds = start.elapsed().as_secs_f64();
         let validation = if ends {

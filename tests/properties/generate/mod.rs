@@ -59,6 +59,12 @@ impl Network {
             network.line(format!("odd <- 0.5 * odd + 0.5 * tanh(linear(y, {size}))"));
             network.vector("odd", "O", false);
         }
+        if chance.one_in(4) {
+            network.line("e = embedding(x, N)");
+            network.line("d = dropout(e, 0.25)");
+            network.line("output word = tied(y, e)");
+            network.vector("d", "N", false);
+        }
         for k in 0..chance.of(&[1, 1, 2, 2, 3]) {
             network.modulator(k, chance);
         }

@@ -3,7 +3,7 @@
 use super::product::{product, Matrix};
 use super::table::{Hot, Table};
 use super::Leaves;
-use crate::backend::fused::{element, Element, Operand};
+use crate::backend::fused::{dispatch, element, Element, Operand};
 use crate::ir::{Binary, Graph, Op, Reduction, ResultKind, Value, ValueId};
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -186,9 +186,8 @@ impl<'g, 'a, 's> Evaluation<'g, 'a, 's> {
                 let bias = operands[1 - k];
                 let mut out = self.scratch.take(self.rows * self.width(id));
                 let bias = self.table(bias).row(0, 0);
-                for row in out.chunks_exact_mut(bias.len()) {
-                    row.copy_from_slice(bias);
-                }
+                out.par_chunks_exact_mut(bias.len())
+                    .for_each(|row| row.copy_from_slice(bias));
                 self.mat_vec(operands[k], out, true)
             }
             Op::Binary(Binary::Mul)
@@ -263,7 +262,7 @@ impl<'g, 'a, 's> Evaluation<'g, 'a, 's> {
                 let id = value.operands.get(k).unwrap_or(&value.operands[0]);
                 Operand::Row(this.table(*id).row(row, width))
             };
-            element(f, out, get(0), get(1), get(2));
+            vector_element(f, out, [get(0), get(1), get(2)]);
         })
     }
 
@@ -508,6 +507,14 @@ impl<'g, 'a, 's> Evaluation<'g, 'a, 's> {
             }
         })
     }
+}
+
+/// [`element`] with the vectors of this processor.
+fn vector_element(f: Element, out: &mut [f32], operands: [Operand<'_, f32>; 3]) {
+    dispatch!((f: Element, out: &mut [f32], operands: [Operand<'_, f32>; 3]) {
+        let [a, b, c] = operands;
+        element(f, out, a, b, c);
+    })
 }
 
 /// The index in each dimension of element `k`, row by row.

@@ -34,8 +34,36 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// Rows and columns of a piece of the result.
-const PIECE: (usize, usize) = (192, 1024);
+/// Most rows and columns of a piece of the result: what is packed of the operands then stays in the caches.
+const LARGEST: [usize; 2] = [512, 1024];
+/// Pieces that there should be for threads to share, where each is still worth a thread.
+const PIECES: usize = 8;
+/// Multiply-adds that are worth a thread.
+const SHARED_WORK: usize = 1 << 20;
+/// Pieces end at whole vectors.
+const VECTOR: usize = 16;
+
+/// Rows and columns of a piece of an `[m, n]` result of `k` multiply-adds an element. Follows from the sizes alone.
+fn piece([m, k, n]: [usize; 3]) -> [usize; 2] {
+    let mut parts = [m.div_ceil(LARGEST[0]), n.div_ceil(LARGEST[1])];
+    let size = |parts: [usize; 2]| {
+        let even = |whole: usize, parts: usize| whole.div_ceil(parts).next_multiple_of(VECTOR);
+        [even(m, parts[0]), even(n, parts[1])]
+    };
+    loop {
+        let [rows, columns] = size(parts);
+        let pieces = m.div_ceil(rows) * n.div_ceil(columns);
+        if pieces >= PIECES || rows * columns * k < 2 * SHARED_WORK {
+            return [rows, columns];
+        }
+        // The longer side is cut, rows where in doubt.
+        let side = usize::from(columns > 2 * rows);
+        if size(parts)[side] == VECTOR {
+            return [rows, columns];
+        }
+        parts[side] += 1;
+    }
+}
 
 /// Where threads write: pieces that do not overlap.
 struct Target(*mut f32);
@@ -64,12 +92,13 @@ pub fn product(out: &mut [f32], add: bool, [m, k, n]: [usize; 3], a: Matrix<'_>,
         reach(a, m, k) && reach(b, k, n),
         "operands hold what is read"
     );
-    let (down, across) = (m.div_ceil(PIECE.0), n.div_ceil(PIECE.1));
+    let [height, width] = piece([m, k, n]);
+    let (down, across) = (m.div_ceil(height), n.div_ceil(width));
     let target = Target(out.as_mut_ptr());
     let piece = |number: usize| {
         let target = &target;
-        let (row, column) = (number / across * PIECE.0, number % across * PIECE.1);
-        let (rows, columns) = (PIECE.0.min(m - row), PIECE.1.min(n - column));
+        let (row, column) = (number / across * height, number % across * width);
+        let (rows, columns) = (height.min(m - row), width.min(n - column));
         // SAFETY: the piece lies within the result, whose size was checked, and no other piece overlaps it; the
         // operands hold all that is read, which was checked.
         unsafe {

@@ -1,0 +1,217 @@
+//! Stages with states: each lane from the first step of a chunk to the last, and back.
+
+use super::{add, Gradients, Passage, Runner};
+use crate::backend::bptt::least_memory_interval;
+use crate::backend::fused::{Fused, LaneMemory};
+use crate::backend::staged::{Source, Stage};
+use crate::backend::BackendError;
+use crate::ir::NoiseKind;
+use crate::train::language::staged::Staged;
+use crate::train::params::ParamStore;
+use rayon::prelude::*;
+use std::borrow::Cow;
+
+/// Groups of lanes that have gradient sums of their own. Their number fixes the order of additions, and is the most
+/// threads that can go back through a recurrent stage at once.
+const GROUPS: usize = 8;
+
+impl Runner {
+    /// The parameters of a stage in f64, by its slots.
+    fn parameters(stage: &Stage, parameters: &ParamStore) -> Vec<Vec<f64>> {
+        let all: Vec<&[f32]> = parameters.iter().map(|p| p.values.as_slice()).collect();
+        stage
+            .params
+            .iter()
+            .map(|k| all[*k].iter().map(|x| f64::from(*x)).collect())
+            .collect()
+    }
+
+    pub(super) fn lanes_forward(
+        &mut self,
+        staged: &Staged,
+        k: usize,
+        fused: &Fused,
+        parameters: &ParamStore,
+        passage: Passage<'_>,
+    ) -> Result<(), BackendError> {
+        let stage = &staged.split.stages[k];
+        let steps = passage.steps;
+        self.shared[k] = fused.shared(&Self::parameters(stage, parameters))?;
+        let interval = least_memory_interval(steps);
+        let mut memories = std::mem::take(&mut self.memories[k]);
+        let (this, shared, started) = (&*self, &self.shared[k], self.started);
+        let results: Vec<Vec<Vec<f32>>> = memories
+            .par_iter_mut()
+            .enumerate()
+            .map(|(lane, memory)| {
+                if started {
+                    memory.go_on(fused, steps, interval);
+                } else {
+                    memory.start(fused, steps, interval);
+                }
+                let mut outputs: Vec<Vec<f32>> = stage
+                    .outputs
+                    .iter()
+                    .map(|number| Vec::with_capacity(steps * staged.split.sizes[*number]))
+                    .collect();
+                for step in 0..steps {
+                    this.feed(staged, stage, fused, memory, [lane, step], passage);
+                    memory.step(fused, shared);
+                    for (slot, out) in outputs.iter_mut().enumerate() {
+                        memory.append_output(fused, shared, slot, out);
+                    }
+                }
+                memory.settle(fused, shared);
+                outputs
+            })
+            .collect();
+        self.memories[k] = memories;
+        for (slot, number) in stage.outputs.iter().enumerate() {
+            let table = &mut self.tables[*number];
+            table.clear();
+            for lane in &results {
+                table.extend_from_slice(&lane[slot]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Inputs and noise of a lane at a step.
+    fn feed(
+        &self,
+        staged: &Staged,
+        stage: &Stage,
+        fused: &Fused,
+        memory: &mut LaneMemory<f32>,
+        [lane, step]: [usize; 2],
+        passage: Passage<'_>,
+    ) {
+        let row = lane * passage.steps + step;
+        for (slot, source) in stage.inputs.iter().enumerate() {
+            match source {
+                Source::Earlier(number) => {
+                    let size = staged.split.sizes[*number];
+                    let values = &self.tables[*number][row * size..(row + 1) * size];
+                    memory.set_input(fused, slot, values, |x| x);
+                }
+                Source::Input(input) => {
+                    let size: usize = staged.step.inputs[*input].dims.iter().product();
+                    let word = passage.words[row] as usize;
+                    let values: Vec<f32> =
+                        (0..size).map(|k| f32::from(u8::from(k == word))).collect();
+                    memory.set_input(fused, slot, &values, |x| x);
+                }
+            }
+        }
+        for (slot, number) in stage.noises.iter().enumerate() {
+            let noise = &staged.step.noises[*number];
+            let size: usize = noise.dims.iter().product();
+            let values: Vec<f64> = match (noise.kind, passage.learn) {
+                (NoiseKind::Mask, false) => vec![noise.draw.mean(); size],
+                (kind, _) => {
+                    let at = match kind {
+                        NoiseKind::Mask => lane,
+                        NoiseKind::Step => row,
+                    } * size;
+                    let drawn = &self.noises[*number][at..at + size];
+                    drawn.iter().map(|x| f64::from(*x)).collect()
+                }
+            };
+            memory.set_noise(fused, slot, &values);
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all of it is what a stage reads and writes"
+    )]
+    pub(super) fn lanes_backward(
+        &mut self,
+        staged: &Staged,
+        k: usize,
+        fused: &Fused,
+        parameters: &ParamStore,
+        passage: Passage<'_>,
+        waiting: &mut [Option<Vec<f32>>],
+        gradients: &mut Gradients,
+    ) -> Result<(), BackendError> {
+        let stage = &staged.split.stages[k];
+        let steps = passage.steps;
+        let shared = &self.shared[k];
+        let seeds = &*waiting;
+        let seed = |lane: usize, step: usize, slot: usize, out: &mut [f32]| {
+            let number = stage.outputs[slot];
+            let size = staged.split.sizes[number];
+            match &seeds[number] {
+                Some(values) => {
+                    let row = (lane * steps + step) * size;
+                    out.copy_from_slice(&values[row..row + size]);
+                }
+                None => out.fill(0.0),
+            }
+        };
+        // A group of lanes adds to the same sums, one lane after another, in the memory of the last.
+        let size = self.lanes.div_ceil(GROUPS);
+        let groups = self.memories[k].par_chunks_mut(size).enumerate();
+        let sums_of_groups: Vec<&[f32]> = groups
+            .map(|(group, memories)| {
+                if let [first, .., last] = memories {
+                    first.exchange_way_back(last);
+                }
+                for number in 0..memories.len() {
+                    let (earlier, rest) = memories.split_at_mut(number);
+                    match earlier.last_mut() {
+                        None => rest[0].start_back(fused),
+                        Some(before) => rest[0].start_back_after(fused, before),
+                    }
+                    let lane = group * size + number;
+                    rest[0].back(fused, shared, |step, slot, out| seed(lane, step, slot, out));
+                }
+                match memories.last_mut() {
+                    Some(last) => last.sums(fused),
+                    None => &[],
+                }
+            })
+            .collect();
+        // Group after group, whichever thread adds them.
+        let mut sums = vec![0.0f64; fused.sums_size()];
+        let piece = 4096;
+        sums.par_chunks_mut(piece)
+            .enumerate()
+            .for_each(|(number, out)| {
+                for group in &sums_of_groups {
+                    let at = number * piece;
+                    for (to, x) in out.iter_mut().zip(&group[at..]) {
+                        *to += f64::from(*x);
+                    }
+                }
+            });
+        let memories = &self.memories[k];
+        for (slot, source) in stage.inputs.iter().enumerate() {
+            let Source::Earlier(number) = source else {
+                continue;
+            };
+            let mut values = self
+                .scratch
+                .take(passage.words.len() * staged.split.sizes[*number]);
+            let lane_size = steps * staged.split.sizes[*number];
+            values
+                .par_chunks_exact_mut(lane_size)
+                .zip(memories)
+                .for_each(|(out, memory)| {
+                    for (step, row) in out.chunks_exact_mut(lane_size / steps).enumerate() {
+                        row.copy_from_slice(memory.input_adjoint(fused, slot, step));
+                    }
+                });
+            add(&mut waiting[*number], Cow::Owned(values));
+        }
+        let found = fused.gradients(&Self::parameters(stage, parameters), &sums)?;
+        for (slot, values) in found.into_iter().enumerate() {
+            if let Some(values) = values {
+                let values: Vec<f32> = values.into_iter().map(|x| x as f32).collect();
+                add(&mut gradients[stage.params[slot]], Cow::Owned(values));
+            }
+        }
+        Ok(())
+    }
+}
