@@ -600,6 +600,16 @@ fn language_models_are_planned_in_epochs_and_collected_by_perplexity() {
             2
         );
     }
+    let (code, _, err) = run(&directory, &["report", "runs/text", "-o", "out.html"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let page = std::fs::read_to_string(directory.join("out.html")).unwrap();
+    for part in [
+        "The perplexity of the test text, with the parameters of each cell",
+        "Validation perplexity over the training",
+        " --data ",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
     // Another text is another sweep.
     let (code, _, err) = run(&directory, &["sweep", "run", "text.yaml", "--quiet"]);
     assert_eq!(code, Some(1));

@@ -5,8 +5,8 @@
 //! the program runs.
 
 use super::aligned::Aligned;
-use super::dispatch::dispatch;
 use super::code::{Area, Instr, Place, Sweep};
+use super::dispatch::dispatch;
 use super::elements::{add_to, element, largest, map1, sum, Operand};
 use super::interpret::{sweep, Tiles};
 use super::jit::Machine;

@@ -45,11 +45,13 @@ impl Intervals {
             top: TOP,
             width: WIDTH - left - 16.0,
             height: self.rows.len() as f64 * ROW,
-            x: (lo.min(0.0), hi.max(0.0)),
+            x: (lo, hi),
             y: (0.0, 1.0),
         };
-        let (zero, _) = frame.at(0.0, 0.0);
-        paint.line(&[(zero, TOP), (zero, frame.bottom())], GRID, 1.0);
+        if lo <= 0.0 && hi >= 0.0 {
+            let (zero, _) = frame.at(0.0, 0.0);
+            paint.line(&[(zero, TOP), (zero, frame.bottom())], GRID, 1.0);
+        }
         for (k, row) in self.rows.iter().enumerate() {
             let y = TOP + (k as f64 + 0.5) * ROW;
             paint.text(

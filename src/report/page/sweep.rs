@@ -8,7 +8,7 @@ use crate::report::gather::sweep::{Example, GroupReport, SweepReport};
 use crate::report::illustrate::{BehaviourFigures, SweepFigures};
 use crate::report::{Options, ReportError};
 use crate::shell::quoted;
-use crate::sweep::collect::Method;
+use crate::sweep::collect::{Method, TEST};
 use crate::sweep::State;
 
 /// Missing cells that are named; more are counted.
@@ -126,14 +126,16 @@ pub fn parts<'a>(
 fn results(report: &SweepReport, html: &mut Html) {
     let collection = &report.collection;
     let metric = collection.metric.replace('_', " ");
-    let percent = short(collection.last * 100.0);
+    let what = if collection.metric == TEST {
+        "The perplexity of the test text, with the parameters of each cell's best epoch".to_owned()
+    } else {
+        let percent = short(collection.last * 100.0);
+        format!("The {metric} of each cell, mean over the last {percent}\u{a0}% of its iterations")
+    };
+    let baseline = &report.baseline;
     html.tag(
         "p",
-        &format!(
-            "The {metric} of each cell, mean over the last {percent}\u{a0}% of its iterations; the Wilcoxon rank-sum test \
-             against {}, two-sided.",
-            report.baseline
-        ),
+        &format!("{what}; the Wilcoxon rank-sum test against {baseline}, two-sided."),
     );
     let mut rows = Vec::new();
     for group in &collection.groups {

@@ -29,7 +29,7 @@ use std::path::Path;
 /// What is compared between groups, the first that is there.
 const MEASURES: [&str; 4] = ["reward", TEST, "valid_perplexity", "loss"];
 /// The perplexity of the test text, which the manifest of a finished language model has.
-const TEST: &str = "test_perplexity";
+pub const TEST: &str = "test_perplexity";
 /// The same in bits per word.
 const TEST_BITS: &str = "test_bits_per_word";
 
