@@ -1,4 +1,4 @@
-//! Lists the library of rules and cells, so that adding one is adding one `.bpm` file.
+//! Lists the library of rules and cells and the specs of the paper, so that adding one is adding one `.bpm` file.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,32 +11,56 @@ fn main() {
     let text = table("LIBRARY", "rule", &folder) + &table("CELLS", "cell", &cells);
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it")).join("rules.rs");
     fs::write(out, text).expect("the build folder is writable");
+
+    let specs =
+        PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("specs/paper");
+    let mut table = String::from(
+        "/// Path within `specs/paper` and text of every spec of the paper, by path.\npub static PRESETS: &[(&str, &str)] = &[\n",
+    );
+    for experiment in sorted(&specs) {
+        if experiment.is_dir() {
+            println!("cargo:rerun-if-changed={}", experiment.display());
+            let folder = experiment.file_name().expect("it is in a folder");
+            for file in sorted(&experiment) {
+                let name = file.file_name().expect("it is in a folder");
+                let path = format!("{}/{}", folder.to_string_lossy(), name.to_string_lossy());
+                add(&mut table, &path, &file);
+            }
+        }
+    }
+    table.push_str("];\n");
+    println!("cargo:rerun-if-changed={}", specs.display());
+    let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it")).join("presets.rs");
+    fs::write(out, table).expect("the build folder is writable");
+}
+
+/// What is in a folder, in order.
+fn sorted(folder: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("the folder is part of the crate")
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// Adds the row of one `.bpm` file.
+fn add(table: &mut String, name: &str, file: &Path) {
+    if file.extension().is_some_and(|end| end == "bpm") {
+        let path = file.display().to_string();
+        writeln!(table, "    ({name:?}, include_str!({path:?})),").expect("writing to a string");
+    }
 }
 
 /// A table of name and text of each `.bpm` file in a folder.
 fn table(constant: &str, what: &str, folder: &Path) -> String {
     println!("cargo:rerun-if-changed={}", folder.display());
-    let mut files: Vec<PathBuf> = fs::read_dir(folder)
-        .expect("the library is part of the crate")
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|e| e == "bpm"))
-        .collect();
-    files.sort();
     let mut table = format!(
         "/// Name and text of every {what} of the library, by name.\npub static {constant}: &[(&str, &str)] = &[\n"
     );
-    for file in files {
-        let name = file
-            .file_stem()
-            .expect("it has an extension")
-            .to_string_lossy()
-            .into_owned();
-        writeln!(
-            table,
-            "    ({name:?}, include_str!({:?})),",
-            file.display().to_string()
-        )
-        .expect("writing to a string");
+    for file in sorted(folder) {
+        let name = file.file_stem().expect("it is in a folder");
+        add(&mut table, &name.to_string_lossy(), &file);
     }
     table.push_str("];\n");
     table

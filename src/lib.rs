@@ -49,6 +49,7 @@
 //! | [`backend`] | results are within the stated tolerance of [`backend::reference`], the f64 oracle |
 //! | [`train`] | spec, seed and device fix a run to the bit on the CPU, whatever the number of threads |
 //! | [`sweep`] | a cell is a run like any other, in a process of its own; its name follows from what it is |
+//! | [`report`] | the same directory gives the same page, and is as it was |
 //!
 //! [`ir::verify`] checks the graph rows after lowering, after autodiff and after each pass, always.
 //!
@@ -68,10 +69,12 @@ pub mod lower;
 pub mod passes;
 pub mod plan;
 pub mod replace;
+pub mod report;
 pub mod rng;
 pub mod rules;
 pub mod sema;
 pub mod settings;
+pub mod shell;
 pub mod statistics;
 pub mod sweep;
 pub mod syntax;

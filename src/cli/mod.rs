@@ -14,6 +14,7 @@ mod output;
 pub mod panic;
 mod progress;
 mod replay;
+mod report;
 mod screen;
 mod spec;
 mod sweep;
@@ -63,6 +64,7 @@ enum Command {
     Sweep(sweep::Arguments),
     Eval(eval::Arguments),
     Replay(replay::Arguments),
+    Report(report::Arguments),
     Grad(grad::Arguments),
     Bench(bench::Arguments),
     Doctor(doctor::Arguments),
@@ -114,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Sweep(arguments) => sweep::run(&arguments, &screen),
         Command::Eval(arguments) => eval::run(&arguments, &screen),
         Command::Replay(arguments) => replay::run(&arguments, &screen),
+        Command::Report(arguments) => report::run(&arguments, &screen),
         Command::Grad(arguments) => grad::run(&arguments, &screen),
         Command::Bench(arguments) => bench::run(&arguments, &screen),
         Command::Explain(arguments) => explain::run(&arguments, &screen),

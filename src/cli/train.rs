@@ -6,6 +6,7 @@ use super::screen::{emergency, Screen};
 use super::{spec, timing, Failure, Outcome};
 use anyhow::Context;
 use bpmc::passes::Selection;
+use bpmc::shell::quoted;
 use bpmc::train::run::{
     find_checkpoint, Ending, OnNan, Place, Run, RunError, RunOptions, Which, METRICS,
 };
@@ -291,27 +292,4 @@ fn resume_line(arguments: &Arguments, passes: Selection, directory: &Path) -> St
         words.push("--tensorboard".to_owned());
     }
     words.join(" ")
-}
-
-/// A word as a shell reads it back.
-pub fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "_-./=+,:@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-
-    #[test]
-    fn words_survive_a_shell() {
-        assert_eq!(quoted("train.optimizer.lr=1e-4"), "train.optimizer.lr=1e-4");
-        assert_eq!(quoted("rec.w~uniform(0, 1)"), "'rec.w~uniform(0, 1)'");
-        assert_eq!(quoted("it's"), "'it'\\''s'");
-        assert_eq!(quoted(""), "''");
-    }
 }

@@ -195,6 +195,9 @@ pub fn arguments(directory: &Directory, cell: &Cell, threads: usize, resume: boo
     for set in &group.overrides {
         words.extend(["--set".to_owned(), set.clone()]);
     }
+    if let Some(data) = &group.data {
+        words.extend(["--data".to_owned(), data.display().to_string()]);
+    }
     if resume {
         words.push("--resume".to_owned());
     }

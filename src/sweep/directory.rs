@@ -110,7 +110,8 @@ impl Directory {
                     found: earlier.plan.name,
                 })
             }
-            Ok(_) | Err(SweepError::NothingThere(_)) => {}
+            Ok(earlier) => self.check_text(&earlier.plan)?,
+            Err(SweepError::NothingThere(_)) => {}
             Err(error) => return Err(error),
         }
         let mut cells = Vec::new();
@@ -134,6 +135,25 @@ impl Directory {
             path: self.path.clone(),
             cells,
         })
+    }
+
+    /// Cells that are there have read the text of the earlier plan.
+    fn check_text(&self, earlier: &Plan) -> Result<(), SweepError> {
+        let name = |data: &Option<PathBuf>| match data {
+            Some(path) => path.display().to_string(),
+            None => "that bpmc generates".to_owned(),
+        };
+        for group in &self.plan.groups {
+            let mut same = earlier.groups.iter().filter(|g| g.name == group.name);
+            if let Some(then) = same.find(|then| then.data != group.data) {
+                return Err(SweepError::OtherText {
+                    path: self.path.clone(),
+                    then: name(&then.data),
+                    now: name(&group.data),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Its path.

@@ -21,6 +21,7 @@ mod cell;
 pub mod collect;
 mod directory;
 mod file;
+mod length;
 pub mod local;
 mod plan;
 pub mod slurm;
@@ -91,6 +92,16 @@ pub enum SweepError {
         path: PathBuf,
         /// Name of the sweep that is there.
         found: String,
+    },
+    /// Cells were run on another text.
+    #[error("the sweep in {} reads the text {then}, not {now}; choose another directory with `--out`", path.display())]
+    OtherText {
+        /// The directory of the sweep.
+        path: PathBuf,
+        /// The directory of its text.
+        then: String,
+        /// That of the plan.
+        now: String,
     },
     /// Cells were run with something else.
     #[error("{} of the sweep in {} were run with another spec, other settings or another version of bpmc: {}; choose another directory with `--out`, or remove these directories to run them anew", count(.cells.len(), "cell"), path.display(), listed(.cells))]

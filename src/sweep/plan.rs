@@ -1,6 +1,7 @@
 //! What a sweep will run: every cell, with its spec compiled and its settings accepted.
 
 use super::file::{Assignment, SpecEntry, SweepFile};
+use super::length::{Length, Texts};
 use super::vary::Combination;
 use super::Problem;
 use crate::driver::{self, Compilation, InternalFault};
@@ -21,8 +22,10 @@ const DIGITS: usize = 8;
 pub struct Changes {
     /// Settings of all cells, as `--set` has them.
     pub set: Vec<String>,
-    /// What the number of iterations of each cell is multiplied by.
+    /// What the number of iterations of each cell is multiplied by, or of its epochs where it reads a text.
     pub scale: Option<f64>,
+    /// The directory of the text, instead of that of the file.
+    pub data: Option<PathBuf>,
 }
 
 /// One run.
@@ -49,8 +52,11 @@ pub struct Group {
     pub varied: Combination,
     /// All settings that differ from the spec, as `--set` has them, the seed left out.
     pub overrides: Vec<String>,
-    /// Iterations of a cell.
+    /// Iterations of a cell; where chunks of a text have random lengths, those of the first seed.
     pub iterations: u64,
+    /// The directory of the text, where one is read from files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
 }
 
 /// All cells of a sweep.
@@ -63,6 +69,9 @@ pub struct Plan {
     /// What the iterations were multiplied by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
+    /// Settings of all cells that the command line gave; the groups have them, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<String>,
     /// Version of bpmc.
     pub version: String,
     /// Groups, in order.
@@ -134,6 +143,7 @@ impl Plan {
                 name: file.name.clone(),
                 file: file.path.clone(),
                 scale: changes.scale,
+                set: changes.set.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 groups: Vec::new(),
                 cells: Vec::new(),
@@ -142,6 +152,7 @@ impl Plan {
             problems: Vec::new(),
             refused: Vec::new(),
             told: BTreeSet::new(),
+            texts: Texts::new(changes.data.clone().or_else(|| file.data.clone())),
         };
         let combinations = file.vary.combinations();
         for spec in &file.specs {
@@ -213,6 +224,8 @@ struct Planner<'a> {
     refused: Vec<Refusal>,
     /// Findings that were told, so that the same one is not shown for each variant.
     told: BTreeSet<String>,
+    /// How long the text is.
+    texts: Texts,
 }
 
 impl Planner<'_> {
@@ -235,7 +248,7 @@ impl Planner<'_> {
             let Some(mut compilation) = self.compile(spec, &text, &overrides)? else {
                 continue;
             };
-            let Some(mut iterations) = iterations(&compilation) else {
+            let Some(length) = Length::of(&compilation) else {
                 let message = format!("the spec `{}` has no `train` block", spec.label);
                 let help = "add `train a2c { ... }`; `bpmc new` writes one".to_owned();
                 let problem = self.file.problem(spec.at, message, Some(help));
@@ -243,14 +256,24 @@ impl Planner<'_> {
                 return Ok(());
             };
             if let Some(scale) = self.changes.scale {
-                // A cast from a float saturates.
-                iterations = ((iterations as f64 * scale).round() as u64).max(1);
-                put(&mut overrides, format!("train.iterations={iterations}"));
+                put(&mut overrides, length.scaled(scale));
                 match self.compile(spec, &text, &overrides)? {
                     Some(scaled) => compilation = scaled,
                     None => continue,
                 }
             }
+            let seed = self.file.seeds.first().copied().unwrap_or(0);
+            let iterations = match self.texts.iterations(&compilation, seed) {
+                Ok(iterations) => iterations,
+                Err(error) => {
+                    let message =
+                        format!("the spec `{}` cannot read its text: {error}", spec.label);
+                    let help = "name its directory with `--data DIR`".to_owned();
+                    self.problems
+                        .push(self.file.problem(spec.at, message, Some(help)));
+                    return Ok(());
+                }
+            };
             if k == 0 {
                 let whole = merged(&compilation);
                 self.plan.specs.push((spec.label.clone(), whole));
@@ -327,6 +350,7 @@ impl Planner<'_> {
         for (path, value) in combination {
             name.push_str(&format!(" {path}={value}"));
         }
+        let data = self.texts.directory(program);
         let number = self.plan.groups.len();
         for &seed in &self.file.seeds {
             if let Some(train) = &mut program.model.train {
@@ -345,14 +369,9 @@ impl Planner<'_> {
             varied: combination.clone(),
             overrides,
             iterations,
+            data,
         });
     }
-}
-
-fn iterations(compilation: &Compilation) -> Option<u64> {
-    let program = compilation.program.as_ref()?;
-    let train = program.model.train.as_ref()?;
-    Some(train.settings.int("iterations") as u64)
 }
 
 /// The path of an argument of `--set`.

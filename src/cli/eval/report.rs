@@ -1,8 +1,7 @@
 //! What `bpmc eval` shows. The field names are those of the JSON form.
 
 use super::Arguments;
-use bpmc::statistics::{cohens_d, quantile, rank_biserial};
-use bpmc::train::evaluation::{Ablation, Curves, Outcome};
+use bpmc::train::evaluation::{Ablation, Curves, Effect, Outcome, Statistics};
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -30,18 +29,6 @@ pub(super) struct Report {
     ablations: Vec<Ablated>,
 }
 
-/// Of one number per episode.
-#[derive(Debug, PartialEq, Serialize)]
-struct Statistics {
-    mean: f64,
-    standard_deviation: f64,
-    minimum: f64,
-    lower_quartile: f64,
-    median: f64,
-    upper_quartile: f64,
-    maximum: f64,
-}
-
 /// The network with a part taken away.
 #[derive(Debug, Serialize)]
 struct Ablated {
@@ -51,19 +38,6 @@ struct Ablated {
     statistics: Option<Statistics>,
     effect: Effect,
     curves: Curves,
-}
-
-/// What taking the part away did to the measure; each is positive where the measure is larger without the part.
-#[derive(Debug, Serialize)]
-struct Effect {
-    /// Difference of the means.
-    mean_difference: f64,
-    /// Median of the differences of episodes.
-    median_difference: f64,
-    /// In pooled standard deviations; `null` where nothing varies.
-    cohens_d: Option<f64>,
-    /// Over pairs of equal episodes; `null` where all are equal.
-    rank_biserial: Option<f64>,
 }
 
 impl Report {
@@ -82,24 +56,11 @@ impl Report {
     }
 
     pub(super) fn add(&mut self, ablation: &Ablation, intact: &Outcome, outcome: &Outcome) {
-        let mut differences: Vec<f64> = intact
-            .values
-            .iter()
-            .zip(&outcome.values)
-            .map(|(base, other)| other - base)
-            .collect();
-        differences.sort_by(f64::total_cmp);
-        let count = differences.len().max(1) as f64;
         self.ablations.push(Ablated {
             ablation: ablation.to_string(),
             loss: outcome.loss,
             statistics: Statistics::of(&outcome.values),
-            effect: Effect {
-                mean_difference: differences.iter().sum::<f64>() / count,
-                median_difference: quantile(&differences, 0.5).unwrap_or(0.0),
-                cohens_d: cohens_d(&intact.values, &outcome.values),
-                rank_biserial: rank_biserial(&intact.values, &outcome.values),
-            },
+            effect: Effect::of(intact, outcome),
             curves: outcome.curves(),
         });
     }
@@ -190,48 +151,5 @@ impl Report {
                 row(&one.ablation, statistics, Some(&one.effect));
             }
         }
-    }
-}
-
-impl Statistics {
-    /// `None` where there are no values.
-    fn of(values: &[f64]) -> Option<Statistics> {
-        let mut sorted = values.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let (minimum, maximum) = (*sorted.first()?, *sorted.last()?);
-        let count = sorted.len() as f64;
-        let mean = sorted.iter().sum::<f64>() / count;
-        let squares: f64 = sorted.iter().map(|x| (x - mean).powi(2)).sum();
-        Some(Statistics {
-            mean,
-            standard_deviation: (squares / (count - 1.0).max(1.0)).sqrt(),
-            minimum,
-            lower_quartile: quantile(&sorted, 0.25)?,
-            median: quantile(&sorted, 0.5)?,
-            upper_quartile: quantile(&sorted, 0.75)?,
-            maximum,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quartiles_lie_between_values() {
-        let found = Statistics::of(&[4.0, 1.0, 3.0, 2.0]).unwrap();
-        let wanted = Statistics {
-            mean: 2.5,
-            standard_deviation: (5.0f64 / 3.0).sqrt(),
-            minimum: 1.0,
-            lower_quartile: 1.75,
-            median: 2.5,
-            upper_quartile: 3.25,
-            maximum: 4.0,
-        };
-        assert_eq!(found, wanted);
-        assert_eq!(Statistics::of(&[7.0]).unwrap().standard_deviation, 0.0);
-        assert_eq!(Statistics::of(&[]), None);
     }
 }

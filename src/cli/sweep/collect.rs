@@ -32,7 +32,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
 
-    /// What to test [default: reward, or loss where there is none]
+    /// What to test [default: reward, or else test or validation perplexity, or else loss]
     #[arg(long, value_name = "NAME")]
     metric: Option<String>,
 

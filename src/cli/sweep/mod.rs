@@ -77,9 +77,14 @@ struct Source {
     #[command(flatten)]
     overrides: Overrides,
 
-    /// Multiply the iterations of each cell, at least one is left: 0.05 for a trial that ends soon
+    /// Multiply the iterations of each cell, or the epochs of a language model; at least one is left: 0.05 for a
+    /// trial that ends soon
     #[arg(long, value_name = "FACTOR", value_parser = scale)]
     scale: Option<f64>,
+
+    /// The directory of the text for language models [default: `data` of the file, or else generated text]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 }
 
 fn scale(text: &str) -> Result<f64, String> {
@@ -96,6 +101,7 @@ impl Source {
         let changes = Changes {
             set: self.overrides.set.clone(),
             scale: self.scale,
+            data: self.data.clone(),
         };
         let plan = Plan::new(&file, &changes).map_err(|error| match error {
             PlanError::Problems(problems) => show(&problems, screen),

@@ -1,11 +1,11 @@
 //! `bpmc sweep run`.
 
 use super::super::screen::Screen;
-use super::super::train::quoted;
 use super::super::{Failure, Outcome};
 use super::display::Display;
 use super::{count, count_interrupts, default_directory, Source};
 use anyhow::Context;
+use bpmc::shell::quoted;
 use bpmc::sweep::local::{self, Share, Summary};
 use bpmc::sweep::{arguments as train_arguments, slurm, state, Directory, State, SweepFile};
 use clap::{Args, ValueEnum};

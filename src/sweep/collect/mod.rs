@@ -19,7 +19,7 @@ use super::directory::Directory;
 use super::plan::{Cell, Group};
 use super::state::{state, State};
 use super::SweepError;
-use crate::train::run::METRICS;
+use crate::train::run::{Manifest, MANIFEST, METRICS};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -27,12 +27,17 @@ use std::io::BufRead;
 use std::path::Path;
 
 /// What is compared between groups, the first that is there.
-const MEASURES: [&str; 2] = ["reward", "loss"];
+const MEASURES: [&str; 4] = ["reward", TEST, "valid_perplexity", "loss"];
+/// The perplexity of the test text, which the manifest of a finished language model has.
+pub const TEST: &str = "test_perplexity";
+/// The same in bits per word.
+const TEST_BITS: &str = "test_bits_per_word";
 
 /// What to collect.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selection {
-    /// The metric of the tests; by default the reward, or else the loss.
+    /// The metric of the tests; by default the reward, or else the perplexity of the test or validation text, or else
+    /// the loss.
     pub metric: Option<String>,
     /// The part at the end of a run, by iterations, whose mean is its final value: above 0, up to 1.
     pub last: f64,
@@ -170,6 +175,9 @@ pub fn collect(directory: &Directory, selection: &Selection) -> Result<Collectio
                 Err(e) if !whole && e.kind() == std::io::ErrorKind::NotFound => Series::new(),
                 Err(e) => return Err(SweepError::file("read", &path, e)),
             };
+        }
+        if whole {
+            add_test(&mut series, &directory.cell(cell))?;
         }
         if !series.is_empty() {
             cells[cell.group].push((cell, series));
@@ -333,6 +341,21 @@ impl Collection {
             }
         }
     }
+}
+
+/// Adds what the test text cost at the end, where there was one.
+fn add_test(series: &mut Series, cell: &Path) -> Result<(), SweepError> {
+    let path = cell.join(MANIFEST);
+    let manifest = Manifest::read(&path).map_err(|e| SweepError::file("read", &path, e))?;
+    if let Some(test) = &manifest.test {
+        for (name, value) in [(TEST, test.perplexity), (TEST_BITS, test.bits_per_word)] {
+            if value.is_finite() {
+                let values = BTreeMap::from([(manifest.iterations, value)]);
+                series.insert(name.to_owned(), values);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The finite numbers of a file of metrics. A last line that is cut off is left out.

@@ -94,6 +94,8 @@ pub struct SweepFile {
     pub seeds: Vec<u64>,
     /// How to run it.
     pub engine: Engine,
+    /// The directory of the text that language models read: relative to the working directory, or absolute.
+    pub data: Option<PathBuf>,
     text: String,
 }
 
@@ -143,7 +145,7 @@ impl Reading<'_> {
         let fields = self.fields(
             root,
             "a sweep",
-            &["name", "specs", "set", "vary", "seeds", "engine"],
+            &["name", "specs", "set", "vary", "seeds", "engine", "data"],
         )?;
         let name = match fields.get("name") {
             Some(node) => self.name(node, "`name`"),
@@ -170,8 +172,13 @@ impl Reading<'_> {
         let engine = fields
             .get("engine")
             .map_or_else(Engine::default, |node| self.engine(node));
+        let data = fields.get("data").and_then(|node| {
+            let written = self.text_of(node, "the directory of the text")?;
+            Some(path.parent().unwrap_or_else(|| Path::new("")).join(written))
+        });
         let file = SweepFile {
             path: path.to_owned(),
+            data,
             name: name?,
             specs: specs?,
             set,

@@ -5,9 +5,11 @@
 
 mod ablation;
 mod curves;
+mod statistics;
 
 pub use ablation::{Ablation, AblationError};
 pub use curves::{Curves, TrialReward};
+pub use statistics::{Effect, Statistics};
 
 use super::block::EpisodeOptions;
 use super::episodes::{Batch, Episodes, LaneResult, Observer};

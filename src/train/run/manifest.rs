@@ -78,6 +78,9 @@ pub struct Manifest {
     pub threads: usize,
     /// Version of bpmc.
     pub version: String,
+    /// The processor of the last session, its kind and its cores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     /// When it was first started, UTC.
     pub started: String,
     /// When it last stopped, UTC.
@@ -154,6 +157,25 @@ impl Manifest {
     }
 }
 
+/// This machine in words: its processor, as far as the system tells, its kind and its cores.
+pub(super) fn machine() -> String {
+    let told = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = told.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        (name.trim() == "model name").then(|| value.trim().to_owned())
+    });
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cores = match cores {
+        1 => "1 core".to_owned(),
+        cores => format!("{cores} cores"),
+    };
+    let (kind, system) = (std::env::consts::ARCH, std::env::consts::OS);
+    match model {
+        Some(model) => format!("{model}, {cores}, {kind} {system}"),
+        None => format!("{cores}, {kind} {system}"),
+    }
+}
+
 /// The time now, UTC, as `2025-01-31T12:00:00Z`.
 pub(super) fn now() -> String {
     let since = SystemTime::now()
@@ -213,6 +235,7 @@ mod tests {
             passes: "--opt 1".to_owned(),
             threads: 2,
             version: "0".to_owned(),
+            machine: Some("a processor, 2 cores".to_owned()),
             started: utc(0),
             ended: None,
             status: Status::Interrupted,

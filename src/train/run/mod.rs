@@ -138,6 +138,7 @@ impl Run {
             passes: options.passes.to_string(),
             threads: options.threads,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            machine: Some(manifest::machine()),
             started: manifest::now(),
             ended: None,
             status: Status::Running,

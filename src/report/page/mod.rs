@@ -1,0 +1,124 @@
+//! The page: one file without scripts that loads nothing.
+
+mod experiment;
+mod html;
+mod network;
+mod run;
+mod sweep;
+
+pub use html::{escaped, Html};
+
+use super::figures::palette::dark_rules;
+use super::gather::run::RunReport;
+use super::gather::sweep::SweepReport;
+use super::illustrate::{RunFigures, SweepFigures};
+use super::{Options, ReportError};
+
+/// Colours of a dark page.
+const DARK: &str =
+    ":root{--ink:#e8eaee;--muted:#a6adb9;--line:#363c47;--surface:#16191f;--raised:#1f232b;\
+    --accent:#6cbcf0;--minus:#ff9d5c;--plus:#4fd6b0}";
+
+/// What writes a part of the page.
+type Write<'a> = Box<dyn FnOnce(&mut Html) -> Result<(), ReportError> + 'a>;
+
+/// A part of the page, which its list of contents names.
+struct Part<'a> {
+    id: String,
+    title: String,
+    write: Write<'a>,
+}
+
+impl<'a> Part<'a> {
+    fn new(
+        id: &str,
+        title: &str,
+        write: impl FnOnce(&mut Html) -> Result<(), ReportError> + 'a,
+    ) -> Part<'a> {
+        Part {
+            id: id.to_owned(),
+            title: title.to_owned(),
+            write: Box::new(write),
+        }
+    }
+}
+
+/// The page of a run.
+///
+/// # Errors
+/// Where a figure cannot be drawn.
+pub fn run(
+    report: &RunReport,
+    figures: &RunFigures,
+    options: &Options,
+) -> Result<String, ReportError> {
+    let title = run::title(report);
+    whole(
+        &title,
+        |html| run::head(report, html),
+        run::parts(report, figures, options),
+    )
+}
+
+/// The page of a sweep.
+///
+/// # Errors
+/// Where a figure cannot be drawn.
+pub fn sweep(
+    report: &SweepReport,
+    figures: &SweepFigures,
+    options: &Options,
+) -> Result<String, ReportError> {
+    let title = format!("Sweep {}", report.name);
+    whole(
+        &title,
+        |html| sweep::head(report, html),
+        sweep::parts(report, figures, options),
+    )
+}
+
+fn whole(
+    title: &str,
+    head: impl FnOnce(&mut Html),
+    parts: Vec<Part<'_>>,
+) -> Result<String, ReportError> {
+    let mut html = Html::default();
+    html.raw("<!DOCTYPE html>\n");
+    html.element("html", &[("lang", "en")], |html| {
+        html.element("head", &[], |html| {
+            html.empty("meta", &[("charset", "utf-8")]);
+            let view = "width=device-width, initial-scale=1";
+            html.empty("meta", &[("name", "viewport"), ("content", view)]);
+            html.empty(
+                "meta",
+                &[("name", "color-scheme"), ("content", "light dark")],
+            );
+            html.tag("title", &format!("{title} – bpmc report"));
+            let style = include_str!("style.css");
+            let dark = dark_rules();
+            let style =
+                format!("\n{style}@media (prefers-color-scheme: dark) {{ {DARK}\n{dark} }}\n");
+            html.element("style", &[], |html| html.raw(&style));
+        });
+        html.element("body", &[], |html| {
+            html.element("main", &[], |html| {
+                html.tag("h1", title);
+                head(html);
+                html.element("nav", &[("aria-label", "Contents")], |html| {
+                    for part in &parts {
+                        let to = format!("#{}", part.id);
+                        html.element("a", &[("href", &to)], |html| html.text(&part.title));
+                    }
+                });
+                for part in parts {
+                    html.element("section", &[("id", &part.id)], |html| {
+                        html.tag("h2", &part.title);
+                        (part.write)(html)
+                    })?;
+                }
+                Ok::<(), ReportError>(())
+            })
+        })
+    })?;
+    Ok(html.finish())
+}
