@@ -136,6 +136,7 @@ fn parameters(spec: &str) -> usize {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "`--nocapture` shows the counts")]
 fn no_plastic_language_model_has_more_parameters_than_the_lstm() {
     let count = |name: &str| parameters(&format!("specs/paper/ptb_small/{name}.bpm"));
     let lstm = count("lstm");

@@ -162,7 +162,7 @@ fn some_products<T: Real, const R: usize>(
         let mut half = PANEL / 2;
         while half > 0 {
             for k in 0..half {
-                sums[k] = sums[k] + sums[k + half];
+                sums[k] += sums[k + half];
             }
             half /= 2;
         }

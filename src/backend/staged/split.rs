@@ -87,7 +87,8 @@ pub fn split(step: &Graph) -> Result<Split, ShapeError> {
     let outputs = step
         .results()
         .iter()
-        .filter_map(|(result, id)| matches!(result, ResultKind::Output(_)).then(|| index[id]));
+        .filter(|(result, _)| matches!(result, ResultKind::Output(_)))
+        .map(|(_, id)| index[id]);
     Ok(Split {
         outputs: outputs.collect(),
         sizes: given
