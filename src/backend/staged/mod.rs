@@ -7,7 +7,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`split`] | which value belongs to which stage |
+//! | [`mod@split`] | which value belongs to which stage |
 //! | [`rows`] | stages without states: all rows at once, in f32 |
 
 pub mod rows;
