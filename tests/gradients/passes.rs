@@ -39,7 +39,15 @@ fn shipped() -> Vec<(String, Graph)> {
     }
     found.sort();
     let step = |path: &std::path::PathBuf| {
-        let compiled = compile_file(path, &["N=4".to_owned()]);
+        let mut set = vec!["N=4".to_owned()];
+        // As small as the others, where there is a vocabulary.
+        if std::fs::read_to_string(path)
+            .unwrap()
+            .contains("task.words")
+        {
+            set.extend(["E=3", "task.words=11"].map(str::to_owned));
+        }
+        let compiled = compile_file(path, &set);
         (path.display().to_string(), compiled.step)
     };
     found.iter().map(step).collect()
