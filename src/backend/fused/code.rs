@@ -228,3 +228,10 @@ pub struct Code {
     /// Elements of the gradient sums.
     pub sums_size: usize,
 }
+
+impl Instr {
+    /// Whether it is a sweep.
+    pub(super) fn is_sweep(&self) -> bool {
+        matches!(self, Instr::Sweep(_))
+    }
+}
