@@ -1,6 +1,8 @@
 //! Runs in their directories: the same bytes whatever the threads and interruptions, and clear refusals.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod runs_support;
+
 use bpmc::driver::{compile, Compilation};
 use bpmc::passes::Selection;
 use bpmc::train::checkpoint::Checkpoint;
@@ -8,8 +10,9 @@ use bpmc::train::run::{
     find_checkpoint, open, Ending, Manifest, OnNan, Place, Run, RunError, RunOptions, Status, Which,
 };
 use bpmc::train::trainer::BackendKind;
+use runs_support::{scratch, shelf, table};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Small, with a state that outlives the episode and noise, so that there is something to lose.
@@ -48,15 +51,6 @@ fn compiled(spec: &str, set: &[&str]) -> (Compilation, Vec<String>) {
         compilation.diagnostics
     );
     (compilation, set)
-}
-
-fn scratch(name: &str) -> PathBuf {
-    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("run-{name}"));
-    if directory.exists() {
-        std::fs::remove_dir_all(&directory).unwrap();
-    }
-    std::fs::create_dir_all(&directory).unwrap();
-    directory
 }
 
 struct Session<'a> {
@@ -137,35 +131,9 @@ fn last(directory: &Path) -> Checkpoint {
     Checkpoint::read(&find_checkpoint(directory, Which::Last).unwrap()).unwrap()
 }
 
-/// All files of the checkpoints with their bytes.
-fn shelf(directory: &Path) -> Vec<(String, Vec<u8>)> {
-    let entries = std::fs::read_dir(directory.join("checkpoints")).unwrap();
-    let mut files: Vec<(String, Vec<u8>)> = entries
-        .map(|entry| {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            (name, std::fs::read(path).unwrap())
-        })
-        .collect();
-    files.sort();
-    files
-}
-
-/// The table without its columns of timing.
-fn table(directory: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string(directory.join("metrics.csv")).unwrap();
-    assert!(text
-        .lines()
-        .next()
-        .unwrap()
-        .ends_with(",seconds,seconds_per_iteration"));
-    let untimed = |line: &str| line.rsplitn(3, ',').last().unwrap().to_owned();
-    text.lines().map(untimed).collect()
-}
-
 #[test]
 fn threads_change_no_bit() {
-    let root = scratch("threads");
+    let root = scratch("run-threads");
     let one = root.join("one");
     assert_eq!(whole(&one).go().unwrap(), Ending::Finished);
     let records = metrics(&one);
@@ -193,7 +161,7 @@ fn threads_change_no_bit() {
 
 #[test]
 fn an_interrupted_run_goes_on_to_the_same_bits() {
-    let root = scratch("resume");
+    let root = scratch("run-resume");
     let straight = root.join("straight");
     whole(&straight).go().unwrap();
     for until in 1..11 {
@@ -222,7 +190,7 @@ fn an_interrupted_run_goes_on_to_the_same_bits() {
 
 #[test]
 fn a_killed_run_goes_on_from_its_checkpoint() {
-    let root = scratch("killed");
+    let root = scratch("run-killed");
     let (straight, killed) = (root.join("straight"), root.join("killed"));
     whole(&straight).go().unwrap();
     // As after a crash at iteration 9: the checkpoint of iteration 6, records of 4 and 8, half a line.
@@ -245,7 +213,7 @@ fn a_killed_run_goes_on_from_its_checkpoint() {
 
 #[test]
 fn a_directory_belongs_to_one_run() {
-    let root = scratch("taken");
+    let root = scratch("run-taken");
     let place = root.join("a");
     whole(&place).go().unwrap();
     let before = checkpoint(&place);
@@ -273,7 +241,7 @@ fn a_directory_belongs_to_one_run() {
 
 #[test]
 fn default_directories_are_numbered() {
-    let root = scratch("numbered");
+    let root = scratch("run-numbered");
     let (compilation, overrides) = compiled(SPEC, &["train.seed=4"]);
     let mut options = RunOptions {
         spec: "agent.bpm".to_owned(),
@@ -302,7 +270,7 @@ fn default_directories_are_numbered() {
 
 #[test]
 fn only_the_same_run_is_resumed() {
-    let root = scratch("same");
+    let root = scratch("run-same");
     let place = root.join("a");
     let first = Session {
         until: 2,
@@ -339,7 +307,7 @@ fn only_the_same_run_is_resumed() {
 
 #[test]
 fn a_run_that_breaks_keeps_its_last_checkpoint() {
-    let root = scratch("broken");
+    let root = scratch("run-broken");
     let place = root.join("a");
     // Twelve steps an iteration: the logarithm is that of 0 in the fifth.
     let spec = SPEC
@@ -374,7 +342,7 @@ fn a_run_that_breaks_keeps_its_last_checkpoint() {
 
 #[test]
 fn a_directory_that_goes_away_is_named() {
-    let root = scratch("gone");
+    let root = scratch("run-gone");
     let (place, gone) = (root.join("a"), root.join("moved"));
     let mut run = whole(&place).prepare().unwrap();
     let stop = AtomicBool::new(false);
@@ -395,7 +363,7 @@ fn a_directory_that_goes_away_is_named() {
 
 #[test]
 fn what_cannot_be_written_is_named() {
-    let root = scratch("unwritable");
+    let root = scratch("run-unwritable");
     let file = root.join("file");
     std::fs::write(&file, "").unwrap();
     let text = whole(&file.join("run")).go().unwrap_err().to_string();

@@ -10,6 +10,7 @@ pub mod block;
 pub mod checkpoint;
 pub mod episodes;
 pub mod evaluation;
+mod experiment;
 pub mod fused_block;
 pub mod given;
 pub mod gradient;

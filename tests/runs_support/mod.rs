@@ -120,6 +120,8 @@ pub fn metrics(directory: &Path) -> Vec<Value> {
 /// The table without its columns of timing.
 pub fn table(directory: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(directory.join("metrics.csv")).unwrap();
+    let header = text.lines().next().unwrap();
+    assert!(header.ends_with(",seconds,seconds_per_iteration"));
     let untimed = |line: &str| line.rsplitn(3, ',').last().unwrap().to_owned();
     text.lines().map(untimed).collect()
 }

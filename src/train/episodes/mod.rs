@@ -10,6 +10,7 @@ mod stepper;
 pub use stepper::Given;
 
 use super::block::{EpisodeOptions, Objective};
+use super::experiment::experiment;
 use super::lane_episode::{LaneEpisode, LaneLoss, Wiring};
 use super::trainer::{BackendKind, TrainError, TrainerOptions};
 use crate::autodiff::Options;
@@ -170,14 +171,7 @@ impl Episodes {
         step: &Graph,
         options: TrainerOptions,
     ) -> Result<Episodes, TrainError> {
-        let train = model.train.as_ref().ok_or(TrainError::Missing(
-            "train",
-            "add for instance `train a2c { }`",
-        ))?;
-        let task = model.task.as_ref().ok_or(TrainError::Missing(
-            "task",
-            "add for instance `task maze { }`",
-        ))?;
+        let (train, task) = experiment(model)?;
         let task = task.task.as_ref();
         let batch = train.settings.int("batch").max(1);
         // Observers ask for the states of the spec by their slots, so no pass may change which there are.

@@ -1,15 +1,17 @@
 //! Recordings as NumPy reads them: a zip archive, nothing compressed, with one `.npy` a value.
 
 use super::Recording;
-use std::io::{Error, ErrorKind};
+use std::io::{Cursor, Error, Write};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, DateTime, ZipWriter};
 
 /// An archive with each value as an array `[steps, lanes, dims...]` of its name (f4, or f8 from the reference
 /// backend), and `episode.lanes`, the numbers of the lanes.
 ///
 /// # Errors
-/// Where it would be larger than such archives can be, 4 GiB.
+/// Where the archive cannot be made, as when a name is too long for one.
 pub fn to_npz(recording: &Recording) -> Result<Vec<u8>, Error> {
-    let mut archive = Archive::default();
+    let mut archive = Archive(ZipWriter::new(Cursor::new(Vec::new())));
     for series in &recording.series {
         let mut dims = vec![recording.steps, recording.lanes.len()];
         dims.extend(&series.dims);
@@ -32,7 +34,7 @@ pub fn to_npz(recording: &Recording) -> Result<Vec<u8>, Error> {
         "episode.lanes",
         &array("<u8", &[recording.lanes.len()], &data),
     )?;
-    archive.finish()
+    Ok(archive.0.finish()?.into_inner())
 }
 
 /// An array in NumPy's format, version 1.0: magic, header padded to a multiple of 64 bytes, data.
@@ -49,91 +51,23 @@ fn array(kind: &str, dims: &[usize], data: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A zip archive of stored files.
-#[derive(Default)]
-struct Archive {
-    bytes: Vec<u8>,
-    directory: Vec<u8>,
-    files: u16,
-}
+/// A zip archive of stored files, all of 1 January 1980, so that equal recordings are equal files.
+struct Archive(ZipWriter<Cursor<Vec<u8>>>);
 
 impl Archive {
     fn add(&mut self, name: &str, data: &[u8]) -> Result<(), Error> {
-        let name = format!("{name}.npy");
-        let (offset, size) = (small(self.bytes.len())?, small(data.len())?);
-        // Version 2.0, names in UTF-8, stored; 1 January 1980, so that equal recordings are equal files.
-        let mut entry = Vec::new();
-        entry.extend([20, 0, 0, 8, 0, 0, 0, 0, 0x21, 0]);
-        entry.extend(crc32(data).to_le_bytes());
-        entry.extend(size.to_le_bytes());
-        entry.extend(size.to_le_bytes());
-        entry.extend((name.len() as u16).to_le_bytes());
-        entry.extend([0, 0]);
-        self.bytes.extend(b"PK\x03\x04");
-        self.bytes.extend(&entry);
-        self.bytes.extend(name.as_bytes());
-        self.bytes.extend(data);
-        self.directory.extend(b"PK\x01\x02\x14\x00");
-        self.directory.extend(&entry);
-        self.directory.extend([0; 10]);
-        self.directory.extend(offset.to_le_bytes());
-        self.directory.extend(name.as_bytes());
-        self.files += 1;
-        Ok(())
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Stored)
+            .last_modified_time(DateTime::default())
+            .large_file(u32::try_from(data.len()).is_err());
+        self.0.start_file(format!("{name}.npy"), options)?;
+        self.0.write_all(data)
     }
-
-    fn finish(mut self) -> Result<Vec<u8>, Error> {
-        let (offset, size) = (small(self.bytes.len())?, small(self.directory.len())?);
-        self.bytes.append(&mut self.directory);
-        self.bytes.extend(b"PK\x05\x06\x00\x00\x00\x00");
-        self.bytes.extend(self.files.to_le_bytes());
-        self.bytes.extend(self.files.to_le_bytes());
-        self.bytes.extend(size.to_le_bytes());
-        self.bytes.extend(offset.to_le_bytes());
-        self.bytes.extend([0, 0]);
-        Ok(self.bytes)
-    }
-}
-
-fn small(size: usize) -> Result<u32, Error> {
-    u32::try_from(size).map_err(|_| {
-        let text = "an .npz file holds at most 4 GiB here; write .safetensors or fewer lanes";
-        Error::new(ErrorKind::FileTooLarge, text)
-    })
-}
-
-/// CRC-32 of zip archives, bit-reversed polynomial 0xedb88320.
-fn crc32(data: &[u8]) -> u32 {
-    const TABLE: [u32; 256] = table();
-    !data.iter().fold(!0, |sum, byte| {
-        (sum >> 8) ^ TABLE[usize::from(sum as u8 ^ byte)]
-    })
-}
-
-const fn table() -> [u32; 256] {
-    let mut table = [0; 256];
-    let mut k = 0;
-    while k < 256 {
-        let mut sum = k as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            sum = (sum >> 1) ^ (0xedb8_8320 * (sum & 1));
-            bit += 1;
-        }
-        table[k] = sum;
-        k += 1;
-    }
-    table
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn checksums_are_those_of_the_standard() {
-        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
-    }
 
     #[test]
     fn headers_of_arrays_end_at_64_bytes() {

@@ -9,6 +9,7 @@ pub use error::{NotFinite, TrainError};
 
 use super::a2c::Parts;
 use super::block::{Block, BlockReport, EpisodeOptions, LaneBlock, Objective};
+use super::experiment::experiment;
 use super::fused_block::FusedBlock;
 use super::gradient;
 use super::language::{Language, Perplexity};
@@ -178,14 +179,7 @@ impl Trainer {
         data: Option<&Path>,
     ) -> Result<Trainer, TrainError> {
         let model = &program.model;
-        let train = model.train.as_ref().ok_or(TrainError::Missing(
-            "train",
-            "add for instance `train a2c { }`",
-        ))?;
-        let task = model.task.as_ref().ok_or(TrainError::Missing(
-            "task",
-            "add for instance `task maze { }`; for given values there is `bpmc grad`",
-        ))?;
+        let (train, task) = experiment(model)?;
         let task = task.task.as_ref();
         let batch = train.settings.int("batch");
         let limits = Limits {
