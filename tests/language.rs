@@ -12,6 +12,7 @@ use bpmc::train::language::loss::cross_entropy;
 use bpmc::train::language::runner::{Passage, Runner};
 use bpmc::train::language::staged::Staged;
 use bpmc::train::params::ParamStore;
+use bpmc::train::run::{find_checkpoint, Which};
 use bpmc::train::trainer::{BackendKind, Trainer, TrainerOptions};
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -266,7 +267,8 @@ const SMALL: &str = "network model {
 }
 task text { words = 20, steps = 6, lengths = random }
 train language_model {
-  batch = 3, epochs = 2, decay = 0.5, decay_from = 2, metrics_every = 7, rate_by_length = true
+  batch = 3, epochs = 2, decay = 0.5, decay_from = 2, average_from = 2, metrics_every = 7
+  rate_by_length = true
   optimizer sgd { lr = 1.0 }
 }
 ";
@@ -326,6 +328,10 @@ fn an_interrupted_run_goes_on_to_the_same_bytes() {
         tensors(files.last().unwrap())
     };
     assert_eq!(last(&whole), last(&broken));
+    // Of the second epoch, whose steps are averaged.
+    let kept = PathBuf::from(&whole).join("checkpoints");
+    let bytes = std::fs::read(find_checkpoint(kept.parent().unwrap(), Which::Last).unwrap());
+    assert!(String::from_utf8_lossy(&bytes.unwrap()).contains("optimizer.average/"));
     let perplexities = |place: &str| -> Vec<String> {
         let text = std::fs::read_to_string(PathBuf::from(place).join("metrics.jsonl")).unwrap();
         let before = |line: &str| line.split("\"timing\"").next().unwrap().to_owned();

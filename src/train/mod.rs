@@ -6,6 +6,7 @@
 
 pub mod a2c;
 pub mod action;
+mod average;
 pub mod block;
 pub mod checkpoint;
 pub mod episodes;
@@ -197,6 +198,24 @@ pub static TRAINERS: &[TrainerInfo] = &[
                 (0, 10_000),
                 0,
                 "First epoch, counted from 1, with a smaller learning rate; 0 for none (paper, small: 4 to 6).",
+            ),
+            Setting::int(
+                "decay_every",
+                (1, 10_000),
+                1,
+                "Epochs from one such factor to the next.",
+            ),
+            Setting::int(
+                "average_from",
+                (0, 10_000),
+                0,
+                "First epoch, counted from 1, over whose steps parameters are averaged for validation and test, as in averaged SGD; 0 for none (paper, large: 45).",
+            ),
+            Setting::int(
+                "average_patience",
+                (0, 10_000),
+                0,
+                "Average them once validation is worse than the best of all epochs before but the last so many; 0 for never.",
             ),
             Setting::flag(
                 "rate_by_length",

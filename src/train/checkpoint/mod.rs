@@ -8,7 +8,7 @@
 mod file;
 
 use super::optim::Optimizer;
-use super::params::ParamStore;
+use super::params::{ParamStore, Parameter};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,6 +38,9 @@ pub struct Header {
     /// How well the run does, and when it did best.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standing: Option<Standing>,
+    /// What averages of the parameters are of; they are moments of the name `average`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub averaging: Option<Averaging>,
     /// How often the run went back to a checkpoint after a number that is not finite; later episodes are
     /// others for it.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -69,6 +72,19 @@ pub struct BestSoFar {
     pub iteration: u64,
     /// The value.
     pub value: f64,
+}
+
+/// What averages of the parameters are of.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Averaging {
+    /// Whether steps are averaged from now on.
+    pub begun: bool,
+    /// Steps averaged so far.
+    pub steps: u64,
+    /// What the validation text cost at the end of each epoch, until the averages began; empty where they begin at
+    /// an epoch told in advance.
+    pub validations: Vec<f64>,
 }
 
 /// Iterations done since the last record of the metrics.
@@ -340,20 +356,31 @@ impl Checkpoint {
         state.steps = saved.steps;
         for moment in &mut state.moments {
             for (parameter, values) in parameters.trained().zip(&mut moment.values) {
-                let key = (moment.name.to_owned(), parameter.path.clone());
-                let saved =
-                    self.moments
-                        .get(&key)
-                        .ok_or_else(|| CheckpointError::MissingMoment {
-                            moment: moment.name,
-                            parameter: parameter.path.clone(),
-                        })?;
-                same_shape(&parameter.path, saved, &parameter.dims)?;
+                let saved = self.moment(moment.name, parameter)?;
                 values.copy_from_slice(&saved.values);
             }
         }
         *optimizer.state_mut() = state;
         Ok(())
+    }
+
+    /// What is remembered of a parameter under a name.
+    ///
+    /// # Errors
+    /// Where that is missing, or of another shape.
+    pub fn moment(
+        &self,
+        name: &'static str,
+        parameter: &Parameter,
+    ) -> Result<&Tensor, CheckpointError> {
+        let key = (name.to_owned(), parameter.path.clone());
+        let missing = || CheckpointError::MissingMoment {
+            moment: name,
+            parameter: parameter.path.clone(),
+        };
+        let saved = self.moments.get(&key).ok_or_else(missing)?;
+        same_shape(&parameter.path, saved, &parameter.dims)?;
+        Ok(saved)
     }
 }
 

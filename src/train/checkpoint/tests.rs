@@ -1,5 +1,5 @@
 use super::file::{decode, encode, Problem};
-use super::{BestSoFar, Checkpoint, CheckpointError, Header, Pending, Standing, Tensor};
+use super::{Averaging, BestSoFar, Checkpoint, CheckpointError, Header, Pending, Standing, Tensor};
 use crate::ir::{Draw, ParamSlot};
 use crate::rng::{Key, Stream};
 use crate::settings::{SettingValue, Settings};
@@ -54,6 +54,11 @@ fn header() -> Header {
                 iteration: 9,
                 value: -2.5e-9,
             }),
+        }),
+        averaging: Some(Averaging {
+            begun: true,
+            steps: 3,
+            validations: vec![5.5, 1.0 / 3.0],
         }),
         rollbacks: 1,
     }

@@ -7,6 +7,7 @@ use crate::settings::Settings;
 pub struct Schedule {
     decay: f64,
     from: usize,
+    every: usize,
     by_length: bool,
     steps: usize,
 }
@@ -17,6 +18,7 @@ impl Schedule {
         Schedule {
             decay: settings.real("decay"),
             from: settings.int("decay_from"),
+            every: settings.int("decay_every"),
             by_length: settings.bool("rate_by_length"),
             steps,
         }
@@ -25,8 +27,11 @@ impl Schedule {
     /// The factor in an epoch, from 0, for a chunk of so many steps.
     pub fn factor(&self, epoch: usize, steps: usize) -> f64 {
         // The epoch `decay_from`, counted from 1, is the first with a smaller rate.
-        let times = (epoch + 2).saturating_sub(self.from.max(1));
-        let times = if self.from == 0 { 0 } else { times };
+        let since = (epoch + 1).checked_sub(self.from);
+        let times = match since {
+            Some(epochs) if self.from > 0 => 1 + epochs / self.every,
+            _ => 0,
+        };
         let decayed = self.decay.powi(times.min(10_000) as i32);
         if self.by_length {
             decayed * steps as f64 / self.steps as f64
@@ -45,6 +50,7 @@ mod tests {
         let schedule = Schedule {
             decay: 0.5,
             from: 3,
+            every: 1,
             by_length: false,
             steps: 20,
         };
@@ -55,6 +61,12 @@ mod tests {
             ..schedule
         };
         assert_eq!(by_length.factor(2, 10), 0.25);
+        let every_other = Schedule {
+            every: 2,
+            ..schedule
+        };
+        let rates: Vec<f64> = (0..7).map(|epoch| every_other.factor(epoch, 7)).collect();
+        assert_eq!(rates, [1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.125]);
         let never = Schedule {
             from: 0,
             ..schedule

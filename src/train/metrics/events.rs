@@ -122,7 +122,10 @@ const CRC32C: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
 
 /// The checksum of TFRecords: CRC-32C, rotated and moved, so that data holding checksums is as safe.
 fn masked_crc(data: &[u8]) -> u32 {
-    CRC32C.checksum(data).rotate_right(15).wrapping_add(0xa282_ead8)
+    CRC32C
+        .checksum(data)
+        .rotate_right(15)
+        .wrapping_add(0xa282_ead8)
 }
 
 /// Bytes of the leading whole records of iterations up to `iteration`.

@@ -8,6 +8,7 @@ mod resume;
 pub use error::{NotFinite, TrainError};
 
 use super::a2c::Parts;
+use super::average::Average;
 use super::block::{Block, BlockReport, EpisodeOptions, LaneBlock, Objective};
 use super::experiment::experiment;
 use super::fused_block::FusedBlock;
@@ -132,6 +133,7 @@ pub struct Trainer {
     /// Instead of blocks, where a text is read.
     language: Option<Mutex<Language>>,
     parameters: ParamStore,
+    average: Average,
     optimizer: Box<dyn Optimizer>,
     pool: rayon::ThreadPool,
     supervised: bool,
@@ -233,6 +235,10 @@ impl Trainer {
                     message: conflict.message,
                     help: conflict.help,
                 })?;
+        let average = match language {
+            Some(_) => Average::new(&train.settings),
+            None => Average::default(),
+        };
         let of_states = if language.is_some() {
             &program.step
         } else {
@@ -264,6 +270,7 @@ impl Trainer {
             blocks,
             language,
             parameters,
+            average,
             optimizer,
             pool: rayon::ThreadPoolBuilder::new()
                 .num_threads(options.threads.max(1))

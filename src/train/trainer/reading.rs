@@ -31,7 +31,8 @@ impl Trainer {
             .collect()
     }
 
-    /// What a part of the text costs with the parameters as they are; nothing where none is read.
+    /// What a part of the text costs with the parameters as they are, or their averages where there are any; nothing
+    /// where none is read.
     ///
     /// # Errors
     /// Those of the backend.
@@ -39,7 +40,8 @@ impl Trainer {
         let Some(mut model) = self.language() else {
             return Ok(None);
         };
-        let (model, parameters) = (&mut *model, &self.parameters);
+        let averaged = self.average.parameters(&self.parameters);
+        let (model, parameters) = (&mut *model, averaged.as_ref().unwrap_or(&self.parameters));
         Ok(Some(
             self.pool.install(|| model.evaluate(parameters, part))?,
         ))
@@ -73,6 +75,8 @@ impl Trainer {
         let loss = report.loss.mean();
         let norm = self.update(loss + report.penalty, &mut gradients, rate)?;
         self.iteration = iteration + 1;
+        let (pool, average, parameters) = (&self.pool, &mut self.average, &self.parameters);
+        pool.install(|| average.take(epoch, parameters));
         if let Some(mut model) = self.language() {
             model.give_back(gradients);
         }
@@ -90,6 +94,9 @@ impl Trainer {
         } else {
             None
         };
+        if let Some(validation) = validation {
+            self.average.judge(validation.loss);
+        }
         Ok(IterationReport {
             iteration: self.iteration,
             loss,

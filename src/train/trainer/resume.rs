@@ -16,10 +16,12 @@ impl Trainer {
             optimizer: None,
             pending: None,
             standing: None,
+            averaging: None,
             rollbacks: self.rollbacks,
         };
         let optimizer: Option<&dyn Optimizer> = Some(self.optimizer.as_ref());
         let mut checkpoint = Checkpoint::capture(header, &self.parameters, optimizer);
+        self.average.save(&mut checkpoint, &self.parameters);
         let read = self.carried_text();
         for slot in &self.carried {
             let mut values = Vec::new();
@@ -49,6 +51,7 @@ impl Trainer {
     pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
         checkpoint.restore_parameters(&mut self.parameters)?;
         checkpoint.restore_optimizer(&self.parameters, self.optimizer.as_mut())?;
+        self.average.restore(checkpoint, &self.parameters)?;
         self.restore_carried(checkpoint)?;
         self.iteration = checkpoint.header.iteration;
         self.rollbacks = checkpoint.header.rollbacks;
@@ -66,12 +69,13 @@ impl Trainer {
         self.iteration += 1;
     }
 
-    /// Takes only the parameters of a checkpoint, for evaluation.
+    /// Takes only the parameters of a checkpoint, and their averages, for evaluation.
     ///
     /// # Errors
     /// Where the checkpoint is not of this spec.
     pub fn restore_parameters(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
         checkpoint.restore_parameters(&mut self.parameters)?;
+        self.average.restore(checkpoint, &self.parameters)?;
         self.iteration = checkpoint.header.iteration;
         Ok(())
     }
