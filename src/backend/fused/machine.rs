@@ -5,16 +5,17 @@
 //! the program runs.
 
 use super::aligned::Aligned;
-use super::code::{Area, Instr, Place, Sweep};
+use super::code::{Area, Instr, Place, Product, Sweep};
 use super::dispatch::dispatch;
 use super::elements::{add_to, element, largest, map1, sum, Operand};
 use super::interpret::{sweep, Tiles};
 use super::jit::Machine;
-use super::mat_vec::mat_vec;
+use super::mat_vec::{is_dense, mat_vec, together};
 use super::math::Real;
 use super::outer::OuterBatch;
 use super::profile::Profile;
 use super::program::Fused;
+use smallvec::SmallVec;
 use std::time::Instant;
 
 /// Traces as a sweep sees them.
@@ -133,15 +134,68 @@ fn view<T: Real>(memory: &[T], at: usize, stride: usize, n: usize) -> Operand<'_
     }
 }
 
-/// Runs instructions, sweeps by machine code where there is some. `pick` says which sweep runs in the place of
-/// another.
+/// Runs instructions for some lanes in step: what a lane does alone one lane after another, products with a matrix of
+/// parameters for all of them at once, since it is the reading of the matrix that takes the time. Gradient sums are
+/// those of the first lane. `pick` says which sweep runs in the place of another.
 pub fn run<T: Real>(
     program: &Fused,
     instrs: &[Instr],
     sweeps: &[Sweep],
     machine: &Machine,
-    memory: &mut Memory<'_, T>,
+    lanes: &mut [Memory<'_, T>],
     pick: impl Fn(usize) -> usize,
+) {
+    if let [memory] = lanes {
+        return run_lane(program, instrs, sweeps, machine, memory, &pick);
+    }
+    let mut rest = instrs;
+    while !rest.is_empty() {
+        let product = |instr: &Instr| matches!(instr, Instr::MatVec { .. });
+        let n = rest.iter().position(product).unwrap_or(rest.len());
+        if n > 0 {
+            each(lanes, |memory| {
+                run_lane(program, &rest[..n], sweeps, machine, memory, &pick);
+            });
+        }
+        if let Some(instr) = rest.get(n) {
+            let start = lanes[0].scratch.profile.is_some().then(Instant::now);
+            products(instr, lanes);
+            if let (Some(start), Some(profile)) = (start, &mut lanes[0].scratch.profile) {
+                profile.vectors(start.elapsed());
+            }
+            rest = &rest[n + 1..];
+        } else {
+            rest = &rest[n..];
+        }
+    }
+}
+
+/// Does something for one lane after another, with the gradient sums of the first.
+pub fn each<'a, T: Real>(lanes: &mut [Memory<'a, T>], mut f: impl FnMut(&mut Memory<'a, T>)) {
+    let Some(first) = lanes.first_mut() else {
+        return;
+    };
+    let mut sums = std::mem::take(&mut first.sums);
+    let mut outers = std::mem::take(&mut first.outers);
+    for memory in lanes.iter_mut() {
+        std::mem::swap(&mut memory.sums, &mut sums);
+        std::mem::swap(&mut memory.outers, &mut outers);
+        f(memory);
+        std::mem::swap(&mut memory.sums, &mut sums);
+        std::mem::swap(&mut memory.outers, &mut outers);
+    }
+    lanes[0].sums = sums;
+    lanes[0].outers = outers;
+}
+
+/// Runs instructions for one lane.
+fn run_lane<T: Real>(
+    program: &Fused,
+    instrs: &[Instr],
+    sweeps: &[Sweep],
+    machine: &Machine,
+    memory: &mut Memory<'_, T>,
+    pick: &impl Fn(usize) -> usize,
 ) {
     let mut rest = instrs;
     while !rest.is_empty() {
@@ -161,6 +215,58 @@ pub fn run<T: Real>(
             rest = &rest[n..];
         }
     }
+}
+
+/// One product for some lanes in step.
+fn products<T: Real>(instr: &Instr, lanes: &mut [Memory<'_, T>]) {
+    let Instr::MatVec {
+        to,
+        v,
+        m,
+        rows,
+        cols,
+        form,
+    } = *instr
+    else {
+        return;
+    };
+    let (outs, ins) = form.sizes(rows, cols);
+    let mut order = std::mem::take(&mut lanes[0].scratch.rows);
+    for some in lanes.chunks_mut(together::LANES) {
+        let mut parts: SmallVec<[(&mut [T], &[T]); together::LANES]> = SmallVec::new();
+        let mut matrix: &[T] = &[];
+        for memory in some.iter_mut() {
+            let (out, beside) = split(memory, to, outs);
+            matrix = &beside.others[3][m..];
+            match beside.at(v, ins) {
+                Operand::Row(v) if form == Product::RowProducts || is_dense(v) => {
+                    parts.push((out, v));
+                }
+                v => mat_vec_alone(form, out, v, matrix, [rows, cols], &mut order),
+            }
+        }
+        if !T::products(form, &mut parts, matrix, [rows, cols]) {
+            for (out, v) in parts {
+                let v = Operand::Row(v);
+                mat_vec_alone(form, out, v, matrix, [rows, cols], &mut order);
+            }
+        }
+    }
+    lanes[0].scratch.rows = order;
+}
+
+fn mat_vec_alone<T: Real>(
+    form: Product,
+    out: &mut [T],
+    v: Operand<'_, T>,
+    matrix: &[T],
+    sizes: [usize; 2],
+    order: &mut Vec<usize>,
+) {
+    dispatch!(<T> (form: Product, out: &mut [T], v: Operand<'_, T>, matrix: &[T], sizes: [usize; 2], order: &mut Vec<usize>) {
+        let [rows, cols] = sizes;
+        mat_vec(form, out, v, matrix, rows, cols, order);
+    })
 }
 
 /// Runs one sweep.

@@ -1,8 +1,9 @@
 //! Element functions for f32 and f64, written so that loops over them become vector code.
 
-use super::code::Sweep;
+use super::code::{Product, Sweep};
 use super::jit::Machine;
 use super::machine::Memory;
+use super::mat_vec::together;
 use crate::ir::{Binary, Boundary, Unary};
 
 /// A floating-point number of either precision.
@@ -39,6 +40,18 @@ pub trait Real:
     #[doc(hidden)]
     fn compiled(machine: &Machine, k: usize, sweep: &Sweep, memory: &mut Memory<'_, Self>) -> bool {
         let _ = (machine, k, sweep, memory);
+        false
+    }
+    /// Products of up to [`LANES`](together::LANES) vectors with one matrix, as `mat_vec` makes each; returns whether
+    /// there is code for it.
+    #[doc(hidden)]
+    fn products(
+        form: Product,
+        parts: &mut [(&mut [Self], &[Self])],
+        matrix: &[Self],
+        sizes: [usize; 2],
+    ) -> bool {
+        let _ = (form, parts, matrix, sizes);
         false
     }
     /// A function that needs no vector code, in f64.
@@ -109,6 +122,15 @@ impl Real for f32 {
     fn compiled(machine: &Machine, k: usize, sweep: &Sweep, memory: &mut Memory<'_, f32>) -> bool {
         machine.run(k, sweep, memory);
         true
+    }
+
+    fn products(
+        form: Product,
+        parts: &mut [(&mut [f32], &[f32])],
+        matrix: &[f32],
+        sizes: [usize; 2],
+    ) -> bool {
+        together::products(form, parts, matrix, sizes)
     }
 }
 

@@ -114,12 +114,21 @@ impl Staged {
                 Program::Rows(_) => 0,
                 Program::Lanes(fused) => {
                     let bytes = fused.bytes(steps, fused.interval(interval));
-                    let lane = bytes.records + bytes.traces + bytes.sums + bytes.working;
-                    bytes.shared + lane * lanes as u64
+                    let lane = bytes.records + bytes.traces + bytes.working;
+                    let sums = bytes.sums * groups(lanes) as u64;
+                    bytes.shared + sums + lane * lanes as u64
                 }
             })
             .sum();
         // Each value and its adjoint.
         lanes_bytes + 2 * 4 * rows * tables
     }
+}
+
+/// Groups of lanes that go back in step and have gradient sums of their own. Their number fixes the order of additions,
+/// and is the most threads that can go back through a recurrent stage at once; the larger they are, the seldomer
+/// matrices are read.
+pub(super) fn groups(lanes: usize) -> usize {
+    let most = 1 << (lanes / 4).clamp(2, 8).ilog2();
+    lanes.min(most).max(1)
 }

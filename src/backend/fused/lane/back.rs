@@ -4,33 +4,30 @@ use super::{append, numbers, LaneMemory};
 use crate::backend::fused::aligned::Aligned;
 use crate::backend::fused::assemble::Slot;
 use crate::backend::fused::code::Area;
-use crate::backend::fused::machine::{run, run_sweep, Blocks, Memory};
+use crate::backend::fused::machine::{each, run, run_sweep, Blocks, Memory};
 use crate::backend::fused::math::Real;
 use crate::backend::fused::outer::OuterBatch;
 use crate::backend::fused::program::{Fused, Home, Shared};
+use smallvec::SmallVec;
+
+/// Memories of lanes in step; mostly it is one.
+type Memories<'a, T> = SmallVec<[Memory<'a, T>; 1]>;
 
 impl<T: Real> LaneMemory<T> {
     /// Begins the way back: adjoints of the final states and gradient sums are 0.
     pub fn start_back(&mut self, program: &Fused) {
         self.sums.reset(program.sums_size(), T::ZERO);
         self.outers.iter_mut().for_each(OuterBatch::clear);
+        self.outers
+            .resize_with(program.outers.len(), OuterBatch::default);
         self.start_adjoints(program);
     }
 
-    /// Begins the way back after that of another lane, with its memory for it and adding to its gradient sums.
-    pub fn start_back_after(&mut self, program: &Fused, other: &mut LaneMemory<T>) {
-        self.exchange_way_back(other);
+    /// Begins the way back of a lane that goes it together with one that has begun it, and has the gradient sums.
+    pub fn start_back_beside(&mut self, program: &Fused) {
+        self.sums = Aligned::new();
+        self.outers.clear();
         self.start_adjoints(program);
-    }
-
-    /// Exchanges with another lane what only the way back needs, gradient sums among it.
-    pub fn exchange_way_back(&mut self, other: &mut LaneMemory<T>) {
-        std::mem::swap(&mut self.adjoint, &mut other.adjoint);
-        std::mem::swap(&mut self.adjoint_before, &mut other.adjoint_before);
-        std::mem::swap(&mut self.block_adjoints, &mut other.block_adjoints);
-        std::mem::swap(&mut self.segment, &mut other.segment);
-        std::mem::swap(&mut self.sums, &mut other.sums);
-        std::mem::swap(&mut self.outers, &mut other.outers);
     }
 
     fn start_adjoints(&mut self, program: &Fused) {
@@ -38,8 +35,6 @@ impl<T: Real> LaneMemory<T> {
         self.adjoint_before.reset(program.adjoint_size, T::ZERO);
         let width: usize = program.input_adjoints.iter().map(|(_, _, n)| n).sum();
         self.input_adjoints.resize(self.steps * width, T::ZERO);
-        self.outers
-            .resize_with(program.outers.len(), OuterBatch::default);
         self.block_adjoints
             .resize_with(program.blocks.len(), Aligned::new);
         for (adjoint, layout) in self.block_adjoints.iter_mut().zip(&program.blocks) {
@@ -74,103 +69,134 @@ impl<T: Real> LaneMemory<T> {
         shared: &Shared<T>,
         mut seed: impl FnMut(usize, usize, &mut [T]),
     ) {
-        let mut end = self.steps;
+        let lanes = std::slice::from_mut(self);
+        LaneMemory::back_together(lanes, program, shared, |_, step, slot, out| {
+            seed(step, slot, out);
+        });
+    }
+
+    /// The same for some lanes that have done as many steps, with the gradient sums of the first, after
+    /// [`LaneMemory::start_back`] of that and [`LaneMemory::start_back_beside`] of the others.
+    /// `seed(lane, step, slot, out)` is told which of them it is.
+    pub fn back_together(
+        lanes: &mut [LaneMemory<T>],
+        program: &Fused,
+        shared: &Shared<T>,
+        mut seed: impl FnMut(usize, usize, usize, &mut [T]),
+    ) {
+        let Some((mut end, interval)) = lanes.first().map(|lane| (lane.steps, lane.interval))
+        else {
+            return;
+        };
         while end > 0 {
-            let start = (end - 1) / self.interval * self.interval;
-            self.replay(program, shared, start, end);
+            let start = (end - 1) / interval * interval;
+            for lane in lanes.iter_mut() {
+                lane.replay(program, shared, start, end);
+            }
             for step in (start..end).rev() {
-                for (slot, place) in program.seeds.iter().enumerate() {
-                    if let Some(Slot { at, n, .. }) = place {
-                        seed(step, slot, &mut self.adjoint[*at..at + n]);
+                for (k, lane) in lanes.iter_mut().enumerate() {
+                    for (slot, place) in program.seeds.iter().enumerate() {
+                        if let Some(Slot { at, n, .. }) = place {
+                            seed(k, step, slot, &mut lane.adjoint[*at..at + n]);
+                        }
                     }
                 }
-                self.step_back(program, shared, step, start);
+                LaneMemory::step_back(lanes, program, shared, step, start);
             }
             end = start;
         }
-        self.finish_back(program, shared);
+        LaneMemory::finish_back(lanes, program, shared);
     }
 
     /// One step back, with the states that entered it at hand.
-    fn step_back(&mut self, program: &Fused, shared: &Shared<T>, step: usize, start: usize) {
+    fn step_back(
+        lanes: &mut [LaneMemory<T>],
+        program: &Fused,
+        shared: &Shared<T>,
+        step: usize,
+        start: usize,
+    ) {
         let back = &program.back;
         let machine = &program.machines.back;
-        let size = program.record_size;
-        let later = step + 1 < self.steps;
-        let states = match step - start {
-            _ if program.blocks.is_empty() => &self.blocks,
-            0 => &self.checkpoints[start / self.interval],
-            k => &self.segment[k],
-        };
-        let record = &self.records[step * size..(step + 1) * size];
-        let record_before = if later {
-            &self.records[(step + 1) * size..(step + 2) * size]
-        } else {
-            &[]
-        };
-        let mut memory = Memory {
-            lane: &mut self.adjoint,
-            before: &mut self.adjoint_before,
-            record,
-            record_before,
-            shared: &shared.values,
-            sums: &mut self.sums,
-            blocks: Blocks::Read(states),
-            adjoints: &mut self.block_adjoints,
-            outers: &mut self.outers,
-            scratch: &mut self.scratch,
-        };
+        let later = lanes.first().is_some_and(|lane| step + 1 < lane.steps);
+        let mut memories: Memories<'_, T> = lanes
+            .iter_mut()
+            .map(|lane| lane.way_back(program, shared, step, start))
+            .collect();
+        let same = |k| k;
         run(
             program,
             &back.early,
             &back.sweeps,
             machine,
-            &mut memory,
-            |k| k,
+            &mut memories,
+            same,
         );
-        for opening in &back.opening {
-            let k = if later { opening.merged } else { opening.alone };
-            run_sweep(k, &back.sweeps[k], machine, &mut memory);
-        }
+        each(&mut memories, |memory| {
+            for opening in &back.opening {
+                let k = if later { opening.merged } else { opening.alone };
+                run_sweep(k, &back.sweeps[k], machine, memory);
+            }
+        });
         if later {
-            let mut memory = memory.of_before();
+            let mut memories: Memories<'_, T> =
+                memories.into_iter().map(Memory::of_before).collect();
             run(
                 program,
                 &back.late,
                 &back.sweeps,
                 machine,
-                &mut memory,
-                |k| k,
+                &mut memories,
+                same,
             );
-            for (slot, place, n) in &program.adjoints_out {
-                if let Home::Vector {
-                    adjoint: Some(at), ..
-                } = program.homes[*slot]
-                {
-                    let from: &[T] = match place.area {
-                        Area::Shared => &shared.values,
-                        Area::Record | Area::RecordBefore => record_before,
-                        Area::Lane | Area::Before => &self.adjoint_before,
-                    };
-                    let to = &mut self.adjoint[at..at + n];
-                    if place.stride == 0 {
-                        to.fill(from[place.at]);
-                    } else {
-                        to.copy_from_slice(&from[place.at..place.at + n]);
-                    }
-                }
+            drop(memories);
+            for lane in lanes.iter_mut() {
+                lane.hand_on(program, shared, step);
             }
-            keep(
-                &mut self.input_adjoints,
-                program,
-                step + 1,
-                [&shared.values, record_before, &self.adjoint_before],
-            );
+        } else {
+            drop(memories);
         }
-        let mut memory = Memory {
+        let mut memories: Memories<'_, T> = lanes
+            .iter_mut()
+            .map(|lane| lane.way_back(program, shared, step, start))
+            .collect();
+        run(
+            program,
+            &back.main,
+            &back.sweeps,
+            machine,
+            &mut memories,
+            same,
+        );
+        drop(memories);
+        for lane in lanes {
+            std::mem::swap(&mut lane.adjoint, &mut lane.adjoint_before);
+        }
+    }
+
+    /// What a step back reads and writes.
+    fn way_back<'a>(
+        &'a mut self,
+        program: &Fused,
+        shared: &'a Shared<T>,
+        step: usize,
+        start: usize,
+    ) -> Memory<'a, T> {
+        let size = program.record_size;
+        let states = match step - start {
+            _ if program.blocks.is_empty() => &self.blocks,
+            0 => &self.checkpoints[start / self.interval],
+            k => &self.segment[k],
+        };
+        let record_before = if step + 1 < self.steps {
+            &self.records[(step + 1) * size..(step + 2) * size]
+        } else {
+            &[]
+        };
+        Memory {
             lane: &mut self.adjoint,
             before: &mut self.adjoint_before,
-            record,
+            record: &self.records[step * size..(step + 1) * size],
             record_before,
             shared: &shared.values,
             sums: &mut self.sums,
@@ -178,48 +204,80 @@ impl<T: Real> LaneMemory<T> {
             adjoints: &mut self.block_adjoints,
             outers: &mut self.outers,
             scratch: &mut self.scratch,
-        };
-        run(
+        }
+    }
+
+    /// Moves the adjoints of the states that entered the later step to where this one finds them.
+    fn hand_on(&mut self, program: &Fused, shared: &Shared<T>, step: usize) {
+        let size = program.record_size;
+        let record_before = &self.records[(step + 1) * size..(step + 2) * size];
+        for (slot, place, n) in &program.adjoints_out {
+            if let Home::Vector {
+                adjoint: Some(at), ..
+            } = program.homes[*slot]
+            {
+                let from: &[T] = match place.area {
+                    Area::Shared => &shared.values,
+                    Area::Record | Area::RecordBefore => record_before,
+                    Area::Lane | Area::Before => &self.adjoint_before,
+                };
+                let to = &mut self.adjoint[at..at + n];
+                if place.stride == 0 {
+                    to.fill(from[place.at]);
+                } else {
+                    to.copy_from_slice(&from[place.at..place.at + n]);
+                }
+            }
+        }
+        keep(
+            &mut self.input_adjoints,
             program,
-            &back.main,
-            &back.sweeps,
-            machine,
-            &mut memory,
-            |k| k,
+            step + 1,
+            [&shared.values, record_before, &self.adjoint_before],
         );
-        std::mem::swap(&mut self.adjoint, &mut self.adjoint_before);
     }
 
     /// What is pending after the first step, and the adjoints of first states.
-    fn finish_back(&mut self, program: &Fused, shared: &Shared<T>) {
+    fn finish_back(lanes: &mut [LaneMemory<T>], program: &Fused, shared: &Shared<T>) {
         let back = &program.back;
         let machine = &program.machines.back;
-        let size = program.record_size;
-        if self.steps > 0 {
-            let mut memory = Memory {
-                lane: &mut self.adjoint_before,
-                before: &mut [],
-                record: &self.records[..size],
-                record_before: &[],
-                shared: &shared.values,
-                sums: &mut self.sums,
-                blocks: Blocks::Read(&self.checkpoints[0]),
-                adjoints: &mut self.block_adjoints,
-                outers: &mut self.outers,
-                scratch: &mut self.scratch,
-            };
-            for k in &back.closing {
-                run_sweep(*k, &back.sweeps[*k], machine, &mut memory);
-            }
+        if lanes.first().is_some_and(|lane| lane.steps > 0) {
+            let mut memories: Memories<'_, T> = lanes
+                .iter_mut()
+                .map(|lane| Memory {
+                    lane: &mut lane.adjoint_before,
+                    before: &mut [],
+                    record: &lane.records[..program.record_size],
+                    record_before: &[],
+                    shared: &shared.values,
+                    sums: &mut lane.sums,
+                    blocks: Blocks::Read(&lane.checkpoints[0]),
+                    adjoints: &mut lane.block_adjoints,
+                    outers: &mut lane.outers,
+                    scratch: &mut lane.scratch,
+                })
+                .collect();
+            each(&mut memories, |memory| {
+                for k in &back.closing {
+                    run_sweep(*k, &back.sweeps[*k], machine, memory);
+                }
+            });
             run(
                 program,
                 &back.late,
                 &back.sweeps,
                 machine,
-                &mut memory,
+                &mut memories,
                 |k| k,
             );
         }
+        for lane in lanes {
+            lane.keep_first(program, shared);
+        }
+    }
+
+    /// Keeps the adjoints of first states and of the first step's inputs.
+    fn keep_first(&mut self, program: &Fused, shared: &Shared<T>) {
         if self.steps > 0 {
             keep(
                 &mut self.input_adjoints,
@@ -269,7 +327,7 @@ impl<T: Real> LaneMemory<T> {
         &[]
     }
 
-    /// This lane's gradient sums, with those of the lanes it began after, once outer products that wait are added.
+    /// This lane's gradient sums, with those of the lanes that went back with it, once outer products that wait are added.
     pub fn sums(&mut self, program: &Fused) -> &[T] {
         for (batch, of) in self.outers.iter_mut().zip(&program.outers) {
             batch.flush(*of, &mut self.sums);

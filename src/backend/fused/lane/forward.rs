@@ -2,9 +2,10 @@
 
 use super::{append, LaneMemory};
 use crate::backend::fused::code::Area;
-use crate::backend::fused::machine::{run, run_sweep, Blocks, Memory};
+use crate::backend::fused::machine::{each, run, run_sweep, Blocks, Memory};
 use crate::backend::fused::math::Real;
 use crate::backend::fused::program::{Fused, Home, Shared};
+use smallvec::SmallVec;
 
 impl<T: Real> LaneMemory<T> {
     /// Applies pending updates of traces: before parameters change, where a sequence goes on.
@@ -33,6 +34,44 @@ impl<T: Real> LaneMemory<T> {
 
     /// One step: reads inputs, writes outputs, moves states on.
     pub fn step(&mut self, program: &Fused, shared: &Shared<T>) {
+        LaneMemory::step_together(std::slice::from_mut(self), program, shared);
+    }
+
+    /// The same step of some lanes, each to the same bits as alone. All must have done as many steps.
+    pub fn step_together(lanes: &mut [LaneMemory<T>], program: &Fused, shared: &Shared<T>) {
+        let Some(pending) = lanes.first().map(|lane| lane.pending) else {
+            return;
+        };
+        let ahead = &program.ahead;
+        let machine = &program.machines.ahead;
+        let pending = pending && !lanes[0].steps.is_multiple_of(lanes[0].interval);
+        let mut memories: SmallVec<[Memory<'_, T>; 1]> = lanes
+            .iter_mut()
+            .map(|lane| lane.enter(program, shared))
+            .collect();
+        if pending {
+            each(&mut memories, |memory| {
+                for k in &ahead.apart {
+                    run_sweep(*k, &ahead.sweeps[*k], machine, memory);
+                }
+            });
+        }
+        run(
+            program,
+            &ahead.instrs,
+            &ahead.sweeps,
+            machine,
+            &mut memories,
+            |k| ahead.merged[k].filter(|_| pending).unwrap_or(k),
+        );
+        drop(memories);
+        for lane in lanes {
+            lane.leave(program, shared);
+        }
+    }
+
+    /// What a step reads and writes. Keeps traces where a segment begins.
+    fn enter<'a>(&'a mut self, program: &Fused, shared: &'a Shared<T>) -> Memory<'a, T> {
         if self.steps.is_multiple_of(self.interval) {
             self.settle(program, shared);
             let k = self.steps / self.interval;
@@ -42,37 +81,26 @@ impl<T: Real> LaneMemory<T> {
             self.checkpoints[k].clone_from(&self.blocks);
         }
         let size = program.record_size;
-        let (earlier, record) = self.records.split_at_mut(self.steps * size);
-        let before = earlier.len().saturating_sub(size);
-        let mut memory = Memory {
+        let earlier = &self.records[..self.steps * size];
+        Memory {
             lane: &mut self.step,
             before: &mut [],
             record: &[],
-            record_before: &earlier[before..],
+            record_before: &earlier[earlier.len().saturating_sub(size)..],
             shared: &shared.values,
             sums: &mut [],
             blocks: Blocks::InPlace(&mut self.blocks),
             adjoints: &mut [],
             outers: &mut [],
             scratch: &mut self.scratch,
-        };
-        let ahead = &program.ahead;
-        let machine = &program.machines.ahead;
-        if self.pending {
-            for k in &ahead.apart {
-                run_sweep(*k, &ahead.sweeps[*k], machine, &mut memory);
-            }
         }
-        let pending = self.pending;
-        run(
-            program,
-            &ahead.instrs,
-            &ahead.sweeps,
-            machine,
-            &mut memory,
-            |k| ahead.merged[k].filter(|_| pending).unwrap_or(k),
-        );
-        record[..size].copy_from_slice(&self.step[..size]);
+    }
+
+    /// Keeps the record of a step and moves states on.
+    fn leave(&mut self, program: &Fused, shared: &Shared<T>) {
+        let size = program.record_size;
+        self.records[self.steps * size..(self.steps + 1) * size]
+            .copy_from_slice(&self.step[..size]);
         let targets =
             program
                 .nexts

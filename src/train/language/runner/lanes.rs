@@ -6,14 +6,10 @@ use crate::backend::fused::{Fused, LaneMemory};
 use crate::backend::staged::{Source, Stage};
 use crate::backend::BackendError;
 use crate::ir::NoiseKind;
-use crate::train::language::staged::Staged;
+use crate::train::language::staged::{groups, Staged};
 use crate::train::params::ParamStore;
 use rayon::prelude::*;
 use std::borrow::Cow;
-
-/// Groups of lanes that have gradient sums of their own. Their number fixes the order of additions, and is the most
-/// threads that can go back through a recurrent stage at once.
-const GROUPS: usize = 8;
 
 impl Runner {
     /// The parameters of a stage in f64, by its slots.
@@ -40,28 +36,39 @@ impl Runner {
         let interval = least_memory_interval(steps);
         let mut memories = std::mem::take(&mut self.memories[k]);
         let (this, shared, started) = (&*self, &self.shared[k], self.started);
+        // Lanes have the same bits in whatever groups they go.
+        let count = groups(self.lanes).max(rayon::current_num_threads());
+        let size = self.lanes.div_ceil(count).max(1);
         let results: Vec<Vec<Vec<f32>>> = memories
-            .par_iter_mut()
+            .par_chunks_mut(size)
             .enumerate()
-            .map(|(lane, memory)| {
-                if started {
-                    memory.go_on(fused, steps, interval);
-                } else {
-                    memory.start(fused, steps, interval);
-                }
-                let mut outputs: Vec<Vec<f32>> = stage
-                    .outputs
-                    .iter()
-                    .map(|number| Vec::with_capacity(steps * staged.split.sizes[*number]))
-                    .collect();
-                for step in 0..steps {
-                    this.feed(staged, stage, fused, memory, [lane, step], passage);
-                    memory.step(fused, shared);
-                    for (slot, out) in outputs.iter_mut().enumerate() {
-                        memory.append_output(fused, shared, slot, out);
+            .flat_map_iter(|(group, memories)| {
+                let first = group * size;
+                for memory in memories.iter_mut() {
+                    if started {
+                        memory.go_on(fused, steps, interval);
+                    } else {
+                        memory.start(fused, steps, interval);
                     }
                 }
-                memory.settle(fused, shared);
+                let sizes = stage.outputs.iter().map(|k| staged.split.sizes[*k]);
+                let outputs: Vec<Vec<f32>> =
+                    sizes.map(|size| Vec::with_capacity(steps * size)).collect();
+                let mut outputs = vec![outputs; memories.len()];
+                for step in 0..steps {
+                    for (k, memory) in memories.iter_mut().enumerate() {
+                        this.feed(staged, stage, fused, memory, [first + k, step], passage);
+                    }
+                    LaneMemory::step_together(memories, fused, shared);
+                    for (memory, outputs) in memories.iter().zip(&mut outputs) {
+                        for (slot, out) in outputs.iter_mut().enumerate() {
+                            memory.append_output(fused, shared, slot, out);
+                        }
+                    }
+                }
+                for memory in memories {
+                    memory.settle(fused, shared);
+                }
                 outputs
             })
             .collect();
@@ -150,25 +157,24 @@ impl Runner {
                 None => out.fill(0.0),
             }
         };
-        // A group of lanes adds to the same sums, one lane after another, in the memory of the last.
-        let size = self.lanes.div_ceil(GROUPS);
-        let groups = self.memories[k].par_chunks_mut(size).enumerate();
-        let sums_of_groups: Vec<&[f32]> = groups
+        // A group of lanes goes in step and adds to the same sums.
+        let size = self.lanes.div_ceil(groups(self.lanes)).max(1);
+        let sums_of_groups: Vec<&[f32]> = self.memories[k]
+            .par_chunks_mut(size)
+            .enumerate()
             .map(|(group, memories)| {
-                if let [first, .., last] = memories {
-                    first.exchange_way_back(last);
-                }
-                for number in 0..memories.len() {
-                    let (earlier, rest) = memories.split_at_mut(number);
-                    match earlier.last_mut() {
-                        None => rest[0].start_back(fused),
-                        Some(before) => rest[0].start_back_after(fused, before),
+                for (number, memory) in memories.iter_mut().enumerate() {
+                    if number == 0 {
+                        memory.start_back(fused);
+                    } else {
+                        memory.start_back_beside(fused);
                     }
-                    let lane = group * size + number;
-                    rest[0].back(fused, shared, |step, slot, out| seed(lane, step, slot, out));
                 }
-                match memories.last_mut() {
-                    Some(last) => last.sums(fused),
+                LaneMemory::back_together(memories, fused, shared, |number, step, slot, out| {
+                    seed(group * size + number, step, slot, out);
+                });
+                match memories.first_mut() {
+                    Some(first) => first.sums(fused),
                     None => &[],
                 }
             })

@@ -1,5 +1,7 @@
 //! Products of a vector and a matrix of parameters.
 
+pub(super) mod together;
+
 use super::code::Product;
 use super::elements::Operand;
 use super::layout::{filled, PANEL};
@@ -33,6 +35,26 @@ pub fn mat_vec<T: Real>(
     }
 }
 
+/// Whether most of the elements are not 0.
+#[inline(always)]
+pub(super) fn is_dense<T: Real>(v: &[T]) -> bool {
+    let zeros: u32 = v.iter().map(|x| u32::from(*x == T::ZERO)).sum();
+    zeros as usize * 2 < v.len()
+}
+
+/// The sum of a panel, halves added to halves.
+#[inline(always)]
+fn folded<T: Real>(mut sums: [T; PANEL]) -> T {
+    let mut half = PANEL / 2;
+    while half > 0 {
+        for k in 0..half {
+            sums[k] += sums[k + half];
+        }
+        half /= 2;
+    }
+    sums[0]
+}
+
 #[inline(always)]
 fn element<T: Real>(v: Operand<'_, T>, k: usize) -> T {
     match v {
@@ -58,10 +80,7 @@ fn scaled_rows<T: Real>(
 ) {
     // Inputs are often mostly zeros: then only the other rows are added up.
     let dense = match v {
-        Operand::Row(v) => {
-            let zeros: u32 = v[..rows].iter().map(|x| u32::from(*x == T::ZERO)).sum();
-            zeros as usize * 2 < rows
-        }
+        Operand::Row(v) => is_dense(&v[..rows]),
         Operand::One(_) => true,
     };
     order.clear();
@@ -158,14 +177,7 @@ fn some_products<T: Real, const R: usize>(
             }
         }
     }
-    for (out, mut sums) in out.iter_mut().zip(sums) {
-        let mut half = PANEL / 2;
-        while half > 0 {
-            for k in 0..half {
-                sums[k] += sums[k + half];
-            }
-            half /= 2;
-        }
-        *out = sums[0];
+    for (out, sums) in out.iter_mut().zip(sums) {
+        *out = folded(sums);
     }
 }
