@@ -32,7 +32,10 @@ fn shipped() -> Vec<(String, Graph)> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if std::fs::read_to_string(&path).unwrap().contains("network ") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            if text.lines().any(|line| line.starts_with("network ")) {
                 found.push(path);
             }
         }

@@ -30,6 +30,20 @@ impl<T: Real> LaneMemory<T> {
         self.start_adjoints(program);
     }
 
+    /// Has from another lane, of another stage, the memory that only the way back needs; nothing happens where their
+    /// traces are of other sizes, or the other has none. What is in it is lost.
+    pub fn take_way_back(
+        &mut self,
+        program: &Fused,
+        other: &mut LaneMemory<T>,
+        other_program: &Fused,
+    ) {
+        if program.blocks == other_program.blocks && self.segment.is_empty() {
+            std::mem::swap(&mut self.segment, &mut other.segment);
+            std::mem::swap(&mut self.block_adjoints, &mut other.block_adjoints);
+        }
+    }
+
     fn start_adjoints(&mut self, program: &Fused) {
         self.adjoint.reset(program.adjoint_size, T::ZERO);
         self.adjoint_before.reset(program.adjoint_size, T::ZERO);

@@ -275,11 +275,25 @@ impl Fused {
     /// # Errors
     /// Where a parameter has the wrong size.
     pub fn shared<T: Real>(&self, parameters: &[Vec<f64>]) -> Result<Shared<T>, BackendError> {
-        let mut values = Aligned::new();
-        values.reset(self.shared_size, T::ZERO);
-        self.step_prologue.compute(parameters, &mut values)?;
-        self.adjoint_prologue.compute(parameters, &mut values)?;
-        Ok(Shared { values })
+        let mut shared = Shared::default();
+        self.share(parameters, &mut shared)?;
+        Ok(shared)
+    }
+
+    /// As [`Fused::shared`], from parameters of either precision, into memory that is there.
+    ///
+    /// # Errors
+    /// Where a parameter has the wrong size.
+    pub fn share<S: Real, T: Real>(
+        &self,
+        parameters: &[impl AsRef<[S]>],
+        shared: &mut Shared<T>,
+    ) -> Result<(), BackendError> {
+        // What fills up rows is 0, and stays so.
+        shared.values.grow(self.shared_size);
+        self.step_prologue.compute(parameters, &mut shared.values)?;
+        self.adjoint_prologue
+            .compute(parameters, &mut shared.values)
     }
 
     /// Elements of the gradient sums.
@@ -323,6 +337,19 @@ impl Fused {
         parameters: &[Vec<f64>],
         sums: &[f64],
     ) -> Result<Vec<Option<Vec<f64>>>, BackendError> {
-        self.epilogue.gradients(parameters, sums)
+        self.gradients_in(parameters, sums, |n| vec![0.0; n])
+    }
+
+    /// As [`Fused::gradients`], of either precision, in memory that `take` gives for so many elements.
+    ///
+    /// # Errors
+    /// Where a parameter has the wrong size.
+    pub fn gradients_in<S: Real>(
+        &self,
+        parameters: &[impl AsRef<[S]>],
+        sums: &[S],
+        take: impl FnMut(usize) -> Vec<S>,
+    ) -> Result<Vec<Option<Vec<S>>>, BackendError> {
+        self.epilogue.gradients(parameters, sums, take)
     }
 }

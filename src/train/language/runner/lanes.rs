@@ -6,20 +6,17 @@ use crate::backend::fused::{Fused, LaneMemory};
 use crate::backend::staged::{Source, Stage};
 use crate::backend::BackendError;
 use crate::ir::NoiseKind;
-use crate::train::language::staged::{groups, Staged};
+use crate::train::gradient::PIECE;
+use crate::train::language::staged::{groups, Program, Staged};
 use crate::train::params::ParamStore;
 use rayon::prelude::*;
 use std::borrow::Cow;
 
 impl Runner {
-    /// The parameters of a stage in f64, by its slots.
-    fn parameters(stage: &Stage, parameters: &ParamStore) -> Vec<Vec<f64>> {
+    /// The parameters of a stage by its slots.
+    fn parameters<'a>(stage: &Stage, parameters: &'a ParamStore) -> Vec<&'a [f32]> {
         let all: Vec<&[f32]> = parameters.iter().map(|p| p.values.as_slice()).collect();
-        stage
-            .params
-            .iter()
-            .map(|k| all[*k].iter().map(|x| f64::from(*x)).collect())
-            .collect()
+        stage.params.iter().map(|k| all[*k]).collect()
     }
 
     pub(super) fn lanes_forward(
@@ -32,7 +29,7 @@ impl Runner {
     ) -> Result<(), BackendError> {
         let stage = &staged.split.stages[k];
         let steps = passage.steps;
-        self.shared[k] = fused.shared(&Self::parameters(stage, parameters))?;
+        fused.share(&Self::parameters(stage, parameters), &mut self.shared[k])?;
         let interval = least_memory_interval(steps);
         let mut memories = std::mem::take(&mut self.memories[k]);
         let (this, shared, started) = (&*self, &self.shared[k], self.started);
@@ -128,6 +125,20 @@ impl Runner {
         }
     }
 
+    /// Only one stage goes back at a time, so one memory for replayed traces does for all whose traces are as large.
+    fn take_way_back(&mut self, staged: &Staged, k: usize, fused: &Fused) {
+        for (other, program) in staged.programs.iter().enumerate() {
+            let Program::Lanes(program) = program else {
+                continue;
+            };
+            if let Ok([own, others]) = self.memories.get_disjoint_mut([k, other]) {
+                for (own, other) in own.iter_mut().zip(others) {
+                    own.take_way_back(fused, other, program);
+                }
+            }
+        }
+    }
+
     #[expect(
         clippy::too_many_arguments,
         reason = "all of it is what a stage reads and writes"
@@ -142,6 +153,7 @@ impl Runner {
         waiting: &mut [Option<Vec<f32>>],
         gradients: &mut Gradients,
     ) -> Result<(), BackendError> {
+        self.take_way_back(staged, k, fused);
         let stage = &staged.split.stages[k];
         let steps = passage.steps;
         let shared = &self.shared[k];
@@ -180,15 +192,21 @@ impl Runner {
             })
             .collect();
         // Group after group, whichever thread adds them.
-        let mut sums = vec![0.0f64; fused.sums_size()];
-        let piece = 4096;
-        sums.par_chunks_mut(piece)
+        let mut sums = self.scratch.take(fused.sums_size());
+        sums.par_chunks_mut(PIECE)
             .enumerate()
             .for_each(|(number, out)| {
-                for group in &sums_of_groups {
-                    let at = number * piece;
-                    for (to, x) in out.iter_mut().zip(&group[at..]) {
-                        *to += f64::from(*x);
+                let mut totals = [0.0f64; 256];
+                for (k, out) in out.chunks_mut(totals.len()).enumerate() {
+                    let at = number * PIECE + k * totals.len();
+                    totals.fill(0.0);
+                    for sums in &sums_of_groups {
+                        for (total, x) in totals[..out.len()].iter_mut().zip(&sums[at..]) {
+                            *total += f64::from(*x);
+                        }
+                    }
+                    for (to, total) in out.iter_mut().zip(&totals) {
+                        *to = *total as f32;
                     }
                 }
             });
@@ -211,13 +229,15 @@ impl Runner {
                 });
             add(&mut waiting[*number], Cow::Owned(values));
         }
-        let found = fused.gradients(&Self::parameters(stage, parameters), &sums)?;
+        let scratch = &mut self.scratch;
+        let given = Self::parameters(stage, parameters);
+        let found = fused.gradients_in(&given, &sums, |n| scratch.take(n))?;
         for (slot, values) in found.into_iter().enumerate() {
             if let Some(values) = values {
-                let values: Vec<f32> = values.into_iter().map(|x| x as f32).collect();
                 add(&mut gradients[stage.params[slot]], Cow::Owned(values));
             }
         }
+        self.scratch.give(sums);
         Ok(())
     }
 }
