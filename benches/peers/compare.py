@@ -27,6 +27,9 @@ WORKLOADS = {
     "cue-simple": ("specs/paper/cue_reward/simple.bpm", CUE),
     "cue-plastic": ("specs/paper/cue_reward/plastic.bpm", CUE),
     "cue-nonplastic": ("specs/paper/cue_reward/nonplastic.bpm", CUE),
+    "text-lstm": ("specs/paper/ptb_small/lstm.bpm", []),
+    "text-simple": ("specs/paper/ptb_small/simple.bpm", []),
+    "text-retroactive": ("specs/paper/ptb_small/retroactive.bpm", []),
 }
 
 # Each peer, first in the form that is mostly the fastest, then in the others, which `--all-forms` adds.
@@ -34,6 +37,8 @@ PEERS = {
     "torch": ("torch_peer.py", [[], ["--compile"]]),
     "jax": ("jax_peer.py", [[], ["--alpha-gradient", "sum"]]),
 }
+# Of the language models.
+TEXT_PEERS = {"torch": ("torch_text.py", [[]])}
 
 # PyTorch frees and maps its large tensors anew in every step unless the allocator keeps them.
 KEEP_MEMORY = {
@@ -91,8 +96,11 @@ def programs(arguments, workload):
     for setting in settings:
         ours += ["--set", setting]
     found = [("bpmc", ours, {})]
-    for peer in arguments.peer or PEERS:
-        script, forms = PEERS[peer]
+    peers = TEXT_PEERS if workload.startswith("text-") else PEERS
+    for peer in arguments.peer or peers:
+        if peer not in peers:
+            sys.exit(f"{workload} has no peer in {peer}")
+        script, forms = peers[peer]
         for more in forms if arguments.all_forms else forms[:1]:
             command = [arguments.python, str(HERE / script), "--workload", workload, "--json"]
             command += ["--threads", str(arguments.threads), "--seconds", str(arguments.seconds), *more]

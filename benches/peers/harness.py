@@ -56,10 +56,31 @@ WORKLOADS = {
 }
 
 
-def parser(description):
+@dataclass(frozen=True)
+class Text:
+    """One chunk of a language model."""
+
+    rule: str  # "lstm", "simple" or "retroactive"
+    embedding: int
+    hidden: int
+    words: int = 10_000
+    lanes: int = 20
+    steps: int = 20
+    rate: float = 20.0
+    clip_norm: float = 0.25
+
+
+TEXTS = {
+    "text-lstm": Text("lstm", 205, 206),
+    "text-simple": Text("simple", 200, 199),
+    "text-retroactive": Text("retroactive", 200, 199),
+}
+
+
+def parser(description, workloads=WORKLOADS):
     """The arguments that every peer takes."""
     p = argparse.ArgumentParser(description=description)
-    p.add_argument("--workload", choices=WORKLOADS, default="maze")
+    p.add_argument("--workload", choices=workloads, default=next(iter(workloads)))
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     p.add_argument("--iterations", type=int, default=0, help="how many to time (default: as many as fit)")
     p.add_argument("--seconds", type=float, default=3.0, help="time to fill where no number is given")

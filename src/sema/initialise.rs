@@ -7,6 +7,16 @@ use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::ir::{Draw, Reset};
 use crate::syntax::ast::{DeclEntry, Expr, ExprKind, Ident, Initialiser};
 
+/// What values can be drawn from.
+const DISTRIBUTIONS: [&str; 5] = ["uniform", "normal", "bernoulli", "constant", "identity"];
+
+fn is_distribution(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Call { function, .. } => DISTRIBUTIONS.contains(&function.name.as_str()),
+        _ => false,
+    }
+}
+
 impl<'a> Analyser<'a, '_> {
     pub(super) fn bad_init(&mut self, entry: &DeclEntry, message: String) {
         self.diagnostics
@@ -71,6 +81,17 @@ impl<'a> Analyser<'a, '_> {
 
     pub(super) fn draw(&mut self, entry: &'a DeclEntry, path: &str, context: Context) -> Draw {
         match self.initialiser(entry, path) {
+            Some(Initialiser::Value(value)) if is_distribution(value) => {
+                self.diagnostics.push(
+                    Diagnostic::new(
+                        Code::BadInitialiser,
+                        value.span,
+                        format!("`{path}` cannot be equal to a distribution, only drawn from one"),
+                    )
+                    .with_help("write `~` in the place of `=`, as in `w ~ uniform(0, 0.01)`"),
+                );
+                Draw::Constant(0.0)
+            }
             Some(Initialiser::Value(value)) => {
                 Draw::Constant(self.constant(value, context).unwrap_or(0.0))
             }
@@ -96,7 +117,7 @@ impl<'a> Analyser<'a, '_> {
 
     /// `uniform(a, b)` and the like.
     pub(super) fn distribution(&mut self, expr: &'a Expr, context: Context) -> Option<Draw> {
-        let names = ["uniform", "normal", "bernoulli", "constant", "identity"];
+        let names = DISTRIBUTIONS;
         let usage =
             "write `uniform(lo, hi)`, `normal(mean, deviation)`, `bernoulli(p)`, `constant(c)` or \
                      `identity(scale)`";

@@ -110,44 +110,52 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// A lane's episode forward and, when learning, back.
-    fn lane(
+    /// Episodes of some lanes in step, forward and, when learning, back.
+    fn lanes(
         &self,
-        lane: usize,
-        episode: &mut LaneEpisode,
-        memory: &mut LaneMemory<f32>,
-    ) -> LaneResult {
-        let mut phases = self.forward(lane, episode, memory);
-        let carried = self
-            .graph
-            .states
-            .iter()
-            .enumerate()
+        first: usize,
+        episodes: &mut [LaneEpisode],
+        memories: &mut [LaneMemory<f32>],
+    ) -> Vec<LaneResult> {
+        let mut phases = self.forward(first, episodes, memories);
+        let start = Instant::now();
+        let mut results: Vec<LaneResult> = episodes
+            .iter_mut()
+            .zip(memories.iter_mut())
+            .map(|(episode, memory)| LaneResult {
+                carried: self.carried_out_of(memory),
+                loss: episode.loss(self.wiring, &self.options),
+                phases: Phases::default(),
+            })
+            .collect();
+        phases.task += start.elapsed().as_secs_f64();
+        if self.options.learn {
+            let start = Instant::now();
+            self.backward(&results, memories);
+            phases.backward = start.elapsed().as_secs_f64();
+        }
+        if let Some(result) = results.first_mut() {
+            result.phases = phases;
+        }
+        results
+    }
+
+    /// States that outlive the episode, by slot.
+    fn carried_out_of(&self, memory: &mut LaneMemory<f32>) -> Vec<Option<Vec<f64>>> {
+        let states = self.graph.states.iter().enumerate();
+        states
             .map(|(slot, state)| {
                 matches!(state.reset, Reset::Never | Reset::Carry)
                     .then(|| memory.state(self.program, self.shared, slot))
             })
-            .collect();
-        let start = Instant::now();
-        let loss = episode.loss(self.wiring, &self.options);
-        phases.task += start.elapsed().as_secs_f64();
-        if self.options.learn {
-            let start = Instant::now();
-            self.backward(&loss.seeds, memory);
-            phases.backward = start.elapsed().as_secs_f64();
-        }
-        LaneResult {
-            loss,
-            carried,
-            phases,
-        }
+            .collect()
     }
 
     fn forward(
         &self,
-        lane: usize,
-        episode: &mut LaneEpisode,
-        memory: &mut LaneMemory<f32>,
+        first: usize,
+        episodes: &mut [LaneEpisode],
+        memories: &mut [LaneMemory<f32>],
     ) -> Phases {
         let mut phases = Phases::default();
         let mut last = Instant::now();
@@ -157,47 +165,59 @@ impl Run<'_> {
             last = now;
         };
         let (program, options) = (self.program, &self.options);
-        episode.start(options);
-        memory.start(program, self.wiring.steps(), self.interval);
-        for (slot, carried) in self.carried.iter().enumerate() {
-            if let Some(values) = carried {
-                let width = self.graph.states[slot].dims.iter().product::<usize>();
-                memory.set_state(program, slot, &values[lane * width..(lane + 1) * width]);
+        for (k, (episode, memory)) in episodes.iter_mut().zip(memories.iter_mut()).enumerate() {
+            let lane = first + k;
+            episode.start(options);
+            memory.start(program, self.wiring.steps(), self.interval);
+            for (slot, carried) in self.carried.iter().enumerate() {
+                if let Some(values) = carried {
+                    let width = self.graph.states[slot].dims.iter().product::<usize>();
+                    memory.set_state(program, slot, &values[lane * width..(lane + 1) * width]);
+                }
             }
         }
         let mut read: Vec<Vec<f64>> = self.wiring.read().map(|_| Vec::new()).collect();
         let mut noise = Vec::new();
         for step in 0..self.wiring.steps() {
-            episode.observe(self.wiring, |slot, values| {
-                memory.set_input(program, slot, values, |x| x);
-            });
-            for (slot, source) in self.graph.noises.iter().enumerate() {
-                noise.resize(source.dims.iter().product(), 0.0);
-                episode.noise(self.graph, slot, step, options, &mut noise);
-                memory.set_noise(program, slot, &noise);
+            for (episode, memory) in episodes.iter_mut().zip(memories.iter_mut()) {
+                episode.observe(self.wiring, |slot, values| {
+                    memory.set_input(program, slot, values, |x| x);
+                });
+                for (slot, source) in self.graph.noises.iter().enumerate() {
+                    noise.resize(source.dims.iter().product(), 0.0);
+                    episode.noise(self.graph, slot, step, options, &mut noise);
+                    memory.set_noise(program, slot, &noise);
+                }
             }
             lap(&mut phases.task);
-            memory.step(program, self.shared);
+            LaneMemory::step_together(memories, program, self.shared);
             lap(&mut phases.forward);
-            for (slot, values) in self.wiring.read().zip(&mut read) {
-                memory.output(program, self.shared, slot, values);
+            for (episode, memory) in episodes.iter_mut().zip(memories.iter()) {
+                for (slot, values) in self.wiring.read().zip(&mut read) {
+                    memory.output(program, self.shared, slot, values);
+                }
+                episode.take(self.wiring, step, options, read.iter().map(Vec::as_slice));
             }
-            episode.take(self.wiring, step, options, read.iter().map(Vec::as_slice));
         }
         lap(&mut phases.task);
         phases
     }
 
-    fn backward(&self, seeds: &[Vec<f64>], memory: &mut LaneMemory<f32>) {
+    /// The way back, each lane with gradient sums of its own.
+    fn backward(&self, results: &[LaneResult], memories: &mut [LaneMemory<f32>]) {
         let steps = self.wiring.steps();
         let outputs: Vec<usize> = self.wiring.read().collect();
-        memory.start_back(self.program);
-        memory.back(self.program, self.shared, |step, slot, out| {
+        for memory in memories.iter_mut() {
+            memory.start_back(self.program);
+        }
+        let (program, shared) = (self.program, self.shared);
+        LaneMemory::back_together(memories, program, shared, |lane, step, slot, out| {
             // Outputs the trainer does not read have no adjoint.
             match outputs.iter().position(|read| *read == slot) {
                 Some(k) => {
-                    let width = seeds[k].len() / steps;
-                    let values = &seeds[k][step * width..(step + 1) * width];
+                    let seeds = &results[lane].loss.seeds[k];
+                    let width = seeds.len() / steps;
+                    let values = &seeds[step * width..(step + 1) * width];
                     for (to, x) in out.iter_mut().zip(values) {
                         *to = *x as f32;
                     }
@@ -229,48 +249,64 @@ impl Block for FusedBlock {
             next: 0,
             waiting: BTreeMap::new(),
         });
-        let count = self.lanes.len();
-        let lanes: Vec<Mutex<&mut LaneEpisode>> = self.lanes.iter_mut().map(Mutex::new).collect();
-        let results: Vec<Mutex<Option<LaneResult>>> =
-            (0..count).map(|_| Mutex::new(None)).collect();
+        let together = self.program.best_together().min(self.running).max(1);
+        // Lanes are begun in their order, so that few sums wait for their turn.
+        let groups: Vec<Mutex<(&mut [LaneEpisode], Vec<LaneResult>)>> = self
+            .lanes
+            .chunks_mut(together)
+            .map(|lanes| Mutex::new((lanes, Vec::new())))
+            .collect();
         let next = AtomicUsize::new(0);
         let memories = &self.memories;
         let measure = self.measure;
+        let workers = rayon::current_num_threads()
+            .min(self.running / together)
+            .min(groups.len());
         rayon::scope(|scope| {
-            for _ in 0..rayon::current_num_threads().min(self.running).min(count) {
+            for _ in 0..workers {
                 scope.spawn(|_| {
-                    let mut memory = locked(memories).pop().unwrap_or_default();
-                    if measure != memory.profile().is_some() {
-                        memory.measure_kernels(measure);
+                    let mut own: Vec<LaneMemory<f32>> = {
+                        let mut all = locked(memories);
+                        let kept = all.len().saturating_sub(together);
+                        all.split_off(kept)
+                    };
+                    own.resize_with(together, LaneMemory::default);
+                    for memory in &mut own {
+                        if measure != memory.profile().is_some() {
+                            memory.measure_kernels(measure);
+                        }
                     }
-                    // Lanes are begun in their order, so that few sums wait for their turn.
                     loop {
-                        let lane = next.fetch_add(1, Ordering::Relaxed);
-                        if lane >= count {
+                        let group = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(lanes) = groups.get(group) else {
                             break;
-                        }
-                        let result = run.lane(lane, &mut locked(&lanes[lane]), &mut memory);
+                        };
+                        let (lanes, results) = &mut *locked(lanes);
+                        let first = group * together;
+                        let own = &mut own[..lanes.len()];
+                        *results = run.lanes(first, lanes, own);
                         if options.learn {
-                            let sums = memory.sums(run.program);
-                            locked(&total).add(lane, sums);
+                            for (k, memory) in own.iter_mut().enumerate() {
+                                let sums = memory.sums(run.program);
+                                locked(&total).add(first + k, sums);
+                            }
                         }
-                        *locked(&results[lane]) = Some(result);
                     }
-                    locked(memories).push(memory);
+                    locked(memories).extend(own);
                 });
             }
         });
         let mut report = BlockReport::default();
         let mut carried: Vec<Option<Vec<f64>>> = vec![None; self.carried.len()];
-        drop(lanes);
-        for (lane, result) in self.lanes.iter().zip(results) {
-            let result = result.into_inner().unwrap_or_else(PoisonError::into_inner);
-            let result = result.expect("every lane was run");
-            report.add(lane, result.loss);
-            report.phases += result.phases;
-            for (all, values) in carried.iter_mut().zip(result.carried) {
-                if let Some(values) = values {
-                    all.get_or_insert_default().extend(values);
+        for group in groups {
+            let (lanes, results) = group.into_inner().unwrap_or_else(PoisonError::into_inner);
+            for (lane, result) in lanes.iter().zip(results) {
+                report.add(lane, result.loss);
+                report.phases += result.phases;
+                for (all, values) in carried.iter_mut().zip(result.carried) {
+                    if let Some(values) = values {
+                        all.get_or_insert_default().extend(values);
+                    }
                 }
             }
         }

@@ -135,8 +135,7 @@ fn view<T: Real>(memory: &[T], at: usize, stride: usize, n: usize) -> Operand<'_
 }
 
 /// Runs instructions for some lanes in step: what a lane does alone one lane after another, products with a matrix of
-/// parameters for all of them at once, since it is the reading of the matrix that takes the time. Gradient sums are
-/// those of the first lane. `pick` says which sweep runs in the place of another.
+/// parameters for all of them at once, since it is the reading of the matrix that takes the time. `pick` says which sweep runs in the place of another.
 pub fn run<T: Real>(
     program: &Fused,
     instrs: &[Instr],
@@ -170,22 +169,24 @@ pub fn run<T: Real>(
     }
 }
 
-/// Does something for one lane after another, with the gradient sums of the first.
+/// Does something for one lane after another; those that have no gradient sums have those of the first.
 pub fn each<'a, T: Real>(lanes: &mut [Memory<'a, T>], mut f: impl FnMut(&mut Memory<'a, T>)) {
-    let Some(first) = lanes.first_mut() else {
+    let Some((first, others)) = lanes.split_first_mut() else {
         return;
     };
-    let mut sums = std::mem::take(&mut first.sums);
-    let mut outers = std::mem::take(&mut first.outers);
-    for memory in lanes.iter_mut() {
-        std::mem::swap(&mut memory.sums, &mut sums);
-        std::mem::swap(&mut memory.outers, &mut outers);
+    f(first);
+    for memory in others {
+        let shares = memory.sums.is_empty();
+        if shares {
+            std::mem::swap(&mut memory.sums, &mut first.sums);
+            std::mem::swap(&mut memory.outers, &mut first.outers);
+        }
         f(memory);
-        std::mem::swap(&mut memory.sums, &mut sums);
-        std::mem::swap(&mut memory.outers, &mut outers);
+        if shares {
+            std::mem::swap(&mut memory.sums, &mut first.sums);
+            std::mem::swap(&mut memory.outers, &mut first.outers);
+        }
     }
-    lanes[0].sums = sums;
-    lanes[0].outers = outers;
 }
 
 /// Runs instructions for one lane.

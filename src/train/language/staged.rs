@@ -94,7 +94,10 @@ impl Staged {
                 }
                 Program::Lanes(fused) => {
                     let listing = fused.listing();
-                    write!(out, "stage {k}: lane by lane, step by step\n\n{listing}\n")
+                    write!(
+                        out,
+                        "stage {k}: step by step, some lanes at a time\n\n{listing}\n"
+                    )
                 }
             }
             .expect("writing to a string");

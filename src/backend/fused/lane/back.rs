@@ -38,6 +38,9 @@ impl<T: Real> LaneMemory<T> {
         other: &mut LaneMemory<T>,
         other_program: &Fused,
     ) {
+        if self.sums.is_empty() {
+            std::mem::swap(&mut self.sums, &mut other.sums);
+        }
         if program.blocks == other_program.blocks && self.segment.is_empty() {
             std::mem::swap(&mut self.segment, &mut other.segment);
             std::mem::swap(&mut self.block_adjoints, &mut other.block_adjoints);
@@ -89,8 +92,9 @@ impl<T: Real> LaneMemory<T> {
         });
     }
 
-    /// The same for some lanes that have done as many steps, with the gradient sums of the first, after
-    /// [`LaneMemory::start_back`] of that and [`LaneMemory::start_back_beside`] of the others.
+    /// The same for some lanes that have done as many steps, after [`LaneMemory::start_back`] of the first.
+    /// Others add to gradient sums of their own after that, to those of the first after
+    /// [`LaneMemory::start_back_beside`]; all else has the same bits as alone.
     /// `seed(lane, step, slot, out)` is told which of them it is.
     pub fn back_together(
         lanes: &mut [LaneMemory<T>],

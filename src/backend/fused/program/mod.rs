@@ -8,6 +8,7 @@ use super::assemble::{assemble, blocks, Assembly, Leaf, Slot};
 use super::code::Place;
 use super::jit::Machine;
 use super::layout::Layout;
+use super::mat_vec::together::LANES;
 use super::math::Real;
 use super::outer::OuterSum;
 use super::partition::{classes, forward_values};
@@ -294,6 +295,16 @@ impl Fused {
         self.step_prologue.compute(parameters, &mut shared.values)?;
         self.adjoint_prologue
             .compute(parameters, &mut shared.values)
+    }
+
+    /// How many lanes of episodes best go in step: those with traces would take the cache from each other, others read
+    /// each matrix once for all.
+    pub fn best_together(&self) -> usize {
+        if self.blocks.is_empty() {
+            LANES
+        } else {
+            1
+        }
     }
 
     /// Elements of the gradient sums.

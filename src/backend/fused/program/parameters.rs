@@ -34,8 +34,12 @@ enum Origin {
     Leaf(usize),
     /// These parameters side by side.
     Concat(Vec<usize>),
-    /// Some columns of this sum, from one on.
-    Slice(usize, usize),
+    /// So many columns of this sum, from one on.
+    Slice {
+        sum: usize,
+        start: usize,
+        width: usize,
+    },
     /// This result of the graph.
     Result(usize),
 }
@@ -115,7 +119,7 @@ impl Prologue {
                     parts.collect::<Result<_, _>>()?
                 }
                 Origin::Result(k) => vec![computed[*k].as_slice()],
-                Origin::Slice(..) => unreachable!("only sums are cut"),
+                Origin::Slice { .. } => unreachable!("only sums are cut"),
             };
             let (before, own) = rest.split_at_mut(placed.slot.at);
             jobs.push((placed, from, own));
@@ -155,18 +159,17 @@ impl Epilogue {
         for (parameter, origin) in &self.gradients {
             let elements = graph.params[*parameter].dims.iter().product();
             let values = match origin {
-                Origin::Leaf(_) | Origin::Slice(..) => take(elements),
+                Origin::Leaf(_) | Origin::Slice { .. } => take(elements),
                 Origin::Result(k) => computed[*k].clone(),
                 Origin::Concat(_) => unreachable!("only parameters are joined"),
             };
             jobs.push((*parameter, origin, values));
         }
-        jobs.par_iter_mut().for_each(|(parameter, origin, values)| {
-            let width = graph.params[*parameter].dims.last().copied().unwrap_or(1);
-            match origin {
+        jobs.par_iter_mut()
+            .for_each(|(_, origin, values)| match origin {
                 Origin::Leaf(number) => from_sums(self.sums[*number], sums, values, |x| x),
-                Origin::Slice(number, start) => {
-                    let slot = self.sums[*number];
+                Origin::Slice { sum, start, width } => {
+                    let slot = self.sums[*sum];
                     let mut unpacked = Vec::new();
                     let whole = if matches!(slot.form, Form::Panels(_)) {
                         unpacked.resize(slot.n, S::ZERO);
@@ -176,14 +179,13 @@ impl Epilogue {
                         &sums[slot.at..slot.at + slot.n]
                     };
                     let rows = values.len() / width;
-                    let to = values.chunks_exact_mut(width);
+                    let to = values.chunks_exact_mut(*width);
                     for (to, from) in to.zip(whole.chunks_exact(slot.n / rows)) {
-                        to.copy_from_slice(&from[*start..*start + width]);
+                        to.copy_from_slice(&from[*start..*start + *width]);
                     }
                 }
                 Origin::Result(_) | Origin::Concat(_) => {}
-            }
-        });
+            });
         for (parameter, _, values) in jobs {
             gradients[parameter] = Some(values);
         }
@@ -289,12 +291,20 @@ fn copy(
     }
 }
 
+/// What a value is but for its dimensions.
+fn reshaped(graph: &Graph, mut id: ValueId) -> ValueId {
+    while let Op::Reshape { .. } = graph.value(id).op {
+        id = graph.value(id).operands[0];
+    }
+    id
+}
+
 pub(super) fn prologue(graph: &Graph, assembly: &Assembly) -> Prologue {
     let mut out = Graph::new();
     for slot in &graph.params {
         out.add_param(slot.clone());
     }
-    let param = |id: ValueId| match graph.value(id).op {
+    let param = |id: ValueId| match graph.value(reshaped(graph, id)).op {
         Op::Param(param) => Some(param.index()),
         _ => None,
     };
@@ -352,14 +362,19 @@ pub(super) fn epilogue(graph: &Graph, classes: &[Class], assembly: &Assembly) ->
         let ResultKind::Gradient(parameter) = result else {
             continue;
         };
-        let value = graph.value(*id);
+        let from = reshaped(graph, *id);
+        let value = graph.value(from);
         let cut = match value.op {
             Op::Slice { start, .. } => numbers.get(&value.operands[0]).map(|n| (*n, start)),
             _ => None,
         };
-        let origin = match (numbers.get(id), cut) {
+        let origin = match (numbers.get(&from), cut) {
             (Some(number), _) => Origin::Leaf(*number),
-            (None, Some((number, start))) => Origin::Slice(number, start),
+            (None, Some((sum, start))) => Origin::Slice {
+                sum,
+                start,
+                width: graph.dims(from).last().copied().unwrap_or(1),
+            },
             (None, None) => {
                 copy(graph, &mut out, &mut map, std::iter::once(*id));
                 let k = out.results().len();
