@@ -249,7 +249,14 @@ impl Block for FusedBlock {
             next: 0,
             waiting: BTreeMap::new(),
         });
-        let together = self.program.best_together().min(self.running).max(1);
+        let count = self.lanes.len();
+        let workers = rayon::current_num_threads().min(count);
+        // Where memory is too short for all threads, it is for lanes in step, too.
+        let together = if self.running < workers {
+            1
+        } else {
+            self.program.best_together()
+        };
         // Lanes are begun in their order, so that few sums wait for their turn.
         let groups: Vec<Mutex<(&mut [LaneEpisode], Vec<LaneResult>)>> = self
             .lanes
@@ -259,9 +266,7 @@ impl Block for FusedBlock {
         let next = AtomicUsize::new(0);
         let memories = &self.memories;
         let measure = self.measure;
-        let workers = rayon::current_num_threads()
-            .min(self.running / together)
-            .min(groups.len());
+        let workers = workers.min(self.running).min(groups.len());
         rayon::scope(|scope| {
             for _ in 0..workers {
                 scope.spawn(|_| {
