@@ -339,6 +339,20 @@ fn an_interrupted_run_goes_on_to_the_same_bytes() {
     };
     assert_eq!(perplexities(&whole), perplexities(&broken));
     assert!(directory.0.join("whole/vocabulary.txt").is_file());
+    // Averages are what is validated; training goes on with the parameters themselves.
+    let plain = place("plain");
+    train(&plain, &["--set", "train.average_from=0"]);
+    let numbers = |place: &str, key: &str| -> Vec<f64> {
+        let text = std::fs::read_to_string(PathBuf::from(place).join("metrics.jsonl")).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .filter_map(|record| record.get(key)?.as_f64())
+            .collect()
+    };
+    assert_eq!(numbers(&whole, "loss"), numbers(&plain, "loss"));
+    let [averaged, parameters] = [&whole, &plain].map(|place| numbers(place, "valid_loss"));
+    assert!(averaged.len() == 2 && averaged[0] == parameters[0]);
+    assert_ne!(averaged[1], parameters[1]);
     // Another text is another run.
     directory.write("train.txt", "other words\nand others\nagain other\n");
     let other = [
