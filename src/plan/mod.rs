@@ -26,6 +26,9 @@ pub struct Plan {
     pub lanes: usize,
     /// Which of them run at once.
     pub together: Together,
+    /// Lanes that go in step in the place of each of those: several where there are no traces and memory is enough.
+    /// They have the same bits as alone.
+    pub in_step: usize,
     /// Steps of an episode.
     pub steps: usize,
     /// Steps between checkpoints of the states.
@@ -120,6 +123,7 @@ impl Plan {
         Plan {
             lanes,
             together: Together::Blocks(blocks),
+            in_step: 1,
             steps,
             interval,
             parts: vec![
@@ -159,6 +163,10 @@ impl Plan {
         let mut plan = Plan {
             lanes,
             together: Together::Lanes(threads.clamp(1, lanes)),
+            // All threads shall have lanes.
+            in_step: program
+                .best_together()
+                .min(lanes.div_ceil(threads.clamp(1, lanes))),
             steps,
             interval,
             parts: vec![
@@ -191,6 +199,9 @@ impl Plan {
                 },
             ],
         };
+        if plan.bytes() > limits.bytes() {
+            plan.in_step = 1;
+        }
         while plan.running() > 1 && plan.bytes() > limits.bytes() {
             plan.together = Together::Lanes(plan.running() - 1);
         }
@@ -202,6 +213,7 @@ impl Plan {
         Plan {
             lanes: lanes.max(1),
             together: Together::Lanes(lanes.max(1)),
+            in_step: 1,
             steps,
             interval: least_memory_interval(steps),
             parts: vec![
@@ -228,7 +240,7 @@ impl Plan {
         let times = match part.times {
             Times::Once => 1,
             Times::Lane => self.lanes,
-            Times::Running => self.running(),
+            Times::Running => (self.running() * self.in_step).min(self.lanes),
         };
         part.bytes.saturating_mul(times as u64)
     }
@@ -450,6 +462,24 @@ mod tests {
         assert!(half.bytes() <= all.bytes() / 2);
         assert_eq!(half.interval, all.interval);
         assert!(plan(free(10)).refusal(free(10)).is_some());
+    }
+
+    #[test]
+    fn lanes_without_traces_go_in_step_where_memory_is_enough() {
+        let mut step = Graph::new();
+        let state = step.add_state(StateSlot::new("h", [40], 0.0));
+        let value = step.add(Op::State(state), &[]).unwrap();
+        step.set_result(ResultKind::Next(state), value);
+        let adjoint = differentiate(&step, Options::default());
+        let program = Fused::new(&step, &adjoint).unwrap();
+        let plan = |lanes, limits| Plan::lane_major(&step, &program, lanes, 100, 2, limits);
+        let all = plan(30, Limits::default());
+        assert_eq!((all.running(), all.in_step), (2, 4));
+        let short = plan(30, free(all.bytes() - 1));
+        assert_eq!((short.running(), short.in_step), (2, 1));
+        assert!(short.bytes() < all.bytes());
+        // No thread is left without lanes.
+        assert_eq!(plan(4, Limits::default()).in_step, 2);
     }
 
     #[test]

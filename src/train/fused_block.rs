@@ -23,6 +23,8 @@ pub struct FusedBlock {
     interval: usize,
     /// Lanes that run at once, at most.
     running: usize,
+    /// Lanes that go in step on each thread.
+    in_step: usize,
     /// Whether kernels are timed.
     measure: bool,
     /// As many as lanes have run at once.
@@ -92,6 +94,7 @@ impl FusedBlock {
             wiring,
             interval: plan.interval,
             running: plan.running(),
+            in_step: plan.in_step.max(1),
             measure: false,
             memories: Mutex::new(Vec::new()),
         }
@@ -251,12 +254,7 @@ impl Block for FusedBlock {
         });
         let count = self.lanes.len();
         let workers = rayon::current_num_threads().min(count);
-        // Where memory is too short for all threads, it is for lanes in step, too.
-        let together = if self.running < workers {
-            1
-        } else {
-            self.program.best_together()
-        };
+        let together = self.in_step;
         // Lanes are begun in their order, so that few sums wait for their turn.
         let groups: Vec<Mutex<(&mut [LaneEpisode], Vec<LaneResult>)>> = self
             .lanes
