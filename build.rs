@@ -1,4 +1,5 @@
-//! Lists the library of rules and cells and the specs of the paper, so that adding one is adding one `.bpm` file.
+//! Lists the library of rules and cells and the specs of the paper, so that adding one is adding one `.bpm` file, and tells
+//! the linker where the libraries of CUDA are.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,13 @@ fn main() {
     println!("cargo:rerun-if-changed={}", specs.display());
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it")).join("presets.rs");
     fs::write(out, table).expect("the build folder is writable");
+
+    if env::var_os("CARGO_FEATURE_CUDA").is_some() {
+        println!("cargo:rerun-if-env-changed=CUDA_LINK_DIR");
+        if let Ok(folder) = env::var("CUDA_LINK_DIR") {
+            println!("cargo:rustc-link-search=native={folder}");
+        }
+    }
 }
 
 /// What is in a folder, in order.

@@ -2,6 +2,7 @@
 //! `cargo bench --bench compiler`.
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
+use bpmc::device::DeviceChoice;
 use bpmc::diag::{Diagnostics, SourceMap};
 use bpmc::driver::{compile, from_disk};
 use bpmc::passes::Selection;
@@ -15,6 +16,7 @@ use std::time::Duration;
 const OPTIONS: TrainerOptions = TrainerOptions {
     threads: 1,
     backend: BackendKind::Fused,
+    device: DeviceChoice::CPU,
     passes: Selection::level(3),
     memory: None,
 };

@@ -2,6 +2,7 @@
 //! numbers that are not finite, next to whole iterations: `cargo bench --bench records`.
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
+use bpmc::device::DeviceChoice;
 use bpmc::driver::{compile, from_disk};
 use bpmc::passes::Selection;
 use bpmc::train::metrics::{MetricsWriter, Record};
@@ -24,6 +25,7 @@ fn trainer(path: &Path) -> Trainer {
     let options = TrainerOptions {
         threads: 1,
         backend: BackendKind::Fused,
+        device: DeviceChoice::CPU,
         passes: Selection::default(),
         memory: None,
     };

@@ -61,6 +61,7 @@
 pub mod autodiff;
 pub mod backend;
 pub mod bench;
+pub mod device;
 pub mod diag;
 pub mod driver;
 pub mod ir;

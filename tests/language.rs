@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use bpmc::backend::reference::Reference;
+use bpmc::device::DeviceChoice;
 use bpmc::driver::{self, compile, from_disk, Compiled};
 use bpmc::ir::NoiseKind;
 use bpmc::passes::Selection;
@@ -223,6 +224,7 @@ fn options(threads: usize) -> TrainerOptions {
     TrainerOptions {
         threads,
         backend: BackendKind::Fused,
+        device: DeviceChoice::CPU,
         passes: Selection::default(),
         memory: None,
     }

@@ -67,6 +67,7 @@ impl Session<'_> {
     fn prepare(&self) -> Result<Run, RunError> {
         let (compilation, overrides) = compiled(self.spec, self.set);
         let options = RunOptions {
+            device: bpmc::device::DeviceChoice::CPU,
             spec: "agent.bpm".to_owned(),
             overrides,
             place: Place::At(self.directory.to_owned()),
@@ -244,6 +245,7 @@ fn default_directories_are_numbered() {
     let root = scratch("run-numbered");
     let (compilation, overrides) = compiled(SPEC, &["train.seed=4"]);
     let mut options = RunOptions {
+        device: bpmc::device::DeviceChoice::CPU,
         spec: "agent.bpm".to_owned(),
         overrides,
         place: Place::Under {

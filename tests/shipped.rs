@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use bpmc::device::DeviceChoice;
 use bpmc::diag::{render, Style};
 use bpmc::driver::{compile, from_disk, Compilation};
 use bpmc::passes::{find, Selection};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 const OPTIONS: TrainerOptions = TrainerOptions {
     threads: 2,
     backend: BackendKind::Fused,
+    device: DeviceChoice::CPU,
     passes: Selection::level(3),
     memory: None,
 };

@@ -56,21 +56,24 @@ class Network:
         drive = torch.addmm(self.into_bias, x, self.into).addmm(h, self.w)
         if hebb is None:
             return (torch.tanh(drive),)
-        drive = drive + torch.bmm(h.unsqueeze(1), self.alpha * hebb).squeeze(1)
-        y = torch.tanh(drive)
-        pre = h.unsqueeze(2)
+        y = torch.tanh(drive + self.transmit(h, hebb))
         if load.rule == "plastic":
-            hebb = torch.baddbmm(hebb, pre, (self.eta * y).unsqueeze(1))
-            return y, hebb.clamp(-load.bound, load.bound)
+            return y, self.imprint(hebb, h, self.eta * y).clamp(-load.bound, load.bound)
         m = torch.tanh(torch.addmm(self.modulator_bias, y, self.modulator))
         if load.fan_out:
             m = torch.addmm(self.gain_bias, m, self.gain)
         if load.rule == "simple":
-            hebb = torch.baddbmm(hebb, pre, (m * y).unsqueeze(1))
-            return y, hebb.clamp(-load.bound, load.bound)
+            return y, self.imprint(hebb, h, m * y).clamp(-load.bound, load.bound)
         hebb = torch.addcmul(hebb, m.unsqueeze(2), e).clamp(-load.bound, load.bound)
-        e = torch.baddbmm((1 - self.eta) * e, pre, (self.eta * y).unsqueeze(1))
-        return y, hebb, e
+        return y, hebb, self.imprint((1 - self.eta) * e, h, self.eta * y)
+
+    def transmit(self, h, hebb):
+        """What the plastic parts of the connections carry."""
+        return self.torch.bmm(h.unsqueeze(1), self.alpha * hebb).squeeze(1)
+
+    def imprint(self, trace, pre, post):
+        """The trace plus the product of both sides, of each lane."""
+        return self.torch.baddbmm(trace, pre.unsqueeze(2), post.unsqueeze(1))
 
 
 class MazeLanes:

@@ -34,6 +34,9 @@ pub enum BackendError {
     /// The tensor library or the device failed, out of memory for instance.
     #[error("the tensor library failed: {0}")]
     Candle(#[from] candle_core::Error),
+    /// The device failed.
+    #[error("{0}")]
+    Device(crate::device::DeviceError),
     /// What supplies inputs or seeds failed.
     #[error("{0}")]
     Environment(String),

@@ -102,6 +102,8 @@ pub enum Emit {
     Opt,
     /// The kernels: instructions, and what is computed per connection
     Kernels,
+    /// The kernels as CUDA C, for a GPU such as an H100
+    Cuda,
     /// How lanes are split, and how much memory the run takes
     Plan,
     /// The step graph in Graphviz form
@@ -153,6 +155,7 @@ fn text(program: &Compiled, stage: Stage, selection: &Selection) -> Result<Strin
             .to_string(),
         Emit::Opt => both(&spec::prepare(program, selection)?),
         Emit::Kernels => spec::kernels(program, selection)?,
+        Emit::Cuda => spec::cuda(program, selection)?,
         Emit::Plan => spec::plan(program, selection)?,
         Emit::Dot => bpmc::ir::dot(step),
         Emit::Svg => bpmc::ir::svg(step),

@@ -3,6 +3,7 @@
 use super::screen::Screen;
 use super::Outcome;
 use anyhow::Context;
+use bpmc::device::{self, DeviceKind, Nvrtc};
 use candle_core::{utils, Device, Tensor};
 use clap::Args;
 use serde::Serialize;
@@ -32,6 +33,7 @@ struct Report {
     threads: Option<usize>,
     memory_bytes: Option<u64>,
     candle: Candle,
+    gpu: Gpu,
     directory: Directory,
 }
 
@@ -43,6 +45,45 @@ struct Candle {
     metal: bool,
     mkl: bool,
     accelerate: bool,
+}
+
+/// What a GPU needs; each with its version, or what is missing and what would help.
+#[derive(Debug, Serialize)]
+struct Gpu {
+    /// Whether all of it is there.
+    works: bool,
+    /// The GPU, with cuBLAS, the driver and the memory that is free.
+    device: String,
+    /// NVIDIA's run-time compiler.
+    nvrtc: String,
+    /// Whether the processor can run the same kernels, slowly.
+    emulated: String,
+}
+
+impl Gpu {
+    fn new() -> Gpu {
+        let describe = |kind: DeviceKind| match device::open(kind.into()) {
+            Ok(device) => {
+                let free = device.free().map_or(String::new(), |bytes| {
+                    format!(", {:.1} GiB free", bytes as f64 / f64::from(1 << 30))
+                });
+                Ok(format!("{}{free}", device.name()))
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        let either = |found: Result<String, String>| found.unwrap_or_else(|missing| missing);
+        let gpu = describe(DeviceKind::Cuda(0));
+        let nvrtc = match Nvrtc::new() {
+            Ok(nvrtc) => Ok(nvrtc.version()),
+            Err(error) => Err(error.to_string()),
+        };
+        Gpu {
+            works: gpu.is_ok() && nvrtc.is_ok(),
+            device: either(gpu),
+            nvrtc: either(nvrtc),
+            emulated: either(describe(DeviceKind::Emulated)),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -79,6 +120,7 @@ impl Report {
                 mkl: utils::has_mkl(),
                 accelerate: utils::has_accelerate(),
             },
+            gpu: Gpu::new(),
             directory: Directory {
                 writable: is_writable(&path),
                 path,
@@ -123,6 +165,9 @@ impl Report {
             ("  metal", compiled(self.candle.metal)),
             ("  mkl", compiled(self.candle.mkl)),
             ("  accelerate", compiled(self.candle.accelerate)),
+            ("gpu", self.gpu.device.as_str()),
+            ("  nvrtc", self.gpu.nvrtc.as_str()),
+            ("  emulated", self.gpu.emulated.as_str()),
             ("directory", directory.as_str()),
         ];
         let (bold, plain) = if color {
@@ -236,7 +281,7 @@ mod tests {
     fn the_table_has_a_line_for_each_thing_and_no_colour_unless_asked() {
         let report = Report::new();
         let plain = report.table(false);
-        assert_eq!(plain.lines().count(), 11);
+        assert_eq!(plain.lines().count(), 14);
         assert!(plain.starts_with("bpmc          0."), "{plain}");
         assert!(!plain.contains('\u{1b}'));
         assert!(report.table(true).contains("\u{1b}[1mthreads"));

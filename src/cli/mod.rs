@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod compile;
+mod device;
 mod doctor;
 mod eval;
 mod explain;
@@ -20,6 +21,7 @@ mod spec;
 mod sweep;
 mod timing;
 mod train;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use screen::{Screen, When};
@@ -67,6 +69,7 @@ enum Command {
     Report(report::Arguments),
     Grad(grad::Arguments),
     Bench(bench::Arguments),
+    Verify(verify::Arguments),
     Doctor(doctor::Arguments),
 }
 
@@ -119,6 +122,7 @@ pub fn main() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments, &screen),
         Command::Grad(arguments) => grad::run(&arguments, &screen),
         Command::Bench(arguments) => bench::run(&arguments, &screen),
+        Command::Verify(arguments) => verify::run(&arguments, &screen),
         Command::Explain(arguments) => explain::run(&arguments, &screen),
         Command::Doctor(arguments) => doctor::run(&arguments, &screen),
     };

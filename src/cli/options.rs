@@ -1,6 +1,7 @@
 //! Arguments that several subcommands share.
 
 use super::Failure;
+use bpmc::device::{DeviceKind, Matmul};
 use bpmc::passes::{self, Pass, Selection};
 use bpmc::train::trainer::BackendKind;
 use clap::{Args, ValueEnum};
@@ -123,10 +124,51 @@ impl Backend {
 }
 
 /// Where it runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Devices {
+    /// Where to run: cpu, cuda, cuda:N (the GPU with this number), or auto, which measures both and says why
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = Device::parse)]
+    pub device: Device,
+
+    /// How a GPU multiplies matrices: f32, or tf32 or bf16, which round the factors and are faster
+    #[arg(long, value_name = "HOW", default_value = "f32", value_parser = str::parse::<Matmul>)]
+    pub matmul: Matmul,
+
+    /// Refuse what does not give the same bits every time: Candle on a GPU; generated kernels always do
+    #[arg(long)]
+    pub deterministic: bool,
+}
+
+impl Devices {
+    /// The same as arguments of a command.
+    pub fn words(&self) -> Vec<String> {
+        let device = match self.device {
+            Device::One(kind) => kind.to_string(),
+            Device::Auto => "auto".to_owned(),
+        };
+        let mut words = vec!["--device".to_owned(), device];
+        words.extend(["--matmul".to_owned(), self.matmul.to_string()]);
+        words.extend(self.deterministic.then(|| "--deterministic".to_owned()));
+        words
+    }
+}
+
+/// A device, or the better one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
-    /// The processor
-    Cpu,
+    /// This one.
+    One(DeviceKind),
+    /// The faster one.
+    Auto,
+}
+
+impl Device {
+    fn parse(text: &str) -> Result<Device, String> {
+        match text {
+            "auto" => Ok(Device::Auto),
+            other => other.parse().map(Device::One),
+        }
+    }
 }
 
 #[cfg(test)]

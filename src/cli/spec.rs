@@ -5,10 +5,12 @@ use super::Failure;
 use anyhow::Context;
 use bpmc::autodiff::Options;
 use bpmc::backend::fused::Fused;
+use bpmc::device::BlockLimits;
 use bpmc::driver::{self, Compilation, Compiled, Prepared};
 use bpmc::passes::{Pass, Selection};
 use bpmc::plan::{free_memory, seconds_per_iteration, Limits, Plan};
 use bpmc::sema::Model;
+use bpmc::train::device_block::device_source;
 use bpmc::train::language::staged::Staged;
 use bpmc::train::TrainerKind;
 use std::fmt::Write;
@@ -99,6 +101,21 @@ pub fn kernels(program: &Compiled, passes: &Selection) -> Result<String, Failure
     let prepared = prepare(program, passes)?;
     let fused = Fused::with(&prepared.step, &prepared.adjoint, prepared.choices);
     Ok(fused.map_err(anyhow::Error::new)?.listing())
+}
+
+/// The kernels as CUDA C.
+///
+/// # Errors
+/// Faults of the compiler, and specs that have no kernels for a GPU.
+pub fn cuda(program: &Compiled, passes: &Selection) -> Result<String, Failure> {
+    if reads_text(&program.model) {
+        return Err(Failure::Run(anyhow::anyhow!(
+            "`train language_model` has no kernels for a GPU"
+        )));
+    }
+    let prepared = prepare(program, passes)?;
+    let source = device_source(program, &prepared, BlockLimits::H100);
+    Ok(source.map_err(anyhow::Error::new)?.text)
 }
 
 /// Whether a language model is trained.

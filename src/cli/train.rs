@@ -1,15 +1,17 @@
 //! `bpmc train`.
 
-use super::options::{Backend, Device, Overrides, Passes, Threads};
+use super::options::{Backend, Devices, Overrides, Passes, Threads};
 use super::progress::{Display, Progress};
 use super::screen::{emergency, Screen};
-use super::{spec, timing, Failure, Outcome};
+use super::{device, spec, timing, Failure, Outcome};
 use anyhow::Context;
+use bpmc::device::DeviceChoice;
 use bpmc::passes::Selection;
 use bpmc::shell::quoted;
 use bpmc::train::run::{
     find_checkpoint, Ending, OnNan, Place, Run, RunError, RunOptions, Which, METRICS,
 };
+use bpmc::train::trainer::TrainerOptions;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,9 +53,8 @@ pub struct Arguments {
     #[command(flatten)]
     pub threads: Threads,
 
-    /// Where to run
-    #[arg(long, value_enum, default_value_t = Device::Cpu)]
-    pub device: Device,
+    #[command(flatten)]
+    pub devices: Devices,
 
     /// Seed of the run: first weights, episodes, actions and noise [default: train.seed of the spec]
     #[arg(long, value_name = "N")]
@@ -119,14 +120,24 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let selection = arguments.passes.selection(Selection::default())?;
     let backend = arguments.backend.unwrap_or(Backend::usual(&selection));
     let compilation = spec::compile(&arguments.spec, &set)?;
-    spec::program(&compilation, screen)?;
+    let program = spec::program(&compilation, screen)?;
+    let threads = arguments.threads.count();
+    let trainer = TrainerOptions {
+        threads,
+        backend: backend.kind(),
+        device: DeviceChoice::CPU,
+        passes: selection,
+        memory: bpmc::plan::free_memory(),
+    };
+    let device = device::choose(&arguments.devices, program, trainer, screen)?;
     let options = RunOptions {
         spec: arguments.spec.display().to_string(),
         overrides: set,
         place: place(arguments),
         resume: arguments.resume,
-        threads: arguments.threads.count(),
+        threads,
         backend: backend.kind(),
+        device,
         passes: selection,
         memory: bpmc::plan::free_memory(),
         on_nan: arguments.on_nan.kind(),
@@ -193,7 +204,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             let done = run.trainer().iteration();
             screen.say(&format!(
                 "interrupted after {done} of {total} iterations{mean}; go on with\n  {}",
-                resume_line(arguments, selection, &directory)
+                resume_line(arguments, selection, device, &directory)
             ));
             Err(Failure::Interrupted)
         }
@@ -222,6 +233,7 @@ fn start(run: &Run, resumed: bool) -> String {
         "training".to_owned()
     };
     let threads = match manifest.threads {
+        _ if manifest.device != "cpu" => manifest.device.clone(),
         1 => "1 thread".to_owned(),
         threads => format!("{threads} threads"),
     };
@@ -261,7 +273,12 @@ fn stop_on_end_of_input(stop: &Arc<AtomicBool>) {
 }
 
 /// The command that goes on with a run.
-fn resume_line(arguments: &Arguments, passes: Selection, directory: &Path) -> String {
+fn resume_line(
+    arguments: &Arguments,
+    passes: Selection,
+    run_device: DeviceChoice,
+    directory: &Path,
+) -> String {
     let mut words = vec![
         "bpmc train".to_owned(),
         quoted(&arguments.spec.display().to_string()),
@@ -278,6 +295,7 @@ fn resume_line(arguments: &Arguments, passes: Selection, directory: &Path) -> St
     if let Some(backend) = arguments.backend {
         words.push(format!("--backend {}", backend.kind().name()));
     }
+    words.extend(device::words(run_device));
     if passes != Selection::default() {
         words.push(passes.to_string());
     }

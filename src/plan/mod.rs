@@ -208,6 +208,36 @@ impl Plan {
         plan
     }
 
+    /// The plan of kernels on a device, all lanes at once: bytes of the device, once and for each lane.
+    pub fn device(
+        step: &Graph,
+        lanes: usize,
+        steps: usize,
+        interval: usize,
+        (once, lane): (u64, u64),
+    ) -> Plan {
+        Plan {
+            lanes: lanes.max(1),
+            together: Together::Lanes(lanes.max(1)),
+            in_step: 1,
+            steps,
+            interval,
+            parts: vec![
+                parameters(step),
+                Part {
+                    what: "parameters as the kernels read them",
+                    bytes: once,
+                    times: Times::Once,
+                },
+                Part {
+                    what: "traces, vectors and sums of a lane",
+                    bytes: lane,
+                    times: Times::Lane,
+                },
+            ],
+        }
+    }
+
     /// The plan of a step in stages, all lanes of which are kept: `bytes` for a chunk of all of them.
     pub fn staged(step: &Graph, lanes: usize, steps: usize, bytes: u64) -> Plan {
         Plan {

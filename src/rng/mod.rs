@@ -71,6 +71,11 @@ impl Key {
         }
     }
 
+    /// Its 64 bits, for who draws elsewhere.
+    pub fn words(self) -> [u32; 2] {
+        self.words
+    }
+
     /// The 128 random bits with this address.
     pub fn block(self, iteration: u32, step: u32, lane: u32, index: u32) -> [u32; 4] {
         philox4x32([index, lane, step, iteration], self.words)

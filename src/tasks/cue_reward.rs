@@ -1,6 +1,7 @@
 #![doc = include_str!("cue_reward.md")]
 
 use super::{EpisodeKey, Lane, Port, Task, TaskInfo};
+use crate::device::TaskSource;
 use crate::rng::Draws;
 use crate::settings::{Setting, SettingConflict, Settings};
 
@@ -256,6 +257,32 @@ impl Task for CueReward {
 
     fn targets(&self) -> Vec<Port> {
         Vec::new()
+    }
+
+    fn device(&self) -> Option<TaskSource> {
+        let at = |place: Option<usize>| place.map_or(-1, |at| at as i64);
+        let middle = self.shown + self.max_blanks;
+        Some(TaskSource {
+            settings: TaskSource::settings(&[
+                ("CUES", self.cues as i64),
+                ("SHOWN", self.shown as i64),
+                ("BITS", self.bits as i64),
+                ("STEPS", self.steps as i64),
+                ("ONE_HOT", i64::from(u8::from(self.one_hot))),
+                ("MIN_BLANKS", self.min_blanks as i64),
+                ("MAX_BLANKS", self.max_blanks as i64),
+                ("GO", at(self.layout.go)),
+                ("BIAS", at(self.layout.bias)),
+                ("TIME", self.layout.time as i64),
+                ("ACTION", self.layout.action as i64),
+                ("REWARD_AT", self.layout.reward as i64),
+            ]) + &TaskSource::reals(&[
+                ("REWARD", f64::from(self.reward)),
+                ("FLIP", self.flip),
+            ]),
+            source: include_str!("cue_reward.h"),
+            words: 3 + 2 * self.steps + self.cues + middle + self.cues * self.bits,
+        })
     }
 
     fn lane(&self) -> Box<dyn Lane> {

@@ -1,6 +1,7 @@
 #![doc = include_str!("maze.md")]
 
 use super::{EpisodeKey, Lane, Port, Task, TaskInfo};
+use crate::device::TaskSource;
 use crate::settings::{Setting, SettingConflict, Settings};
 use std::sync::Arc;
 
@@ -168,6 +169,28 @@ impl Task for Maze {
 
     fn targets(&self) -> Vec<Port> {
         Vec::new()
+    }
+
+    fn device(&self) -> Option<TaskSource> {
+        let at = |place: Option<usize>| place.map_or(-1, |at| at as i64);
+        Some(TaskSource {
+            settings: TaskSource::settings(&[
+                ("SIZE", self.size as i64),
+                ("STEPS", self.steps as i64),
+                ("FREE", self.free.len() as i64),
+                ("RANDOM_START", i64::from(u8::from(self.random_start))),
+                ("VIEW", self.view as i64),
+                ("BIAS", at(self.layout.bias)),
+                ("TIME", at(self.layout.time)),
+                ("ACTION", self.layout.action as i64),
+                ("REWARD_AT", self.layout.reward as i64),
+            ]) + &TaskSource::reals(&[
+                ("REWARD", f64::from(self.reward)),
+                ("WALL_PENALTY", f64::from(self.wall_penalty)),
+            ]),
+            source: include_str!("maze.h"),
+            words: 8,
+        })
     }
 
     fn lane(&self) -> Box<dyn Lane> {

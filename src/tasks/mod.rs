@@ -10,6 +10,7 @@ pub use maze::Maze;
 pub use pattern_completion::PatternCompletion;
 pub use text::Text;
 
+use crate::device::TaskSource;
 use crate::rng::{Key, Place, Stream};
 use crate::settings::{Setting, SettingConflict, Settings};
 
@@ -69,6 +70,11 @@ pub trait Task: Send + Sync {
 
     /// The task of predicting a text, for trainers that read it from beginning to end.
     fn text(&self) -> Option<&Text> {
+        None
+    }
+
+    /// The task for generated kernels, with the same episodes as [`Task::lane`]; `None` where the host must give them.
+    fn device(&self) -> Option<TaskSource> {
         None
     }
 

@@ -4,6 +4,7 @@ use super::a2c::{Episode, Parts};
 use super::action;
 use super::block::{EpisodeOptions, Objective};
 use super::supervised::Errors;
+use crate::backend::fused::device::Feed;
 use crate::ir::{Graph, NoiseKind};
 use crate::lower::{GIVEN, TRIAL_START};
 use crate::rng::{fill, Key, Stream};
@@ -82,6 +83,27 @@ impl Wiring {
     /// Steps of an episode.
     pub fn steps(&self) -> usize {
         self.steps
+    }
+
+    /// Where the values of the input slots come from, as generated kernels name it.
+    pub fn feeds(&self) -> Vec<Feed> {
+        let feed = |source: &InputSource| match source {
+            InputSource::Port(offset, _) => Feed::Observation(*offset),
+            InputSource::Signal(k) => Feed::Signal(*k),
+            InputSource::TrialStart => Feed::TrialStart,
+            InputSource::Given => Feed::Given,
+        };
+        self.sources.iter().map(feed).collect()
+    }
+
+    /// Sizes of the outputs the trainer reads.
+    pub fn read_sizes(&self) -> impl Iterator<Item = usize> + '_ {
+        self.read.iter().map(|(_, size)| *size)
+    }
+
+    /// Outputs that are all 0, in the order of [`LaneEpisode::take`].
+    pub fn silent(&self) -> Vec<Vec<f64>> {
+        self.read_sizes().map(|size| vec![0.0; size]).collect()
     }
 
     /// Slots of the outputs the trainer reads, in the order of [`LaneEpisode::take`].

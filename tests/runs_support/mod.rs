@@ -83,6 +83,7 @@ impl<'a> Session<'a> {
 
     pub fn go(&self) -> Result<Ending, RunError> {
         let options = RunOptions {
+            device: bpmc::device::DeviceChoice::CPU,
             spec: "agent.bpm".to_owned(),
             overrides: Vec::new(),
             place: Place::At(self.directory.to_owned()),

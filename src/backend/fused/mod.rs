@@ -27,6 +27,7 @@ mod aligned;
 mod assemble;
 mod choices;
 mod code;
+pub mod device;
 mod dispatch;
 mod elements;
 mod interpret;

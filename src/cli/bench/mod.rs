@@ -2,13 +2,14 @@
 
 mod table;
 
-use super::options::{Backend, Overrides, Passes, Threads};
+use super::options::{Backend, Devices, Overrides, Passes, Threads};
 use super::screen::{emergency, Screen};
-use super::{sentence, spec, timing, Failure, Outcome};
+use super::{device, sentence, spec, timing, Failure, Outcome};
 use anyhow::Context;
 use bpmc::bench::report::Setup;
 use bpmc::bench::work::Work;
 use bpmc::bench::{measure, memory, Document, Extent, Machine, SpecReport};
+use bpmc::device::DeviceChoice;
 use bpmc::passes::Selection;
 use bpmc::train::trainer::{Trainer, TrainerOptions};
 use clap::Args;
@@ -48,6 +49,9 @@ pub struct Arguments {
 
     #[command(flatten)]
     pub threads: Threads,
+
+    #[command(flatten)]
+    pub devices: Devices,
 
     #[command(flatten)]
     pub overrides: Overrides,
@@ -144,9 +148,12 @@ fn here(arguments: &Arguments, path: &Path, screen: &Screen) -> Result<SpecRepor
     let options = TrainerOptions {
         threads: arguments.threads.count(),
         backend,
+        device: DeviceChoice::CPU,
         passes,
         memory: bpmc::plan::free_memory(),
     };
+    let device = device::choose(&arguments.devices, program, options, screen)?;
+    let options = TrainerOptions { device, ..options };
     let start = Instant::now();
     let mut trainer = Trainer::new(program, options).map_err(anyhow::Error::new)?;
     let compile_seconds = (compiled + start.elapsed()).as_secs_f64();
@@ -193,6 +200,7 @@ fn apart(arguments: &Arguments, path: &Path) -> Result<SpecReport, Failure> {
     if let Some(backend) = arguments.backend {
         command.arg("--backend").arg(backend.kind().name());
     }
+    command.args(arguments.devices.words());
     let selection = arguments.passes.selection(Selection::default())?;
     command.args(selection.to_string().split_whitespace());
     match arguments.iterations {

@@ -34,6 +34,7 @@ pub use spec::{hash, merged};
 use super::checkpoint::{Checkpoint, Standing};
 use super::metrics::MetricsWriter;
 use super::trainer::{BackendKind, IterationReport, TrainError, Trainer, TrainerOptions};
+use crate::device::DeviceChoice;
 use crate::driver::Compilation;
 use crate::lock::Lock;
 use crate::passes::Selection;
@@ -61,6 +62,8 @@ pub struct RunOptions {
     pub threads: usize,
     /// What runs the step.
     pub backend: BackendKind,
+    /// Where.
+    pub device: DeviceChoice,
     /// How the step and its adjoint are optimised.
     pub passes: Selection,
     /// Refuse runs that need more bytes than this.
@@ -79,6 +82,7 @@ impl RunOptions {
         TrainerOptions {
             threads: self.threads,
             backend: self.backend,
+            device: self.device,
             passes: self.passes,
             memory: self.memory,
         }
@@ -133,7 +137,7 @@ impl Run {
             spec_hash: hash(model),
             overrides: options.overrides.clone(),
             seed: trainer.seed(),
-            device: "cpu".to_owned(),
+            device: options.device.to_string(),
             backend: options.backend.name().to_owned(),
             passes: options.passes.to_string(),
             threads: options.threads,

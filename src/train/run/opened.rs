@@ -58,6 +58,7 @@ impl OpenedRun {
         TrainerOptions {
             threads,
             backend: BackendKind::parse(&self.manifest.backend).unwrap_or_default(),
+            device: self.manifest.device.parse().unwrap_or_default(),
             passes: self.passes(),
             memory: crate::plan::free_memory(),
         }

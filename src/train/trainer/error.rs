@@ -3,6 +3,7 @@
 use super::super::checkpoint::CheckpointError;
 use crate::backend::fused::Unsupported;
 use crate::backend::BackendError;
+use crate::device::DeviceError;
 use crate::driver::InternalFault;
 use crate::train::language::LanguageError;
 
@@ -67,6 +68,9 @@ pub enum TrainError {
     /// The fused kernels cannot run the step.
     #[error("{0}; `--backend candle` can")]
     Unsupported(#[from] Unsupported),
+    /// There is no such device, or it failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// The backend failed.
     #[error(transparent)]
     Backend(#[from] BackendError),

@@ -9,9 +9,9 @@ pub use error::{NotFinite, TrainError};
 
 use super::a2c::Parts;
 use super::average::Average;
-use super::block::{Block, BlockReport, EpisodeOptions, LaneBlock, Objective};
+use super::block::{Block, BlockReport, EpisodeOptions, Objective};
+use super::blocks::{blocks, fits, Work};
 use super::experiment::experiment;
-use super::fused_block::FusedBlock;
 use super::gradient;
 use super::language::{Language, Perplexity};
 use super::optim::Optimizer;
@@ -19,20 +19,17 @@ use super::params::ParamStore;
 use super::phases::Phases;
 use super::TrainerKind;
 use crate::autodiff::Options;
-use crate::backend::candle::{Candle, Precision};
-use crate::backend::fused::Fused;
 use crate::backend::kernel::KernelReport;
-use crate::backend::reference::Reference;
 use crate::backend::BackendError;
+use crate::device::{DeviceChoice, DeviceError, DeviceKind};
 use crate::driver::{prepare, Compiled, Prepared, Stopwatch};
 use crate::ir::Reset;
 use crate::passes::Selection;
-use crate::plan::{Limits, Plan, Together};
-use crate::tasks::Task;
+use crate::plan::{Limits, Plan};
 use kept::Kept;
 use rayon::prelude::*;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Instant;
 
 /// What runs the compiled step.
@@ -156,10 +153,23 @@ pub struct TrainerOptions {
     pub threads: usize,
     /// What runs the step.
     pub backend: BackendKind,
+    /// Where.
+    pub device: DeviceChoice,
     /// How the step and its adjoint are optimised, and the fused kernels made.
     pub passes: Selection,
     /// Bytes that are free: fewer lanes run at once where more are needed, and what cannot fit is refused.
     pub memory: Option<u64>,
+}
+
+/// What one batch of episodes gave.
+#[derive(Clone, Debug, Default)]
+pub struct Probe {
+    /// The loss.
+    pub loss: f64,
+    /// Reward of each lane's episode; empty for supervised tasks.
+    pub rewards: Vec<f64>,
+    /// Gradients by slot of the parameters, before scales and clipping; nothing for constants.
+    pub gradients: Vec<Option<Vec<f64>>>,
 }
 
 impl Trainer {
@@ -193,11 +203,7 @@ impl Trainer {
         let mut prepared = prepare(step, Options::default(), passes, Some(steps))?;
         let objective = Objective::new(train.trainer.kind, &train.settings);
         let mut watch = Stopwatch::start();
-        let fits = |plan: &Plan| match plan.refusal(limits) {
-            Some(refusal) => Err(TrainError::Memory(refusal)),
-            None => Ok(()),
-        };
-        let (step, backward) = (&prepared.step, &prepared.adjoint);
+        let step = &prepared.step;
         let text = task
             .text()
             .filter(|_| train.trainer.kind == TrainerKind::Language);
@@ -206,25 +212,27 @@ impl Trainer {
         }
         let mut language = None;
         let (plan, blocks) = if let Some(text) = text {
+            if options.device.kind != DeviceKind::Cpu {
+                return Err(TrainError::Device(DeviceError::Absent {
+                    what: "`train language_model` has no kernels for a GPU".to_owned(),
+                    help: "use `--device cpu`".to_owned(),
+                }));
+            }
             let model = Language::new(step, text, &train.settings, passes, data)?;
             watch.lap("kernels");
             let plan = Plan::staged(step, lanes, steps, model.staged().bytes(lanes, steps));
-            fits(&plan)?;
+            fits(&plan, limits)?;
             language = Some(Mutex::new(model));
             (plan, Vec::new())
-        } else if options.backend == BackendKind::Fused {
-            let fused = Arc::new(Fused::with(step, backward, prepared.choices)?);
-            watch.lap("kernels");
-            let plan = Plan::lane_major(step, &fused, lanes, steps, options.threads, limits);
-            fits(&plan)?;
-            let graph = Arc::new(step.clone());
-            let all = FusedBlock::new(fused, graph, task, &plan, objective);
-            (plan, vec![Box::new(all) as Box<dyn Block>])
         } else {
-            let plan = Plan::batched(step, backward, lanes, steps);
-            fits(&plan)?;
-            let blocks = blocks(&prepared, task, &plan, objective, options.backend)?;
-            (plan, blocks)
+            let work = Work {
+                prepared: &prepared,
+                task,
+                objective,
+                lanes,
+                limits,
+            };
+            blocks(&work, &options, &mut watch)?
         };
         prepared.stages.extend(watch.stages);
         let seed = train.settings.int("seed") as u64;
@@ -376,6 +384,32 @@ impl Trainer {
                 .collect()
         });
         Ok(reports.into_iter().collect::<Result<_, _>>()?)
+    }
+
+    /// One batch of training episodes with the parameters as they are, and no step of the optimiser: losses, rewards and
+    /// gradients, for comparisons.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn probe(&mut self) -> Result<Probe, TrainError> {
+        let mut probe = Probe::default();
+        for report in self.episodes(self.next_episodes())? {
+            probe.loss += report.loss;
+            probe.rewards.extend(report.rewards);
+            probe.gradients.resize(report.gradients.len(), None);
+            for (sum, part) in probe.gradients.iter_mut().zip(report.gradients) {
+                match (sum.as_mut(), part) {
+                    (Some(sum), Some(part)) => {
+                        for (sum, x) in sum.iter_mut().zip(part) {
+                            *sum += x;
+                        }
+                    }
+                    (None, part) => *sum = part,
+                    (Some(_), None) => {}
+                }
+            }
+        }
+        Ok(probe)
     }
 
     /// What the random numbers of the training episodes are drawn from.
@@ -553,35 +587,6 @@ impl Trainer {
         out.scores.truncate(episodes);
         Ok(out)
     }
-}
-
-/// Blocks of lanes in step, on the backend asked for.
-fn blocks(
-    prepared: &Prepared,
-    task: &dyn Task,
-    plan: &Plan,
-    objective: Objective,
-    backend: BackendKind,
-) -> Result<Vec<Box<dyn Block>>, TrainError> {
-    let Together::Blocks(sizes) = &plan.together else {
-        return Ok(Vec::new());
-    };
-    let mut blocks: Vec<Box<dyn Block>> = Vec::with_capacity(sizes.len());
-    let mut first = 0;
-    for lanes in sizes {
-        let (step, backward) = (prepared.step.clone(), prepared.adjoint.clone());
-        let (interval, lanes) = (plan.interval, *lanes);
-        blocks.push(if backend == BackendKind::Candle {
-            let device = candle_core::Device::Cpu;
-            let executor = Candle::new(step, backward, lanes, Precision::Single, &device)?;
-            Box::new(LaneBlock::new(executor, task, first, interval, objective))
-        } else {
-            let executor = Reference::new(step, backward, lanes);
-            Box::new(LaneBlock::new(executor, task, first, interval, objective))
-        });
-        first += lanes;
-    }
-    Ok(blocks)
 }
 
 fn mean_of(values: &[f64]) -> Option<f64> {

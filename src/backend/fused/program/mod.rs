@@ -307,6 +307,11 @@ impl Fused {
         }
     }
 
+    /// Elements of what depends on parameters alone.
+    pub fn shared_size(&self) -> usize {
+        self.shared_size
+    }
+
     /// Elements of the gradient sums.
     pub fn sums_size(&self) -> usize {
         self.sums_size

@@ -1,0 +1,222 @@
+//! NVIDIA GPUs.
+
+use super::nvrtc::Nvrtc;
+use super::{cache, Args, BlockLimits, Device, DeviceError, Launch, Matmul, MatrixProduct, Memory};
+use candle_core::cuda_backend::cudarc;
+use cudarc::cublas::{result as blas, sys as blas_sys, CudaBlas};
+use cudarc::driver::result::{mem_get_info, memcpy_dtoh_async, memcpy_htod_async};
+use cudarc::driver::sys::{
+    CUdevice_attribute as Attribute, CUfunction_attribute as FunctionAttribute,
+};
+use cudarc::driver::{
+    CudaContext, CudaFunction, CudaModule, CudaStream, DevicePtr, DeviceRepr, DriverError,
+    LaunchConfig, PushKernelArg,
+};
+use cudarc::nvrtc::Ptx;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+// SAFETY: it is `repr(C)`, of addresses and numbers, laid out as the `Args` of `context.h`.
+unsafe impl DeviceRepr for Args {}
+
+/// A GPU.
+pub(super) struct Cuda {
+    context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
+    blas: CudaBlas,
+    matmul: Matmul,
+    nvrtc: Nvrtc,
+    /// Compute capability, `90` for 9.0.
+    architecture: u32,
+    limits: BlockLimits,
+    module: Option<Arc<CudaModule>>,
+    functions: BTreeMap<&'static str, CudaFunction>,
+}
+
+fn failed(what: &'static str) -> impl Fn(DriverError) -> DeviceError {
+    move |error| DeviceError::Failed {
+        what,
+        reason: format!("{error:?}"),
+    }
+}
+
+impl Cuda {
+    /// The GPU with this number.
+    pub(super) fn new(number: usize, matmul: Matmul) -> Result<Cuda, DeviceError> {
+        let context = CudaContext::new(number).map_err(|error| DeviceError::Absent {
+            what: format!("there is no GPU {number} that can be used ({error:?})"),
+            help: "`bpmc doctor` says what is missing; `--device cpu` needs no GPU".to_owned(),
+        })?;
+        let asked = failed("asking what the GPU offers");
+        let attribute = |a| context.attribute(a).map_err(&asked);
+        let limits = BlockLimits {
+            threads: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK)? as usize,
+            shared_bytes: attribute(
+                Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
+            )? as usize,
+        };
+        let (major, minor) = context.compute_capability().map_err(&asked)?;
+        let stream = context.default_stream();
+        let blas = CudaBlas::new(Arc::clone(&stream)).map_err(|error| DeviceError::Absent {
+            what: format!("cuBLAS cannot be used ({error:?})"),
+            help: "install CUDA's cuBLAS; `bpmc doctor` says what is missing".to_owned(),
+        })?;
+        Ok(Cuda {
+            stream,
+            blas,
+            matmul,
+            nvrtc: Nvrtc::new()?,
+            architecture: (major * 10 + minor) as u32,
+            limits,
+            module: None,
+            functions: BTreeMap::new(),
+            context,
+        })
+    }
+
+    /// A kernel, allowed as much shared memory as it needs.
+    fn function(&mut self, launch: Launch) -> Result<CudaFunction, DeviceError> {
+        let failed = failed("loading a kernel");
+        let name = launch.kernel;
+        if let Some(function) = self.functions.get(name) {
+            return Ok(function.clone());
+        }
+        let module = self.module.as_ref().ok_or_else(|| DeviceError::Failed {
+            what: "a launch",
+            reason: "no source was loaded".to_owned(),
+        })?;
+        let function = module.load_function(name).map_err(&failed)?;
+        let most = FunctionAttribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        function
+            .set_attribute(most, launch.shared_bytes as i32)
+            .map_err(&failed)?;
+        self.functions.insert(name, function.clone());
+        Ok(function)
+    }
+}
+
+impl Device for Cuda {
+    fn name(&self) -> String {
+        self.context.name().unwrap_or_else(|_| "a GPU".to_owned())
+    }
+
+    fn limits(&self) -> BlockLimits {
+        self.limits
+    }
+
+    fn free(&self) -> Option<u64> {
+        mem_get_info().ok().map(|(free, _)| free as u64)
+    }
+
+    fn load(&mut self, source: &str) -> Result<(), DeviceError> {
+        let (version, architecture) = (self.nvrtc.version(), self.architecture);
+        let parts = [source, &version, &architecture.to_string()];
+        let nvrtc = &self.nvrtc;
+        let file = cache::compiled(&parts, "ptx", |file| {
+            let ptx = nvrtc.compile(source, architecture)?;
+            std::fs::write(file, ptx).map_err(|error| DeviceError::Failed {
+                what: "keeping a compiled kernel",
+                reason: error.to_string(),
+            })
+        })?;
+        let module = self.context.load_module(Ptx::from_file(file));
+        self.module = Some(module.map_err(failed("loading kernels"))?);
+        self.functions.clear();
+        Ok(())
+    }
+
+    fn alloc(&mut self, bytes: usize) -> Result<Memory, DeviceError> {
+        let slice = self.stream.alloc_zeros::<u8>(bytes);
+        let slice = slice.map_err(|_| DeviceError::Memory { bytes })?;
+        let (address, guard) = slice.device_ptr(&self.stream);
+        drop(guard);
+        Ok(Memory {
+            address,
+            bytes,
+            _held: Box::new(slice),
+        })
+    }
+
+    fn write(&mut self, to: &mut Memory, bytes: &[u8]) -> Result<(), DeviceError> {
+        super::within(to, bytes.len())?;
+        // SAFETY: the memory is alive and large enough; what is not page-locked is copied before the call returns.
+        let copied = unsafe { memcpy_htod_async(to.address, bytes, self.stream.cu_stream()) };
+        copied.map_err(failed("a copy to the GPU"))
+    }
+
+    fn read(&mut self, from: &Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        super::within(from, bytes.len())?;
+        // SAFETY: the memory is alive and large enough, and the copy is waited for.
+        let copied = unsafe { memcpy_dtoh_async(bytes, from.address, self.stream.cu_stream()) };
+        copied.map_err(failed("a copy from the GPU"))?;
+        self.wait()
+    }
+
+    fn launch(&mut self, launch: Launch, args: &Args) -> Result<(), DeviceError> {
+        let function = self.function(launch)?;
+        let mut builder = self.stream.launch_builder(&function);
+        builder.arg(args);
+        // SAFETY: the kernel takes one `Args`, whose arrays have the sizes its source was generated with.
+        let launched = unsafe {
+            builder.launch(LaunchConfig {
+                grid_dim: (launch.blocks as u32, 1, 1),
+                block_dim: (launch.threads as u32, 1, 1),
+                shared_mem_bytes: launch.shared_bytes as u32,
+            })
+        };
+        launched.map(drop).map_err(failed("a launch"))
+    }
+
+    fn product(&mut self, product: MatrixProduct) -> Result<(), DeviceError> {
+        let failed = |reason: String| DeviceError::Failed {
+            what: "a product of matrices",
+            reason,
+        };
+        let size = |n: usize| {
+            i32::try_from(n).map_err(|_| failed(format!("{n} vectors are too many for cuBLAS")))
+        };
+        let (rows, cols, count) = (
+            size(product.rows)?,
+            size(product.cols)?,
+            size(product.count)?,
+        );
+        let compute = match self.matmul {
+            Matmul::F32 => blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+            Matmul::Tf32 => blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
+            Matmul::Bf16 => blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_16BF,
+        };
+        let (one, zero) = (1.0f32, 0.0f32);
+        let f32_type = blas_sys::cudaDataType_t::CUDA_R_32F;
+        // Column after column, as cuBLAS has it, these are outᵀ = bᵀ a.
+        // SAFETY: the caller's matrices are alive and have these sizes.
+        let done = unsafe {
+            blas::gemm_ex(
+                *self.blas.handle(),
+                blas_sys::cublasOperation_t::CUBLAS_OP_N,
+                blas_sys::cublasOperation_t::CUBLAS_OP_T,
+                cols,
+                rows,
+                count,
+                (&raw const one).cast(),
+                product.b as *const _,
+                f32_type,
+                cols,
+                product.a as *const _,
+                f32_type,
+                rows,
+                (&raw const zero).cast(),
+                product.out as *mut _,
+                f32_type,
+                cols,
+                compute,
+                blas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
+            )
+        };
+        done.map_err(|error| failed(format!("{error:?}")))
+    }
+
+    fn wait(&mut self) -> Result<(), DeviceError> {
+        let done = self.stream.synchronize();
+        done.map_err(failed("what was launched"))
+    }
+}

@@ -1,0 +1,344 @@
+//! All lanes on a device: one launch forward, one back.
+//!
+//! Tasks with device code run there, and only losses, rewards and gradients come back. Others are supervised: the host gives
+//! all inputs before the episode and the adjoints of all outputs after it.
+
+use super::a2c::Parts;
+use super::block::{Block, BlockReport, EpisodeOptions, Objective};
+use super::experiment::experiment;
+use super::lane_episode::{LaneEpisode, Wiring};
+use super::phases::Phases;
+use super::trainer::TrainError;
+use crate::backend::bptt::least_memory_interval;
+use crate::backend::fused::device::{
+    bytes, Coefficients, DeviceLanes, DeviceRun, DeviceSource, Episode, Feed,
+};
+use crate::backend::fused::{Fused, Shared};
+use crate::backend::BackendError;
+use crate::device::{BlockLimits, Device};
+use crate::driver::{Compiled, Prepared};
+use crate::ir::Graph;
+use crate::plan::Plan;
+use crate::rng::{Key, Stream};
+use crate::tasks::Task;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Kernels for a network in a task, and how large its lanes are.
+pub struct DevicePlan {
+    source: DeviceSource,
+    on_device: bool,
+}
+
+impl DevicePlan {
+    /// For a step whose slots were checked against the task and the trainer.
+    pub fn new(
+        program: &Fused,
+        graph: &Graph,
+        task: &dyn Task,
+        objective: Objective,
+        limits: BlockLimits,
+    ) -> DevicePlan {
+        let interval = program.interval(least_memory_interval(task.steps()));
+        let wiring = Wiring::new(graph, task, objective);
+        let coefficients = match objective {
+            Objective::A2c(a2c) => Some(Coefficients {
+                gamma: a2c.gamma,
+                value: a2c.value,
+                concentration: a2c.concentration,
+                entropy: a2c.entropy,
+            }),
+            Objective::Supervised(_) => None,
+        };
+        let device = task.device().filter(|_| coefficients.is_some());
+        let on_device = device.is_some();
+        let feeds = wiring.feeds();
+        let episode = Episode {
+            graph,
+            steps: wiring.steps(),
+            interval,
+            feeds: if on_device {
+                feeds
+            } else {
+                vec![Feed::Given; feeds.len()]
+            },
+            read: wiring.read().collect(),
+            task: device,
+            objective: coefficients.filter(|_| on_device),
+        };
+        DevicePlan {
+            source: program.device_source(&episode, limits),
+            on_device,
+        }
+    }
+
+    /// The plan of a run.
+    pub fn plan(&self, program: &Fused, step: &Graph, lanes: usize) -> Plan {
+        let sizes = self.source.sizes;
+        let bytes = bytes(&self.source, program.shared_size());
+        Plan::device(step, lanes, sizes.steps, sizes.interval, bytes)
+    }
+}
+
+/// The kernels of an experiment as a source, for a device with these limits.
+///
+/// # Errors
+/// Where the spec cannot be trained, or the fused kernels do not know its network.
+pub fn device_source(
+    program: &Compiled,
+    prepared: &Prepared,
+    limits: BlockLimits,
+) -> Result<DeviceSource, TrainError> {
+    let (train, task) = experiment(&program.model)?;
+    let fused = Fused::with(&prepared.step, &prepared.adjoint, prepared.choices)?;
+    let objective = Objective::new(train.trainer.kind, &train.settings);
+    let task = task.task.as_ref();
+    let plan = DevicePlan::new(&fused, &prepared.step, task, objective, limits);
+    Ok(plan.source)
+}
+
+/// Lanes on a device.
+pub struct DeviceBlock {
+    program: Arc<Fused>,
+    graph: Arc<Graph>,
+    wiring: Wiring,
+    on_device: bool,
+    on: DeviceLanes,
+    /// What the host gives and takes where the task is not on the device.
+    lanes: Vec<LaneEpisode>,
+    shared: Shared<f32>,
+    count: usize,
+    /// By slot, lane by lane.
+    carried: Vec<Option<Vec<f64>>>,
+    /// What `carried` was before the last run.
+    carried_before: Vec<Option<Vec<f64>>>,
+}
+
+impl DeviceBlock {
+    /// All lanes of a task.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn new(
+        program: Arc<Fused>,
+        graph: Arc<Graph>,
+        task: &dyn Task,
+        lanes: usize,
+        objective: Objective,
+        kernels: DevicePlan,
+        device: Box<dyn Device>,
+    ) -> Result<DeviceBlock, BackendError> {
+        let wiring = Wiring::new(&graph, task, objective);
+        let keys = 2 + graph.noises.len();
+        let on_device = kernels.on_device;
+        let shared = program.shared_size();
+        let on = DeviceLanes::new(device, kernels.source, lanes, shared, keys)?;
+        let host = if on_device { 0 } else { lanes };
+        Ok(DeviceBlock {
+            lanes: (0..host)
+                .map(|lane| LaneEpisode::new(&wiring, task, lane))
+                .collect(),
+            carried: graph.states.iter().map(|_| None).collect(),
+            carried_before: graph.states.iter().map(|_| None).collect(),
+            shared: Shared::default(),
+            count: lanes,
+            program,
+            graph,
+            wiring,
+            on_device,
+            on,
+        })
+    }
+
+    /// The states that outlive an episode as the device has them: first values where none were.
+    fn carried_in(&self) -> Vec<f32> {
+        let width = self.on.source().sizes.carried;
+        let mut out = vec![0.0f32; self.count * width];
+        for (slot, place) in self.on.source().carried.iter().enumerate() {
+            let Some((at, n)) = *place else {
+                continue;
+            };
+            for (lane, to) in out.chunks_exact_mut(width).enumerate() {
+                let to = &mut to[at..at + n];
+                match &self.carried[slot] {
+                    Some(values) => {
+                        for (to, x) in to.iter_mut().zip(&values[lane * n..]) {
+                            *to = *x as f32;
+                        }
+                    }
+                    None => to.fill(self.graph.states[slot].init as f32),
+                }
+            }
+        }
+        out
+    }
+
+    fn keep_carried(&mut self) -> Result<(), BackendError> {
+        let width = self.on.source().sizes.carried;
+        let values = if width > 0 {
+            self.on.carried()?
+        } else {
+            Vec::new()
+        };
+        let mut carried: Vec<Option<Vec<f64>>> = vec![None; self.carried.len()];
+        for (slot, place) in self.on.source().carried.iter().enumerate() {
+            if let Some((at, n)) = *place {
+                let lanes = values.chunks_exact(width);
+                let own = lanes.flat_map(|lane| lane[at..at + n].iter().map(|x| f64::from(*x)));
+                carried[slot] = Some(own.collect());
+            }
+        }
+        self.carried_before = std::mem::replace(&mut self.carried, carried);
+        Ok(())
+    }
+
+    /// Inputs of all steps, `[lanes, steps, inputs]`; what the task shows does not depend on outputs.
+    fn inputs(&mut self, options: &EpisodeOptions) -> Vec<f32> {
+        let slots = &self.graph.inputs;
+        let offsets: Vec<usize> = slots
+            .iter()
+            .scan(0, |next, slot| {
+                let at = *next;
+                *next += slot.dims.iter().product::<usize>();
+                Some(at)
+            })
+            .collect();
+        let width = self.on.source().sizes.inputs;
+        let steps = self.wiring.steps();
+        let mut out = vec![0.0f32; self.lanes.len() * steps * width];
+        let silent = self.wiring.silent();
+        for (lane, to) in self
+            .lanes
+            .iter_mut()
+            .zip(out.chunks_exact_mut(steps * width))
+        {
+            lane.start(options);
+            for (step, to) in to.chunks_exact_mut(width).enumerate() {
+                lane.observe(&self.wiring, |slot, values| {
+                    to[offsets[slot]..offsets[slot] + values.len()].copy_from_slice(values);
+                });
+                let outputs = silent.iter().map(Vec::as_slice);
+                lane.take(&self.wiring, step, options, outputs);
+            }
+        }
+        out
+    }
+
+    /// Loss of the outputs, and their adjoints, `[lanes, steps, outputs]`.
+    fn host_loss(
+        &mut self,
+        options: &EpisodeOptions,
+        report: &mut BlockReport,
+    ) -> Result<Vec<f32>, BackendError> {
+        let outputs = self.on.outputs()?;
+        let width = self.on.source().sizes.outputs;
+        let steps = self.wiring.steps();
+        let sizes: Vec<usize> = self.wiring.read_sizes().collect();
+        let mut seeds = vec![0.0f32; outputs.len()];
+        let lanes = outputs.chunks_exact(steps * width);
+        let all = lanes.zip(seeds.chunks_exact_mut(steps * width));
+        for (lane, (outputs, seeds)) in self.lanes.iter_mut().zip(all) {
+            lane.start(options);
+            for (step, outputs) in outputs.chunks_exact(width).enumerate() {
+                let wide: Vec<f64> = outputs.iter().map(|x| f64::from(*x)).collect();
+                let mut rest = wide.as_slice();
+                let parts: Vec<&[f64]> = sizes
+                    .iter()
+                    .map(|n| {
+                        let (own, others) = rest.split_at(*n);
+                        rest = others;
+                        own
+                    })
+                    .collect();
+                lane.observe(&self.wiring, |_, _| {});
+                lane.take(&self.wiring, step, options, parts.into_iter());
+            }
+            let adjoints = report.add(lane, lane.loss(&self.wiring, options));
+            let mut at = 0;
+            for (adjoints, n) in adjoints.iter().zip(&sizes) {
+                for (to, from) in seeds.chunks_exact_mut(width).zip(adjoints.chunks_exact(*n)) {
+                    for (to, x) in to[at..at + n].iter_mut().zip(from) {
+                        *to = *x as f32;
+                    }
+                }
+                at += n;
+            }
+        }
+        Ok(seeds)
+    }
+}
+
+impl Block for DeviceBlock {
+    fn run(
+        &mut self,
+        parameters: &[Vec<f64>],
+        options: EpisodeOptions,
+    ) -> Result<BlockReport, BackendError> {
+        let mut phases = Phases::default();
+        let start = Instant::now();
+        self.program.share(parameters, &mut self.shared)?;
+        let noises = (0..self.graph.noises.len() as u32).map(Stream::Noise);
+        let streams = [Stream::Task, Stream::Action].into_iter().chain(noises);
+        let run = DeviceRun {
+            keys: streams.map(|s| Key::new(options.seed, s).words()).collect(),
+            iteration: options.iteration,
+            learn: options.learn,
+            greedy: options.greedy,
+            scale: 1.0 / (options.batch * self.wiring.steps().max(1)) as f64,
+        };
+        let carried = self.carried_in();
+        let inputs = if self.on_device {
+            Vec::new()
+        } else {
+            self.inputs(&options)
+        };
+        self.on.forward(&self.shared, &run, &carried, &inputs)?;
+        self.keep_carried()?;
+        let mut report = BlockReport::default();
+        let seeds = if self.on_device {
+            None
+        } else {
+            Some(self.host_loss(&options, &mut report)?)
+        };
+        phases.forward = start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        if options.learn {
+            let sums = self.on.backward(&self.program, seeds.as_deref())?;
+            report.gradients = self.program.gradients(parameters, &sums)?;
+        }
+        if self.on_device {
+            let loss = self.on.loss(options.learn)?;
+            for [policy, value, concentration, entropy, reward] in loss.lanes {
+                let parts = Parts {
+                    policy,
+                    value,
+                    concentration,
+                    entropy,
+                };
+                report.parts += parts;
+                report.loss += parts.total();
+                report.rewards.push(reward);
+            }
+            report.step_rewards = loss.step_rewards;
+        }
+        phases.backward = start.elapsed().as_secs_f64();
+        report.phases = phases;
+        Ok(report)
+    }
+
+    fn carried(&self) -> &[Option<Vec<f64>>] {
+        &self.carried
+    }
+
+    fn set_carried(&mut self, carried: Vec<Option<Vec<f64>>>) {
+        self.carried = carried;
+    }
+
+    fn take_back(&mut self) {
+        self.carried.clone_from(&self.carried_before);
+    }
+
+    fn lanes(&self) -> usize {
+        self.count
+    }
+}
