@@ -97,7 +97,7 @@ fn main() {
         });
         let file = folder.join("checkpoint.safetensors");
         group.bench_function("checkpoint", |bencher| {
-            bencher.iter(|| trainer.checkpoint("a", "b").write(&file).unwrap());
+            bencher.iter(|| trainer.checkpoint("a", "b").unwrap().write(&file).unwrap());
         });
         group.bench_function("iteration", |bencher| {
             bencher.iter(|| trainer.step().unwrap());

@@ -70,8 +70,8 @@ if [[ ! -f $installed ]] || [[ -n $(comm -23 <(echo "$wanted") "$installed") ]];
   fi
   say "pip install ${PACKAGES[*]}"
   rm -rf "$folder/toolkit" "$folder/toolkit.new" "$installed"
-  PIP_ROOT_USER_ACTION=ignore "$python" -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --only-binary=:all: \
-    --target "$folder/toolkit.new" "${PACKAGES[@]}" ||
+  PIP_ROOT_USER_ACTION=ignore "$python" -m pip install --quiet --disable-pip-version-check --no-deps --no-compile \
+    --only-binary=:all: --target "$folder/toolkit.new" "${PACKAGES[@]}" ||
     fail 'pip cannot get the packages (its message is above): is there a network, and an index that has them?'
   # A second NVRTC, which nothing here loads.
   rm -f "$folder"/toolkit.new/nvidia/cu13/lib/libnvrtc*.alt.so*

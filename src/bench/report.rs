@@ -157,7 +157,7 @@ pub struct Setup {
     /// The file.
     pub spec: String,
     /// What runs it.
-    pub backend: &'static str,
+    pub backend: String,
     /// Threads that share the lanes.
     pub threads: usize,
     /// Lanes of an iteration.
@@ -197,7 +197,7 @@ impl SpecReport {
         };
         Some(SpecReport {
             spec: setup.spec,
-            backend: setup.backend.to_owned(),
+            backend: setup.backend,
             threads: setup.threads,
             lanes: setup.lanes,
             steps: setup.steps,
@@ -253,7 +253,7 @@ mod tests {
     fn setup() -> Setup {
         Setup {
             spec: "a.bpm".to_owned(),
-            backend: "fused",
+            backend: "fused".to_owned(),
             threads: 2,
             lanes: 30,
             steps: 20,

@@ -20,9 +20,10 @@ Examples:
   bpmc verify agent.bpm                            the fused kernels of this machine
   bpmc verify specs/paper/*/*.bpm --device cuda    those of a GPU
   bpmc verify agent.bpm --lanes 7 --json
+  bpmc verify specs/paper/maze/simple.bpm --set task.steps=20      a short episode: the interpreter is slow
 
 Runs one batch of episodes twice, with first weights drawn as for training: as it is trained, in f32, and by the \
-plain interpreter in f64. Both must take the same actions and earn the same rewards; losses and gradients must agree: \
+plain interpreter in f64, or one chunk of a text. Both must take the same actions and earn the same rewards; losses and gradients must agree: \
 the largest difference of a gradient is told as a part of its parameter's largest.";
 
 /// Compare what trains a spec with the reference interpreter.
@@ -128,13 +129,6 @@ fn compare(
         return Ok(None);
     }
     let program = spec::program(&compilation, screen)?;
-    if spec::reads_text(&program.model) {
-        screen.say(&format!(
-            "{}: left out: language models are compared by the tests, `cargo test --test gradients`",
-            path.display()
-        ));
-        return Ok(None);
-    }
     let options = TrainerOptions {
         threads: arguments.threads.count(),
         backend,

@@ -74,6 +74,12 @@ impl Cuda {
         })
     }
 
+    /// Calls that go to the driver directly are made by whichever thread runs the block: it must know the GPU.
+    fn here(&self) -> Result<(), DeviceError> {
+        let bound = self.context.bind_to_thread();
+        bound.map_err(failed("choosing the GPU"))
+    }
+
     /// A kernel, allowed as much shared memory as it needs.
     fn function(&mut self, launch: Launch) -> Result<CudaFunction, DeviceError> {
         let failed = failed("loading a kernel");
@@ -105,6 +111,7 @@ impl Device for Cuda {
     }
 
     fn free(&self) -> Option<u64> {
+        self.here().ok()?;
         mem_get_info().ok().map(|(free, _)| free as u64)
     }
 
@@ -139,6 +146,7 @@ impl Device for Cuda {
 
     fn write(&mut self, to: &mut Memory, bytes: &[u8]) -> Result<(), DeviceError> {
         super::within(to, bytes.len())?;
+        self.here()?;
         // SAFETY: the memory is alive and large enough; what is not page-locked is copied before the call returns.
         let copied = unsafe { memcpy_htod_async(to.address, bytes, self.stream.cu_stream()) };
         copied.map_err(failed("a copy to the GPU"))
@@ -146,6 +154,7 @@ impl Device for Cuda {
 
     fn read(&mut self, from: &Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {
         super::within(from, bytes.len())?;
+        self.here()?;
         // SAFETY: the memory is alive and large enough, and the copy is waited for.
         let copied = unsafe { memcpy_dtoh_async(bytes, from.address, self.stream.cu_stream()) };
         copied.map_err(failed("a copy from the GPU"))?;
@@ -185,6 +194,7 @@ impl Device for Cuda {
             Matmul::Tf32 => blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
             Matmul::Bf16 => blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_16BF,
         };
+        self.here()?;
         let (one, zero) = (1.0f32, 0.0f32);
         let f32_type = blas_sys::cudaDataType_t::CUDA_R_32F;
         // Column after column, as cuBLAS has it, these are outᵀ = bᵀ a.

@@ -1,8 +1,12 @@
-//! Which blocks run the lanes of an experiment: the one place that knows all backends and devices.
+//! Which blocks run the lanes of an experiment, and what reads a text: the one place that knows all backends and devices.
 
 use super::block::{Block, LaneBlock, Objective};
 use super::device_block::{DeviceBlock, DevicePlan};
 use super::fused_block::FusedBlock;
+use super::language::in_step::InStepReader;
+use super::language::reader::{Reader, StagedReader};
+use super::language::staged::Staged;
+use super::language::LanguageError;
 use super::trainer::{BackendKind, TrainError, TrainerOptions};
 use crate::backend::candle::{Candle, Precision};
 use crate::backend::fused::Fused;
@@ -47,12 +51,64 @@ pub(super) fn blocks(
     match options.backend {
         BackendKind::Fused if on_device => on_a_device(work, options, watch),
         BackendKind::Fused => lane_by_lane(work, options, watch),
-        BackendKind::Reference if on_device => Err(TrainError::Device(DeviceError::Absent {
-            what: "the reference is a plain interpreter for the processor".to_owned(),
-            help: "use `--device cpu`, or another backend".to_owned(),
-        })),
         BackendKind::Candle | BackendKind::Reference => in_step(work, options),
     }
+}
+
+/// The plan of a run on a text, and what reads it for training and for evaluation with so many lanes.
+pub(super) fn readers(
+    work: &Work<'_>,
+    options: &TrainerOptions,
+    eval_lanes: usize,
+    watch: &mut Stopwatch,
+) -> Result<(Plan, [Box<dyn Reader>; 2]), TrainError> {
+    let Work {
+        prepared,
+        lanes,
+        limits,
+        ..
+    } = *work;
+    let (step, steps) = (&prepared.step, work.task.steps());
+    if options.backend != BackendKind::Fused {
+        let candle = device_of(options)?;
+        let mut plan = Plan::batched(step, &prepared.adjoint, lanes, steps);
+        plan.together = Together::Blocks(vec![plan.lanes]);
+        fits(&plan, limits)?;
+        let reader = |lanes: usize| -> Result<Box<dyn Reader>, TrainError> {
+            let (step, backward) = (step.clone(), prepared.adjoint.clone());
+            Ok(if options.backend == BackendKind::Candle {
+                let executor = Candle::new(step, backward, lanes, Precision::Single, &candle)?;
+                Box::new(InStepReader::new(executor))
+            } else {
+                Box::new(InStepReader::new(Reference::new(step, backward, lanes)))
+            })
+        };
+        return Ok((plan, [reader(lanes)?, reader(eval_lanes)?]));
+    }
+    if options.device.kind != DeviceKind::Cpu {
+        return Err(TrainError::Device(DeviceError::Absent {
+            what: "`train language_model` has no fused kernels for a GPU".to_owned(),
+            help: "use `--backend candle`, or `--device cpu`".to_owned(),
+        }));
+    }
+    let staged = Staged::new(step, &options.passes).map_err(LanguageError::from)?;
+    watch.lap("kernels");
+    let plan = Plan::staged(step, lanes, steps, staged.bytes(lanes, steps));
+    fits(&plan, limits)?;
+    let staged = Arc::new(staged);
+    let reader = |lanes| Box::new(StagedReader::new(Arc::clone(&staged), lanes)) as Box<dyn Reader>;
+    Ok((plan, [reader(lanes), reader(eval_lanes)]))
+}
+
+/// What Candle calls the device; the reference knows one only.
+fn device_of(options: &TrainerOptions) -> Result<candle_core::Device, TrainError> {
+    if options.backend == BackendKind::Reference && options.device.kind != DeviceKind::Cpu {
+        return Err(TrainError::Device(DeviceError::Absent {
+            what: "the reference is a plain interpreter for the processor".to_owned(),
+            help: "use `--device cpu`, or another backend".to_owned(),
+        }));
+    }
+    Ok(device::of_candle(options.device)?)
 }
 
 fn fused(work: &Work<'_>) -> Result<Fused, TrainError> {
@@ -122,7 +178,7 @@ fn in_step(work: &Work<'_>, options: &TrainerOptions) -> Result<Blocks, TrainErr
         lanes,
         limits,
     } = *work;
-    let candle = device::of_candle(options.device)?;
+    let candle = device_of(options)?;
     let mut plan = Plan::batched(&prepared.step, &prepared.adjoint, lanes, task.steps());
     if options.device.kind != DeviceKind::Cpu {
         // A GPU is one worker.

@@ -162,7 +162,10 @@ fn here(arguments: &Arguments, path: &Path, screen: &Screen) -> Result<SpecRepor
     }
     let setup = Setup {
         spec: path.display().to_string(),
-        backend: backend.name(),
+        backend: match device {
+            DeviceChoice::CPU => backend.name().to_owned(),
+            device => format!("{} on {device}", backend.name()),
+        },
         threads: options.threads,
         lanes: trainer.batch(),
         steps: trainer.plan().steps,

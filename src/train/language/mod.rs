@@ -5,12 +5,16 @@
 //! | [`stream`] | a text cut into lanes and chunks |
 //! | [`staged`] | a network cut into stages, compiled |
 //! | [`runner`] | its stages over a chunk, forward and back |
+//! | [`in_step`] | the unfused network over a chunk, on any executor |
+//! | [`reader`] | what both have in common |
 //! | [`loss`] | cross-entropy over a vocabulary |
 //! | [`schedule`] | learning rates by epoch |
 //! | [`model`] | all of it: chunks to learn from, and texts to evaluate |
 
+pub mod in_step;
 pub mod loss;
 pub mod model;
+pub mod reader;
 pub mod runner;
 pub mod schedule;
 pub mod staged;

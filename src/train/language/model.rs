@@ -3,13 +3,13 @@
 //! A text is one episode: states go on from chunk to chunk, and gradients stop where a chunk begins.
 
 use super::loss::{cross_entropy, Loss};
-use super::runner::{Gradients, Passage, Runner};
+use super::reader::Reader;
+use super::runner::{Gradients, Passage};
 use super::schedule::Schedule;
-use super::staged::{Staged, StagedError};
+use super::staged::StagedError;
 use super::stream::{epoch, Chunk, Lanes, Place};
 use crate::backend::BackendError;
 use crate::ir::Graph;
-use crate::passes::Selection;
 use crate::settings::Settings;
 use crate::tasks::Text;
 use crate::text::{Corpus, CorpusError, Part};
@@ -20,10 +20,9 @@ use std::time::Instant;
 
 /// A language model with its texts.
 pub struct Language {
-    staged: Staged,
     corpus: Corpus,
-    runner: Runner,
-    evaluator: Runner,
+    runner: Box<dyn Reader>,
+    evaluator: Box<dyn Reader>,
     places: Vec<Place>,
     schedule: Schedule,
     /// Slot of the output that predicts.
@@ -32,8 +31,6 @@ pub struct Language {
     steps: usize,
     seed: u64,
     penalties: Penalties,
-    /// Seconds that compiling took.
-    pub seconds: f64,
 }
 
 /// Penalties on the activity of the last layer (Merity et al. 2018, §4.6).
@@ -105,15 +102,16 @@ pub struct ChunkReport {
 }
 
 impl Language {
-    /// Compiles a step, reads the texts of `data` or makes some.
+    /// Reads the texts of `data` or makes some, for the network with this step. `readers` are for training and for
+    /// evaluation, with as many lanes as the settings say.
     ///
     /// # Errors
-    /// Where texts cannot be read, are too short, or the network holds what the kernels do not know.
+    /// Where texts cannot be read or are too short, or there is a penalty on what the network does not give.
     pub fn new(
         step: &Graph,
         task: &Text,
         settings: &Settings,
-        passes: &Selection,
+        [runner, evaluator]: [Box<dyn Reader>; 2],
         data: Option<&Path>,
     ) -> Result<Language, LanguageError> {
         let seed = settings.int("seed") as u64;
@@ -132,9 +130,6 @@ impl Language {
                 }));
             }
         }
-        let start = Instant::now();
-        let staged = Staged::new(step, passes)?;
-        let seconds = start.elapsed().as_secs_f64();
         let total = Lanes::new(corpus.part(Part::Train), lanes).steps();
         let places = (0..settings.int("epochs"))
             .flat_map(|k| epoch(k, total, task.steps, task.random_lengths, seed))
@@ -149,8 +144,8 @@ impl Language {
             }
         };
         Ok(Language {
-            runner: Runner::new(&staged, lanes),
-            evaluator: Runner::new(&staged, settings.int("eval_batch")),
+            runner,
+            evaluator,
             schedule: Schedule::new(settings, task.steps),
             output: slot("next_word").expect("the output was checked against the trainer"),
             words: task.words,
@@ -160,16 +155,9 @@ impl Language {
                 change: penalty("change", "activity")?,
             },
             seed,
-            seconds,
-            staged,
             corpus,
             places,
         })
-    }
-
-    /// The stages.
-    pub fn staged(&self) -> &Staged {
-        &self.staged
     }
 
     /// The texts.
@@ -230,16 +218,14 @@ impl Language {
             learn: true,
         };
         lap(&mut phases.task);
-        self.runner.forward(&self.staged, parameters, passage)?;
+        self.runner.forward(parameters, passage)?;
         lap(&mut phases.forward);
-        let mut logits = std::mem::take(self.runner.output(&self.staged, self.output));
+        let mut logits = std::mem::take(self.runner.output(self.output));
         let loss = cross_entropy(&mut logits, self.words, &chunk.targets, &chunk.weights);
         let mut adjoints = vec![(self.output, logits)];
         let penalty = self.penalise(&chunk, &mut adjoints);
         lap(&mut phases.task);
-        let gradients = self
-            .runner
-            .backward(&self.staged, parameters, passage, adjoints)?;
+        let gradients = self.runner.backward(parameters, passage, adjoints)?;
         lap(&mut phases.backward);
         Ok(ChunkReport {
             loss,
@@ -255,14 +241,14 @@ impl Language {
         let mut cost = 0.0;
         let rows = chunk.inputs.len();
         if let Some((coefficient, slot)) = self.penalties.activity {
-            let values = self.runner.output(&self.staged, slot);
+            let values = self.runner.output(slot);
             let scale = coefficient / values.len() as f64;
             cost += scale * values.iter().map(|x| f64::from(*x * *x)).sum::<f64>();
             let adjoint = values.iter().map(|x| (2.0 * scale) as f32 * x);
             adjoints.push((slot, adjoint.collect()));
         }
         if let Some((coefficient, slot)) = self.penalties.change {
-            let values = self.runner.output(&self.staged, slot);
+            let values = self.runner.output(slot);
             let width = values.len() / rows.max(1);
             let pairs = rows - rows / chunk.steps;
             let scale = coefficient / (pairs * width).max(1) as f64;
@@ -304,8 +290,8 @@ impl Language {
                 iteration: u32::MAX,
                 learn: false,
             };
-            self.evaluator.forward(&self.staged, parameters, passage)?;
-            let logits = self.evaluator.output(&self.staged, self.output);
+            self.evaluator.forward(parameters, passage)?;
+            let logits = self.evaluator.output(self.output);
             loss += cross_entropy(logits, self.words, &chunk.targets, &chunk.weights);
         }
         Ok(Perplexity::new(loss))
@@ -317,12 +303,18 @@ impl Language {
     }
 
     /// States that the next chunk goes on from, by slot, lane by lane.
-    pub fn carried(&mut self) -> Vec<Option<Vec<f64>>> {
-        self.runner.states(&self.staged)
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn carried(&mut self) -> Result<Vec<Option<Vec<f64>>>, BackendError> {
+        self.runner.states()
     }
 
     /// Goes on from states that [`Language::carried`] gave.
-    pub fn set_carried(&mut self, states: &[Option<Vec<f64>>]) {
-        self.runner.set_states(&self.staged, states);
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn set_carried(&mut self, states: &[Option<Vec<f64>>]) -> Result<(), BackendError> {
+        self.runner.set_states(states)
     }
 }

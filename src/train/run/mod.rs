@@ -190,8 +190,8 @@ impl Run {
             run.directory = directory;
         }
         run.vocabulary(options.resume)?;
-        if options.on_nan == OnNan::Rollback {
-            run.first = (run.trainer.iteration() == 0).then(|| run.here());
+        if options.on_nan == OnNan::Rollback && run.trainer.iteration() == 0 {
+            run.first = Some(run.here()?);
         }
         Ok(run)
     }
@@ -255,7 +255,7 @@ impl Run {
 
     /// Goes to where a checkpoint of this run was taken.
     fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), RunError> {
-        let lines = spec::difference(&checkpoint.describe(), &self.here().describe());
+        let lines = spec::difference(&checkpoint.describe(), &self.here()?.describe());
         if !lines.is_empty() {
             return Err(self.different(format!("its checkpoint is not of this run{lines}")));
         }
@@ -270,12 +270,12 @@ impl Run {
     }
 
     /// The run as it is now.
-    fn here(&self) -> Checkpoint {
+    fn here(&self) -> Result<Checkpoint, RunError> {
         let (name, hash) = (&self.manifest.name, &self.manifest.spec_hash);
-        let mut checkpoint = self.trainer.checkpoint(name, hash);
+        let mut checkpoint = self.trainer.checkpoint(name, hash)?;
         checkpoint.header.pending = self.window.pending();
         checkpoint.header.standing = Some(self.standing.clone());
-        checkpoint
+        Ok(checkpoint)
     }
 
     fn log(&mut self, line: &str) -> Result<(), RunError> {
@@ -437,7 +437,7 @@ impl Run {
         }
         let path = find_checkpoint(&self.directory, Which::Best)
             .or_else(|_| find_checkpoint(&self.directory, Which::Last))?;
-        let (best, last) = (Checkpoint::read(&path)?, self.here());
+        let (best, last) = (Checkpoint::read(&path)?, self.here()?);
         self.trainer.restore_parameters(&best)?;
         let found = self.trainer.perplexity(Part::Test)?;
         self.trainer.restore_parameters(&last)?;
@@ -490,7 +490,7 @@ impl Run {
         if self.shelf.is_scheduled(done) {
             self.standing.note(done, self.trainer.has_rewards());
         }
-        self.shelf.put(&self.here())?;
+        self.shelf.put(&self.here()?)?;
         self.log(&format!("checkpoint of iteration {done}"))
     }
 

@@ -1,6 +1,7 @@
 //! Runs that are looked at, not trained: manifest, spec and any state the run has been in.
 
 use super::{find_checkpoint, Manifest, OnNan, RunError, Which, MANIFEST, SPEC};
+use crate::device::DeviceChoice;
 use crate::driver::{self, Compilation, Compiled};
 use crate::passes::Selection;
 use crate::train::checkpoint::Checkpoint;
@@ -53,12 +54,13 @@ impl OpenedRun {
         program.ok_or_else(|| RunError::Broken(self.directory.join(SPEC)))
     }
 
-    /// What it was trained with. Passes that this version of bpmc does not know become the usual ones.
+    /// What it was trained with, on the processor: a run can be looked at where its GPU is not. Passes that this version of bpmc
+    /// does not know become the usual ones.
     pub fn options(&self, threads: usize) -> TrainerOptions {
         TrainerOptions {
             threads,
             backend: BackendKind::parse(&self.manifest.backend).unwrap_or_default(),
-            device: self.manifest.device.parse().unwrap_or_default(),
+            device: DeviceChoice::CPU,
             passes: self.passes(),
             memory: crate::plan::free_memory(),
         }
@@ -141,7 +143,7 @@ impl OpenedRun {
             }
             observe(trainer.iteration());
         }
-        Ok(trainer.checkpoint(&self.manifest.name, &self.manifest.spec_hash))
+        Ok(trainer.checkpoint(&self.manifest.name, &self.manifest.spec_hash)?)
     }
 
     fn was_skipped(&self, iteration: u64) -> bool {

@@ -36,7 +36,7 @@ impl Run {
                 self.restore(&last)?;
                 self.trainer.draw_other_episodes(rollbacks);
                 // Written at once: whatever happens next, the run goes on with other episodes from here.
-                self.shelf.put(&self.here())?;
+                self.shelf.put(&self.here()?)?;
                 self.trainer.iteration()
             }
         };
@@ -77,7 +77,7 @@ impl Run {
 
     fn locate(&self, what: &NotFinite) -> Result<Located, RunError> {
         let opened = open(&self.directory)?;
-        let before = self.here();
+        let before = self.here()?;
         Ok(watchdog::locate(
             &opened.compilation,
             self.trainer.options(),

@@ -10,7 +10,7 @@ pub use error::{NotFinite, TrainError};
 use super::a2c::Parts;
 use super::average::Average;
 use super::block::{Block, BlockReport, EpisodeOptions, Objective};
-use super::blocks::{blocks, fits, Work};
+use super::blocks::{blocks, readers, Work};
 use super::experiment::experiment;
 use super::gradient;
 use super::language::{Language, Perplexity};
@@ -21,7 +21,7 @@ use super::TrainerKind;
 use crate::autodiff::Options;
 use crate::backend::kernel::KernelReport;
 use crate::backend::BackendError;
-use crate::device::{DeviceChoice, DeviceError, DeviceKind};
+use crate::device::DeviceChoice;
 use crate::driver::{prepare, Compiled, Prepared, Stopwatch};
 use crate::ir::Reset;
 use crate::passes::Selection;
@@ -210,28 +210,21 @@ impl Trainer {
         if let (Some(directory), None) = (data, text) {
             return Err(TrainError::NoText(directory.to_owned()));
         }
+        let work = Work {
+            prepared: &prepared,
+            task,
+            objective,
+            lanes,
+            limits,
+        };
         let mut language = None;
         let (plan, blocks) = if let Some(text) = text {
-            if options.device.kind != DeviceKind::Cpu {
-                return Err(TrainError::Device(DeviceError::Absent {
-                    what: "`train language_model` has no kernels for a GPU".to_owned(),
-                    help: "use `--device cpu`".to_owned(),
-                }));
-            }
-            let model = Language::new(step, text, &train.settings, passes, data)?;
-            watch.lap("kernels");
-            let plan = Plan::staged(step, lanes, steps, model.staged().bytes(lanes, steps));
-            fits(&plan, limits)?;
+            let lanes = train.settings.int("eval_batch");
+            let (plan, both) = readers(&work, &options, lanes, &mut watch)?;
+            let model = Language::new(step, text, &train.settings, both, data)?;
             language = Some(Mutex::new(model));
             (plan, Vec::new())
         } else {
-            let work = Work {
-                prepared: &prepared,
-                task,
-                objective,
-                lanes,
-                limits,
-            };
             blocks(&work, &options, &mut watch)?
         };
         prepared.stages.extend(watch.stages);
@@ -386,12 +379,24 @@ impl Trainer {
         Ok(reports.into_iter().collect::<Result<_, _>>()?)
     }
 
-    /// One batch of training episodes with the parameters as they are, and no step of the optimiser: losses, rewards and
+    /// One batch of training episodes, or a chunk of the text, with the parameters as they are, and no step of the optimiser: losses, rewards and
     /// gradients, for comparisons.
     ///
     /// # Errors
     /// Those of the backend.
     pub fn probe(&mut self) -> Result<Probe, TrainError> {
+        if let Some(mut model) = self.language() {
+            let model = &mut *model;
+            let chunk = self
+                .pool
+                .install(|| model.chunk(&self.parameters, self.iteration))?;
+            let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect();
+            return Ok(Probe {
+                loss: chunk.loss.mean() + chunk.penalty,
+                rewards: Vec::new(),
+                gradients: chunk.gradients.into_iter().map(|g| g.map(wide)).collect(),
+            });
+        }
         let mut probe = Probe::default();
         for report in self.episodes(self.next_episodes())? {
             probe.loss += report.loss;

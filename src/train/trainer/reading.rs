@@ -112,16 +112,24 @@ impl Trainer {
     }
 
     /// States that the next chunk goes on from, by slot; nothing where no text is read.
-    pub(super) fn carried_text(&self) -> Vec<Option<Vec<f64>>> {
-        self.language()
-            .map(|mut model| model.carried())
-            .unwrap_or_default()
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub(super) fn carried_text(&self) -> Result<Vec<Option<Vec<f64>>>, TrainError> {
+        match self.language() {
+            Some(mut model) => Ok(model.carried()?),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Goes on from such states.
-    pub(super) fn set_carried_text(&self, states: &[Option<Vec<f64>>]) {
-        if let Some(mut model) = self.language() {
-            model.set_carried(states);
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub(super) fn set_carried_text(&self, states: &[Option<Vec<f64>>]) -> Result<(), TrainError> {
+        match self.language() {
+            Some(mut model) => Ok(model.set_carried(states)?),
+            None => Ok(()),
         }
     }
 }

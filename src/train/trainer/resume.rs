@@ -6,7 +6,10 @@ use super::{TrainError, Trainer};
 
 impl Trainer {
     /// All that is needed to go on from here to the same bits.
-    pub fn checkpoint(&self, spec: &str, spec_hash: &str) -> Checkpoint {
+    ///
+    /// # Errors
+    /// Where a device cannot be read.
+    pub fn checkpoint(&self, spec: &str, spec_hash: &str) -> Result<Checkpoint, TrainError> {
         let header = Header {
             spec: spec.to_owned(),
             spec_hash: spec_hash.to_owned(),
@@ -22,7 +25,7 @@ impl Trainer {
         let optimizer: Option<&dyn Optimizer> = Some(self.optimizer.as_ref());
         let mut checkpoint = Checkpoint::capture(header, &self.parameters, optimizer);
         self.average.save(&mut checkpoint, &self.parameters);
-        let read = self.carried_text();
+        let read = self.carried_text()?;
         for slot in &self.carried {
             let mut values = Vec::new();
             if let Some(Some(part)) = read.get(slot.slot) {
@@ -41,7 +44,7 @@ impl Trainer {
                     .insert(slot.path.clone(), Tensor { dims, values });
             }
         }
-        checkpoint
+        Ok(checkpoint)
     }
 
     /// Goes to where a checkpoint was taken.
@@ -120,7 +123,7 @@ impl Trainer {
                 block.set_carried(carried);
             }
         }
-        self.set_carried_text(&read);
+        self.set_carried_text(&read)?;
         Ok(())
     }
 }
