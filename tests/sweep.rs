@@ -352,7 +352,7 @@ fn faults_in_the_file_are_told_with_place_and_remedy() {
     };
     let head = "name: a\nspecs: [simple.bpm]\n";
     for (text, wanted) in [
-        ("", "error: a.yaml:1:1: a sweep must be a mapping with `name`, `specs`, `set`, `vary`, `seeds`, `engine` and `data`, and this is nothing\n"),
+        ("", "error: a.yaml:1:1: a sweep must be a mapping with `name`, `specs`, `set`, `vary`, `seeds`, `engine`, `data` and `device`, and this is nothing\n"),
         ("name: a\n", "error: a.yaml:1:1: the sweep has no `specs`; add `specs: [agent.bpm]`, paths relative to this file\n"),
         ("specs: [simple.bpm]\n", "a.yaml:1:1: the sweep has no `name`"),
         ("name: [a\n", "a `[` before this place is never closed"),
@@ -384,6 +384,7 @@ fn faults_in_the_file_are_told_with_place_and_remedy() {
         (&format!("{head}vary: {{ random: {{ count: 3, ranges: {{ N: {{ uniform: [2, 1] }} }} }} }}\n"), "the lower bound is above the upper one in the range of `N`"),
         (&format!("{head}vary: {{ random: {{ count: 3, ranges: {{ N: {{ normal: [2, 1] }} }} }} }}\n"), "the range of `N` has no `normal`"),
         (&format!("{head}vary: {{ grid: {{ N: [1, 2, 3], train.batch: [1, 2, 3, 4] }} }}\nseeds: 1000\n"), "the sweep has 12000 cells, and 10000 are the most; vary less"),
+        (&format!("{head}device: gpu\n"), "a.yaml:3:9: `gpu` is no device; write `cpu`, `cuda`, or `cuda:1` for the second GPU\n"),
         (&format!("{head}engine: {{ slurm: {{ partiton: x }} }}\n"), "`slurm` has no `partiton`; did you mean `partition`?"),
         (&format!("{head}engine: {{ slurm: {{ extra: [gres] }} }}\n"), "`gres` is no option of `sbatch`"),
         (&format!("{head}set: {{ train.bach: 3 }}\n"), "error: a.yaml:2:9: the spec `simple` with train.bach=3 has errors\nerror[E0701]"),
@@ -466,6 +467,18 @@ fn the_command_line_changes_cells_and_may_not_undo_the_sweep() {
     assert_eq!(code, Some(0));
     assert_eq!(out.lines().count(), 8);
     assert!(out.starts_with("bpmc train runs/tiny/specs/simple.bpm --out runs/tiny/cells/simple-"));
+    assert!(!out.contains("--device"), "{out}");
+    let on_gpu = [
+        "sweep",
+        "run",
+        "sweep.yaml",
+        "--dry-run",
+        "--device",
+        "cuda:1",
+    ];
+    let (code, out, _) = run(&directory, &on_gpu);
+    assert_eq!(code, Some(0));
+    assert_eq!(out.matches(" --device cuda:1").count(), 8, "{out}");
     let (code, out, _) = run(
         &directory,
         &[

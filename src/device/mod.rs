@@ -363,6 +363,8 @@ pub fn of_candle(choice: DeviceChoice) -> Result<candle_core::Device, DeviceErro
         #[cfg(feature = "cuda")]
         DeviceKind::Cuda(number) => {
             cuda::Cuda::new(number, choice.matmul)?;
+            // Candle knows no coarser one for f32 than TF32.
+            candle_core::cuda::set_gemm_reduced_precision_f32(choice.matmul != Matmul::F32);
             candle_core::Device::new_cuda(number).map_err(|error| DeviceError::Failed {
                 what: "opening the GPU",
                 reason: error.to_string(),

@@ -198,6 +198,9 @@ pub fn arguments(directory: &Directory, cell: &Cell, threads: usize, resume: boo
     if let Some(data) = &group.data {
         words.extend(["--data".to_owned(), data.display().to_string()]);
     }
+    if let Some(device) = &directory.plan.device {
+        words.extend(["--device".to_owned(), device.clone()]);
+    }
     if resume {
         words.push("--resume".to_owned());
     }

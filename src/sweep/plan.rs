@@ -4,6 +4,7 @@ use super::file::{Assignment, SpecEntry, SweepFile};
 use super::length::{Length, Texts};
 use super::vary::Combination;
 use super::Problem;
+use crate::device::DeviceKind;
 use crate::driver::{self, Compilation, InternalFault};
 use crate::settings::SettingValue;
 use crate::train::run::{hash, merged};
@@ -26,6 +27,8 @@ pub struct Changes {
     pub scale: Option<f64>,
     /// The directory of the text, instead of that of the file.
     pub data: Option<PathBuf>,
+    /// Where cells run, instead of where the file says.
+    pub device: Option<DeviceKind>,
 }
 
 /// One run.
@@ -69,6 +72,9 @@ pub struct Plan {
     /// What the iterations were multiplied by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
+    /// Where cells run, as `--device` has it, unless that is the processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// Settings of all cells that the command line gave; the groups have them, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<String>,
@@ -143,6 +149,11 @@ impl Plan {
                 name: file.name.clone(),
                 file: file.path.clone(),
                 scale: changes.scale,
+                device: changes
+                    .device
+                    .or(file.device)
+                    .filter(|kind| *kind != DeviceKind::Cpu)
+                    .map(|kind| kind.to_string()),
                 set: changes.set.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 groups: Vec::new(),

@@ -11,6 +11,7 @@ use super::options::Overrides;
 use super::screen::{emergency, Screen};
 use super::{Failure, Outcome};
 use anyhow::Context;
+use bpmc::device::DeviceKind;
 use bpmc::sweep::{Changes, Directory, Plan, PlanError, Problem, SweepFile};
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
@@ -85,6 +86,10 @@ struct Source {
     /// The directory of the text for language models [default: `data` of the file, or else generated text]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+
+    /// Where cells run: cpu, cuda, cuda:N [default: `device` of the file, or else cpu]
+    #[arg(long, value_name = "DEVICE", value_parser = str::parse::<DeviceKind>)]
+    device: Option<DeviceKind>,
 }
 
 fn scale(text: &str) -> Result<f64, String> {
@@ -102,6 +107,7 @@ impl Source {
             set: self.overrides.set.clone(),
             scale: self.scale,
             data: self.data.clone(),
+            device: self.device,
         };
         let plan = Plan::new(&file, &changes).map_err(|error| match error {
             PlanError::Problems(problems) => show(&problems, screen),

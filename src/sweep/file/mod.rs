@@ -7,6 +7,7 @@ mod yaml;
 
 use super::vary::Vary;
 use super::Problem;
+use crate::device::DeviceKind;
 use read::Reading;
 use std::path::{Path, PathBuf};
 use yaml::Node;
@@ -96,6 +97,8 @@ pub struct SweepFile {
     pub engine: Engine,
     /// The directory of the text that language models read: relative to the working directory, or absolute.
     pub data: Option<PathBuf>,
+    /// Where cells run.
+    pub device: Option<DeviceKind>,
     text: String,
 }
 
@@ -145,7 +148,9 @@ impl Reading<'_> {
         let fields = self.fields(
             root,
             "a sweep",
-            &["name", "specs", "set", "vary", "seeds", "engine", "data"],
+            &[
+                "name", "specs", "set", "vary", "seeds", "engine", "data", "device",
+            ],
         )?;
         let name = match fields.get("name") {
             Some(node) => self.name(node, "`name`"),
@@ -176,9 +181,11 @@ impl Reading<'_> {
             let written = self.text_of(node, "the directory of the text")?;
             Some(path.parent().unwrap_or_else(|| Path::new("")).join(written))
         });
+        let device = fields.get("device").and_then(|node| self.device(node));
         let file = SweepFile {
             path: path.to_owned(),
             data,
+            device,
             name: name?,
             specs: specs?,
             set,
@@ -189,6 +196,20 @@ impl Reading<'_> {
         };
         self.no_setting_twice(&file);
         Some(file)
+    }
+
+    /// Where cells run.
+    fn device(&mut self, node: &Node) -> Option<DeviceKind> {
+        let written = self.text_of(node, "a device")?;
+        match written.parse() {
+            Ok(kind) => Some(kind),
+            Err(_) => {
+                let message = format!("`{written}` is no device");
+                let help = "write `cpu`, `cuda`, or `cuda:1` for the second GPU";
+                self.report(node.at, message, Some(help));
+                None
+            }
+        }
     }
 
     /// What is varied cannot be fixed as well.

@@ -163,7 +163,7 @@ impl Run {
             epochs: trainer.epoch_ends(),
         };
         let keep = setting("keep_checkpoints").max(1) as usize;
-        let measure = Standing::measure(trainer.has_rewards());
+        let measure = Standing::measure(&trainer);
         let mut run = Run {
             directory: PathBuf::new(),
             shelf: Shelf::new(Path::new(""), keep, schedule.clone(), measure),

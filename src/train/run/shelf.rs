@@ -26,7 +26,7 @@ pub enum Which {
     /// The last one.
     #[default]
     Last,
-    /// That with the best smoothed reward, or the lowest smoothed loss.
+    /// That with the best smoothed reward, or the lowest smoothed loss; of a text, the lowest validation loss.
     Best,
     /// That of an iteration.
     At(u64),

@@ -1,7 +1,7 @@
 //! How well a run does, smoothed, for the choice of the best checkpoint.
 
 use crate::train::checkpoint::{BestSoFar, Standing};
-use crate::train::trainer::IterationReport;
+use crate::train::trainer::{IterationReport, Trainer};
 
 /// Weight of a value relative to that of the iteration after it: a memory of a hundred iterations.
 const FADING: f64 = 0.99;
@@ -17,18 +17,22 @@ impl Standing {
     }
 
     /// What the best is best in.
-    pub(super) fn measure(reward: bool) -> &'static str {
-        if reward {
+    pub(super) fn measure(trainer: &Trainer) -> &'static str {
+        if trainer.chunks().is_some() {
+            "validation loss"
+        } else if trainer.has_rewards() {
             "smoothed reward"
         } else {
             "smoothed loss"
         }
     }
 
-    /// Takes an iteration into account: its mean reward, or its loss where there are no rewards.
+    /// Takes an iteration into account: its mean reward, or its loss where there are no rewards. Where a text is read
+    /// in epochs only validation counts: losses of the training text are lower, and say nothing about another.
     pub(super) fn add(&mut self, report: &IterationReport) {
-        if let Some(validation) = report.validation {
-            (self.sum, self.weight) = (validation.loss, 1.0);
+        if report.epoch.is_some() {
+            let validation = report.validation.map(|validation| validation.loss);
+            (self.sum, self.weight) = validation.map_or((0.0, 0.0), |loss| (loss, 1.0));
             return;
         }
         let value = report.reward.unwrap_or(report.loss);
@@ -58,6 +62,7 @@ impl Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::language::Perplexity;
     use crate::train::phases::Phases;
 
     fn report(reward: Option<f64>, loss: f64) -> IterationReport {
@@ -94,5 +99,28 @@ mod tests {
             standing.note(iteration, false);
         }
         assert_eq!(standing.best.unwrap().iteration, 3);
+    }
+
+    #[test]
+    fn of_a_text_only_validation_counts() {
+        let read = |loss, validation: Option<f64>| IterationReport {
+            epoch: Some(1),
+            validation: validation.map(|loss| Perplexity { loss, words: 10 }),
+            ..report(None, loss)
+        };
+        let mut standing = Standing::new();
+        for (iteration, loss, validation) in [
+            (1, 3.0, None),
+            (2, 3.0, Some(5.0)),
+            (3, 1.0, None),
+            (4, 1.0, Some(4.5)),
+            (5, 0.5, None),
+            (6, 0.5, Some(4.75)),
+        ] {
+            standing.add(&read(loss, validation));
+            standing.note(iteration, false);
+        }
+        let best = standing.best.unwrap();
+        assert_eq!((best.iteration, best.value), (4, 4.5));
     }
 }

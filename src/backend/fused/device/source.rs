@@ -1,0 +1,193 @@
+//! From a program to the source of its kernels, with the sizes of all they need.
+
+use super::arena::Arena;
+use super::text::Text;
+use super::writer::Writer;
+use super::{sweeps, vectors, DeviceSource, Episode, Feed, Product, Sizes, Threads};
+use crate::backend::fused::code::{Instr, Place, RootKind, Sweep};
+use crate::backend::fused::program::{Fused, Home};
+use crate::device::BlockLimits;
+use crate::ir::Reset;
+use std::collections::BTreeMap;
+
+impl Fused {
+    /// The program as CUDA C.
+    pub fn device_source(&self, episode: &Episode<'_>, limits: BlockLimits) -> DeviceSource {
+        let threads = self.threads(limits);
+        let blocks: Vec<usize> = self
+            .blocks
+            .iter()
+            .scan(0, |next, layout| {
+                let at = *next;
+                *next += layout.size();
+                Some(at)
+            })
+            .collect();
+        let traces: usize = self.blocks.iter().map(|b| b.size()).sum();
+        let (sums, own_sums) = self.own_sums();
+        let sum_names: BTreeMap<usize, usize> =
+            sums.iter().map(|(at, own, _)| (*at, *own)).collect();
+        let mut products = Vec::new();
+        let mut outers = 0;
+        for outer in &self.outers {
+            products.push(Product {
+                sum: outer.sum,
+                rows: outer.rows,
+                cols: outer.cols,
+                a: outers,
+                b: outers + outer.rows,
+            });
+            outers += outer.rows + outer.cols;
+        }
+        let mut carried = vec![None; episode.graph.states.len()];
+        let mut carried_size = 0;
+        for (slot, state) in episode.graph.states.iter().enumerate() {
+            if matches!(state.reset, Reset::Never | Reset::Carry) {
+                let n = state.dims.iter().product();
+                carried[slot] = Some((carried_size, n));
+                carried_size += n;
+            }
+        }
+        let moved = self.moved().map(|(_, _, n)| n).sum();
+        let ahead = [&self.ahead.instrs[..]];
+        let scratch = self.scratch(&ahead, &[&self.ahead.sweeps, &self.ahead.replay], threads);
+        let forward = Arena {
+            items: vec![
+                ("L", self.lane_size),
+                ("scratch", scratch.max(moved)),
+                ("traces", traces),
+            ],
+        };
+        let lists = [
+            &self.back.early[..],
+            &self.back.late[..],
+            &self.back.main[..],
+        ];
+        let sweeps = [&self.back.sweeps, &self.ahead.replay];
+        let backward = Arena {
+            items: vec![
+                ("L", self.adjoint_size),
+                ("B", self.adjoint_size),
+                ("scratch", self.scratch(&lists, &sweeps.map(|s| s), threads)),
+                ("adj", traces),
+                ("sums", own_sums),
+            ],
+        };
+        let (forward, shared_forward, arena_forward) = forward.place(limits.shared_bytes);
+        let (backward, shared_backward, arena_backward) = backward.place(limits.shared_bytes);
+        let inputs = episode.graph.inputs.iter().zip(&episode.feeds);
+        let sizes = Sizes {
+            threads: threads.0,
+            arena: arena_forward.max(arena_backward),
+            record: self.record_size,
+            traces,
+            checkpoints: episode.steps.div_ceil(episode.interval),
+            interval: episode.interval,
+            sums: own_sums,
+            outers,
+            inputs: inputs
+                .filter(|(_, feed)| **feed == Feed::Given)
+                .map(|(slot, _)| slot.dims.iter().product::<usize>())
+                .sum(),
+            outputs: episode.read.iter().map(|slot| self.outputs[*slot].1).sum(),
+            carried: carried_size,
+            task: episode.task.as_ref().map_or(0, |task| task.words),
+            steps: episode.steps,
+            shared_forward: shared_forward * 4,
+            shared_backward: shared_backward * 4,
+        };
+        let mut writer = Writer {
+            program: self,
+            episode,
+            threads,
+            blocks,
+            sums: sum_names,
+            text: Text::default(),
+        };
+        writer.definitions(&sizes);
+        writer.text.raw(include_str!("prelude.h"));
+        writer.context();
+        if let Some(task) = &episode.task {
+            writer.text.raw("\n");
+            writer.text.raw(&task.settings);
+            writer.text.raw(task.source);
+        }
+        writer.memory("forward_memory", &forward);
+        writer.memory("backward_memory", &backward);
+        writer.products(&products);
+        writer.states(&carried);
+        writer.observe();
+        writer.outputs();
+        writer.sweeps();
+        writer.steps();
+        writer.text.raw("\n");
+        writer.text.raw(include_str!("kernels.h"));
+        DeviceSource {
+            text: writer.text.finish(),
+            sizes,
+            products,
+            sums,
+            carried,
+        }
+    }
+
+    /// Threads of a block: enough groups to share the panels of the largest block of connections.
+    fn threads(&self, limits: BlockLimits) -> Threads {
+        let most = limits.threads / 32 * 32;
+        let widest = self.blocks.iter().map(|layout| layout.size()).max();
+        Threads(match widest {
+            // Some sixteen elements of each thread.
+            Some(size) => (size / 16).next_multiple_of(32).clamp(64.min(most), most),
+            None => 256.min(most),
+        })
+    }
+
+    /// Gradient sums that a lane adds up itself: offset in all, offset in its own, elements; and how many its own are.
+    fn own_sums(&self) -> (Vec<(usize, usize, usize)>, usize) {
+        let mut found: BTreeMap<usize, usize> = BTreeMap::new();
+        let back = &self.back;
+        for instr in back.early.iter().chain(&back.late).chain(&back.main) {
+            if let Instr::AddTo { sum, n, .. } = instr {
+                found.insert(*sum, *n);
+            }
+        }
+        for sweep in &back.sweeps {
+            for root in &sweep.roots {
+                if let RootKind::Gradient(sum) = root.kind {
+                    found.insert(sum, sweep.layout.size());
+                }
+            }
+        }
+        let mut next = 0;
+        let own = found
+            .into_iter()
+            .map(|(at, n)| {
+                let own = next;
+                next += n;
+                (at, own, n)
+            })
+            .collect();
+        (own, next)
+    }
+
+    /// Floats of scratch memory that any of these needs.
+    fn scratch(&self, lists: &[&[Instr]], sweeps: &[&Vec<Sweep>], threads: Threads) -> usize {
+        let instrs = lists.iter().flat_map(|list| list.iter());
+        let sweeps = sweeps.iter().flat_map(|list| list.iter());
+        instrs
+            .map(|instr| vectors::scratch(instr, threads))
+            .chain(sweeps.map(|sweep| sweeps::scratch(sweep, threads)))
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Vector states that the next step reads: where to, where from, elements.
+    pub(super) fn moved(&self) -> impl Iterator<Item = (usize, Place, usize)> + '_ {
+        self.nexts
+            .iter()
+            .filter_map(|(slot, place, n)| match self.homes[*slot] {
+                Home::Vector { step: Some(at), .. } => Some((at, *place, *n)),
+                Home::Vector { step: None, .. } | Home::Block { .. } => None,
+            })
+    }
+}
