@@ -36,7 +36,15 @@ pub(super) struct Cuda {
 fn failed(what: &'static str) -> impl Fn(DriverError) -> DeviceError {
     move |error| DeviceError::Failed {
         what,
-        reason: format!("{error:?}"),
+        reason: said(error),
+    }
+}
+
+/// What the driver says, in words where it has some.
+fn said(error: DriverError) -> String {
+    match error.error_string() {
+        Ok(text) => text.to_string_lossy().into_owned(),
+        Err(_) => format!("{error:?}"),
     }
 }
 
@@ -44,8 +52,11 @@ impl Cuda {
     /// The GPU with this number.
     pub(super) fn new(number: usize, matmul: Matmul) -> Result<Cuda, DeviceError> {
         let context = CudaContext::new(number).map_err(|error| DeviceError::Absent {
-            what: format!("there is no GPU {number} that can be used ({error:?})"),
-            help: "`bpmc doctor` says what is missing; `--device cpu` needs no GPU".to_owned(),
+            what: format!(
+                "there is no GPU {number} that can be used ({})",
+                said(error)
+            ),
+            help: "install NVIDIA's driver, 580 or later, or use `--device cpu`".to_owned(),
         })?;
         let asked = failed("asking what the GPU offers");
         let attribute = |a| context.attribute(a).map_err(&asked);
@@ -59,7 +70,7 @@ impl Cuda {
         let stream = context.default_stream();
         let blas = CudaBlas::new(Arc::clone(&stream)).map_err(|error| DeviceError::Absent {
             what: format!("cuBLAS cannot be used ({error:?})"),
-            help: "install CUDA's cuBLAS; `bpmc doctor` says what is missing".to_owned(),
+            help: "install CUDA's cuBLAS 13 where the system looks for libraries".to_owned(),
         })?;
         Ok(Cuda {
             stream,
