@@ -320,3 +320,28 @@ fn sources_compile_for_a_gpu() {
         }
     }
 }
+
+/// The same against the kernels of the processor, where the reference would take too long.
+fn agrees_with_the_processor(spec: &str, set: &[&str]) {
+    let program = program(spec, set);
+    let mut processor = trainer(&program, BackendKind::Fused, DeviceKind::Cpu);
+    let mut device = trainer(&program, BackendKind::Fused, DeviceKind::Emulated);
+    let (expected, found) = (processor.probe().unwrap(), device.probe().unwrap());
+    assert_eq!(expected.rewards, found.rewards, "{spec} {set:?}");
+    let worst = difference(&found, &expected);
+    assert!(worst < 1e-4, "{spec} {set:?}: {worst:.2e}");
+}
+
+/// 200 neurons leave no room for the gradient sums in shared memory, 300 none for the traces either.
+#[test]
+fn traces_that_do_not_fit_in_shared_memory_agree_with_the_processor() {
+    let batch = ["train.batch=2"];
+    agrees_with_the_processor("specs/paper/cue_reward/retroactive.bpm", &batch);
+    let large = [&batch[..], &["N=300", "task.steps=60"]].concat();
+    agrees_with_the_processor("specs/paper/cue_reward/simple.bpm", &large);
+}
+
+#[test]
+fn many_lanes_agree_with_the_processor() {
+    agrees_with_the_processor("specs/quickstart.bpm", &["N=5", "train.batch=3000"]);
+}
