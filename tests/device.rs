@@ -7,7 +7,7 @@ use bpmc::device::{BlockLimits, DeviceChoice, DeviceKind, Nvrtc};
 use bpmc::driver::{compile, from_disk, prepare, Compiled};
 use bpmc::passes::Selection;
 use bpmc::train::device_block::device_source;
-use bpmc::train::trainer::{BackendKind, Probe, Trainer, TrainerOptions};
+use bpmc::train::trainer::{BackendKind, IterationReport, Probe, Trainer, TrainerOptions};
 use std::path::Path;
 
 /// The program of a shipped spec, or of a text.
@@ -232,23 +232,244 @@ fn noise_and_states_that_outlive_an_episode_agree_with_the_reference() {
     agrees(spec, &[]);
 }
 
-/// Parameters after some iterations, bit for bit.
-fn trained(program: &Compiled, iterations: usize) -> Vec<u32> {
-    let mut trainer = trainer(program, BackendKind::Fused, DeviceKind::Emulated);
-    for _ in 0..iterations {
-        trainer.step().unwrap();
-    }
+/// Trained parameters, moments and the optimiser's steps, bit for bit.
+fn standing(trainer: &Trainer) -> (u64, Vec<u32>) {
+    let state = trainer.optimizer().state();
+    let moments = state.moments.iter().flat_map(|m| m.values.concat());
     let values = trainer.parameters().iter().flat_map(|p| p.values.clone());
-    values.map(f32::to_bits).collect()
+    let bits = values.chain(moments).map(f32::to_bits).collect();
+    (state.steps, bits)
+}
+
+/// Iterations on the emulated device, so many asked for at a time.
+fn iterations(trainer: &mut Trainer, all: usize, at_once: usize) -> Vec<IterationReport> {
+    let mut reports = Vec::new();
+    while reports.len() < all {
+        let most = at_once.min(all - reports.len());
+        trainer.advance(most as u64, &mut reports).unwrap();
+    }
+    reports
 }
 
 #[test]
-fn training_learns_and_gives_the_same_bits_again() {
-    let small = ["N=9", "train.batch=5"];
-    let program = program("specs/quickstart.bpm", &small);
-    let first = trained(&program, 3);
-    assert_eq!(first, trained(&program, 3));
-    assert_ne!(first, trained(&program, 2));
+fn iterations_give_the_same_bits_however_many_follow_each_other() {
+    for set in [
+        &["N=9", "train.batch=5"][..],
+        &["N=7", "train.batch=3", "train.burn_in=3"],
+        &["N=30", "train.batch=2", "train.clip_norm=0.01"],
+    ] {
+        let program = program("specs/quickstart.bpm", set);
+        let made = || trainer(&program, BackendKind::Fused, DeviceKind::Emulated);
+        let (mut one, mut two, mut other) = (made(), made(), made());
+        let singly = iterations(&mut one, 11, 1);
+        let together = iterations(&mut two, 11, 7);
+        iterations(&mut other, 10, 5);
+        assert_eq!(standing(&one), standing(&two), "{set:?}");
+        assert_ne!(standing(&one), standing(&other), "{set:?}");
+        for (k, (a, b)) in (1..).zip(singly.iter().zip(&together)) {
+            assert_eq!((a.iteration, b.iteration), (k, k));
+            assert_eq!(a.loss.to_bits(), b.loss.to_bits());
+            assert_eq!(a.gradient_norm.to_bits(), b.gradient_norm.to_bits());
+            assert_eq!(a.reward, b.reward);
+        }
+    }
+}
+
+/// Iterations on the device against those of the processor, with the optimiser on the host.
+fn learns_as_the_processor(spec: &str, set: &[&str], tolerance: f32) {
+    let program = program(spec, set);
+    let mut device = trainer(&program, BackendKind::Fused, DeviceKind::Emulated);
+    let mut processor = trainer(&program, BackendKind::Fused, DeviceKind::Cpu);
+    let before: Vec<f32> = device
+        .parameters()
+        .iter()
+        .flat_map(|p| p.values.clone())
+        .collect();
+    let found = iterations(&mut device, 6, 4);
+    let expected = iterations(&mut processor, 6, 1);
+    for (a, b) in found.iter().zip(&expected) {
+        assert_eq!(a.iteration, b.iteration);
+        assert!((a.reward.unwrap() - b.reward.unwrap()).abs() < 1e-9);
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-4 * b.abs().max(1e-3);
+        assert!(near(a.loss, b.loss), "{set:?}: {} {}", a.loss, b.loss);
+        let (a, b) = (a.gradient_norm, b.gradient_norm);
+        assert!(near(a, b), "{set:?}: {a} {b}");
+    }
+    let states = [&device, &processor].map(|trainer| trainer.optimizer().state());
+    assert_eq!(states[0].steps, states[1].steps);
+    assert_eq!(states[0].moments.len(), states[1].moments.len());
+    let values = |trainer: &Trainer| -> Vec<f32> {
+        let all = trainer.parameters().iter();
+        all.flat_map(|p| p.values.clone()).collect()
+    };
+    let moved = values(&processor);
+    let moved = moved.iter().zip(&before).map(|(a, b)| (a - b).abs());
+    let furthest = moved.fold(0.0, f32::max);
+    assert!(furthest > 0.0, "{set:?}");
+    for (a, b) in values(&device).iter().zip(&values(&processor)) {
+        assert!((a - b).abs() <= tolerance * furthest, "{set:?}: {a} {b}");
+    }
+}
+
+#[test]
+fn optimisers_on_the_device_take_the_steps_of_those_on_the_host() {
+    let quickstart = "specs/quickstart.bpm";
+    let small = ["N=11", "train.batch=4"];
+    let with = |more: &[&'static str]| -> Vec<&'static str> { [&small[..], more].concat() };
+    // Adam divides by the gradient, however small: what rounding says of it counts for more.
+    learns_as_the_processor(quickstart, &with(&[]), 1e-2);
+    learns_as_the_processor(
+        quickstart,
+        &with(&["train.burn_in=2", "train.clip_norm=0.02"]),
+        1e-2,
+    );
+    let agent = |optimizer: &str, more: &str| {
+        agent("retroactive", 13, 13, true, "connection")
+            .replace("optimizer adam { lr = 1e-3 }", optimizer)
+            .replace("gamma = 0.5,", &format!("gamma = 0.5, {more},"))
+    };
+    for (optimizer, more, tolerance) in [
+        (
+            "optimizer adamw { lr = 1e-3, weight_decay = 0.3 }",
+            "clip_norm = 2",
+            1e-2,
+        ),
+        (
+            "optimizer adam { lr = 1e-3, l2 = 0.1 }",
+            "burn_in = 1",
+            1e-2,
+        ),
+        ("optimizer sgd { lr = 0.1 }", "clip_norm = 0.05", 1e-4),
+        (
+            "optimizer sgd { lr = 0.1, momentum = 0.9, weight_decay = 0.1 }",
+            "grad_scale { rec.alpha = 0.25, rec.w = 3 }",
+            1e-4,
+        ),
+        (
+            "optimizer sgd { lr = 0.01, momentum = 0.5, nesterov = true }",
+            "clip_norm = 4",
+            1e-4,
+        ),
+    ] {
+        learns_as_the_processor(&agent(optimizer, more), &[], tolerance);
+    }
+    for agent in ["plastic", "simple_fanout"] {
+        let spec = format!("specs/paper/maze/{agent}.bpm");
+        let set = ["N=20", "task.steps=30", "train.batch=2", "train.burn_in=0"];
+        learns_as_the_processor(&spec, &set, 1e-2);
+    }
+}
+
+/// A bundle whose parameters are computed with before anything of the step is: sums over them, functions of them.
+const COMPUTED: &str = "
+    network agent {
+      input obs: [task.obs]
+      state h: [9] = 0
+      state calm: [9] = 0.5 reset never
+      plastic rec: h -> y {
+        weight w ~ uniform(-1, 1)
+        coeff alpha ~ uniform(-1, 1)
+        trained eta = 0.3
+        trace hebb
+        transmit w / (1 + sum_pre(abs(w))) + sigmoid(alpha) * mean_post(w) * hebb
+        hebb <- clip(hebb + tanh(eta) * pre * post, -1, 1)
+      }
+      y = tanh(linear(obs) + rec + calm)
+      h <- y
+      calm <- 0.9 * calm + 0.1 * y
+      output policy = linear(y, task.actions)
+      output value = linear(y, 1)
+    }
+    task cue_reward { cues = 3, shown = 1, bits = 4, steps = 18 }
+    train a2c { batch = 3, iterations = 1, gamma = 0.5, optimizer sgd { lr = 0.1 } }";
+
+#[test]
+fn what_is_computed_of_parameters_is_computed_on_the_device() {
+    agrees(COMPUTED, &[]);
+    learns_as_the_processor(COMPUTED, &[], 1e-4);
+    // The state that outlives an episode goes on from iteration to iteration.
+    let program = program(COMPUTED, &[]);
+    let made = || trainer(&program, BackendKind::Fused, DeviceKind::Emulated);
+    let (mut one, mut two) = (made(), made());
+    iterations(&mut one, 5, 1);
+    iterations(&mut two, 5, 5);
+    assert_eq!(standing(&one), standing(&two));
+    assert_eq!(carried(&one), carried(&two));
+}
+
+fn carried(trainer: &Trainer) -> Vec<u8> {
+    trainer
+        .checkpoint("agent", "hash")
+        .unwrap()
+        .to_bytes()
+        .unwrap()
+}
+
+/// What is not finite stops the device where it stops the host, with everything as before.
+#[test]
+fn what_is_not_finite_is_told_and_undone() {
+    let with = |value: &str, train: &str| {
+        COMPUTED
+            .replace("output value = linear(y, 1)", value)
+            .replace("optimizer sgd { lr = 0.1 }", train)
+    };
+    let usual = "output value = linear(y, 1)";
+    for (spec, expected) in [
+        (
+            // After 40 steps: in the third iteration.
+            with(
+                "state count: [1] = 0 reset never\n count <- count + 1\n \
+                 output value = linear(y, 1) + log(40 - count)",
+                "optimizer sgd { lr = 0.1 }",
+            ),
+            "loss",
+        ),
+        (
+            with(
+                usual,
+                "optimizer sgd { lr = 0.1 }, grad_scale { rec.alpha = 1e300 }",
+            ),
+            "gradient",
+        ),
+        (
+            with(
+                usual,
+                "optimizer sgd { lr = 1e6 }, clip_norm = 0, grad_scale { rec.w = 1e36 }",
+            ),
+            "parameter",
+        ),
+    ] {
+        let program = program(&spec, &[]);
+        let mut device = trainer(&program, BackendKind::Fused, DeviceKind::Emulated);
+        let mut host = trainer(&program, BackendKind::Fused, DeviceKind::Cpu);
+        let mut reports = Vec::new();
+        let told = loop {
+            match host.step() {
+                Ok(_) => assert!(host.iteration() < 9, "{expected}"),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(told.contains(expected), "{told}");
+        let stopped = loop {
+            match device.advance(9, &mut reports) {
+                Ok(()) => assert!(device.iteration() < 9, "{expected}"),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert_eq!(stopped, told);
+        assert_eq!(device.iteration(), host.iteration());
+        assert_eq!(reports.len() as u64, host.iteration());
+        assert_eq!(
+            device.optimizer().state().steps,
+            host.optimizer().state().steps
+        );
+        let values = device.parameters().iter().flat_map(|p| p.values.clone());
+        assert!(values.into_iter().all(f32::is_finite));
+        // As it was: the same iteration fails again, and a skipped one is passed.
+        assert_eq!(device.step().err().unwrap().to_string(), told);
+        device.skip();
+        assert_eq!(device.iteration(), host.iteration() + 1);
+    }
 }
 
 #[test]
@@ -292,6 +513,10 @@ fn sources_compile_for_a_gpu() {
     specs.push("specs/paper/maze/simple_fanout.bpm".to_owned());
     specs.push("specs/quickstart.bpm".to_owned());
     specs.push("specs/gallery/attention.bpm".to_owned());
+    specs.push(COMPUTED.to_owned());
+    for optimizer in ["adamw { }", "sgd { momentum = 0.9, nesterov = true }"] {
+        specs.push(COMPUTED.replace("sgd { lr = 0.1 }", optimizer));
+    }
     specs.extend(
         bpmc::rules::LIBRARY
             .iter()
@@ -311,7 +536,13 @@ fn sources_compile_for_a_gpu() {
         for architecture in [75, 90] {
             let ptx = nvrtc.compile(&source.text, architecture);
             let ptx = ptx.unwrap_or_else(|error| panic!("{spec}: {error}"));
-            for kernel in ["forward", "backward", "reduce"] {
+            let mut kernels = vec!["forward", "backward", "reduce"];
+            if source.update.is_some() {
+                kernels.extend([
+                    "prologue", "share", "epilogue", "gradient", "tally", "update",
+                ]);
+            }
+            for kernel in kernels {
                 assert!(
                     ptx.contains(&format!(".entry {kernel}(")),
                     "{spec}: {kernel}"

@@ -3,6 +3,7 @@
 
 mod runs_support;
 
+use bpmc::device::DeviceKind;
 use bpmc::driver::{compile, Compilation};
 use bpmc::passes::Selection;
 use bpmc::train::checkpoint::Checkpoint;
@@ -58,6 +59,7 @@ struct Session<'a> {
     spec: &'a str,
     set: &'a [&'a str],
     threads: usize,
+    device: DeviceKind,
     resume: bool,
     /// Asks to stop after this iteration.
     until: u64,
@@ -67,7 +69,7 @@ impl Session<'_> {
     fn prepare(&self) -> Result<Run, RunError> {
         let (compilation, overrides) = compiled(self.spec, self.set);
         let options = RunOptions {
-            device: bpmc::device::DeviceChoice::CPU,
+            device: self.device.into(),
             spec: "agent.bpm".to_owned(),
             overrides,
             place: Place::At(self.directory.to_owned()),
@@ -99,8 +101,16 @@ fn whole(directory: &Path) -> Session<'_> {
         spec: SPEC,
         set: &[],
         threads: 1,
+        device: DeviceKind::Cpu,
         resume: false,
         until: u64::MAX,
+    }
+}
+
+fn on_device(directory: &Path) -> Session<'_> {
+    Session {
+        device: DeviceKind::Emulated,
+        ..whole(directory)
     }
 }
 
@@ -185,6 +195,34 @@ fn an_interrupted_run_goes_on_to_the_same_bits() {
         assert_eq!(session.go().unwrap(), Ending::Finished);
         assert_eq!(metrics(&broken), metrics(&straight), "stopped at {until}");
         assert_eq!(table(&broken), table(&straight), "stopped at {until}");
+        assert!(shelf(&broken) == shelf(&straight), "stopped at {until}");
+    }
+}
+
+/// A device may do several iterations before it is asked: where a run was stopped must not matter there either.
+#[test]
+fn an_interrupted_run_on_a_device_goes_on_to_the_same_bits() {
+    let root = scratch("run-resume-device");
+    let straight = root.join("straight");
+    on_device(&straight).go().unwrap();
+    let records = metrics(&straight);
+    assert_eq!(records.len(), 3, "iterations 4, 8 and the last, 11");
+    for until in [1, 2, 5, 7] {
+        let broken = root.join(format!("broken-{until}"));
+        let session = Session {
+            until,
+            ..on_device(&broken)
+        };
+        assert_eq!(session.go().unwrap(), Ending::Interrupted);
+        // After the iterations under way, never beyond a record or a checkpoint.
+        let done = open(&broken).unwrap().manifest.iterations;
+        assert!((until..until + 3).contains(&done), "{until}: {done}");
+        let session = Session {
+            resume: true,
+            ..on_device(&broken)
+        };
+        assert_eq!(session.go().unwrap(), Ending::Finished);
+        assert_eq!(metrics(&broken), records, "stopped at {until}");
         assert!(shelf(&broken) == shelf(&straight), "stopped at {until}");
     }
 }

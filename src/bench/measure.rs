@@ -40,7 +40,7 @@ impl Extent {
 /// has its step of the optimiser.
 ///
 /// # Errors
-/// Those of [`Trainer::step`].
+/// Those of [`Trainer::advance`].
 pub fn measure(trainer: &mut Trainer, extent: Extent) -> Result<Vec<IterationReport>, TrainError> {
     trainer.end_burn_in();
     for _ in 0..extent.warm_up {
@@ -49,7 +49,11 @@ pub fn measure(trainer: &mut Trainer, extent: Extent) -> Result<Vec<IterationRep
     let start = Instant::now();
     let mut reports = Vec::new();
     while extent.goes_on(reports.len(), start.elapsed().as_secs_f64()) {
-        reports.push(trainer.step()?);
+        let done = reports.len();
+        let most = extent
+            .iterations
+            .map_or(u64::MAX, |all| (all - done) as u64);
+        trainer.advance(most, &mut reports)?;
     }
     Ok(reports)
 }

@@ -12,9 +12,11 @@ mod cache;
 mod cuda;
 mod emulated;
 mod nvrtc;
+mod optimizer;
 mod task;
 
 pub use nvrtc::Nvrtc;
+pub use optimizer::OptimizerSource;
 pub use task::TaskSource;
 
 use std::any::Any;
@@ -233,12 +235,34 @@ pub struct Args {
     pub total: u64,
     pub step_rewards: u64,
     pub keys: u64,
+    pub carried_next: u64,
+    pub status: u64,
+    pub parameters: u64,
+    pub parameters_next: u64,
+    pub moments: u64,
+    pub moments_next: u64,
+    pub fixed: u64,
+    pub values: u64,
+    pub products: u64,
+    pub share_from: u64,
+    pub sum_from: u64,
+    pub product_from: u64,
+    pub gradients: u64,
+    pub squares: u64,
+    pub norms: u64,
+    pub history: u64,
     pub scale: f64,
     pub lanes: i32,
     pub iteration: i32,
     pub learn: i32,
     pub greedy: i32,
+    pub slot: i32,
+    pub burning: i32,
+    pub rates: [f32; RATES],
 }
+
+/// Numbers that a step of an optimiser is given.
+pub const RATES: usize = 4;
 
 /// A launch: kernel, blocks, threads of a block, bytes of shared memory of a block.
 #[derive(Clone, Copy, Debug)]

@@ -2,6 +2,7 @@
 
 use super::a2c::{A2c, Parts};
 use super::lane_episode::{LaneEpisode, LaneLoss, Wiring};
+use super::learner::{Learner, Lesson};
 use super::phases::Phases;
 use super::supervised::SupervisedLoss;
 use super::TrainerKind;
@@ -95,6 +96,15 @@ pub trait Block: Send {
         parameters: &[Vec<f64>],
         options: EpisodeOptions,
     ) -> Result<BlockReport, BackendError>;
+
+    /// Whole iterations with their steps of the optimiser, for blocks that hold all lanes and do them by themselves: `None`
+    /// from all others. The same numbers however many are asked for at once.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    fn learn(&mut self, _learner: Learner<'_>) -> Result<Option<Lesson>, BackendError> {
+        Ok(None)
+    }
 
     /// Values of the states that outlive an episode: by slot, lane by lane; `None` for others.
     fn carried(&self) -> &[Option<Vec<f64>>];

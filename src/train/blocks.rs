@@ -9,6 +9,7 @@ use super::language::staged::Staged;
 use super::language::LanguageError;
 use super::trainer::{BackendKind, TrainError, TrainerOptions};
 use crate::backend::candle::{Candle, Precision};
+use crate::backend::fused::device::Update;
 use crate::backend::fused::Fused;
 use crate::backend::reference::Reference;
 use crate::device::{self, DeviceError, DeviceKind};
@@ -25,6 +26,8 @@ pub(super) struct Work<'a> {
     pub task: &'a dyn Task,
     /// What is learned from it.
     pub objective: Objective,
+    /// The steps of the optimiser, for devices that do them.
+    pub update: Update,
     /// Lanes of an iteration.
     pub lanes: usize,
     /// What of the memory the run may take.
@@ -148,7 +151,9 @@ fn on_a_device(
     let device = device::open(options.device)?;
     let program = fused(work)?;
     watch.lap("kernels");
-    let kernels = DevicePlan::new(&program, step, work.task, work.objective, device.limits());
+    let update = work.update.clone();
+    let limits = device.limits();
+    let kernels = DevicePlan::new(&program, step, work.task, work.objective, update, limits)?;
     let plan = kernels.plan(&program, step, work.lanes);
     let limits = Limits {
         free: device.free(),
@@ -177,6 +182,7 @@ fn in_step(work: &Work<'_>, options: &TrainerOptions) -> Result<Blocks, TrainErr
         objective,
         lanes,
         limits,
+        ..
     } = *work;
     let candle = device_of(options)?;
     let mut plan = Plan::batched(&prepared.step, &prepared.adjoint, lanes, task.steps());

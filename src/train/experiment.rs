@@ -1,5 +1,6 @@
 //! The blocks a spec must have to be trained.
 
+use super::optim::Optimizer;
 use super::trainer::TrainError;
 use crate::sema::model::{Model, TaskModel, TrainModel};
 
@@ -17,4 +18,20 @@ pub(crate) fn experiment(model: &Model) -> Result<(&TrainModel, &TaskModel), Tra
         "add for instance `task maze { }`; for given values there is `bpmc grad`",
     ))?;
     Ok((train, task))
+}
+
+/// The optimiser of a `train` block, for parameters of these lengths.
+///
+/// # Errors
+/// [`TrainError::Settings`], where its settings contradict each other.
+pub(crate) fn optimizer(
+    train: &TrainModel,
+    lengths: &[usize],
+) -> Result<Box<dyn Optimizer>, TrainError> {
+    (train.optimizer.build)(&train.optimizer_settings, lengths).map_err(|conflict| {
+        TrainError::Settings {
+            message: conflict.message,
+            help: conflict.help,
+        }
+    })
 }

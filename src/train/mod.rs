@@ -19,6 +19,7 @@ pub mod given;
 pub mod gradient;
 pub mod lane_episode;
 pub mod language;
+pub mod learner;
 pub mod metrics;
 pub mod optim;
 pub mod params;

@@ -2,6 +2,7 @@
 //! decay acts on the parameter itself.
 
 use super::{Moment, Optimizer, OptimizerInfo, OptimizerState};
+use crate::device::{OptimizerSource, RATES};
 use crate::settings::{Setting, Settings};
 use crate::train::gradient::PIECE;
 use rayon::prelude::*;
@@ -102,6 +103,14 @@ impl Adam {
             },
         }
     }
+
+    /// What is added to the gradient of the parameter itself.
+    fn l2(&self) -> f32 {
+        match self.decay {
+            Decay::Coupled(l2) => l2 as f32,
+            Decay::Decoupled(_) => 0.0,
+        }
+    }
 }
 
 impl Optimizer for Adam {
@@ -114,20 +123,10 @@ impl Optimizer for Adam {
 
     fn step(&mut self, parameters: &mut [&mut [f32]], gradients: &[Vec<f32>], rate: f64) {
         self.state.steps += 1;
-        let lr = self.lr * rate;
-        // Powers of β in f64 for any number of steps: exact enough, and a pure function of the count.
-        let unbiased = self
-            .betas
-            .map(|beta| 1.0 - beta.powf(self.state.steps as f64));
-        let step_size = (lr / unbiased[0]) as f32;
-        let square_scale = (1.0 / unbiased[1]) as f32;
-        let eps = self.eps as f32;
+        let [step_size, square_scale, keep, _] = self.rates(self.state.steps, rate);
+        let (eps, l2) = (self.eps as f32, self.l2());
         let [beta1, beta2] = self.betas.map(|beta| beta as f32);
         let [new1, new2] = self.betas.map(|beta| (1.0 - beta) as f32);
-        let (l2, keep) = match self.decay {
-            Decay::Coupled(l2) => (l2 as f32, 1.0),
-            Decay::Decoupled(decay) => (0.0, (1.0 - lr * decay) as f32),
-        };
         let update =
             |parameter: &mut [f32], gradient: &[f32], [means, squares]: [&mut [f32]; 2]| {
                 let moments = means.iter_mut().zip(squares);
@@ -154,6 +153,33 @@ impl Optimizer for Adam {
                 .for_each(|(((parameter, gradient), means), squares)| {
                     update(parameter, gradient, [means, squares]);
                 });
+        }
+    }
+
+    fn rates(&self, number: u64, rate: f64) -> [f32; RATES] {
+        let lr = self.lr * rate;
+        // Powers of β in f64 for any number of steps: exact enough, and a pure function of the count.
+        let unbiased = self.betas.map(|beta| 1.0 - beta.powf(number as f64));
+        let keep = match self.decay {
+            Decay::Coupled(_) => 1.0,
+            Decay::Decoupled(decay) => 1.0 - lr * decay,
+        };
+        let rates = [lr / unbiased[0], 1.0 / unbiased[1], keep, 0.0];
+        rates.map(|rate| rate as f32)
+    }
+
+    fn device(&self) -> OptimizerSource {
+        OptimizerSource {
+            settings: OptimizerSource::settings(&[
+                ("BETA1", self.betas[0] as f32),
+                ("BETA2", self.betas[1] as f32),
+                ("NEW1", (1.0 - self.betas[0]) as f32),
+                ("NEW2", (1.0 - self.betas[1]) as f32),
+                ("EPS", self.eps as f32),
+                ("L2", self.l2()),
+            ]),
+            source: include_str!("adam.h"),
+            moments: self.state.moments.len(),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Optimizers over parameters on the host. One optimizer a file, one line in [`OPTIMIZERS`].
+//! Optimizers over parameters on the host. One optimizer a file, with its device code in another
+//! beside it, and one line in [`OPTIMIZERS`].
 
 mod adam;
 mod sgd;
@@ -6,6 +7,7 @@ mod sgd;
 pub use adam::Adam;
 pub use sgd::Sgd;
 
+use crate::device::{OptimizerSource, RATES};
 use crate::settings::{Setting, SettingConflict, Settings};
 
 /// An optimizer as the compiler sees it.
@@ -67,6 +69,12 @@ pub trait Optimizer: Send {
     /// One step. Parameters and gradients come in the order and with the lengths it was built for;
     /// `rate` is a factor on the learning rate, 1 unless the trainer has a schedule.
     fn step(&mut self, parameters: &mut [&mut [f32]], gradients: &[Vec<f32>], rate: f64);
+
+    /// What the elements of step `number`, from 1, have in common: rates as its device code is given them.
+    fn rates(&self, number: u64, rate: f64) -> [f32; RATES];
+
+    /// Its device code.
+    fn device(&self) -> OptimizerSource;
 
     /// What it remembers.
     fn state(&self) -> &OptimizerState;

@@ -1,6 +1,7 @@
 //! Stochastic gradient descent with momentum and weight decay.
 
 use super::{Moment, Optimizer, OptimizerInfo, OptimizerState};
+use crate::device::{OptimizerSource, RATES};
 use crate::settings::{Setting, SettingConflict, Settings};
 use crate::train::gradient::PIECE;
 use rayon::prelude::*;
@@ -75,7 +76,7 @@ impl Optimizer for Sgd {
 
     fn step(&mut self, parameters: &mut [&mut [f32]], gradients: &[Vec<f32>], rate: f64) {
         self.state.steps += 1;
-        let lr = (self.lr * rate) as f32;
+        let [lr, ..] = self.rates(self.state.steps, rate);
         let (momentum, decay) = (self.momentum, self.weight_decay);
         let tensors = parameters.iter_mut().zip(gradients);
         let Some(velocity) = self.state.moments.first_mut() else {
@@ -112,6 +113,22 @@ impl Optimizer for Sgd {
                 .for_each(|((parameter, gradient), velocity)| {
                     update(parameter, gradient, velocity)
                 });
+        }
+    }
+
+    fn rates(&self, _number: u64, rate: f64) -> [f32; RATES] {
+        [(self.lr * rate) as f32, 0.0, 0.0, 0.0]
+    }
+
+    fn device(&self) -> OptimizerSource {
+        OptimizerSource {
+            settings: OptimizerSource::settings(&[
+                ("MOMENTUM", self.momentum),
+                ("NESTEROV", f32::from(u8::from(self.nesterov))),
+                ("WEIGHT_DECAY", self.weight_decay),
+            ]),
+            source: include_str!("sgd.h"),
+            moments: self.state.moments.len(),
         }
     }
 

@@ -34,6 +34,7 @@ pub use spec::{hash, merged};
 use super::checkpoint::{Checkpoint, Standing};
 use super::metrics::MetricsWriter;
 use super::trainer::{BackendKind, IterationReport, TrainError, Trainer, TrainerOptions};
+use crate::backend::fused::device::MOST;
 use crate::device::DeviceChoice;
 use crate::driver::Compilation;
 use crate::lock::Lock;
@@ -380,24 +381,13 @@ impl Run {
         ))?;
         let mut metrics = self.metrics()?;
         self.write_manifest()?;
+        let mut reports = Vec::new();
         while self.trainer.iteration() < planned && !stop.load(Ordering::Relaxed) {
-            let report = match self.trainer.step() {
-                Ok(report) => Some(report),
-                Err(TrainError::NotFinite { iteration, what }) => {
-                    // Only one writer at a time has the files.
-                    metrics.flush()?;
-                    drop(metrics);
-                    self.not_finite(iteration, &what)?;
-                    metrics = self.metrics()?;
-                    self.write_manifest()?;
-                    None
-                }
-                Err(error) => return Err(error.into()),
-            };
-            let done = self.trainer.iteration();
-            if let Some(report) = report {
+            let advanced = self.trainer.advance(self.until_needed(), &mut reports);
+            for report in reports.drain(..) {
                 self.window.add(&report);
                 self.standing.add(&report);
+                let done = report.iteration;
                 let epoch_ends = report.validation.is_some();
                 if done.is_multiple_of(self.metrics_every) || done == planned || epoch_ends {
                     let seconds = recorded.elapsed().as_secs_f64();
@@ -413,6 +403,19 @@ impl Run {
                 metrics.tick()?;
                 observe(&report, started.elapsed());
             }
+            match advanced {
+                Ok(()) => {}
+                Err(TrainError::NotFinite { iteration, what }) => {
+                    // Only one writer at a time has the files.
+                    metrics.flush()?;
+                    drop(metrics);
+                    self.not_finite(iteration, &what)?;
+                    metrics = self.metrics()?;
+                    self.write_manifest()?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            let done = self.trainer.iteration();
             if self.shelf.is_scheduled(done) && done < planned {
                 self.checkpoint(&mut metrics)?;
                 self.manifest.iterations = done;
@@ -428,6 +431,15 @@ impl Run {
         } else {
             Ok(Ending::Finished)
         }
+    }
+
+    /// Iterations until a record is written or a checkpoint taken.
+    fn until_needed(&self) -> u64 {
+        let done = self.trainer.iteration();
+        let record = self.metrics_every - done % self.metrics_every;
+        let most = record.min(MOST as u64);
+        let needed = |k: &u64| self.shelf.is_scheduled(done + k);
+        (1..most).find(needed).unwrap_or(most)
     }
 
     /// What the test text costs with the best parameters, where a text is read.

@@ -1,5 +1,6 @@
 //! The trainer: batches of episodes, one gradient each, one step of the optimiser each.
 
+mod advance;
 mod error;
 pub mod kept;
 mod reading;
@@ -11,7 +12,8 @@ use super::a2c::Parts;
 use super::average::Average;
 use super::block::{Block, BlockReport, EpisodeOptions, Objective};
 use super::blocks::{blocks, readers, Work};
-use super::experiment::experiment;
+use super::device_block::update;
+use super::experiment::{experiment, optimizer};
 use super::gradient;
 use super::language::{Language, Perplexity};
 use super::optim::Optimizer;
@@ -30,7 +32,6 @@ use kept::Kept;
 use rayon::prelude::*;
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::Instant;
 
 /// What runs the compiled step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,6 +134,8 @@ pub struct Trainer {
     average: Average,
     optimizer: Box<dyn Optimizer>,
     pool: rayon::ThreadPool,
+    /// Seconds of an iteration, where a device goes on by itself.
+    pace: f64,
     supervised: bool,
     carried: Vec<CarriedSlot>,
     plan: Plan,
@@ -210,10 +213,14 @@ impl Trainer {
         if let (Some(directory), None) = (data, text) {
             return Err(TrainError::NoText(directory.to_owned()));
         }
+        let seed = train.settings.int("seed") as u64;
+        let parameters = ParamStore::init(&program.step.params, seed);
+        let optimizer = optimizer(train, &parameters.trained_lengths())?;
         let work = Work {
             prepared: &prepared,
             task,
             objective,
+            update: update(optimizer.as_ref(), &train.settings),
             lanes,
             limits,
         };
@@ -228,14 +235,6 @@ impl Trainer {
             blocks(&work, &options, &mut watch)?
         };
         prepared.stages.extend(watch.stages);
-        let seed = train.settings.int("seed") as u64;
-        let parameters = ParamStore::init(&program.step.params, seed);
-        let optimizer =
-            (train.optimizer.build)(&train.optimizer_settings, &parameters.trained_lengths())
-                .map_err(|conflict| TrainError::Settings {
-                    message: conflict.message,
-                    help: conflict.help,
-                })?;
         let average = match language {
             Some(_) => Average::new(&train.settings),
             None => Average::default(),
@@ -268,6 +267,7 @@ impl Trainer {
             rollbacks: 0,
             options,
             kept: Kept::default(),
+            pace: f64::INFINITY,
             blocks,
             language,
             parameters,
@@ -436,79 +436,6 @@ impl Trainer {
             greedy: false,
             batch: self.batch,
         }
-    }
-
-    /// One batch of episodes and one step of the optimiser (none while burning in).
-    ///
-    /// # Errors
-    /// [`TrainError::NotFinite`], after which everything is as before the iteration, and errors of the backend.
-    pub fn step(&mut self) -> Result<IterationReport, TrainError> {
-        let stepped = self.try_step();
-        if matches!(stepped, Err(TrainError::NotFinite { .. })) {
-            for block in &mut self.blocks {
-                block.take_back();
-            }
-        }
-        stepped
-    }
-
-    fn try_step(&mut self) -> Result<IterationReport, TrainError> {
-        if self.language.is_some() {
-            return self.read_chunk();
-        }
-        let start = Instant::now();
-        let number = self.iteration + 1;
-        let reports = self.episodes(EpisodeOptions {
-            seed: self.episode_seed(),
-            iteration: self.iteration as u32,
-            learn: true,
-            greedy: false,
-            batch: self.batch,
-        })?;
-        let update = Instant::now();
-        let mut gradients: Vec<Vec<f32>> = Vec::new();
-        for id in self.parameters.trained_ids() {
-            // Blocks are added in their order, whichever thread was first.
-            let mut sum = vec![0.0f64; self.parameters.get(id).values.len()];
-            for report in &reports {
-                if let Some(Some(part)) = report.gradients.get(id.index()) {
-                    for (total, value) in sum.iter_mut().zip(part) {
-                        *total += value;
-                    }
-                }
-            }
-            gradients.push(sum.into_iter().map(|x| x as f32).collect());
-        }
-        let loss: f64 = reports.iter().map(|report| report.loss).sum();
-        let norm = self.update(loss, &mut gradients, 1.0)?;
-        self.iteration = number;
-        let mut phases = Phases {
-            update: update.elapsed().as_secs_f64(),
-            ..Phases::default()
-        };
-        let mut parts = Parts::default();
-        for report in &reports {
-            parts += report.parts;
-            phases += report.phases;
-        }
-        let rewards: Vec<f64> = reports.iter().flat_map(|r| r.rewards.clone()).collect();
-        let scores: Vec<(&'static str, f64)> =
-            reports.iter().flat_map(|r| r.scores.clone()).collect();
-        Ok(IterationReport {
-            iteration: number,
-            loss,
-            parts: (!self.supervised).then_some(parts),
-            reward: mean_of(&rewards),
-            score: scores.first().map(|(name, _)| {
-                let values: Vec<f64> = scores.iter().map(|(_, value)| *value).collect();
-                (*name, mean_of(&values).unwrap_or(f64::NAN))
-            }),
-            epoch: None,
-            validation: None,
-            gradient_norm: norm,
-            phases,
-            seconds: start.elapsed().as_secs_f64(),
-        })
     }
 
     /// A step of the optimiser (none while burning in), with a factor on the learning rate. Returns the norm of the

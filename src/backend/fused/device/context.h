@@ -1,7 +1,7 @@
 
 /* What a launch is given. */
 typedef struct {
-    const float *shared;
+    float *shared;
     float *arena, *records, *checkpoints, *segment, *sums, *outers;
     const float *inputs;
     float *outputs, *seeds, *carried;
@@ -9,9 +9,31 @@ typedef struct {
     float *rewards;
     double *returns, *parts, *losses, *total, *step_rewards;
     const u32 *keys;
+    float *carried_next;
+    /* Where iterations follow each other without the host: the slot in which one stopped, from 1, and by what; the slot in
+       which a parameter became not finite, from 1. */
+    int *status;
+    const float *parameters;
+    float *parameters_next;
+    const float *moments;
+    float *moments_next;
+    const float *fixed;
+    float *values, *products;
+    const u32 *share_from, *sum_from, *product_from;
+    float *gradients;
+    double *squares, *norms, *history;
     double scale;
-    int lanes, iteration, learn, greedy;
+    int lanes, iteration, learn, greedy, slot, burning;
+    float rates[4];
 } Args;
+
+#define STOPPED_BY_LOSS 1
+#define STOPPED_BY_GRADIENT 2
+
+/* Whether an earlier iteration stopped all. */
+DEVICE int stopped(const Args *a) {
+    return a->status[0] != 0 || (a->status[2] != 0 && a->status[2] != a->slot + 1);
+}
 
 /* What a step of a lane reads and writes: its memory, that of the step that ran before, what was kept of the step and of
    the step before, what is shared by all lanes; traces that enter and leave, and their adjoints; the number of the step's

@@ -84,6 +84,7 @@ DEVICE void objective(const Args *a, const int lane) {
 
 KERNEL(forward) {
     BEGIN_LANE
+    if (stopped(&a)) return;
     Context c = forward_memory(&a, lane, shared_memory);
     PHASE
         for (int i = tid; i < LANE; i += THREADS) c.L[i] = 0.0f;
@@ -155,6 +156,7 @@ KERNEL(forward) {
 
 KERNEL(backward) {
     BEGIN_LANE
+    if (stopped(&a)) return;
     Context c = backward_memory(&a, lane, shared_memory);
     PHASE
         for (int i = tid; i < ADJOINT; i += THREADS) {

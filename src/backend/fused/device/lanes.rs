@@ -1,5 +1,6 @@
 //! All lanes of a program on a device: memories, launches, and what comes back.
 
+use super::iterations::{Iterations, STATUS};
 use super::{DeviceSource, Product};
 use crate::backend::fused::{Fused, Shared};
 use crate::backend::BackendError;
@@ -31,20 +32,23 @@ pub struct DeviceLoss {
 
 /// Lanes of a program on a device.
 pub struct DeviceLanes {
-    device: Box<dyn Device>,
-    source: DeviceSource,
-    lanes: usize,
-    args: Args,
-    arrays: Arrays,
+    pub(super) device: Box<dyn Device>,
+    pub(super) source: DeviceSource,
+    pub(super) lanes: usize,
+    pub(super) args: Args,
+    pub(super) arrays: Arrays,
+    /// For whole iterations, where they are done on the device.
+    pub(super) iterations: Option<Iterations>,
 }
 
 /// Memories by what they hold.
-struct Arrays {
+pub(super) struct Arrays {
+    pub(super) status: Memory,
     shared: Memory,
     inputs: Memory,
     outputs: Memory,
     seeds: Memory,
-    carried: Memory,
+    pub(super) carried: Memory,
     losses: Memory,
     total: Memory,
     step_rewards: Memory,
@@ -69,7 +73,11 @@ pub fn bytes(source: &DeviceSource, shared: usize) -> (u64, u64) {
         + s.task
         + 2 * s.steps;
     let doubles = s.steps + 4 * s.threads + 5;
-    (once as u64, 4 * floats as u64 + 8 * doubles as u64)
+    let (of_iterations, of_lane) = source.update.as_ref().map_or((0, 0), |u| u.bytes(source));
+    (
+        (once + of_iterations) as u64,
+        (4 * floats + 8 * doubles + of_lane) as u64,
+    )
 }
 
 impl DeviceLanes {
@@ -91,6 +99,7 @@ impl DeviceLanes {
         let doubles = |n: usize| n.saturating_mul(8);
         let mut take = |bytes: usize| device.alloc(bytes.max(8));
         let arrays = Arrays {
+            status: take(floats(STATUS))?,
             shared: take(floats(shared))?,
             inputs: take(floats(lanes * s.steps * s.inputs))?,
             outputs: take(floats(lanes * s.steps * s.outputs))?,
@@ -134,6 +143,9 @@ impl DeviceLanes {
             outputs: arrays.outputs.address,
             seeds: arrays.seeds.address,
             carried: arrays.carried.address,
+            carried_next: arrays.carried.address,
+            status: arrays.status.address,
+            products: arrays.products.address,
             task,
             actions,
             rewards,
@@ -146,11 +158,16 @@ impl DeviceLanes {
             lanes: lanes as i32,
             ..Args::default()
         };
+        let iterations = match &source.update {
+            Some(plan) => Some(Iterations::new(device.as_mut(), &source, plan, lanes)?),
+            None => None,
+        };
         Ok(DeviceLanes {
             device,
             source,
             lanes,
             args,
+            iterations,
             arrays: Arrays {
                 _others: others,
                 ..arrays
@@ -181,29 +198,36 @@ impl DeviceLanes {
         inputs: &[f32],
     ) -> Result<(), DeviceError> {
         let Arrays {
+            status,
             shared: parameters,
             inputs: given,
             carried: states,
-            keys,
             ..
         } = &mut self.arrays;
         let device = &mut self.device;
+        device.write(status, &[0; 4 * STATUS])?;
         device.write(parameters, floats(&shared.values))?;
         device.write(states, floats(carried))?;
         device.write(given, floats(inputs))?;
+        self.set(run)?;
+        let sizes = self.source.sizes;
+        self.launch("forward", self.lanes, sizes.shared_forward)
+    }
+
+    /// Has the kernels do what `run` says.
+    pub(super) fn set(&mut self, run: &DeviceRun) -> Result<(), DeviceError> {
         let words: Vec<u8> = run
             .keys
             .iter()
             .flatten()
             .flat_map(|word| word.to_ne_bytes())
             .collect();
-        device.write(keys, &words)?;
+        self.device.write(&mut self.arrays.keys, &words)?;
         self.args.iteration = run.iteration as i32;
         self.args.learn = i32::from(run.learn);
         self.args.greedy = i32::from(run.greedy);
         self.args.scale = run.scale;
-        let sizes = self.source.sizes;
-        self.launch("forward", self.lanes, sizes.shared_forward)
+        Ok(())
     }
 
     /// The way back, with the adjoints of the outputs kept (`[lanes, steps, outputs]`) unless the device computed them;
@@ -219,6 +243,28 @@ impl DeviceLanes {
         if let Some(seeds) = seeds {
             self.device.write(&mut self.arrays.seeds, floats(seeds))?;
         }
+        let to = self.sums()?;
+        let sizes = self.source.sizes;
+        let mut sums = vec![0.0f64; program.sums_size()];
+        let own: Vec<f64> = self.doubles(|arrays| &arrays.total, sizes.sums)?;
+        for (at, from, n) in &self.source.sums {
+            sums[*at..at + n].copy_from_slice(&own[*from..from + n]);
+        }
+        let products = self.floats(|arrays| &arrays.products, to)?;
+        let mut from = 0;
+        for product in &self.source.products {
+            let n = product.rows * product.cols;
+            let to = &mut sums[product.sum..product.sum + n];
+            for (to, x) in to.iter_mut().zip(&products[from..from + n]) {
+                *to += f64::from(*x);
+            }
+            from += n;
+        }
+        Ok(sums)
+    }
+
+    /// The way back and the gradient sums of all lanes; returns the elements of all products.
+    pub(super) fn sums(&mut self) -> Result<usize, DeviceError> {
         let sizes = self.source.sizes;
         self.launch("backward", self.lanes, sizes.shared_backward)?;
         self.reduce()?;
@@ -238,22 +284,7 @@ impl DeviceLanes {
             })?;
             to += rows * cols;
         }
-        let mut sums = vec![0.0f64; program.sums_size()];
-        let own: Vec<f64> = self.doubles(|arrays| &arrays.total, sizes.sums)?;
-        for (at, from, n) in &self.source.sums {
-            sums[*at..at + n].copy_from_slice(&own[*from..from + n]);
-        }
-        let products = self.floats(|arrays| &arrays.products, to)?;
-        let mut from = 0;
-        for product in &self.source.products {
-            let n = product.rows * product.cols;
-            let to = &mut sums[product.sum..product.sum + n];
-            for (to, x) in to.iter_mut().zip(&products[from..from + n]) {
-                *to += f64::from(*x);
-            }
-            from += n;
-        }
-        Ok(sums)
+        Ok(to)
     }
 
     /// Loss and rewards of the last episodes, where the device computes them.
@@ -301,7 +332,7 @@ impl DeviceLanes {
         self.launch("reduce", elements.div_ceil(sizes.threads), 0)
     }
 
-    fn launch(
+    pub(super) fn launch(
         &mut self,
         kernel: &'static str,
         blocks: usize,
@@ -340,7 +371,7 @@ impl DeviceLanes {
 }
 
 /// The bytes of numbers.
-fn floats(values: &[f32]) -> &[u8] {
+pub(super) fn floats(values: &[f32]) -> &[u8] {
     // SAFETY: an f32 has four bytes, all of them initialised, and bytes need no alignment.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), std::mem::size_of_val(values)) }
 }

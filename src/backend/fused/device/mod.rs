@@ -17,20 +17,27 @@
 //! | `sweeps` | sweeps |
 //! | `element` | operations on single numbers |
 //! | `arena` | where arrays lie: shared memory or not |
+//! | `update`, `update.h` | what comes between episodes: parameters as kernels read them, gradients, the step of the optimiser |
+//! | `values` | what is computed of parameters alone |
 //!
-//! and `lanes` runs it.
+//! `lanes` runs episodes, `iterations` whole iterations.
 
 mod arena;
 mod element;
+mod iterations;
 mod lanes;
 mod slots;
 mod source;
 mod sweeps;
 mod text;
+mod update;
+mod values;
 mod vectors;
 mod writer;
 
+pub use iterations::{Iterated, Start, Step, Stop, Trained, MOST};
 pub use lanes::{bytes, DeviceLanes, DeviceLoss, DeviceRun};
+pub use update::{Update, UpdatePlan};
 
 use crate::device::TaskSource;
 use crate::ir::Graph;
@@ -88,6 +95,8 @@ pub struct Episode<'a> {
     pub task: Option<TaskSource>,
     /// The reward loss, where it is computed there.
     pub objective: Option<Coefficients>,
+    /// The step of the optimiser, where it is done there; needs the task and the reward loss.
+    pub update: Option<Update>,
 }
 
 /// Sizes of the arrays of a lane, in elements.
@@ -153,4 +162,6 @@ pub struct DeviceSource {
     pub sums: Vec<(usize, usize, usize)>,
     /// By slot: where states that outlive an episode are among the carried ones, and how many elements.
     pub carried: Vec<Option<(usize, usize)>>,
+    /// Whole iterations, where they are done there.
+    pub update: Option<UpdatePlan>,
 }

@@ -9,9 +9,9 @@ use crate::backend::fused::program::Home;
 use crate::ir::{Draw, NoiseKind};
 
 /// The index in panels of element `i` of a matrix row after row.
-fn panelled(layout: Layout) -> String {
+pub(super) fn panelled(layout: Layout, i: &str) -> String {
     let (rows, cols) = (layout.rows, layout.cols);
-    format!("((i % {cols} / 16) * {rows} + i / {cols}) * 16 + i % {cols} % 16")
+    format!("(({i} % {cols} / 16) * {rows} + {i} / {cols}) * 16 + {i} % {cols} % 16")
 }
 
 pub(super) fn fill(n: usize, body: &str) -> String {
@@ -47,7 +47,7 @@ impl Writer<'_> {
                         text.open("PHASE");
                         text.line(&fill(
                             layout.rows * layout.cols,
-                            &format!("c.out[{block} + {}] = {value};", panelled(*layout)),
+                            &format!("c.out[{block} + {}] = {value};", panelled(*layout, "i")),
                         ));
                     }
                 }
@@ -58,7 +58,7 @@ impl Writer<'_> {
         text.close("}");
 
         text.open("\nDEVICE void last_states(const Context c, const Args *a, const int lane) {");
-        text.line("float *carried = a->carried + (u64)lane * CARRIED;");
+        text.line("float *carried = a->carried_next + (u64)lane * CARRIED;");
         text.open("PHASE");
         for (slot, home) in program.homes.iter().enumerate() {
             let Some((to, n)) = carried[slot] else {
@@ -73,7 +73,7 @@ impl Writer<'_> {
                     }
                 }
                 Home::Block { index, layout } => {
-                    format!("c.in[{} + {}]", self.blocks[*index], panelled(*layout))
+                    format!("c.in[{} + {}]", self.blocks[*index], panelled(*layout, "i"))
                 }
             };
             text.line(&fill(n, &format!("carried[{to} + i] = {value};")));
@@ -207,7 +207,7 @@ impl Writer<'_> {
 fn put(to: Slot, value: &str) -> String {
     let Slot { at, n, form } = to;
     let index = match form {
-        Form::Panels(layout) => panelled(layout),
+        Form::Panels(layout) => panelled(layout, "i"),
         Form::Plain | Form::Transposed(_) | Form::Rows(_) | Form::TransposedRows(_) => {
             "i".to_owned()
         }

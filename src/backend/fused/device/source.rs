@@ -2,17 +2,26 @@
 
 use super::arena::Arena;
 use super::text::Text;
+use super::update::Updating;
 use super::writer::Writer;
 use super::{sweeps, vectors, DeviceSource, Episode, Feed, Product, Sizes, Threads};
 use crate::backend::fused::code::{Instr, Place, RootKind, Sweep};
 use crate::backend::fused::program::{Fused, Home};
+use crate::backend::BackendError;
 use crate::device::BlockLimits;
 use crate::ir::Reset;
 use std::collections::BTreeMap;
 
 impl Fused {
     /// The program as CUDA C.
-    pub fn device_source(&self, episode: &Episode<'_>, limits: BlockLimits) -> DeviceSource {
+    ///
+    /// # Errors
+    /// Where the graph of the episode is not that of the program.
+    pub fn device_source(
+        &self,
+        episode: &Episode<'_>,
+        limits: BlockLimits,
+    ) -> Result<DeviceSource, BackendError> {
         let threads = self.threads(limits);
         let blocks: Vec<usize> = self
             .blocks
@@ -96,6 +105,9 @@ impl Fused {
             shared_forward: shared_forward * 4,
             shared_backward: shared_backward * 4,
         };
+        let updating = episode.update.as_ref();
+        let updating = updating.map(|update| Updating::new(self, update, episode.graph));
+        let plan = updating.as_ref().map(|u| u.plan(&sums, &products));
         let mut writer = Writer {
             program: self,
             episode,
@@ -122,13 +134,17 @@ impl Fused {
         writer.steps();
         writer.text.raw("\n");
         writer.text.raw(include_str!("kernels.h"));
-        DeviceSource {
+        if let Some(updating) = &updating {
+            writer.update(updating, &products);
+        }
+        Ok(DeviceSource {
             text: writer.text.finish(),
             sizes,
             products,
             sums,
             carried,
-        }
+            update: plan.transpose()?,
+        })
     }
 
     /// Threads of a block: enough groups to share the panels of the largest block of connections.

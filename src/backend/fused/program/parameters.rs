@@ -106,8 +106,23 @@ impl Prologue {
         out: &mut [T],
     ) -> Result<(), BackendError> {
         let graph = &self.graph;
-        let computed: Vec<Vec<S>> =
-            results(graph, |k| Ok(wide(parameter::<S>(graph, parameters, k)?)))?;
+        let computed = results(graph, |k| Ok(wide(parameter::<S>(graph, parameters, k)?)))?;
+        self.place(parameters, &computed, out)
+    }
+
+    /// What is computed of parameters.
+    pub(super) fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// As [`Prologue::compute`], with the results of the graph.
+    pub(super) fn place<S: Real, T: Real>(
+        &self,
+        parameters: &[impl AsRef<[S]>],
+        computed: &[Vec<S>],
+        out: &mut [T],
+    ) -> Result<(), BackendError> {
+        let graph = &self.graph;
         let mut jobs = Vec::with_capacity(self.places.len());
         let mut rest = out;
         // From the last to the first, each to where the one after it begins.
@@ -142,10 +157,10 @@ impl Epilogue {
         &self,
         parameters: &[impl AsRef<[S]>],
         sums: &[S],
-        mut take: impl FnMut(usize) -> Vec<S>,
+        take: impl FnMut(usize) -> Vec<S>,
     ) -> Result<Vec<Option<Vec<S>>>, BackendError> {
         let graph = &self.graph;
-        let computed: Vec<Vec<S>> = results(graph, |k| {
+        let computed = results(graph, |k| {
             let Some(number) = k.checked_sub(self.parameters) else {
                 return Ok(wide(parameter::<S>(graph, parameters, k)?));
             };
@@ -154,7 +169,30 @@ impl Epilogue {
             from_sums(slot, sums, &mut values, S::to_f64);
             Ok(values)
         })?;
-        let mut gradients: Vec<Option<Vec<S>>> = vec![None; parameters.len()];
+        let mut gradients = self.place(&computed, sums, take);
+        gradients.resize(parameters.len(), None);
+        Ok(gradients)
+    }
+
+    /// What is computed of parameters and sums.
+    pub(super) fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Where the sums are that follow the parameters of the network in the graph's.
+    pub(super) fn sums(&self) -> &[Slot] {
+        &self.sums
+    }
+
+    /// As [`Epilogue::gradients`], with the results of the graph.
+    pub(super) fn place<S: Real>(
+        &self,
+        computed: &[Vec<S>],
+        sums: &[S],
+        mut take: impl FnMut(usize) -> Vec<S>,
+    ) -> Vec<Option<Vec<S>>> {
+        let graph = &self.graph;
+        let mut gradients: Vec<Option<Vec<S>>> = vec![None; self.parameters];
         let mut jobs = Vec::with_capacity(self.gradients.len());
         for (parameter, origin) in &self.gradients {
             let elements = graph.params[*parameter].dims.iter().product();
@@ -189,7 +227,7 @@ impl Epilogue {
         for (parameter, _, values) in jobs {
             gradients[parameter] = Some(values);
         }
-        Ok(gradients)
+        gradients
     }
 }
 

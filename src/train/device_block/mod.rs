@@ -1,101 +1,28 @@
 //! All lanes on a device: one launch forward, one back.
 //!
-//! Tasks with device code run there, and only losses, rewards and gradients come back. Others are supervised: the host gives
-//! all inputs before the episode and the adjoints of all outputs after it.
+//! Tasks with device code run there, and whole iterations can follow each other there, too. Others are supervised: the host
+//! gives all inputs before the episode and the adjoints of all outputs after it.
+
+mod lesson;
+mod plan;
+
+pub(super) use plan::update;
+pub use plan::{device_source, DevicePlan};
 
 use super::a2c::Parts;
 use super::block::{Block, BlockReport, EpisodeOptions, Objective};
-use super::experiment::experiment;
 use super::lane_episode::{LaneEpisode, Wiring};
+use super::learner::{Learner, Lesson};
 use super::phases::Phases;
-use super::trainer::TrainError;
-use crate::backend::bptt::least_memory_interval;
-use crate::backend::fused::device::{
-    bytes, Coefficients, DeviceLanes, DeviceRun, DeviceSource, Episode, Feed,
-};
+use crate::backend::fused::device::{DeviceLanes, DeviceRun};
 use crate::backend::fused::{Fused, Shared};
 use crate::backend::BackendError;
-use crate::device::{BlockLimits, Device};
-use crate::driver::{Compiled, Prepared};
+use crate::device::Device;
 use crate::ir::Graph;
-use crate::plan::Plan;
 use crate::rng::{Key, Stream};
 use crate::tasks::Task;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Kernels for a network in a task, and how large its lanes are.
-pub struct DevicePlan {
-    source: DeviceSource,
-    on_device: bool,
-}
-
-impl DevicePlan {
-    /// For a step whose slots were checked against the task and the trainer.
-    pub fn new(
-        program: &Fused,
-        graph: &Graph,
-        task: &dyn Task,
-        objective: Objective,
-        limits: BlockLimits,
-    ) -> DevicePlan {
-        let interval = program.interval(least_memory_interval(task.steps()));
-        let wiring = Wiring::new(graph, task, objective);
-        let coefficients = match objective {
-            Objective::A2c(a2c) => Some(Coefficients {
-                gamma: a2c.gamma,
-                value: a2c.value,
-                concentration: a2c.concentration,
-                entropy: a2c.entropy,
-            }),
-            Objective::Supervised(_) => None,
-        };
-        let device = task.device().filter(|_| coefficients.is_some());
-        let on_device = device.is_some();
-        let feeds = wiring.feeds();
-        let episode = Episode {
-            graph,
-            steps: wiring.steps(),
-            interval,
-            feeds: if on_device {
-                feeds
-            } else {
-                vec![Feed::Given; feeds.len()]
-            },
-            read: wiring.read().collect(),
-            task: device,
-            objective: coefficients.filter(|_| on_device),
-        };
-        DevicePlan {
-            source: program.device_source(&episode, limits),
-            on_device,
-        }
-    }
-
-    /// The plan of a run.
-    pub fn plan(&self, program: &Fused, step: &Graph, lanes: usize) -> Plan {
-        let sizes = self.source.sizes;
-        let bytes = bytes(&self.source, program.shared_size());
-        Plan::device(step, lanes, sizes.steps, sizes.interval, bytes)
-    }
-}
-
-/// The kernels of an experiment as a source, for a device with these limits.
-///
-/// # Errors
-/// Where the spec cannot be trained, or the fused kernels do not know its network.
-pub fn device_source(
-    program: &Compiled,
-    prepared: &Prepared,
-    limits: BlockLimits,
-) -> Result<DeviceSource, TrainError> {
-    let (train, task) = experiment(&program.model)?;
-    let fused = Fused::with(&prepared.step, &prepared.adjoint, prepared.choices)?;
-    let objective = Objective::new(train.trainer.kind, &train.settings);
-    let task = task.task.as_ref();
-    let plan = DevicePlan::new(&fused, &prepared.step, task, objective, limits);
-    Ok(plan.source)
-}
 
 /// Lanes on a device.
 pub struct DeviceBlock {
@@ -150,6 +77,19 @@ impl DeviceBlock {
         })
     }
 
+    /// How the device runs episodes.
+    fn episodes(&self, options: &EpisodeOptions) -> DeviceRun {
+        let noises = (0..self.graph.noises.len() as u32).map(Stream::Noise);
+        let streams = [Stream::Task, Stream::Action].into_iter().chain(noises);
+        DeviceRun {
+            keys: streams.map(|s| Key::new(options.seed, s).words()).collect(),
+            iteration: options.iteration,
+            learn: options.learn,
+            greedy: options.greedy,
+            scale: 1.0 / (options.batch * self.wiring.steps().max(1)) as f64,
+        }
+    }
+
     /// The states that outlive an episode as the device has them: first values where none were.
     fn carried_in(&self) -> Vec<f32> {
         let width = self.on.source().sizes.carried;
@@ -173,13 +113,9 @@ impl DeviceBlock {
         out
     }
 
-    fn keep_carried(&mut self) -> Result<(), BackendError> {
+    /// Keeps the states that outlive an episode as the device has them now.
+    fn keep_carried(&mut self, values: &[f32]) {
         let width = self.on.source().sizes.carried;
-        let values = if width > 0 {
-            self.on.carried()?
-        } else {
-            Vec::new()
-        };
         let mut carried: Vec<Option<Vec<f64>>> = vec![None; self.carried.len()];
         for (slot, place) in self.on.source().carried.iter().enumerate() {
             if let Some((at, n)) = *place {
@@ -189,7 +125,6 @@ impl DeviceBlock {
             }
         }
         self.carried_before = std::mem::replace(&mut self.carried, carried);
-        Ok(())
     }
 
     /// Inputs of all steps, `[lanes, steps, inputs]`; what the task shows does not depend on outputs.
@@ -277,15 +212,7 @@ impl Block for DeviceBlock {
         let mut phases = Phases::default();
         let start = Instant::now();
         self.program.share(parameters, &mut self.shared)?;
-        let noises = (0..self.graph.noises.len() as u32).map(Stream::Noise);
-        let streams = [Stream::Task, Stream::Action].into_iter().chain(noises);
-        let run = DeviceRun {
-            keys: streams.map(|s| Key::new(options.seed, s).words()).collect(),
-            iteration: options.iteration,
-            learn: options.learn,
-            greedy: options.greedy,
-            scale: 1.0 / (options.batch * self.wiring.steps().max(1)) as f64,
-        };
+        let run = self.episodes(&options);
         let carried = self.carried_in();
         let inputs = if self.on_device {
             Vec::new()
@@ -293,7 +220,8 @@ impl Block for DeviceBlock {
             self.inputs(&options)
         };
         self.on.forward(&self.shared, &run, &carried, &inputs)?;
-        self.keep_carried()?;
+        let carried = self.on.carried()?;
+        self.keep_carried(&carried);
         let mut report = BlockReport::default();
         let seeds = if self.on_device {
             None
@@ -324,6 +252,10 @@ impl Block for DeviceBlock {
         phases.backward = start.elapsed().as_secs_f64();
         report.phases = phases;
         Ok(report)
+    }
+
+    fn learn(&mut self, learner: Learner<'_>) -> Result<Option<Lesson>, BackendError> {
+        self.lesson(learner)
     }
 
     fn carried(&self) -> &[Option<Vec<f64>>] {

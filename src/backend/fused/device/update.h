@@ -1,0 +1,128 @@
+
+/* Whole iterations: what kernels read of the parameters, gradients from sums, and the step of the optimiser. What is not
+   finite stops it, and everything launched later leaves the parameters as they were. */
+
+/* What the kernels read of the parameters, from parameters and what is computed of them. */
+KERNEL(share) {
+    BEGIN_LANE
+    PHASE
+        const int i = lane * THREADS + tid;
+        if (i < SHARED) {
+            const u32 from = a.share_from[i];
+            float x = 0.0f;
+            if (from < TRAINED) x = a.parameters[from];
+            else if (from < TRAINED + FIXED) x = a.fixed[from - TRAINED];
+            else if (from < TRAINED + FIXED + VALUES) x = a.values[from - TRAINED - FIXED];
+            a.shared[i] = x;
+        }
+    END_PHASE
+}
+
+KERNEL(prologue) {
+    BEGIN_LANE
+    step_values(&a);
+    adjoint_values(&a);
+    (void)lane;
+}
+
+KERNEL(epilogue) {
+    BEGIN_LANE
+    gradient_values(&a);
+    (void)lane;
+}
+
+/* The gradient, and of each block the sum of its squares. */
+KERNEL(gradient) {
+    BEGIN_LANE
+    double *squares = a.squares + (u64)lane * THREADS;
+    PHASE
+        const int i = lane * THREADS + tid;
+        double square = 0.0;
+        if (i < TRAINED) {
+            const u32 own = a.sum_from[i], other = a.product_from[i];
+            double x = 0.0;
+            if (own < SUMS) x = a.total[own];
+            if (other < PRODUCTS) x += (double)a.products[other];
+            else if (other < PRODUCTS + VALUES) x = (double)a.values[other - PRODUCTS];
+            const float scaled = grad_scaled(i, (float)x);
+            a.gradients[i] = scaled;
+            square = (double)scaled * (double)scaled;
+        }
+        squares[tid] = square;
+    END_PHASE
+    PHASE
+        if (tid < 32) {
+            double sum = 0.0;
+            for (int k = tid; k < THREADS; k += 32) sum += squares[k];
+            squares[tid] = sum;
+        }
+    END_PHASE
+    PHASE
+        if (tid == 0) {
+            double sum = 0.0;
+            for (int k = 0; k < 32; k++) sum += squares[k];
+            a.norms[lane] = sum;
+        }
+    END_PHASE
+}
+
+/* What the iteration gave, and whether it may have its step: the terms of the loss and the reward of all lanes, the norm of
+   the gradient, and the factor that clips it. */
+KERNEL(tally) {
+    BEGIN_LANE
+    if (stopped(&a)) return;
+    double *entry = a.history + (u64)a.slot * 8;
+    double *sums = a.squares;
+    PHASE
+        for (int k = tid; k < 6 * 32; k += THREADS) {
+            const int what = k / 32;
+            double sum = 0.0;
+            if (what < 5) {
+                for (int l = k % 32; l < a.lanes; l += 32) sum += a.losses[(u64)l * 5 + what];
+            } else {
+                for (int b = k % 32; b < (TRAINED + THREADS - 1) / THREADS; b += 32) sum += a.norms[b];
+            }
+            sums[k] = sum;
+        }
+    END_PHASE
+    PHASE
+        if (tid < 6) {
+            double sum = 0.0;
+            for (int k = 0; k < 32; k++) sum += sums[tid * 32 + k];
+            entry[tid] = tid < 5 ? sum : sqrt(sum);
+        }
+    END_PHASE
+    PHASE
+        if (tid == 0) {
+            const double loss = entry[0] + entry[1] + entry[2] + entry[3];
+            const double norm = entry[5];
+            entry[6] = CLIP_NORM > 0.0 && norm > CLIP_NORM ? CLIP_NORM / norm : 1.0;
+            if (!(fabs(loss) < INF) || !(fabs(norm) < INF)) {
+                a.status[0] = a.slot + 1;
+                a.status[1] = fabs(loss) < INF ? STOPPED_BY_GRADIENT : STOPPED_BY_LOSS;
+            }
+        }
+    END_PHASE
+    (void)lane;
+}
+
+/* The step. A parameter that is not finite stops what is launched later, not the other blocks of this launch. */
+KERNEL(update) {
+    BEGIN_LANE
+    if (stopped(&a)) return;
+    const double factor = a.history[(u64)a.slot * 8 + 6];
+    PHASE
+        const int i = lane * THREADS + tid;
+        if (i < TRAINED) {
+            float gradient = a.gradients[i];
+            if (factor != 1.0) gradient = (float)((double)gradient * factor);
+            float moments[MOMENTS + 1];
+            for (int k = 0; k < MOMENTS; k++) moments[k] = a.moments[(u64)k * TRAINED + i];
+            float value = a.parameters[i];
+            if (!a.burning) value = optimizer_step(value, gradient, a.rates, moments);
+            for (int k = 0; k < MOMENTS; k++) a.moments_next[(u64)k * TRAINED + i] = moments[k];
+            a.parameters_next[i] = value;
+            if (!(fabsf(value) < INF)) a.status[2] = a.slot + 1;
+        }
+    END_PHASE
+}

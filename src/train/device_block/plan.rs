@@ -1,0 +1,107 @@
+//! Kernels for an experiment.
+
+use crate::backend::bptt::least_memory_interval;
+use crate::backend::fused::device::{bytes, Coefficients, DeviceSource, Episode, Feed, Update};
+use crate::backend::fused::Fused;
+use crate::backend::BackendError;
+use crate::device::BlockLimits;
+use crate::driver::{Compiled, Prepared};
+use crate::ir::Graph;
+use crate::plan::Plan;
+use crate::settings::Settings;
+use crate::tasks::Task;
+use crate::train::block::Objective;
+use crate::train::experiment::{experiment, optimizer};
+use crate::train::lane_episode::Wiring;
+use crate::train::optim::Optimizer;
+use crate::train::trainer::TrainError;
+
+/// Kernels for a network in a task, and how large its lanes are.
+pub struct DevicePlan {
+    pub(super) source: DeviceSource,
+    pub(super) on_device: bool,
+}
+
+impl DevicePlan {
+    /// For a step whose slots were checked against the task and the trainer.
+    ///
+    /// # Errors
+    /// Where the graph is not that of the program.
+    pub fn new(
+        program: &Fused,
+        graph: &Graph,
+        task: &dyn Task,
+        objective: Objective,
+        update: Update,
+        limits: BlockLimits,
+    ) -> Result<DevicePlan, BackendError> {
+        let interval = program.interval(least_memory_interval(task.steps()));
+        let wiring = Wiring::new(graph, task, objective);
+        let coefficients = match objective {
+            Objective::A2c(a2c) => Some(Coefficients {
+                gamma: a2c.gamma,
+                value: a2c.value,
+                concentration: a2c.concentration,
+                entropy: a2c.entropy,
+            }),
+            Objective::Supervised(_) => None,
+        };
+        let device = task.device().filter(|_| coefficients.is_some());
+        let on_device = device.is_some();
+        let feeds = wiring.feeds();
+        let episode = Episode {
+            graph,
+            steps: wiring.steps(),
+            interval,
+            feeds: if on_device {
+                feeds
+            } else {
+                vec![Feed::Given; feeds.len()]
+            },
+            read: wiring.read().collect(),
+            task: device,
+            objective: coefficients.filter(|_| on_device),
+            update: on_device.then_some(update),
+        };
+        Ok(DevicePlan {
+            source: program.device_source(&episode, limits)?,
+            on_device,
+        })
+    }
+
+    /// The plan of a run.
+    pub fn plan(&self, program: &Fused, step: &Graph, lanes: usize) -> Plan {
+        let sizes = self.source.sizes;
+        let bytes = bytes(&self.source, program.shared_size());
+        Plan::device(step, lanes, sizes.steps, sizes.interval, bytes)
+    }
+}
+
+/// The kernels of an experiment as a source, for a device with these limits.
+///
+/// # Errors
+/// Where the spec cannot be trained, or the fused kernels do not know its network.
+pub fn device_source(
+    program: &Compiled,
+    prepared: &Prepared,
+    limits: BlockLimits,
+) -> Result<DeviceSource, TrainError> {
+    let (train, task) = experiment(&program.model)?;
+    let fused = Fused::with(&prepared.step, &prepared.adjoint, prepared.choices)?;
+    let objective = Objective::new(train.trainer.kind, &train.settings);
+    let task = task.task.as_ref();
+    let elements = prepared.step.params.iter().filter(|slot| slot.trained);
+    let lengths: Vec<usize> = elements.map(|slot| slot.dims.iter().product()).collect();
+    let optimizer = optimizer(train, &lengths)?;
+    let update = update(optimizer.as_ref(), &train.settings);
+    let plan = DevicePlan::new(&fused, &prepared.step, task, objective, update, limits)?;
+    Ok(plan.source)
+}
+
+/// The steps of an optimiser on a device.
+pub(in crate::train) fn update(optimizer: &dyn Optimizer, settings: &Settings) -> Update {
+    Update {
+        optimizer: optimizer.device(),
+        clip_norm: settings.real("clip_norm"),
+    }
+}
