@@ -244,9 +244,8 @@ pub struct Args {
     pub fixed: u64,
     pub values: u64,
     pub products: u64,
-    pub share_from: u64,
-    pub sum_from: u64,
-    pub product_from: u64,
+    pub input_adjoints: u64,
+    pub words: u64,
     pub gradients: u64,
     pub squares: u64,
     pub norms: u64,
@@ -258,6 +257,7 @@ pub struct Args {
     pub greedy: i32,
     pub slot: i32,
     pub burning: i32,
+    pub steps: i32,
     pub rates: [f32; RATES],
 }
 

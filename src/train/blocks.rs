@@ -153,7 +153,7 @@ fn on_a_device(
     watch.lap("kernels");
     let update = work.update.clone();
     let limits = device.limits();
-    let kernels = DevicePlan::new(&program, step, work.task, work.objective, update, limits)?;
+    let kernels = DevicePlan::new(&program, step, work.task, work.objective, update, limits);
     let plan = kernels.plan(&program, step, work.lanes);
     let limits = Limits {
         free: device.free(),

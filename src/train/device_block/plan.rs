@@ -3,7 +3,6 @@
 use crate::backend::bptt::least_memory_interval;
 use crate::backend::fused::device::{bytes, Coefficients, DeviceSource, Episode, Feed, Update};
 use crate::backend::fused::Fused;
-use crate::backend::BackendError;
 use crate::device::BlockLimits;
 use crate::driver::{Compiled, Prepared};
 use crate::ir::Graph;
@@ -24,9 +23,6 @@ pub struct DevicePlan {
 
 impl DevicePlan {
     /// For a step whose slots were checked against the task and the trainer.
-    ///
-    /// # Errors
-    /// Where the graph is not that of the program.
     pub fn new(
         program: &Fused,
         graph: &Graph,
@@ -34,7 +30,7 @@ impl DevicePlan {
         objective: Objective,
         update: Update,
         limits: BlockLimits,
-    ) -> Result<DevicePlan, BackendError> {
+    ) -> DevicePlan {
         let interval = program.interval(least_memory_interval(task.steps()));
         let wiring = Wiring::new(graph, task, objective);
         let coefficients = match objective {
@@ -63,10 +59,10 @@ impl DevicePlan {
             objective: coefficients.filter(|_| on_device),
             update: on_device.then_some(update),
         };
-        Ok(DevicePlan {
-            source: program.device_source(&episode, limits)?,
+        DevicePlan {
+            source: program.device_source(&episode, limits),
             on_device,
-        })
+        }
     }
 
     /// The plan of a run.
@@ -94,7 +90,7 @@ pub fn device_source(
     let lengths: Vec<usize> = elements.map(|slot| slot.dims.iter().product()).collect();
     let optimizer = optimizer(train, &lengths)?;
     let update = update(optimizer.as_ref(), &train.settings);
-    let plan = DevicePlan::new(&fused, &prepared.step, task, objective, update, limits)?;
+    let plan = DevicePlan::new(&fused, &prepared.step, task, objective, update, limits);
     Ok(plan.source)
 }
 

@@ -19,11 +19,12 @@ typedef struct {
     float *moments_next;
     const float *fixed;
     float *values, *products;
-    const u32 *share_from, *sum_from, *product_from;
+    float *input_adjoints;
+    const u32 *words;
     float *gradients;
     double *squares, *norms, *history;
     double scale;
-    int lanes, iteration, learn, greedy, slot, burning;
+    int lanes, iteration, learn, greedy, slot, burning, steps;
     float rates[4];
 } Args;
 

@@ -2,7 +2,7 @@
 //! each iteration gave is kept until the host asks.
 
 use super::lanes::{floats, DeviceLanes, DeviceRun};
-use super::{DeviceSource, UpdatePlan};
+use super::{DeviceSource, UpdateSizes};
 use crate::device::{Device, DeviceError, Memory, RATES};
 
 /// Iterations that can follow each other.
@@ -82,12 +82,12 @@ pub(super) struct Iterations {
     others: Vec<Memory>,
 }
 
-impl UpdatePlan {
+impl UpdateSizes {
     /// Bytes that whole iterations take, once and for every lane.
     pub(super) fn bytes(&self, source: &DeviceSource) -> (usize, usize) {
-        let trained = 4 * self.trained * (2 + 2 * self.moments + 3);
+        let trained = 4 * self.trained * (2 + 2 * self.moments + 1);
         let once = trained
-            + 4 * (self.fixed + self.values + self.share_from.len())
+            + 4 * (self.fixed + self.values)
             + 8 * (self.squares(source) + self.blocks(source) + MOST * ENTRY);
         (once, 4 * source.sizes.carried)
     }
@@ -106,7 +106,7 @@ impl Iterations {
     pub(super) fn new(
         device: &mut dyn Device,
         source: &DeviceSource,
-        plan: &UpdatePlan,
+        plan: &UpdateSizes,
         lanes: usize,
     ) -> Result<Iterations, DeviceError> {
         let mut take = |bytes: usize| device.alloc(bytes.max(8));
@@ -121,19 +121,11 @@ impl Iterations {
         };
         for bytes in [
             4 * plan.values,
-            4 * plan.share_from.len(),
-            trained,
-            trained,
             trained,
             8 * plan.squares(source),
             8 * plan.blocks(source),
         ] {
             made.others.push(take(bytes)?);
-        }
-        let maps = [&plan.share_from, &plan.sum_from, &plan.product_from];
-        for (memory, map) in made.others[1..].iter_mut().zip(maps) {
-            let words: Vec<u8> = map.iter().flat_map(|word| word.to_ne_bytes()).collect();
-            device.write(memory, &words)?;
         }
         Ok(made)
     }
@@ -151,8 +143,7 @@ impl DeviceLanes {
         start: Start<'_>,
         steps: &[Step],
     ) -> Result<Option<Trained>, DeviceError> {
-        let (Some(plan), Some(mut own)) = (self.source.update.clone(), self.iterations.take())
-        else {
+        let (Some(plan), Some(mut own)) = (self.source.update, self.iterations.take()) else {
             return Ok(None);
         };
         let steps = &steps[..steps.len().min(MOST)];
@@ -163,7 +154,7 @@ impl DeviceLanes {
 
     fn iterations_of(
         &mut self,
-        plan: &UpdatePlan,
+        plan: &UpdateSizes,
         own: &mut Iterations,
         run: &DeviceRun,
         start: Start<'_>,
@@ -211,24 +202,20 @@ impl DeviceLanes {
         args.moments_next = own.moments[next].address;
         args.fixed = own.fixed.address;
         args.history = own.history.address;
-        let [values, share, sum, product, gradients, squares, norms] =
-            std::array::from_fn(|k| own.others[k].address);
+        let [values, gradients, squares, norms] = std::array::from_fn(|k| own.others[k].address);
         args.values = values;
-        args.share_from = share;
-        args.sum_from = sum;
-        args.product_from = product;
         args.gradients = gradients;
         args.squares = squares;
         args.norms = norms;
     }
 
-    fn iteration(&mut self, plan: &UpdatePlan) -> Result<(), DeviceError> {
+    fn iteration(&mut self, plan: &UpdateSizes) -> Result<(), DeviceError> {
         let sizes = self.source.sizes;
         let blocks = plan.blocks(&self.source);
         if plan.computes[0] {
             self.launch("prologue", 1, 0)?;
         }
-        let shared = plan.share_from.len().div_ceil(sizes.threads).max(1);
+        let shared = plan.widest.div_ceil(sizes.threads).max(1);
         self.launch("share", shared, 0)?;
         self.launch("forward", self.lanes, sizes.shared_forward)?;
         self.sums()?;
@@ -243,7 +230,7 @@ impl DeviceLanes {
     /// Asks what came of so many iterations.
     fn outcome(
         &mut self,
-        plan: &UpdatePlan,
+        plan: &UpdateSizes,
         own: &Iterations,
         steps: usize,
     ) -> Result<Trained, DeviceError> {

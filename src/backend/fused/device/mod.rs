@@ -17,7 +17,8 @@
 //! | `sweeps` | sweeps |
 //! | `element` | operations on single numbers |
 //! | `arena` | where arrays lie: shared memory or not |
-//! | `update`, `update.h` | what comes between episodes: parameters as kernels read them, gradients, the step of the optimiser |
+//! | `parameters` | parameters as kernels read them, and their gradients |
+//! | `update`, `update.h` | whole iterations: the step of the optimiser |
 //! | `values` | what is computed of parameters alone |
 //!
 //! `lanes` runs episodes, `iterations` whole iterations.
@@ -26,6 +27,7 @@ mod arena;
 mod element;
 mod iterations;
 mod lanes;
+mod parameters;
 mod slots;
 mod source;
 mod sweeps;
@@ -37,7 +39,8 @@ mod writer;
 
 pub use iterations::{Iterated, Start, Step, Stop, Trained, MOST};
 pub use lanes::{bytes, DeviceLanes, DeviceLoss, DeviceRun};
-pub use update::{Update, UpdatePlan};
+pub use parameters::{ParamPlace, ParamPlaces};
+pub use update::{Update, UpdateSizes};
 
 use crate::device::TaskSource;
 use crate::ir::Graph;
@@ -163,5 +166,5 @@ pub struct DeviceSource {
     /// By slot: where states that outlive an episode are among the carried ones, and how many elements.
     pub carried: Vec<Option<(usize, usize)>>,
     /// Whole iterations, where they are done there.
-    pub update: Option<UpdatePlan>,
+    pub update: Option<UpdateSizes>,
 }

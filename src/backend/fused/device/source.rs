@@ -1,27 +1,20 @@
 //! From a program to the source of its kernels, with the sizes of all they need.
 
 use super::arena::Arena;
+use super::parameters::{ParamPlaces, Sharing};
 use super::text::Text;
-use super::update::Updating;
+use super::update::UpdateSizes;
 use super::writer::Writer;
 use super::{sweeps, vectors, DeviceSource, Episode, Feed, Product, Sizes, Threads};
 use crate::backend::fused::code::{Instr, Place, RootKind, Sweep};
 use crate::backend::fused::program::{Fused, Home};
-use crate::backend::BackendError;
 use crate::device::BlockLimits;
 use crate::ir::Reset;
 use std::collections::BTreeMap;
 
 impl Fused {
     /// The program as CUDA C.
-    ///
-    /// # Errors
-    /// Where the graph of the episode is not that of the program.
-    pub fn device_source(
-        &self,
-        episode: &Episode<'_>,
-        limits: BlockLimits,
-    ) -> Result<DeviceSource, BackendError> {
+    pub fn device_source(&self, episode: &Episode<'_>, limits: BlockLimits) -> DeviceSource {
         let threads = self.threads(limits);
         let blocks: Vec<usize> = self
             .blocks
@@ -105,9 +98,8 @@ impl Fused {
             shared_forward: shared_forward * 4,
             shared_backward: shared_backward * 4,
         };
-        let updating = episode.update.as_ref();
-        let updating = updating.map(|update| Updating::new(self, update, episode.graph));
-        let plan = updating.as_ref().map(|u| u.plan(&sums, &products));
+        let places = ParamPlaces::new(&episode.graph.params);
+        let sharing = Sharing::new(self, episode.graph, &places);
         let mut writer = Writer {
             program: self,
             episode,
@@ -134,17 +126,18 @@ impl Fused {
         writer.steps();
         writer.text.raw("\n");
         writer.text.raw(include_str!("kernels.h"));
-        if let Some(updating) = &updating {
-            writer.update(updating, &products);
+        let update = episode.update.as_ref();
+        if let Some(update) = update {
+            writer.update(&sharing, &places, update, &products);
         }
-        Ok(DeviceSource {
+        DeviceSource {
             text: writer.text.finish(),
             sizes,
             products,
             sums,
             carried,
-            update: plan.transpose()?,
-        })
+            update: update.map(|update| UpdateSizes::new(&sharing, &places, update)),
+        }
     }
 
     /// Threads of a block: enough groups to share the panels of the largest block of connections.

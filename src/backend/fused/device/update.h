@@ -6,15 +6,7 @@
 KERNEL(share) {
     BEGIN_LANE
     PHASE
-        const int i = lane * THREADS + tid;
-        if (i < SHARED) {
-            const u32 from = a.share_from[i];
-            float x = 0.0f;
-            if (from < TRAINED) x = a.parameters[from];
-            else if (from < TRAINED + FIXED) x = a.fixed[from - TRAINED];
-            else if (from < TRAINED + FIXED + VALUES) x = a.values[from - TRAINED - FIXED];
-            a.shared[i] = x;
-        }
+        share_parameters(&a, lane * THREADS + tid);
     END_PHASE
 }
 
@@ -39,12 +31,7 @@ KERNEL(gradient) {
         const int i = lane * THREADS + tid;
         double square = 0.0;
         if (i < TRAINED) {
-            const u32 own = a.sum_from[i], other = a.product_from[i];
-            double x = 0.0;
-            if (own < SUMS) x = a.total[own];
-            if (other < PRODUCTS) x += (double)a.products[other];
-            else if (other < PRODUCTS + VALUES) x = (double)a.values[other - PRODUCTS];
-            const float scaled = grad_scaled(i, (float)x);
+            const float scaled = gradient_of(&a, i);
             a.gradients[i] = scaled;
             square = (double)scaled * (double)scaled;
         }

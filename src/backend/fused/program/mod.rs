@@ -1,7 +1,7 @@
 //! A step and its adjoint as lane programs, with what is computed once an iteration.
 
 mod memory;
-mod parameters;
+pub(super) mod parameters;
 
 use super::aligned::Aligned;
 use super::assemble::{assemble, blocks, Assembly, Leaf, Slot};
@@ -63,9 +63,9 @@ pub struct Fused {
     shared_size: usize,
     sums_size: usize,
     pub(super) outers: Vec<OuterSum>,
-    step_prologue: Prologue,
-    adjoint_prologue: Prologue,
-    epilogue: Epilogue,
+    pub(super) step_prologue: Prologue,
+    pub(super) adjoint_prologue: Prologue,
+    pub(super) epilogue: Epilogue,
     /// By slot: where inputs and noise go before a step.
     pub(super) inputs: Vec<Option<Slot>>,
     pub(super) noises: Vec<Option<Slot>>,
@@ -367,46 +367,5 @@ impl Fused {
         take: impl FnMut(usize) -> Vec<S>,
     ) -> Result<Vec<Option<Vec<S>>>, BackendError> {
         self.epilogue.gradients(parameters, sums, take)
-    }
-
-    /// What is computed of parameters for the step and for its adjoint, and of parameters and sums for gradients.
-    pub(super) fn parameter_graphs(&self) -> [&Graph; 3] {
-        [
-            self.step_prologue.graph(),
-            self.adjoint_prologue.graph(),
-            self.epilogue.graph(),
-        ]
-    }
-
-    /// Where the sums are that follow the parameters of the network in the last of these graphs.
-    pub(super) fn summed(&self) -> &[Slot] {
-        self.epilogue.sums()
-    }
-
-    /// The shared memory of numbers that tell where its elements come from: of parameters, and of the results of both
-    /// graphs. What nothing is written to is 0.
-    ///
-    /// # Errors
-    /// Where a parameter has the wrong size.
-    pub(super) fn shared_origins(
-        &self,
-        parameters: &[Vec<f64>],
-        computed: [&[Vec<f64>]; 2],
-    ) -> Result<Vec<f64>, BackendError> {
-        let mut out = vec![0.0; self.shared_size];
-        self.step_prologue
-            .place(parameters, computed[0], &mut out)?;
-        self.adjoint_prologue
-            .place(parameters, computed[1], &mut out)?;
-        Ok(out)
-    }
-
-    /// The same for gradients, by slot, of sums and of the results of their graph.
-    pub(super) fn gradient_origins(
-        &self,
-        sums: &[f64],
-        computed: &[Vec<f64>],
-    ) -> Vec<Option<Vec<f64>>> {
-        self.epilogue.place(computed, sums, |n| vec![0.0; n])
     }
 }

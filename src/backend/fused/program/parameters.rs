@@ -12,24 +12,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Values of the shared memory and how to compute them.
 #[derive(Clone, Debug)]
-pub(super) struct Prologue {
+pub(in crate::backend::fused) struct Prologue {
     /// What is not a parameter itself.
-    graph: Graph,
+    pub graph: Graph,
     /// Where values go, in the order of their places.
-    places: Vec<Placed>,
+    pub places: Vec<Placed>,
 }
 
 /// A value in the shared memory.
 #[derive(Clone, Debug)]
-struct Placed {
-    slot: Slot,
-    dims: Vec<usize>,
-    origin: Origin,
+pub(in crate::backend::fused) struct Placed {
+    pub slot: Slot,
+    pub dims: Vec<usize>,
+    pub origin: Origin,
 }
 
 /// Where a value comes from. Matrices that are multiplied at once are joined and cut, which is worth a way of its own.
 #[derive(Clone, Debug)]
-enum Origin {
+pub(in crate::backend::fused) enum Origin {
     /// This parameter, or this sum, as it is.
     Leaf(usize),
     /// These parameters side by side.
@@ -46,15 +46,15 @@ enum Origin {
 
 /// Gradients from sums.
 #[derive(Clone, Debug)]
-pub(super) struct Epilogue {
+pub(in crate::backend::fused) struct Epilogue {
     /// What is not a sum itself. Its parameters are those of the network, then the sums.
-    graph: Graph,
+    pub graph: Graph,
     /// Where the sums are.
-    sums: Vec<Slot>,
+    pub sums: Vec<Slot>,
     /// Parameters of the network.
-    parameters: usize,
+    pub parameters: usize,
     /// By parameter that has a gradient; leaves are sums.
-    gradients: Vec<(usize, Origin)>,
+    pub gradients: Vec<(usize, Origin)>,
 }
 
 /// The results of a graph of parameters; `param` is asked for those that it reads.
@@ -106,23 +106,8 @@ impl Prologue {
         out: &mut [T],
     ) -> Result<(), BackendError> {
         let graph = &self.graph;
-        let computed = results(graph, |k| Ok(wide(parameter::<S>(graph, parameters, k)?)))?;
-        self.place(parameters, &computed, out)
-    }
-
-    /// What is computed of parameters.
-    pub(super) fn graph(&self) -> &Graph {
-        &self.graph
-    }
-
-    /// As [`Prologue::compute`], with the results of the graph.
-    pub(super) fn place<S: Real, T: Real>(
-        &self,
-        parameters: &[impl AsRef<[S]>],
-        computed: &[Vec<S>],
-        out: &mut [T],
-    ) -> Result<(), BackendError> {
-        let graph = &self.graph;
+        let computed: Vec<Vec<S>> =
+            results(graph, |k| Ok(wide(parameter::<S>(graph, parameters, k)?)))?;
         let mut jobs = Vec::with_capacity(self.places.len());
         let mut rest = out;
         // From the last to the first, each to where the one after it begins.
@@ -157,10 +142,10 @@ impl Epilogue {
         &self,
         parameters: &[impl AsRef<[S]>],
         sums: &[S],
-        take: impl FnMut(usize) -> Vec<S>,
+        mut take: impl FnMut(usize) -> Vec<S>,
     ) -> Result<Vec<Option<Vec<S>>>, BackendError> {
         let graph = &self.graph;
-        let computed = results(graph, |k| {
+        let computed: Vec<Vec<S>> = results(graph, |k| {
             let Some(number) = k.checked_sub(self.parameters) else {
                 return Ok(wide(parameter::<S>(graph, parameters, k)?));
             };
@@ -169,30 +154,7 @@ impl Epilogue {
             from_sums(slot, sums, &mut values, S::to_f64);
             Ok(values)
         })?;
-        let mut gradients = self.place(&computed, sums, take);
-        gradients.resize(parameters.len(), None);
-        Ok(gradients)
-    }
-
-    /// What is computed of parameters and sums.
-    pub(super) fn graph(&self) -> &Graph {
-        &self.graph
-    }
-
-    /// Where the sums are that follow the parameters of the network in the graph's.
-    pub(super) fn sums(&self) -> &[Slot] {
-        &self.sums
-    }
-
-    /// As [`Epilogue::gradients`], with the results of the graph.
-    pub(super) fn place<S: Real>(
-        &self,
-        computed: &[Vec<S>],
-        sums: &[S],
-        mut take: impl FnMut(usize) -> Vec<S>,
-    ) -> Vec<Option<Vec<S>>> {
-        let graph = &self.graph;
-        let mut gradients: Vec<Option<Vec<S>>> = vec![None; self.parameters];
+        let mut gradients: Vec<Option<Vec<S>>> = vec![None; parameters.len()];
         let mut jobs = Vec::with_capacity(self.gradients.len());
         for (parameter, origin) in &self.gradients {
             let elements = graph.params[*parameter].dims.iter().product();
@@ -227,7 +189,7 @@ impl Epilogue {
         for (parameter, _, values) in jobs {
             gradients[parameter] = Some(values);
         }
-        gradients
+        Ok(gradients)
     }
 }
 
