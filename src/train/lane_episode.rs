@@ -91,7 +91,7 @@ impl Wiring {
             InputSource::Port(offset, _) => Feed::Observation(*offset),
             InputSource::Signal(k) => Feed::Signal(*k),
             InputSource::TrialStart => Feed::TrialStart,
-            InputSource::Given => Feed::Given,
+            InputSource::Given => Feed::Given(0),
         };
         self.sources.iter().map(feed).collect()
     }

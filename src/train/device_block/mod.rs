@@ -127,79 +127,63 @@ impl DeviceBlock {
         self.carried_before = std::mem::replace(&mut self.carried, carried);
     }
 
-    /// Inputs of all steps, `[lanes, steps, inputs]`; what the task shows does not depend on outputs.
+    /// Inputs of all steps, a table of `[lanes, steps, n]` for each slot; what the task shows does not depend on outputs.
     fn inputs(&mut self, options: &EpisodeOptions) -> Vec<f32> {
-        let slots = &self.graph.inputs;
-        let offsets: Vec<usize> = slots
+        let sizes = self
+            .graph
+            .inputs
             .iter()
-            .scan(0, |next, slot| {
-                let at = *next;
-                *next += slot.dims.iter().product::<usize>();
-                Some(at)
-            })
-            .collect();
-        let width = self.on.source().sizes.inputs;
-        let steps = self.wiring.steps();
-        let mut out = vec![0.0f32; self.lanes.len() * steps * width];
+            .map(|slot| slot.dims.iter().product());
+        let (steps, rows) = (self.wiring.steps(), self.lanes.len() * self.wiring.steps());
+        let mut tables: Vec<Vec<f32>> =
+            sizes.map(|n: usize| Vec::with_capacity(rows * n)).collect();
         let silent = self.wiring.silent();
-        for (lane, to) in self
-            .lanes
-            .iter_mut()
-            .zip(out.chunks_exact_mut(steps * width))
-        {
+        for lane in &mut self.lanes {
             lane.start(options);
-            for (step, to) in to.chunks_exact_mut(width).enumerate() {
+            for step in 0..steps {
                 lane.observe(&self.wiring, |slot, values| {
-                    to[offsets[slot]..offsets[slot] + values.len()].copy_from_slice(values);
+                    tables[slot].extend_from_slice(values);
                 });
                 let outputs = silent.iter().map(Vec::as_slice);
                 lane.take(&self.wiring, step, options, outputs);
             }
         }
-        out
+        tables.concat()
     }
 
-    /// Loss of the outputs, and their adjoints, `[lanes, steps, outputs]`.
+    /// Loss of the outputs, and their adjoints, a table of `[lanes, steps, n]` for each.
     fn host_loss(
         &mut self,
         options: &EpisodeOptions,
         report: &mut BlockReport,
     ) -> Result<Vec<f32>, BackendError> {
         let outputs = self.on.outputs()?;
-        let width = self.on.source().sizes.outputs;
-        let steps = self.wiring.steps();
-        let sizes: Vec<usize> = self.wiring.read_sizes().collect();
-        let mut seeds = vec![0.0f32; outputs.len()];
-        let lanes = outputs.chunks_exact(steps * width);
-        let all = lanes.zip(seeds.chunks_exact_mut(steps * width));
-        for (lane, (outputs, seeds)) in self.lanes.iter_mut().zip(all) {
+        let (steps, rows) = (self.wiring.steps(), self.lanes.len() * self.wiring.steps());
+        let mut rest = outputs.as_slice();
+        let tables: Vec<(usize, Vec<f64>)> = self
+            .wiring
+            .read_sizes()
+            .map(|n| {
+                let (own, others) = rest.split_at(rows * n);
+                rest = others;
+                (n, own.iter().map(|x| f64::from(*x)).collect())
+            })
+            .collect();
+        let mut seeds: Vec<Vec<f32>> = vec![Vec::new(); tables.len()];
+        for (k, lane) in self.lanes.iter_mut().enumerate() {
             lane.start(options);
-            for (step, outputs) in outputs.chunks_exact(width).enumerate() {
-                let wide: Vec<f64> = outputs.iter().map(|x| f64::from(*x)).collect();
-                let mut rest = wide.as_slice();
-                let parts: Vec<&[f64]> = sizes
-                    .iter()
-                    .map(|n| {
-                        let (own, others) = rest.split_at(*n);
-                        rest = others;
-                        own
-                    })
-                    .collect();
+            for step in 0..steps {
+                let row = k * steps + step;
+                let parts = tables.iter().map(|(n, own)| &own[row * n..(row + 1) * n]);
                 lane.observe(&self.wiring, |_, _| {});
-                lane.take(&self.wiring, step, options, parts.into_iter());
+                lane.take(&self.wiring, step, options, parts);
             }
             let adjoints = report.add(lane, lane.loss(&self.wiring, options));
-            let mut at = 0;
-            for (adjoints, n) in adjoints.iter().zip(&sizes) {
-                for (to, from) in seeds.chunks_exact_mut(width).zip(adjoints.chunks_exact(*n)) {
-                    for (to, x) in to[at..at + n].iter_mut().zip(from) {
-                        *to = *x as f32;
-                    }
-                }
-                at += n;
+            for (seeds, adjoints) in seeds.iter_mut().zip(&adjoints) {
+                seeds.extend(adjoints.iter().map(|x| *x as f32));
             }
         }
-        Ok(seeds)
+        Ok(seeds.concat())
     }
 }
 

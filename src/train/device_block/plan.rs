@@ -1,7 +1,9 @@
 //! Kernels for an experiment.
 
 use crate::backend::bptt::least_memory_interval;
-use crate::backend::fused::device::{bytes, Coefficients, DeviceSource, Episode, Feed, Update};
+use crate::backend::fused::device::{
+    bytes, Coefficients, DeviceSource, Episode, Feed, ParamPlaces, Update,
+};
 use crate::backend::fused::Fused;
 use crate::device::BlockLimits;
 use crate::driver::{Compiled, Prepared};
@@ -44,17 +46,35 @@ impl DevicePlan {
         };
         let device = task.device().filter(|_| coefficients.is_some());
         let on_device = device.is_some();
-        let feeds = wiring.feeds();
+        // One table after another.
+        let mut next = 0;
+        let mut table = |n: usize| {
+            next += n;
+            next - n
+        };
+        let feeds = if on_device {
+            wiring.feeds()
+        } else {
+            let sizes = graph.inputs.iter().map(|slot| slot.dims.iter().product());
+            sizes.map(|n| Feed::Given(table(n))).collect()
+        };
+        next = 0;
+        let mut table = |n: usize| {
+            next += n;
+            next - n
+        };
+        let read = wiring.read().zip(wiring.read_sizes());
+        let read = read.map(|(slot, n)| (slot, table(n))).collect();
         let episode = Episode {
             graph,
             steps: wiring.steps(),
             interval,
-            feeds: if on_device {
-                feeds
-            } else {
-                vec![Feed::Given; feeds.len()]
-            },
-            read: wiring.read().collect(),
+            feeds,
+            read,
+            input_adjoints: Vec::new(),
+            noises: (0..graph.noises.len()).collect(),
+            carries: false,
+            places: on_device.then(|| ParamPlaces::new(&graph.params)),
             task: device,
             objective: coefficients.filter(|_| on_device),
             update: on_device.then_some(update),

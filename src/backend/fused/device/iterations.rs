@@ -87,7 +87,7 @@ impl UpdateSizes {
     pub(super) fn bytes(&self, source: &DeviceSource) -> (usize, usize) {
         let trained = 4 * self.trained * (2 + 2 * self.moments + 1);
         let once = trained
-            + 4 * (self.fixed + self.values)
+            + 4 * self.fixed
             + 8 * (self.squares(source) + self.blocks(source) + MOST * ENTRY);
         (once, 4 * source.sizes.carried)
     }
@@ -119,12 +119,7 @@ impl Iterations {
             history: take(8 * MOST * ENTRY)?,
             others: Vec::new(),
         };
-        for bytes in [
-            4 * plan.values,
-            trained,
-            8 * plan.squares(source),
-            8 * plan.blocks(source),
-        ] {
+        for bytes in [trained, 8 * plan.squares(source), 8 * plan.blocks(source)] {
             made.others.push(take(bytes)?);
         }
         Ok(made)
@@ -202,8 +197,7 @@ impl DeviceLanes {
         args.moments_next = own.moments[next].address;
         args.fixed = own.fixed.address;
         args.history = own.history.address;
-        let [values, gradients, squares, norms] = std::array::from_fn(|k| own.others[k].address);
-        args.values = values;
+        let [gradients, squares, norms] = std::array::from_fn(|k| own.others[k].address);
         args.gradients = gradients;
         args.squares = squares;
         args.norms = norms;
@@ -212,14 +206,14 @@ impl DeviceLanes {
     fn iteration(&mut self, plan: &UpdateSizes) -> Result<(), DeviceError> {
         let sizes = self.source.sizes;
         let blocks = plan.blocks(&self.source);
-        if plan.computes[0] {
+        if sizes.computes[0] {
             self.launch("prologue", 1, 0)?;
         }
-        let shared = plan.widest.div_ceil(sizes.threads).max(1);
+        let shared = sizes.widest.div_ceil(sizes.threads).max(1);
         self.launch("share", shared, 0)?;
         self.launch("forward", self.lanes, sizes.shared_forward)?;
         self.sums()?;
-        if plan.computes[1] {
+        if sizes.computes[1] {
             self.launch("epilogue", 1, 0)?;
         }
         self.launch("gradient", blocks, 0)?;

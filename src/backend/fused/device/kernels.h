@@ -3,7 +3,7 @@
    hand_on, main_back, closing. */
 
 DEVICE float *record_of(const Args *a, int lane, int step) {
-    return a->records + ((u64)lane * STEPS + step) * RECORD;
+    return a->records + ((u64)lane * a->steps + step) * RECORD;
 }
 
 DEVICE float *checkpoint_of(const Args *a, int lane, int number) {
@@ -17,11 +17,13 @@ DEVICE float *segment_of(const Args *a, int lane, int number) {
 #if A2C
 /* Returns, loss and its adjoints, as src/train/a2c.rs. */
 DEVICE void objective(const Args *a, const int lane) {
-    const float *outputs = a->outputs + (u64)lane * STEPS * OUTPUTS;
+    /* Policy and value of all lanes, one after the other. */
+    const u64 first = (u64)lane * STEPS, all = (u64)a->lanes * STEPS;
+    const float *policies = a->outputs + first * ACTIONS, *values = a->outputs + all * ACTIONS + first;
     const float *rewards = a->rewards + (u64)lane * STEPS;
     const int *actions = a->actions + (u64)lane * STEPS;
     double *returns = a->returns + (u64)lane * STEPS;
-    float *seeds = a->seeds + (u64)lane * STEPS * OUTPUTS;
+    float *seeds = a->seeds + first * ACTIONS, *value_seeds = a->seeds + all * ACTIONS + first;
     double *parts = a->parts + (u64)lane * THREADS * 4;
     PHASE
         if (tid == 0) {
@@ -35,13 +37,13 @@ DEVICE void objective(const Args *a, const int lane) {
     PHASE
         double policy = 0.0, value = 0.0, concentration = 0.0, entropy = 0.0;
         for (int t = tid; t < STEPS; t += THREADS) {
-            const float *logits = outputs + (u64)t * OUTPUTS;
-            float *adjoints = seeds + (u64)t * OUTPUTS;
+            const float *logits = policies + (u64)t * ACTIONS;
+            float *adjoints = seeds + (u64)t * ACTIONS;
             double largest = -INF, sum = 0.0;
             for (int k = 0; k < ACTIONS; k++) largest = fmax(largest, (double)logits[k]);
             for (int k = 0; k < ACTIONS; k++) sum += exp((double)logits[k] - largest);
             const double log_sum = log(sum);
-            const double advantage = returns[t] - (double)logits[ACTIONS];
+            const double advantage = returns[t] - (double)values[t];
             double squares = 0.0, negative_entropy = 0.0;
             for (int k = 0; k < ACTIONS; k++) {
                 const double log_probability = (double)logits[k] - largest - log_sum;
@@ -61,7 +63,7 @@ DEVICE void objective(const Args *a, const int lane) {
                     + CONCENTRATION * 2.0 * probability * (probability - squares)
                     + ENTROPY * probability * (log_probability - negative_entropy)));
             }
-            adjoints[ACTIONS] = (float)(-2.0 * a->scale * VALUE * advantage);
+            value_seeds[t] = (float)(-2.0 * a->scale * VALUE * advantage);
         }
         parts[tid * 4] = policy;
         parts[tid * 4 + 1] = value;
@@ -99,9 +101,9 @@ KERNEL(forward) {
         }
     END_PHASE
 #endif
-    for (int step = 0; step < STEPS; step++) {
+    for (int step = 0; step < a.steps; step++) {
+        c.row = (u64)lane * a.steps + step;
         observe(c, &a, lane, step);
-        c.row = (u64)lane * STEPS + step;
 #if TRACES
         if (step % INTERVAL == 0) {
             if (step > 0 && ONE_PASS) {
@@ -117,10 +119,9 @@ KERNEL(forward) {
         c.RB = step > 0 ? record_of(&a, lane, step - 1) : 0;
         ahead(c, ONE_PASS && step % INTERVAL != 0);
         float *record = record_of(&a, lane, step);
-        float *outputs = a.outputs + c.row * OUTPUTS;
         PHASE
             for (int i = tid; i < RECORD; i += THREADS) record[i] = c.L[i];
-            keep_outputs(c, outputs, tid);
+            keep_outputs(c, &a, tid);
         END_PHASE
         move_states(c);
 #if TRACES
@@ -132,6 +133,7 @@ KERNEL(forward) {
 #if DEVICE_TASK
         PHASE
             if (tid == 0) {
+                const float *outputs = a.outputs + c.row * ACTIONS;
                 const Place place = place_of(a.keys + 2, a.iteration, step, lane);
                 const int action = a.greedy ? likeliest(outputs, ACTIONS)
                                             : choose(outputs, ACTIONS, place_uniform(&place, 0));
@@ -144,7 +146,7 @@ KERNEL(forward) {
     }
 #if TRACES
     if (ONE_PASS && CARRIED) {
-        c.R = record_of(&a, lane, STEPS - 1);
+        c.R = record_of(&a, lane, a.steps - 1);
         settle(c);
     }
 #endif
@@ -166,7 +168,7 @@ KERNEL(backward) {
         for (int i = tid; i < TRACES; i += THREADS) c.adj[i] = 0.0f;
         for (int i = tid; i < SUMS; i += THREADS) c.sums[i] = 0.0f;
     END_PHASE
-    int end = STEPS;
+    int end = a.steps;
     while (end > 0) {
         const int start = (end - 1) / INTERVAL * INTERVAL;
 #if TRACES
@@ -181,13 +183,13 @@ KERNEL(backward) {
         }
 #endif
         for (int step = end - 1; step >= start; step--) {
-            const int later = step + 1 < STEPS;
-            c.row = (u64)lane * STEPS + step;
+            const int later = step + 1 < a.steps;
+            c.row = (u64)lane * a.steps + step;
             c.R = record_of(&a, lane, step);
             c.RB = later ? record_of(&a, lane, step + 1) : 0;
             c.in = step == start ? checkpoint_of(&a, lane, start / INTERVAL)
                                  : segment_of(&a, lane, step - start);
-            read_seeds(c, a.seeds + c.row * OUTPUTS);
+            read_seeds(c, &a);
             early(c);
             opening(c, later);
             if (later) {
@@ -198,7 +200,7 @@ KERNEL(backward) {
                 of_later.RB = 0;
                 of_later.row = c.row + 1;
                 late(of_later);
-                hand_on(c);
+                hand_on(c, &a);
             }
             main_back(c);
             float *done = c.L;
@@ -207,7 +209,7 @@ KERNEL(backward) {
         }
         end = start;
     }
-    c.row = (u64)lane * STEPS;
+    c.row = (u64)lane * a.steps;
     c.L = c.B;
     c.B = 0;
     c.R = record_of(&a, lane, 0);
@@ -215,6 +217,7 @@ KERNEL(backward) {
     c.in = checkpoint_of(&a, lane, 0);
     closing(c);
     late(c);
+    keep_input_adjoints(c, &a);
     PHASE
         float *sums = a.sums + (u64)lane * SUMS;
         for (int i = tid; i < SUMS; i += THREADS) sums[i] = c.sums[i];

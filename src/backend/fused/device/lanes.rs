@@ -62,7 +62,7 @@ pub(super) struct Arrays {
 pub fn bytes(source: &DeviceSource, shared: usize) -> (u64, u64) {
     let s = &source.sizes;
     let products: usize = source.products.iter().map(|p| p.rows * p.cols).sum();
-    let once = 4 * (shared + products) + 8 * (s.sums + s.steps);
+    let once = 4 * (shared + products + s.values) + 8 * (s.sums + s.steps);
     let floats = s.arena
         + s.record * s.steps
         + (s.checkpoints + s.interval) * s.traces
@@ -122,6 +122,7 @@ impl DeviceLanes {
             floats(lanes * s.task),
             floats(lanes * s.steps),
             floats(lanes * s.steps),
+            floats(s.values),
             doubles(lanes * s.steps),
             doubles(lanes * s.threads * 4),
         ];
@@ -129,7 +130,7 @@ impl DeviceLanes {
             .into_iter()
             .map(take)
             .collect::<Result<Vec<_>, _>>()?;
-        let [arena, records, checkpoints, segment, sums, outers, task, actions, rewards, returns, parts] =
+        let [arena, records, checkpoints, segment, sums, outers, task, actions, rewards, values, returns, parts] =
             std::array::from_fn(|k| others[k].address);
         let args = Args {
             shared: arrays.shared.address,
@@ -149,6 +150,7 @@ impl DeviceLanes {
             task,
             actions,
             rewards,
+            values,
             returns,
             parts,
             losses: arrays.losses.address,
@@ -156,6 +158,7 @@ impl DeviceLanes {
             step_rewards: arrays.step_rewards.address,
             keys: arrays.keys.address,
             lanes: lanes as i32,
+            steps: s.steps as i32,
             ..Args::default()
         };
         let iterations = match &source.update {
@@ -268,7 +271,7 @@ impl DeviceLanes {
         let sizes = self.source.sizes;
         self.launch("backward", self.lanes, sizes.shared_backward)?;
         self.reduce()?;
-        let vectors = self.lanes * sizes.steps;
+        let vectors = self.lanes * self.args.steps as usize;
         let mut to = 0;
         for product in &self.source.products {
             let Product {

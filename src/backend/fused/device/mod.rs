@@ -64,8 +64,10 @@ pub enum Feed {
     Signal(usize),
     /// Whether the step is the first of a trial.
     TrialStart,
-    /// The host gives them before the episode.
-    Given,
+    /// They stand in a table, after tables of so many elements for each step and lane.
+    Given(usize),
+    /// A 1 in the place of the word that is read, else 0.
+    Word,
 }
 
 /// The coefficients of the reward loss.
@@ -86,14 +88,22 @@ pub struct Coefficients {
 pub struct Episode<'a> {
     /// The step, for its slots.
     pub graph: &'a Graph,
-    /// Steps.
+    /// Steps, at most.
     pub steps: usize,
     /// Steps between checkpoints of the traces.
     pub interval: usize,
     /// By input slot.
     pub feeds: Vec<Feed>,
-    /// Output slots that are kept, in order; with a reward loss, policy and value.
-    pub read: Vec<usize>,
+    /// Output slots that are kept, each in a table after tables of so many elements; with a reward loss, policy and value.
+    pub read: Vec<(usize, usize)>,
+    /// Input slots whose adjoints are added to tables, likewise.
+    pub input_adjoints: Vec<(usize, usize)>,
+    /// By noise slot: its number among the keys of the run.
+    pub noises: Vec<usize>,
+    /// Whether all states go on from what they were, not only those that outlive an episode.
+    pub carries: bool,
+    /// Where the parameters lie; nothing where the host lays them out for the kernels.
+    pub places: Option<ParamPlaces>,
     /// The task, where it runs on the device.
     pub task: Option<TaskSource>,
     /// The reward loss, where it is computed there.
@@ -121,10 +131,16 @@ pub struct Sizes {
     pub sums: usize,
     /// Vectors of outer products of a step: floats.
     pub outers: usize,
-    /// Inputs that the host gives, of a step: floats.
+    /// Inputs in tables, of a step: floats.
     pub inputs: usize,
     /// Outputs kept, of a step: floats.
     pub outputs: usize,
+    /// What is computed of parameters and sums: floats.
+    pub values: usize,
+    /// The largest value that kernels read: floats.
+    pub widest: usize,
+    /// Whether anything is computed of parameters, and for gradients.
+    pub computes: [bool; 2],
     /// States that outlive an episode: floats.
     pub carried: usize,
     /// The task's memory: words.

@@ -69,7 +69,7 @@ impl ParamPlaces {
 pub(super) struct Sharing<'a> {
     program: &'a Fused,
     graph: &'a Graph,
-    places: &'a ParamPlaces,
+    pub places: &'a ParamPlaces,
     /// Computed for the step, for the adjoint, and for gradients.
     values: [Values; 3],
 }
@@ -106,12 +106,6 @@ impl<'a> Sharing<'a> {
         let placed = [&self.program.step_prologue, &self.program.adjoint_prologue];
         let placed = placed.into_iter().flat_map(|p| &p.places);
         placed.map(|p| elements(&p.dims)).max().unwrap_or(0)
-    }
-
-    /// Elements of the largest trained parameter.
-    pub(super) fn largest(&self) -> usize {
-        let slots = self.graph.params.iter().filter(|slot| slot.trained);
-        slots.map(|slot| elements(&slot.dims)).max().unwrap_or(0)
     }
 
     /// Writes what is called before a step: values computed of parameters, and what is copied from them.

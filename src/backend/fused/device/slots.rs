@@ -119,20 +119,16 @@ impl Writer<'_> {
         let (program, episode) = (self.program, self.episode);
         let text = &mut self.text;
         text.open("\nDEVICE void observe(const Context c, const Args *a, const int lane, const int step) {");
-        text.line("const float *given = a->inputs + ((u64)lane * STEPS + step) * INPUTS;");
         text.line("const int *task = a->task + (u64)lane * TASK_WORDS;");
         text.open("PHASE");
-        let mut next = 0;
         for (slot, feed) in episode.feeds.iter().enumerate() {
             let n: usize = episode.graph.inputs[slot].dims.iter().product();
             let value = match feed {
                 Feed::Observation(from) => format!("task_observation(task, {from} + i)"),
                 Feed::Signal(k) => format!("task_signal(task, {k})"),
                 Feed::TrialStart => "f_truth(task_trial_starts(task))".to_owned(),
-                Feed::Given => {
-                    next += n;
-                    format!("given[{} + i]", next - n)
-                }
+                Feed::Given(from) => format!("a->inputs[{}]", row(*from, n)),
+                Feed::Word => "f_truth(i == (int)a->words[c.row])".to_owned(),
             };
             if let Some(to) = program.inputs[slot] {
                 text.line(&put(to, &value));
@@ -155,14 +151,13 @@ impl Writer<'_> {
             text.open("{");
             text.line(&format!(
                 "const Place place = place_of(a->keys + {}, a->iteration, {step}, lane);",
-                4 + 2 * slot
+                4 + 2 * episode.noises[slot]
             ));
             text.line(&put(to, &value));
             text.line("(void)place;");
             text.close("}");
         }
         text.close("END_PHASE");
-        text.line("(void)given;");
         text.line("(void)task;");
         text.close("}");
     }
@@ -170,30 +165,22 @@ impl Writer<'_> {
     pub(super) fn outputs(&mut self) {
         let (program, episode) = (self.program, self.episode);
         let text = &mut self.text;
-        text.open("\nDEVICE void keep_outputs(const Context c, float *outputs, const int tid) {");
-        let mut next = 0;
-        for slot in &episode.read {
+        text.open("\nDEVICE void keep_outputs(const Context c, const Args *a, const int tid) {");
+        for (slot, to) in &episode.read {
             let (place, n) = program.outputs[*slot];
-            text.line(&fill(
-                n,
-                &format!("outputs[{next} + i] = {};", at(place, "i")),
-            ));
-            next += n;
+            let to = row(*to, n);
+            text.line(&fill(n, &format!("a->outputs[{to}] = {};", at(place, "i"))));
         }
         text.close("}");
-        text.open("\nDEVICE void read_seeds(const Context c, const float *seeds) {");
+        text.open("\nDEVICE void read_seeds(const Context c, const Args *a) {");
         text.open("PHASE");
         for (slot, to) in program.seeds.iter().enumerate() {
             let Some(Slot { at, n, .. }) = to else {
                 continue;
             };
-            let before = episode.read.iter().position(|read| *read == slot);
-            let value = match before {
-                Some(k) => {
-                    let skipped = &episode.read[..k];
-                    let from: usize = skipped.iter().map(|slot| program.outputs[*slot].1).sum();
-                    format!("seeds[{from} + i]")
-                }
+            let read = episode.read.iter().find(|(read, _)| *read == slot);
+            let value = match read {
+                Some((_, from)) => format!("a->seeds[{}]", row(*from, *n)),
                 None => "0.0f".to_owned(),
             };
             text.line(&fill(*n, &format!("c.L[{at} + i] = {value};")));
@@ -201,6 +188,11 @@ impl Writer<'_> {
         text.close("END_PHASE");
         text.close("}");
     }
+}
+
+/// Element `i` of this step and lane in a table that has `n` elements of each, after tables of `from` elements.
+pub(super) fn row(from: usize, n: usize) -> String {
+    format!("c.vectors * {from} + c.row * {n} + i")
 }
 
 /// Writes a leaf, element by element.

@@ -1,7 +1,7 @@
 //! From a program to the source of its kernels, with the sizes of all they need.
 
 use super::arena::Arena;
-use super::parameters::{ParamPlaces, Sharing};
+use super::parameters::Sharing;
 use super::text::Text;
 use super::update::UpdateSizes;
 use super::writer::Writer;
@@ -44,7 +44,7 @@ impl Fused {
         let mut carried = vec![None; episode.graph.states.len()];
         let mut carried_size = 0;
         for (slot, state) in episode.graph.states.iter().enumerate() {
-            if matches!(state.reset, Reset::Never | Reset::Carry) {
+            if episode.carries || matches!(state.reset, Reset::Never | Reset::Carry) {
                 let n = state.dims.iter().product();
                 carried[slot] = Some((carried_size, n));
                 carried_size += n;
@@ -77,6 +77,8 @@ impl Fused {
         };
         let (forward, shared_forward, arena_forward) = forward.place(limits.shared_bytes);
         let (backward, shared_backward, arena_backward) = backward.place(limits.shared_bytes);
+        let places = episode.places.as_ref();
+        let sharing = places.map(|places| Sharing::new(self, episode.graph, places));
         let inputs = episode.graph.inputs.iter().zip(&episode.feeds);
         let sizes = Sizes {
             threads: threads.0,
@@ -88,18 +90,19 @@ impl Fused {
             sums: own_sums,
             outers,
             inputs: inputs
-                .filter(|(_, feed)| **feed == Feed::Given)
+                .filter(|(_, feed)| matches!(feed, Feed::Given(_)))
                 .map(|(slot, _)| slot.dims.iter().product::<usize>())
                 .sum(),
-            outputs: episode.read.iter().map(|slot| self.outputs[*slot].1).sum(),
+            outputs: episode.read.iter().map(|(k, _)| self.outputs[*k].1).sum(),
+            values: sharing.as_ref().map_or(0, Sharing::computed),
+            widest: sharing.as_ref().map_or(0, Sharing::widest),
+            computes: sharing.as_ref().map_or([false; 2], Sharing::computes),
             carried: carried_size,
             task: episode.task.as_ref().map_or(0, |task| task.words),
             steps: episode.steps,
             shared_forward: shared_forward * 4,
             shared_backward: shared_backward * 4,
         };
-        let places = ParamPlaces::new(&episode.graph.params);
-        let sharing = Sharing::new(self, episode.graph, &places);
         let mut writer = Writer {
             program: self,
             episode,
@@ -126,17 +129,20 @@ impl Fused {
         writer.steps();
         writer.text.raw("\n");
         writer.text.raw(include_str!("kernels.h"));
-        let update = episode.update.as_ref();
-        if let Some(update) = update {
-            writer.update(&sharing, &places, update, &products);
+        if let Some(sharing) = &sharing {
+            writer.sharing(sharing, &products);
+            if let Some(update) = &episode.update {
+                writer.update(sharing.places, update);
+            }
         }
+        let update = sharing.as_ref().zip(episode.update.as_ref());
         DeviceSource {
             text: writer.text.finish(),
             sizes,
             products,
             sums,
             carried,
-            update: update.map(|update| UpdateSizes::new(&sharing, &places, update)),
+            update: update.map(|(sharing, update)| UpdateSizes::new(sharing.places, update)),
         }
     }
 

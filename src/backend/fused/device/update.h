@@ -1,27 +1,6 @@
 
-/* Whole iterations: what kernels read of the parameters, gradients from sums, and the step of the optimiser. What is not
-   finite stops it, and everything launched later leaves the parameters as they were. */
-
-/* What the kernels read of the parameters, from parameters and what is computed of them. */
-KERNEL(share) {
-    BEGIN_LANE
-    PHASE
-        share_parameters(&a, lane * THREADS + tid);
-    END_PHASE
-}
-
-KERNEL(prologue) {
-    BEGIN_LANE
-    step_values(&a);
-    adjoint_values(&a);
-    (void)lane;
-}
-
-KERNEL(epilogue) {
-    BEGIN_LANE
-    gradient_values(&a);
-    (void)lane;
-}
+/* Whole iterations: the norm of the gradient and the step of the optimiser. What is not finite stops it, and everything
+   launched later leaves the parameters as they were. */
 
 /* The gradient, and of each block the sum of its squares. */
 KERNEL(gradient) {
@@ -31,7 +10,7 @@ KERNEL(gradient) {
         const int i = lane * THREADS + tid;
         double square = 0.0;
         if (i < TRAINED) {
-            const float scaled = gradient_of(&a, i);
+            const float scaled = grad_scaled(i, gradient_of(&a, i));
             a.gradients[i] = scaled;
             square = (double)scaled * (double)scaled;
         }

@@ -4,7 +4,6 @@ use super::parameters::{ParamPlace, ParamPlaces, Sharing};
 use super::writer::Writer;
 use super::Product;
 use crate::device::OptimizerSource;
-use std::fmt::Write;
 
 /// The step of the optimiser that ends an iteration.
 #[derive(Clone, Debug)]
@@ -22,66 +21,71 @@ pub struct UpdateSizes {
     pub trained: usize,
     /// The others.
     pub fixed: usize,
-    /// What is computed of parameters and sums.
-    pub values: usize,
     /// Moments of an element.
     pub moments: usize,
-    /// Whether anything is computed of parameters, and for gradients.
-    pub computes: [bool; 2],
-    /// The largest value that kernels read.
-    pub widest: usize,
 }
 
 impl UpdateSizes {
-    pub(super) fn new(sharing: &Sharing<'_>, places: &ParamPlaces, update: &Update) -> UpdateSizes {
+    pub(super) fn new(places: &ParamPlaces, update: &Update) -> UpdateSizes {
         UpdateSizes {
             trained: places.trained,
             fixed: places.fixed,
-            values: sharing.computed(),
             moments: update.optimizer.moments,
-            computes: sharing.computes(),
-            widest: sharing.widest(),
         }
     }
 }
 
 impl Writer<'_> {
-    pub(super) fn update(
-        &mut self,
-        sharing: &Sharing<'_>,
-        places: &ParamPlaces,
-        update: &Update,
-        products: &[Product],
-    ) {
-        let mut text = String::from("\n");
-        for (name, value) in [
-            ("TRAINED", places.trained),
-            ("MOMENTS", update.optimizer.moments),
-        ] {
-            writeln!(text, "#define {name} {value}").expect("writing to a string");
-        }
-        writeln!(text, "#define CLIP_NORM {:e}", update.clip_norm).expect("writing to a string");
-        text.push_str(&update.optimizer.settings);
-        text.push_str(update.optimizer.source);
-        self.text.raw(&text);
+    /// How the kernels' parameters are laid out, and the gradient by element of the trained parameters, of those of the
+    /// network that the program has.
+    pub(super) fn sharing(&mut self, sharing: &Sharing<'_>, products: &[Product]) {
+        self.text
+            .raw(&format!("\n#define TRAINED {}\n", sharing.places.trained));
         sharing.onward(&mut self.text);
         let found = sharing.back(&self.sums, products, &mut self.text);
         let text = &mut self.text;
-        text.open("\nDEVICE float gradient_of(const Args *a, const int i) {");
         let slots = &self.episode.graph.params;
+        text.open("\nDEVICE float gradient_of(const Args *a, const int i) {");
         for k in found {
-            let ParamPlace::Trained(at) = places.places[k] else {
+            let ParamPlace::Trained(at) = sharing.places.places[k] else {
                 continue;
             };
             let end = at + slots[k].dims.iter().product::<usize>();
-            let mut value = format!("gradient_{k}(a, i - {at})");
-            if slots[k].grad_scale != 1.0 {
-                value = format!("(float)((double){value} * {:e})", slots[k].grad_scale);
-            }
-            text.line(&format!("if (i >= {at} && i < {end}) return {value};"));
+            text.line(&format!(
+                "if (i >= {at} && i < {end}) return gradient_{k}(a, i - {at});"
+            ));
         }
         text.line("(void)a; (void)i;");
         text.line("return 0.0f;");
+        text.close("}");
+        self.text.raw(include_str!("parameters.h"));
+    }
+
+    /// The step of the optimiser.
+    pub(super) fn update(&mut self, places: &ParamPlaces, update: &Update) {
+        let mut text = format!(
+            "\n#define MOMENTS {}\n#define CLIP_NORM {:e}\n",
+            update.optimizer.moments, update.clip_norm
+        );
+        text.push_str(&update.optimizer.settings);
+        text.push_str(update.optimizer.source);
+        self.text.raw(&text);
+        let text = &mut self.text;
+        text.open("\nDEVICE float grad_scaled(const int i, const float x) {");
+        for (place, slot) in places.places.iter().zip(&self.episode.graph.params) {
+            let ParamPlace::Trained(at) = *place else {
+                continue;
+            };
+            if slot.grad_scale != 1.0 {
+                let end = at + slot.dims.iter().product::<usize>();
+                text.line(&format!(
+                    "if (i >= {at} && i < {end}) return (float)((double)x * {:e});",
+                    slot.grad_scale
+                ));
+            }
+        }
+        text.line("(void)i;");
+        text.line("return x;");
         text.close("}");
         self.text.raw(include_str!("update.h"));
     }

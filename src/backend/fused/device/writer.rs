@@ -1,7 +1,7 @@
 //! Writes a source: definitions, what a step does, and the kernels around it.
 
 use super::element::at;
-use super::slots::fill;
+use super::slots::{fill, row};
 use super::sweeps;
 use super::text::Text;
 use super::vectors::{instructions, Names};
@@ -38,8 +38,6 @@ impl Writer<'_> {
             ("TRACES", sizes.traces),
             ("ARENA", sizes.arena),
             ("SUMS", sizes.sums),
-            ("INPUTS", sizes.inputs),
-            ("OUTPUTS", sizes.outputs),
             ("CARRIED", sizes.carried),
             ("TASK_WORDS", sizes.task),
             ("ONE_PASS", usize::from(program.choices.one_pass)),
@@ -78,7 +76,7 @@ impl Writer<'_> {
         text.line("c.in = 0; c.out = 0; c.adj = 0; c.row = 0;");
         text.line("c.S = a->shared;");
         text.line("c.outers = a->outers;");
-        text.line("c.vectors = (u64)a->lanes * STEPS;");
+        text.line("c.vectors = (u64)a->lanes * a->steps;");
         for (name, place) in places {
             if *name == "traces" {
                 text.line(&format!("c.out = {place};"));
@@ -175,7 +173,28 @@ impl Writer<'_> {
             back(*k, text);
         }
         text.close("}");
-        text.open("\nDEVICE void hand_on(const Context c) {");
+        // Added: other readers of the same value have theirs.
+        text.open("\nDEVICE void keep_input_adjoints(const Context c, const Args *a) {");
+        text.open("PHASE");
+        for (slot, place, n) in &program.input_adjoints {
+            let target = self.episode.input_adjoints.iter().find(|(k, _)| k == slot);
+            if let Some((_, to)) = target {
+                let to = row(*to, *n);
+                text.line(&fill(
+                    *n,
+                    &format!("a->input_adjoints[{to}] += {};", at(*place, "i")),
+                ));
+            }
+        }
+        text.close("END_PHASE");
+        text.line("(void)a;");
+        text.close("}");
+        text.open("\nDEVICE void hand_on(const Context c, const Args *a) {");
+        text.line("Context of_later = c;");
+        text.line("of_later.L = c.B;");
+        text.line("of_later.R = c.RB;");
+        text.line("of_later.row = c.row + 1;");
+        text.line("keep_input_adjoints(of_later, a);");
         text.open("PHASE");
         for (slot, place, n) in &program.adjoints_out {
             if let Home::Vector {
