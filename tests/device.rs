@@ -7,8 +7,11 @@ use bpmc::device::{BlockLimits, DeviceChoice, DeviceKind, Nvrtc};
 use bpmc::driver::{compile, from_disk, prepare, Compiled};
 use bpmc::passes::Selection;
 use bpmc::train::device_block::device_source;
+use bpmc::train::language::device::DeviceStages;
+use bpmc::train::language::staged::Staged;
 use bpmc::train::trainer::{BackendKind, IterationReport, Probe, Trainer, TrainerOptions};
 use std::path::Path;
+use std::sync::Arc;
 
 /// The program of a shipped spec, or of a text.
 fn program(spec: &str, set: &[&str]) -> Compiled {
@@ -522,6 +525,26 @@ fn sources_compile_for_a_gpu() {
             .iter()
             .map(|(rule, _)| agent(rule, 17, 17, true, "connection")),
     );
+    let mut texts: Vec<(String, String)> = Vec::new();
+    for spec in [
+        "ptb_small/lstm",
+        "ptb_small/retroactive",
+        "ptb_large/simple",
+    ] {
+        let program = program(&format!("specs/paper/{spec}.bpm"), &[]);
+        let staged = Staged::new(&program.step, &Selection::default()).unwrap();
+        let stages = DeviceStages::new(Arc::new(staged), 80, BlockLimits::H100);
+        let sources = stages
+            .sources()
+            .map(|text| (spec.to_owned(), text.to_owned()));
+        texts.extend(sources);
+    }
+    for (spec, text) in texts {
+        for architecture in [75, 90] {
+            let ptx = nvrtc.compile(&text, architecture);
+            ptx.unwrap_or_else(|error| panic!("{spec}: {error}"));
+        }
+    }
     for spec in specs {
         let program = program(&spec, &[]);
         let steps = program.model.task.as_ref().map(|task| task.task.steps());
@@ -575,4 +598,68 @@ fn traces_that_do_not_fit_in_shared_memory_agree_with_the_processor() {
 #[test]
 fn many_lanes_agree_with_the_processor() {
     agrees_with_the_processor("specs/quickstart.bpm", &["N=5", "train.batch=3000"]);
+}
+
+/// Large language models made small: dropout of all kinds, tied words, penalties, chunks of random lengths.
+const SMALL_LARGE: [&str; 6] = [
+    "task.words=40",
+    "E=11",
+    "N=19",
+    "train.batch=3",
+    "train.eval_batch=2",
+    "train.epochs=1",
+];
+
+#[test]
+fn language_models_agree_with_the_reference() {
+    agrees("specs/gallery/associative_text.bpm", &["task.steps=7"]);
+    for agent in ["lstm", "plastic", "simple", "retroactive"] {
+        let set = [
+            "task.words=30",
+            "E=17",
+            "N=23",
+            "task.steps=6",
+            "train.batch=3",
+        ];
+        agrees(&format!("specs/paper/ptb_small/{agent}.bpm"), &set);
+        let set = [&SMALL_LARGE[..], &["task.steps=5"]].concat();
+        agrees(&format!("specs/paper/ptb_large/{agent}.bpm"), &set);
+    }
+}
+
+#[test]
+fn language_models_learn_as_on_the_processor() {
+    for agent in ["lstm", "simple", "retroactive"] {
+        let set = [&SMALL_LARGE[..], &["task.steps=9", "train.optimizer.lr=2"]].concat();
+        let program = program(&format!("specs/paper/ptb_large/{agent}.bpm"), &set);
+        let mut device = trainer(&program, BackendKind::Fused, DeviceKind::Emulated);
+        let mut processor = trainer(&program, BackendKind::Fused, DeviceKind::Cpu);
+        // Chunk after chunk, states going on.
+        for _ in 0..5 {
+            let (a, b) = (device.step().unwrap(), processor.step().unwrap());
+            assert!(
+                (a.loss - b.loss).abs() < 1e-5,
+                "{agent}: {} {}",
+                a.loss,
+                b.loss
+            );
+            let near = (a.gradient_norm - b.gradient_norm).abs() < 1e-4 * b.gradient_norm;
+            assert!(near, "{agent}: {} {}", a.gradient_norm, b.gradient_norm);
+        }
+        let perplexities = [&device, &processor].map(|trainer| {
+            let found = trainer.perplexity(bpmc::text::Part::Valid).unwrap();
+            found.unwrap().value()
+        });
+        let [a, b] = perplexities;
+        assert!((a - b).abs() < 1e-4 * b, "{agent}: {a} {b}");
+        // A checkpoint holds all that is needed to go on to the same bits.
+        let checkpoint = device.checkpoint(agent, "hash").unwrap();
+        let mut again = trainer(&program, BackendKind::Fused, DeviceKind::Emulated);
+        again.restore(&checkpoint).unwrap();
+        for _ in 0..2 {
+            device.step().unwrap();
+            again.step().unwrap();
+        }
+        assert_eq!(standing(&device), standing(&again), "{agent}");
+    }
 }

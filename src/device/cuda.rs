@@ -4,7 +4,7 @@ use super::nvrtc::Nvrtc;
 use super::{cache, Args, BlockLimits, Device, DeviceError, Launch, Matmul, MatrixProduct, Memory};
 use candle_core::cuda_backend::cudarc;
 use cudarc::cublas::{result as blas, sys as blas_sys, CudaBlas};
-use cudarc::driver::result::{mem_get_info, memcpy_dtoh_async, memcpy_htod_async};
+use cudarc::driver::result::{mem_get_info, memcpy_dtoh_async, memcpy_htod_async, memset_d8_async};
 use cudarc::driver::sys::{
     CUdevice_attribute as Attribute, CUfunction_attribute as FunctionAttribute,
 };
@@ -30,7 +30,7 @@ pub(super) struct Cuda {
     architecture: u32,
     limits: BlockLimits,
     module: Option<Arc<CudaModule>>,
-    functions: BTreeMap<&'static str, CudaFunction>,
+    functions: BTreeMap<String, CudaFunction>,
 }
 
 fn failed(what: &'static str) -> impl Fn(DriverError) -> DeviceError {
@@ -92,7 +92,7 @@ impl Cuda {
     }
 
     /// A kernel, allowed as much shared memory as it needs.
-    fn function(&mut self, launch: Launch) -> Result<CudaFunction, DeviceError> {
+    fn function(&mut self, launch: Launch<'_>) -> Result<CudaFunction, DeviceError> {
         let failed = failed("loading a kernel");
         let name = launch.kernel;
         if let Some(function) = self.functions.get(name) {
@@ -107,7 +107,7 @@ impl Cuda {
         function
             .set_attribute(most, launch.shared_bytes as i32)
             .map_err(&failed)?;
-        self.functions.insert(name, function.clone());
+        self.functions.insert(name.to_owned(), function.clone());
         Ok(function)
     }
 }
@@ -155,24 +155,34 @@ impl Device for Cuda {
         })
     }
 
-    fn write(&mut self, to: &mut Memory, bytes: &[u8]) -> Result<(), DeviceError> {
-        super::within(to, bytes.len())?;
+    fn write_at(&mut self, to: &mut Memory, at: usize, bytes: &[u8]) -> Result<(), DeviceError> {
+        super::within(to, at, bytes.len())?;
         self.here()?;
+        let to = to.address + at as u64;
         // SAFETY: the memory is alive and large enough; what is not page-locked is copied before the call returns.
-        let copied = unsafe { memcpy_htod_async(to.address, bytes, self.stream.cu_stream()) };
+        let copied = unsafe { memcpy_htod_async(to, bytes, self.stream.cu_stream()) };
         copied.map_err(failed("a copy to the GPU"))
     }
 
-    fn read(&mut self, from: &Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {
-        super::within(from, bytes.len())?;
+    fn read_at(&mut self, from: &Memory, at: usize, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        super::within(from, at, bytes.len())?;
         self.here()?;
+        let from = from.address + at as u64;
         // SAFETY: the memory is alive and large enough, and the copy is waited for.
-        let copied = unsafe { memcpy_dtoh_async(bytes, from.address, self.stream.cu_stream()) };
+        let copied = unsafe { memcpy_dtoh_async(bytes, from, self.stream.cu_stream()) };
         copied.map_err(failed("a copy from the GPU"))?;
         self.wait()
     }
 
-    fn launch(&mut self, launch: Launch, args: &Args) -> Result<(), DeviceError> {
+    fn clear(&mut self, memory: &mut Memory, bytes: usize) -> Result<(), DeviceError> {
+        super::within(memory, 0, bytes)?;
+        self.here()?;
+        // SAFETY: the memory is alive and large enough.
+        let cleared = unsafe { memset_d8_async(memory.address, 0, bytes, self.stream.cu_stream()) };
+        cleared.map_err(failed("clearing memory of the GPU"))
+    }
+
+    fn launch(&mut self, launch: Launch<'_>, args: &Args) -> Result<(), DeviceError> {
         let function = self.function(launch)?;
         let mut builder = self.stream.launch_builder(&function);
         builder.arg(args);
@@ -195,11 +205,12 @@ impl Device for Cuda {
         let size = |n: usize| {
             i32::try_from(n).map_err(|_| failed(format!("{n} vectors are too many for cuBLAS")))
         };
-        let (rows, cols, count) = (
-            size(product.rows)?,
-            size(product.cols)?,
-            size(product.count)?,
-        );
+        let [m, k, n] = product.sizes;
+        let (m, k, n) = (size(m)?, size(k)?, size(n)?);
+        let turned = |turned: bool| match turned {
+            false => blas_sys::cublasOperation_t::CUBLAS_OP_N,
+            true => blas_sys::cublasOperation_t::CUBLAS_OP_T,
+        };
         let compute = match self.matmul {
             Matmul::F32 => blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
             Matmul::Tf32 => blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
@@ -208,27 +219,27 @@ impl Device for Cuda {
         self.here()?;
         let (one, zero) = (1.0f32, 0.0f32);
         let f32_type = blas_sys::cudaDataType_t::CUDA_R_32F;
-        // Column after column, as cuBLAS has it, these are outᵀ = bᵀ a.
+        // Column after column, as cuBLAS has it, a matrix has its rows and columns exchanged: outᵀ = bᵀ aᵀ.
         // SAFETY: the caller's matrices are alive and have these sizes.
         let done = unsafe {
             blas::gemm_ex(
                 *self.blas.handle(),
-                blas_sys::cublasOperation_t::CUBLAS_OP_N,
-                blas_sys::cublasOperation_t::CUBLAS_OP_T,
-                cols,
-                rows,
-                count,
+                turned(product.b_turned),
+                turned(product.a_turned),
+                n,
+                m,
+                k,
                 (&raw const one).cast(),
                 product.b as *const _,
                 f32_type,
-                cols,
+                if product.b_turned { k } else { n },
                 product.a as *const _,
                 f32_type,
-                rows,
+                if product.a_turned { m } else { k },
                 (&raw const zero).cast(),
                 product.out as *mut _,
                 f32_type,
-                cols,
+                n,
                 compute,
                 blas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
             )

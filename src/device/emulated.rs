@@ -108,29 +108,30 @@ impl Device for Emulated {
         })
     }
 
-    fn write(&mut self, to: &mut Memory, bytes: &[u8]) -> Result<(), DeviceError> {
-        super::within(to, bytes.len())?;
+    fn write_at(&mut self, to: &mut Memory, at: usize, bytes: &[u8]) -> Result<(), DeviceError> {
+        super::within(to, at, bytes.len())?;
+        let to = (to.address + at as u64) as *mut u8;
         // SAFETY: the memory is alive, large enough and nobody else's: kernels run only within `launch`.
-        unsafe {
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), to.address as *mut u8, bytes.len());
-        }
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
         Ok(())
     }
 
-    fn read(&mut self, from: &Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {
-        super::within(from, bytes.len())?;
+    fn read_at(&mut self, from: &Memory, at: usize, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        super::within(from, at, bytes.len())?;
+        let from = (from.address + at as u64) as *const u8;
         // SAFETY: as above.
-        unsafe {
-            std::ptr::copy_nonoverlapping(
-                from.address as *const u8,
-                bytes.as_mut_ptr(),
-                bytes.len(),
-            );
-        }
+        unsafe { std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) };
         Ok(())
     }
 
-    fn launch(&mut self, launch: Launch, args: &Args) -> Result<(), DeviceError> {
+    fn clear(&mut self, memory: &mut Memory, bytes: usize) -> Result<(), DeviceError> {
+        super::within(memory, 0, bytes)?;
+        // SAFETY: as above.
+        unsafe { std::ptr::write_bytes(memory.address as *mut u8, 0, bytes) };
+        Ok(())
+    }
+
+    fn launch(&mut self, launch: Launch<'_>, args: &Args) -> Result<(), DeviceError> {
         let failed = |reason: String| DeviceError::Failed {
             what: "a launch",
             reason,
@@ -157,26 +158,32 @@ impl Device for Emulated {
             a,
             b,
             out,
-            rows,
-            cols,
-            count,
+            sizes: [m, k, n],
+            a_turned,
+            b_turned,
         } = product;
+        let strides = |turned: bool, rows: usize, columns: usize| match turned {
+            false => (1, columns as isize),
+            true => (rows as isize, 1),
+        };
+        let (a_column, a_row) = strides(a_turned, m, k);
+        let (b_column, b_row) = strides(b_turned, k, n);
         // SAFETY: the caller's matrices have these sizes.
         unsafe {
             gemm::gemm(
-                rows,
-                cols,
-                count,
+                m,
+                n,
+                k,
                 out as *mut f32,
                 1,
-                cols as isize,
+                n as isize,
                 false,
                 a as *const f32,
-                rows as isize,
-                1,
+                a_column,
+                a_row,
                 b as *const f32,
-                1,
-                cols as isize,
+                b_column,
+                b_row,
                 0.0f32,
                 1.0f32,
                 false,

@@ -266,9 +266,9 @@ pub const RATES: usize = 4;
 
 /// A launch: kernel, blocks, threads of a block, bytes of shared memory of a block.
 #[derive(Clone, Copy, Debug)]
-pub struct Launch {
+pub struct Launch<'a> {
     /// Its name.
-    pub kernel: &'static str,
+    pub kernel: &'a str,
     /// Blocks.
     pub blocks: usize,
     /// Threads of a block.
@@ -277,21 +277,21 @@ pub struct Launch {
     pub shared_bytes: usize,
 }
 
-/// `out = aᵀ b` over `count` rows, in arrays of f32 row after row.
+/// `out = a b`, in arrays of f32 row after row.
 #[derive(Clone, Copy, Debug)]
 pub struct MatrixProduct {
-    /// Address of `[count, rows]`.
+    /// Address of `[m, k]`.
     pub a: u64,
-    /// Address of `[count, cols]`.
+    /// Address of `[k, n]`.
     pub b: u64,
-    /// Address of `[rows, cols]`.
+    /// Address of `[m, n]`.
     pub out: u64,
-    /// Columns of `a`.
-    pub rows: usize,
-    /// Columns of `b`.
-    pub cols: usize,
-    /// Rows of both.
-    pub count: usize,
+    /// `m`, `k` and `n`.
+    pub sizes: [usize; 3],
+    /// Whether rows and columns of `a` are exchanged in memory.
+    pub a_turned: bool,
+    /// Whether those of `b` are.
+    pub b_turned: bool,
 }
 
 /// A device with the kernels of one source. What is asked for is done in order.
@@ -317,23 +317,45 @@ pub trait Device: Send {
     /// [`DeviceError::Memory`].
     fn alloc(&mut self, bytes: usize) -> Result<Memory, DeviceError>;
 
+    /// Copies to the device, to a memory from byte `at` on.
+    ///
+    /// # Errors
+    /// [`DeviceError::Failed`].
+    fn write_at(&mut self, to: &mut Memory, at: usize, bytes: &[u8]) -> Result<(), DeviceError>;
+
+    /// Copies from the device, from a memory from byte `at` on; waits for what was launched before.
+    ///
+    /// # Errors
+    /// [`DeviceError::Failed`].
+    fn read_at(&mut self, from: &Memory, at: usize, bytes: &mut [u8]) -> Result<(), DeviceError>;
+
+    /// Makes the first bytes of a memory 0.
+    ///
+    /// # Errors
+    /// [`DeviceError::Failed`].
+    fn clear(&mut self, memory: &mut Memory, bytes: usize) -> Result<(), DeviceError>;
+
     /// Copies to the device, to the beginning of a memory.
     ///
     /// # Errors
     /// [`DeviceError::Failed`].
-    fn write(&mut self, to: &mut Memory, bytes: &[u8]) -> Result<(), DeviceError>;
+    fn write(&mut self, to: &mut Memory, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.write_at(to, 0, bytes)
+    }
 
     /// Copies from the device, from the beginning of a memory; waits for what was launched before.
     ///
     /// # Errors
     /// [`DeviceError::Failed`].
-    fn read(&mut self, from: &Memory, bytes: &mut [u8]) -> Result<(), DeviceError>;
+    fn read(&mut self, from: &Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        self.read_at(from, 0, bytes)
+    }
 
     /// Launches a kernel.
     ///
     /// # Errors
     /// [`DeviceError::Failed`].
-    fn launch(&mut self, launch: Launch, args: &Args) -> Result<(), DeviceError>;
+    fn launch(&mut self, launch: Launch<'_>, args: &Args) -> Result<(), DeviceError>;
 
     /// A product of matrices.
     ///
@@ -348,14 +370,30 @@ pub trait Device: Send {
     fn wait(&mut self) -> Result<(), DeviceError>;
 }
 
+/// The bytes of numbers.
+pub(crate) fn bytes_of(values: &[f32]) -> &[u8] {
+    // SAFETY: an f32 has four bytes, all of them initialised, and bytes need no alignment.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), std::mem::size_of_val(values)) }
+}
+
+/// The same, to be written: any four bytes are an f32.
+pub(crate) fn bytes_of_mut(values: &mut [f32]) -> &mut [u8] {
+    let bytes = std::mem::size_of_val(values);
+    // SAFETY: as above.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), bytes) }
+}
+
 /// Refuses copies of more than there is.
-fn within(memory: &Memory, bytes: usize) -> Result<(), DeviceError> {
-    if bytes <= memory.bytes {
+fn within(memory: &Memory, at: usize, bytes: usize) -> Result<(), DeviceError> {
+    if at.saturating_add(bytes) <= memory.bytes {
         return Ok(());
     }
     Err(DeviceError::Failed {
         what: "a copy",
-        reason: format!("{bytes} bytes from or to a memory of {}", memory.bytes),
+        reason: format!(
+            "{bytes} bytes after {at} from or to a memory of {}",
+            memory.bytes
+        ),
     })
 }
 

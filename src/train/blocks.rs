@@ -3,11 +3,13 @@
 use super::block::{Block, LaneBlock, Objective};
 use super::device_block::{DeviceBlock, DevicePlan};
 use super::fused_block::FusedBlock;
+use super::language::device::{DeviceReader, DeviceStages};
 use super::language::in_step::InStepReader;
 use super::language::reader::{Reader, StagedReader};
 use super::language::staged::Staged;
-use super::language::LanguageError;
+use super::language::{stream, LanguageError};
 use super::trainer::{BackendKind, TrainError, TrainerOptions};
+use crate::backend::bptt::least_memory_interval;
 use crate::backend::candle::{Candle, Precision};
 use crate::backend::fused::device::Update;
 use crate::backend::fused::Fused;
@@ -88,19 +90,45 @@ pub(super) fn readers(
         };
         return Ok((plan, [reader(lanes)?, reader(eval_lanes)?]));
     }
-    if options.device.kind != DeviceKind::Cpu {
-        return Err(TrainError::Device(DeviceError::Absent {
-            what: "`train language_model` has no fused kernels for a GPU".to_owned(),
-            help: "use `--backend candle`, or `--device cpu`".to_owned(),
-        }));
-    }
     let staged = Staged::new(step, &options.passes).map_err(LanguageError::from)?;
     watch.lap("kernels");
+    if options.device.kind != DeviceKind::Cpu {
+        let limits = device::open(options.device)?;
+        let (free, limits) = (limits.free(), limits.limits());
+        let longest = longest(work);
+        let interval = least_memory_interval(longest);
+        let stages = DeviceStages::new(Arc::new(staged), longest, limits);
+        // The lanes of evaluation are there, too.
+        let (once, lane) = stages.bytes();
+        let bytes = (2 * once + eval_lanes as u64 * lane, lane);
+        let plan = Plan::device(step, lanes, longest, interval, bytes);
+        let limits = Limits {
+            free,
+            ..work.limits
+        };
+        fits(&plan, limits)?;
+        let stages = Arc::new(stages);
+        let reader = |lanes| -> Result<Box<dyn Reader>, TrainError> {
+            let reader = DeviceReader::new(Arc::clone(&stages), lanes, options.device)?;
+            Ok(Box::new(reader))
+        };
+        let both = [reader(lanes)?, reader(eval_lanes)?];
+        watch.lap("device");
+        return Ok((plan, both));
+    }
     let plan = Plan::staged(step, lanes, steps, staged.bytes(lanes, steps));
     fits(&plan, limits)?;
     let staged = Arc::new(staged);
     let reader = |lanes| Box::new(StagedReader::new(Arc::clone(&staged), lanes)) as Box<dyn Reader>;
     Ok((plan, [reader(lanes), reader(eval_lanes)]))
+}
+
+/// Steps of the longest chunk.
+fn longest(work: &Work<'_>) -> usize {
+    let text = work.task.text();
+    text.map_or(work.task.steps(), |text| {
+        stream::longest(text.steps, text.random_lengths)
+    })
 }
 
 /// What Candle calls the device; the reference knows one only.

@@ -9,7 +9,9 @@
 //! |---|---|
 //! | [`mod@split`] | which value belongs to which stage |
 //! | [`rows`] | stages without states: all rows at once, in f32 |
+//! | [`device`] | the same on a device |
 
+pub mod device;
 pub mod rows;
 pub mod split;
 

@@ -73,7 +73,7 @@ impl DevicePlan {
             read,
             input_adjoints: Vec::new(),
             noises: (0..graph.noises.len()).collect(),
-            carries: false,
+            passage: false,
             places: on_device.then(|| ParamPlaces::new(&graph.params)),
             task: device,
             objective: coefficients.filter(|_| on_device),

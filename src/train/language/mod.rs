@@ -11,6 +11,7 @@
 //! | [`schedule`] | learning rates by epoch |
 //! | [`model`] | all of it: chunks to learn from, and texts to evaluate |
 
+pub mod device;
 pub mod in_step;
 pub mod loss;
 pub mod model;

@@ -75,6 +75,11 @@ pub struct Place {
     pub steps: usize,
 }
 
+/// The longest chunk there can be.
+pub fn longest(steps: usize, random: bool) -> usize {
+    steps + if random { 10 } else { 0 }
+}
+
 /// Chunks of one epoch over lanes of `total` steps.
 pub fn epoch(epoch: usize, total: usize, steps: usize, random: bool, seed: u64) -> Vec<Place> {
     let key = Key::new(seed, Random::Shuffle);
@@ -90,7 +95,7 @@ pub fn epoch(epoch: usize, total: usize, steps: usize, random: bool, seed: u64) 
                 steps as f64 / 2.0
             };
             let spread = 5.0 * normal(place.uniform(1), place.uniform(2));
-            ((base + spread).round().max(5.0) as usize).min(steps + 10)
+            ((base + spread).round().max(5.0) as usize).min(longest(steps, random))
         } else {
             steps
         };

@@ -4,7 +4,7 @@ use crate::backend::fused::code::{Area, Element, Place};
 use crate::ir::{Binary, Bits, Boundary, Unary};
 
 /// A number as it stands in C.
-pub(super) fn number(x: f32) -> String {
+pub(crate) fn number(x: f32) -> String {
     if x.is_nan() {
         "NOT_A_NUMBER".to_owned()
     } else if x.is_infinite() {

@@ -1,9 +1,9 @@
 //! Whole iterations on a device, one after another without the host: parameters, moments and gradients stay there, and what
 //! each iteration gave is kept until the host asks.
 
-use super::lanes::{floats, DeviceLanes, DeviceRun};
+use super::lanes::{DeviceLanes, DeviceRun};
 use super::{DeviceSource, UpdateSizes};
-use crate::device::{Device, DeviceError, Memory, RATES};
+use crate::device::{bytes_of, Device, DeviceError, Memory, RATES};
 
 /// Iterations that can follow each other.
 pub const MOST: usize = 64;
@@ -163,13 +163,13 @@ impl DeviceLanes {
             (&mut self.arrays.carried, start.carried),
             (&mut own.fixed, start.fixed),
         ] {
-            self.device.write(memory, floats(values))?;
+            self.device.write(memory, bytes_of(values))?;
         }
         for (memory, values) in [
             (&mut own.parameters[0], start.parameters),
             (&mut own.moments[0], start.moments),
         ] {
-            self.device.write(memory, floats(values))?;
+            self.device.write(memory, bytes_of(values))?;
         }
         let launched = steps.iter().enumerate().try_for_each(|(k, step)| {
             self.point(own, k);

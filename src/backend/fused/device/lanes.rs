@@ -4,7 +4,7 @@ use super::iterations::{Iterations, STATUS};
 use super::{DeviceSource, Product};
 use crate::backend::fused::{Fused, Shared};
 use crate::backend::BackendError;
-use crate::device::{Args, Device, DeviceError, Launch, MatrixProduct, Memory};
+use crate::device::{bytes_of, Args, Device, DeviceError, Launch, MatrixProduct, Memory};
 
 /// What an episode is drawn from, and how it is run.
 #[derive(Clone, Debug)]
@@ -209,9 +209,9 @@ impl DeviceLanes {
         } = &mut self.arrays;
         let device = &mut self.device;
         device.write(status, &[0; 4 * STATUS])?;
-        device.write(parameters, floats(&shared.values))?;
-        device.write(states, floats(carried))?;
-        device.write(given, floats(inputs))?;
+        device.write(parameters, bytes_of(&shared.values))?;
+        device.write(states, bytes_of(carried))?;
+        device.write(given, bytes_of(inputs))?;
         self.set(run)?;
         let sizes = self.source.sizes;
         self.launch("forward", self.lanes, sizes.shared_forward)
@@ -244,7 +244,7 @@ impl DeviceLanes {
         seeds: Option<&[f32]>,
     ) -> Result<Vec<f64>, DeviceError> {
         if let Some(seeds) = seeds {
-            self.device.write(&mut self.arrays.seeds, floats(seeds))?;
+            self.device.write(&mut self.arrays.seeds, bytes_of(seeds))?;
         }
         let to = self.sums()?;
         let sizes = self.source.sizes;
@@ -281,9 +281,9 @@ impl DeviceLanes {
                 a: self.args.outers + (vectors * a * 4) as u64,
                 b: self.args.outers + (vectors * b * 4) as u64,
                 out: self.arrays.products.address + (to * 4) as u64,
-                rows,
-                cols,
-                count: vectors,
+                sizes: [rows, vectors, cols],
+                a_turned: true,
+                b_turned: false,
             })?;
             to += rows * cols;
         }
@@ -337,7 +337,7 @@ impl DeviceLanes {
 
     pub(super) fn launch(
         &mut self,
-        kernel: &'static str,
+        kernel: &str,
         blocks: usize,
         shared_bytes: usize,
     ) -> Result<(), DeviceError> {
@@ -371,12 +371,6 @@ impl DeviceLanes {
         let words = bytes.as_chunks::<8>().0.iter();
         Ok(words.map(|word| f64::from_ne_bytes(*word)).collect())
     }
-}
-
-/// The bytes of numbers.
-pub(super) fn floats(values: &[f32]) -> &[u8] {
-    // SAFETY: an f32 has four bytes, all of them initialised, and bytes need no alignment.
-    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), std::mem::size_of_val(values)) }
 }
 
 impl From<DeviceError> for BackendError {

@@ -21,25 +21,27 @@
 //! | `update`, `update.h` | whole iterations: the step of the optimiser |
 //! | `values` | what is computed of parameters alone |
 //!
-//! `lanes` runs episodes, `iterations` whole iterations.
+//! `lanes` runs episodes, `iterations` whole iterations, `passage` passages of a text.
 
 mod arena;
-mod element;
+pub(crate) mod element;
 mod iterations;
 mod lanes;
 mod parameters;
-mod slots;
+mod passage;
+pub(crate) mod slots;
 mod source;
 mod sweeps;
-mod text;
+pub(crate) mod text;
 mod update;
-mod values;
+pub(crate) mod values;
 mod vectors;
 mod writer;
 
 pub use iterations::{Iterated, Start, Step, Stop, Trained, MOST};
 pub use lanes::{bytes, DeviceLanes, DeviceLoss, DeviceRun};
 pub use parameters::{ParamPlace, ParamPlaces};
+pub use passage::Links;
 pub use update::{Update, UpdateSizes};
 
 use crate::device::TaskSource;
@@ -100,8 +102,9 @@ pub struct Episode<'a> {
     pub input_adjoints: Vec<(usize, usize)>,
     /// By noise slot: its number among the keys of the run.
     pub noises: Vec<usize>,
-    /// Whether all states go on from what they were, not only those that outlive an episode.
-    pub carries: bool,
+    /// Whether it is a passage of a text: all states go on from what they were, not only those that outlive an episode, and
+    /// tables are shared with others.
+    pub passage: bool,
     /// Where the parameters lie; nothing where the host lays them out for the kernels.
     pub places: Option<ParamPlaces>,
     /// The task, where it runs on the device.
@@ -139,6 +142,8 @@ pub struct Sizes {
     pub values: usize,
     /// The largest value that kernels read: floats.
     pub widest: usize,
+    /// Trained parameters of the network: floats.
+    pub trained: usize,
     /// Whether anything is computed of parameters, and for gradients.
     pub computes: [bool; 2],
     /// States that outlive an episode: floats.

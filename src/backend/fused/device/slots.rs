@@ -207,8 +207,8 @@ fn put(to: Slot, value: &str) -> String {
     fill(n, &format!("c.L[{at} + {index}] = {value};"))
 }
 
-/// A draw at `place`, as src/rng/fill.rs.
-fn draw(draw: &Draw, columns: usize) -> String {
+/// Draw `i` at `place`, as src/rng/fill.rs.
+pub(crate) fn draw(draw: &Draw, columns: usize) -> String {
     match *draw {
         Draw::Constant(x) => number(x as f32),
         Draw::Uniform(low, high) => {

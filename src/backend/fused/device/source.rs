@@ -44,7 +44,7 @@ impl Fused {
         let mut carried = vec![None; episode.graph.states.len()];
         let mut carried_size = 0;
         for (slot, state) in episode.graph.states.iter().enumerate() {
-            if episode.carries || matches!(state.reset, Reset::Never | Reset::Carry) {
+            if episode.passage || matches!(state.reset, Reset::Never | Reset::Carry) {
                 let n = state.dims.iter().product();
                 carried[slot] = Some((carried_size, n));
                 carried_size += n;
@@ -91,10 +91,15 @@ impl Fused {
             outers,
             inputs: inputs
                 .filter(|(_, feed)| matches!(feed, Feed::Given(_)))
+                .filter(|_| !episode.passage)
                 .map(|(slot, _)| slot.dims.iter().product::<usize>())
                 .sum(),
-            outputs: episode.read.iter().map(|(k, _)| self.outputs[*k].1).sum(),
+            outputs: match episode.passage {
+                true => 0,
+                false => episode.read.iter().map(|(k, _)| self.outputs[*k].1).sum(),
+            },
             values: sharing.as_ref().map_or(0, Sharing::computed),
+            trained: places.map_or(0, |places| places.trained),
             widest: sharing.as_ref().map_or(0, Sharing::widest),
             computes: sharing.as_ref().map_or([false; 2], Sharing::computes),
             carried: carried_size,

@@ -64,7 +64,7 @@ impl Values {
                 })
                 .collect();
             text.open("PHASE");
-            let body = element(value, &operands);
+            let body = element(value, &operands, "i");
             text.line(&fill(
                 value.shape.elements(),
                 &format!("{{ {} v[{at} + i] = {}; }}", body.before, body.value),
@@ -77,10 +77,10 @@ impl Values {
 }
 
 /// What a value is computed of.
-struct Operand<'a> {
-    dims: &'a [usize],
+pub(crate) struct Operand<'a> {
+    pub dims: &'a [usize],
     /// An element by its index.
-    at: Box<dyn Fn(&str) -> String + 'a>,
+    pub at: Box<dyn Fn(&str) -> String + 'a>,
 }
 
 impl Operand<'_> {
@@ -94,10 +94,10 @@ impl Operand<'_> {
     }
 }
 
-/// Element `i` of a value: statements, then an expression.
-struct Body {
-    before: String,
-    value: String,
+/// An element of a value: statements, then an expression.
+pub(crate) struct Body {
+    pub before: String,
+    pub value: String,
 }
 
 impl From<String> for Body {
@@ -117,16 +117,19 @@ fn sum(n: usize, term: &str) -> Body {
     }
 }
 
-fn element(value: &Value, operands: &[Operand<'_>]) -> Body {
+/// Element `i`, which is an expression, of a value.
+pub(crate) fn element(value: &Value, operands: &[Operand<'_>], i: &str) -> Body {
     let own = |f: Element| {
-        let operands: Vec<String> = operands.iter().map(|o| (o.at)("i")).collect();
+        let operands: Vec<String> = operands.iter().map(|o| (o.at)(i)).collect();
         Body::from(expression(f, &operands))
     };
     let dims = &value.shape.dims;
     let width = dims.last().copied().unwrap_or(1);
     match &value.op {
         Op::Const(x) => number(x.get() as f32).into(),
-        Op::RangeMask { start, end, .. } => format!("f_truth(i >= {start} && i < {end})").into(),
+        Op::RangeMask { start, end, .. } => {
+            format!("f_truth({i} >= {start} && {i} < {end})").into()
+        }
         Op::Unary(f) => own(Element::Unary(*f)),
         Op::Binary(f) => own(Element::Binary(*f)),
         Op::Select => own(Element::Select),
@@ -138,12 +141,12 @@ fn element(value: &Value, operands: &[Operand<'_>]) -> Body {
             let mut index = String::from("0");
             for (axis, to) in from.iter().enumerate() {
                 let inner: usize = operands[0].dims[axis + 1..].iter().product();
-                let coordinate = coordinate("i", dims, *to);
+                let coordinate = coordinate(i, dims, *to);
                 index = format!("{index} + {coordinate} * {inner}");
             }
             (operands[0].at)(&format!("({index})")).into()
         }
-        Op::Reduce { kind, axes } => reduce(*kind, axes, &operands[0], dims),
+        Op::Reduce { kind, axes } => reduce(*kind, axes, &operands[0], dims, i),
         Op::Concat => {
             // From the last part to the first: a column belongs to the first part that reaches so far.
             let mut start = width;
@@ -151,38 +154,44 @@ fn element(value: &Value, operands: &[Operand<'_>]) -> Body {
             for part in operands.iter().rev() {
                 start -= part.width();
                 let own = part.width();
-                let element = (part.at)(&format!("(i / {width} * {own} + i % {width} - {start})"));
-                chosen = format!("(i % {width} >= {start} && i % {width} < {start} + {own} ? {element} : {chosen})");
+                let element = (part.at)(&format!(
+                    "({i} / {width} * {own} + {i} % {width} - {start})"
+                ));
+                chosen = format!("({i} % {width} >= {start} && {i} % {width} < {start} + {own} ? {element} : {chosen})");
             }
             chosen.into()
         }
         Op::Slice { start, .. } => {
             let whole = operands[0].width();
-            (operands[0].at)(&format!("(i / {width} * {whole} + {start} + i % {width})")).into()
+            (operands[0].at)(&format!(
+                "({i} / {width} * {whole} + {start} + {i} % {width})"
+            ))
+            .into()
         }
         Op::Pad { before, .. } => {
             let inner = operands[0].width();
-            let element =
-                (operands[0].at)(&format!("(i / {width} * {inner} + i % {width} - {before})"));
+            let element = (operands[0].at)(&format!(
+                "({i} / {width} * {inner} + {i} % {width} - {before})"
+            ));
             format!(
-                "(i % {width} >= {before} && i % {width} < {before} + {inner} ? {element} : 0.0f)"
+                "({i} % {width} >= {before} && {i} % {width} < {before} + {inner} ? {element} : 0.0f)"
             )
             .into()
         }
         Op::MatVec { transposed } => {
             let columns = operands[1].dims[1];
             let entry = if *transposed {
-                format!("(i * {columns} + j)")
+                format!("({i} * {columns} + j)")
             } else {
-                format!("(j * {columns} + i)")
+                format!("(j * {columns} + {i})")
             };
             let term = format!("{} * {}", (operands[0].at)("j"), (operands[1].at)(&entry));
             sum(operands[0].elements(), &term)
         }
         Op::Outer => format!(
             "{} * {}",
-            (operands[0].at)(&format!("(i / {width})")),
-            (operands[1].at)(&format!("(i % {width})"))
+            (operands[0].at)(&format!("({i} / {width})")),
+            (operands[1].at)(&format!("({i} % {width})"))
         )
         .into(),
         Op::Softmax => {
@@ -196,7 +205,7 @@ fn element(value: &Value, operands: &[Operand<'_>]) -> Body {
                 ),
                 value: format!(
                     "(float)(exp((double){} - (double)top) / sum)",
-                    (operands[0].at)("i")
+                    (operands[0].at)(i)
                 ),
             }
         }
@@ -215,7 +224,7 @@ fn coordinate(index: &str, dims: &[usize], axis: usize) -> String {
     format!("{index} / {inner} % {}", dims[axis])
 }
 
-fn reduce(kind: Reduction, axes: &[usize], x: &Operand<'_>, dims: &[usize]) -> Body {
+fn reduce(kind: Reduction, axes: &[usize], x: &Operand<'_>, dims: &[usize], i: &str) -> Body {
     let reduced: Vec<usize> = axes.iter().map(|axis| x.dims[*axis]).collect();
     let mut index = String::from("0");
     let (mut kept, mut gone) = (0, 0);
@@ -226,7 +235,7 @@ fn reduce(kind: Reduction, axes: &[usize], x: &Operand<'_>, dims: &[usize]) -> B
             coordinate("j", &reduced, gone - 1)
         } else {
             kept += 1;
-            coordinate("i", dims, kept - 1)
+            coordinate(i, dims, kept - 1)
         };
         index = format!("{index} + {coordinate} * {inner}");
     }
