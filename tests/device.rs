@@ -533,7 +533,7 @@ fn sources_compile_for_a_gpu() {
     ] {
         let program = program(&format!("specs/paper/{spec}.bpm"), &[]);
         let staged = Staged::new(&program.step, &Selection::default()).unwrap();
-        let stages = DeviceStages::new(Arc::new(staged), 80, BlockLimits::H100);
+        let stages = DeviceStages::new(Arc::new(staged), [10, 80], BlockLimits::H100);
         let sources = stages
             .sources()
             .map(|text| (spec.to_owned(), text.to_owned()));
@@ -661,5 +661,28 @@ fn language_models_learn_as_on_the_processor() {
             again.step().unwrap();
         }
         assert_eq!(standing(&device), standing(&again), "{agent}");
+    }
+}
+
+/// 300 neurons leave no room for the traces in shared memory: a team of blocks has a lane.
+#[test]
+fn a_lane_in_several_blocks_agrees_with_the_processor() {
+    let set = [
+        "E=20",
+        "N=300",
+        "task.words=30",
+        "task.steps=5",
+        "train.batch=2",
+    ];
+    for agent in ["simple", "retroactive"] {
+        let spec = format!("specs/paper/ptb_small/{agent}.bpm");
+        let stages = {
+            let program = program(&spec, &set);
+            let staged = Staged::new(&program.step, &Selection::default()).unwrap();
+            DeviceStages::new(Arc::new(staged), [20, 5], BlockLimits::H100)
+        };
+        let teams = |text: &str| text.contains("#define TEAM 4\n");
+        assert!(stages.sources().any(teams), "{agent}");
+        agrees_with_the_processor(&spec, &set);
     }
 }

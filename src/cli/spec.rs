@@ -115,7 +115,9 @@ pub fn cuda(program: &Compiled, passes: &Selection) -> Result<String, Failure> {
     if let Some(text) = text(&program.model) {
         let staged = Staged::new(&program.step, passes).map_err(anyhow::Error::new)?;
         let longest = stream::longest(text.steps, text.random_lengths);
-        let stages = DeviceStages::new(Arc::new(staged), longest, BlockLimits::H100);
+        let settings = program.model.train.as_ref().map(|train| &train.settings);
+        let lanes = settings.map_or(1, |s| s.int("batch").max(s.int("eval_batch")));
+        let stages = DeviceStages::new(Arc::new(staged), [lanes, longest], BlockLimits::H100);
         return Ok(stages.listing());
     }
     let prepared = prepare(program, passes)?;

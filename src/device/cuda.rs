@@ -65,6 +65,7 @@ impl Cuda {
             shared_bytes: attribute(
                 Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
             )? as usize,
+            blocks: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize,
         };
         let (major, minor) = context.compute_capability().map_err(&asked)?;
         let stream = context.default_stream();
@@ -186,13 +187,20 @@ impl Device for Cuda {
         let function = self.function(launch)?;
         let mut builder = self.stream.launch_builder(&function);
         builder.arg(args);
+        let team = launch.team.max(1);
+        let config = LaunchConfig {
+            grid_dim: ((launch.lanes * team) as u32, 1, 1),
+            block_dim: ((launch.threads / team) as u32, 1, 1),
+            shared_mem_bytes: launch.shared_bytes as u32,
+        };
         // SAFETY: the kernel takes one `Args`, whose arrays have the sizes its source was generated with.
         let launched = unsafe {
-            builder.launch(LaunchConfig {
-                grid_dim: (launch.blocks as u32, 1, 1),
-                block_dim: (launch.threads as u32, 1, 1),
-                shared_mem_bytes: launch.shared_bytes as u32,
-            })
+            if team > 1 && launch.waits {
+                // Refused where the blocks cannot all be there.
+                builder.launch_cooperative(config)
+            } else {
+                builder.launch(config)
+            }
         };
         launched.map(drop).map_err(failed("a launch"))
     }

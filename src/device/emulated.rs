@@ -141,7 +141,7 @@ impl Device for Emulated {
         // SAFETY: kernels of generated sources have this signature.
         let kernel = unsafe { library.get::<Kernel>(launch.kernel.as_bytes()) };
         let kernel = *kernel.map_err(|error| failed(error.to_string()))?;
-        (0..launch.blocks).into_par_iter().for_each_init(
+        (0..launch.lanes).into_par_iter().for_each_init(
             || vec![f32::NAN; launch.shared_bytes / 4],
             |shared, block| {
                 // What an earlier block left there must not matter.

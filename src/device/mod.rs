@@ -22,13 +22,15 @@ pub use task::TaskSource;
 use std::any::Any;
 use std::str::FromStr;
 
-/// What a device offers a block of threads.
+/// What a device offers blocks of threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockLimits {
     /// Threads.
     pub threads: usize,
     /// Bytes of shared memory.
     pub shared_bytes: usize,
+    /// Blocks of so many threads that are there at once.
+    pub blocks: usize,
 }
 
 impl BlockLimits {
@@ -36,6 +38,7 @@ impl BlockLimits {
     pub const H100: BlockLimits = BlockLimits {
         threads: 1024,
         shared_bytes: 227 * 1024,
+        blocks: 132,
     };
 }
 
@@ -264,16 +267,20 @@ pub struct Args {
 /// Numbers that a step of an optimiser is given.
 pub const RATES: usize = 4;
 
-/// A launch: kernel, blocks, threads of a block, bytes of shared memory of a block.
+/// A launch of a kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Launch<'a> {
     /// Its name.
     pub kernel: &'a str,
-    /// Blocks.
-    pub blocks: usize,
-    /// Threads of a block.
+    /// Lanes, or pieces of work of as many threads.
+    pub lanes: usize,
+    /// Threads of each.
     pub threads: usize,
-    /// Bytes of shared memory.
+    /// Blocks that these are in.
+    pub team: usize,
+    /// Whether the blocks of a team wait for each other, so that all must be there at once.
+    pub waits: bool,
+    /// Bytes of shared memory of a block.
     pub shared_bytes: usize,
 }
 

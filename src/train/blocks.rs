@@ -97,7 +97,8 @@ pub(super) fn readers(
         let (free, limits) = (limits.free(), limits.limits());
         let longest = longest(work);
         let interval = least_memory_interval(longest);
-        let stages = DeviceStages::new(Arc::new(staged), longest, limits);
+        let size = [lanes.max(eval_lanes), longest];
+        let stages = DeviceStages::new(Arc::new(staged), size, limits);
         // The lanes of evaluation are there, too.
         let (once, lane) = stages.bytes();
         let bytes = (2 * once + eval_lanes as u64 * lane, lane);

@@ -67,6 +67,7 @@ impl DevicePlan {
         let read = read.map(|(slot, n)| (slot, table(n))).collect();
         let episode = Episode {
             graph,
+            lanes: 1,
             steps: wiring.steps(),
             interval,
             feeds,

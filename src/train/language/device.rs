@@ -35,8 +35,12 @@ enum StageSource {
 }
 
 impl DeviceStages {
-    /// For passages of at most so many steps.
-    pub fn new(staged: Arc<Staged>, steps: usize, limits: BlockLimits) -> DeviceStages {
+    /// For passages of at most so many lanes and steps.
+    pub fn new(
+        staged: Arc<Staged>,
+        [lanes, steps]: [usize; 2],
+        limits: BlockLimits,
+    ) -> DeviceStages {
         let places = ParamPlaces::new(&staged.step.params);
         let mut next = 0;
         let tables = staged.split.sizes.iter().map(|size| {
@@ -66,6 +70,7 @@ impl DeviceStages {
                     let outputs = stage.outputs.iter().enumerate();
                     let episode = Episode {
                         graph: &stage.graph,
+                        lanes,
                         steps,
                         interval: fused.interval(least_memory_interval(steps)),
                         feeds: stage.inputs.iter().map(feed).collect(),

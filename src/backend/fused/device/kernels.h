@@ -241,5 +241,5 @@ KERNEL(reduce) {
             a.step_rewards[i] = sum;
         }
 #endif
-    END_PHASE
+    END_LAST
 }

@@ -341,10 +341,13 @@ impl DeviceLanes {
         blocks: usize,
         shared_bytes: usize,
     ) -> Result<(), DeviceError> {
+        let sizes = self.source.sizes;
         let launch = Launch {
             kernel,
-            blocks,
-            threads: self.source.sizes.threads,
+            lanes: blocks,
+            threads: sizes.threads,
+            team: sizes.team,
+            waits: matches!(kernel, "forward" | "backward" | "prologue" | "epilogue"),
             shared_bytes,
         };
         self.device.launch(launch, &self.args)

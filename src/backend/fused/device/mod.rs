@@ -47,7 +47,7 @@ pub use update::{Update, UpdateSizes};
 use crate::device::TaskSource;
 use crate::ir::Graph;
 
-/// Threads of a block.
+/// Threads of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Threads(usize);
 
@@ -90,6 +90,8 @@ pub struct Coefficients {
 pub struct Episode<'a> {
     /// The step, for its slots.
     pub graph: &'a Graph,
+    /// Lanes, at most.
+    pub lanes: usize,
     /// Steps, at most.
     pub steps: usize,
     /// Steps between checkpoints of the traces.
@@ -118,8 +120,10 @@ pub struct Episode<'a> {
 /// Sizes of the arrays of a lane, in elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
-    /// Threads of a block.
+    /// Threads of a lane.
     pub threads: usize,
+    /// Blocks that they are in.
+    pub team: usize,
     /// What does not fit in shared memory: floats.
     pub arena: usize,
     /// Vectors kept of every step: floats.

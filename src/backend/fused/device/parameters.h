@@ -4,7 +4,7 @@ KERNEL(share) {
     BEGIN_LANE
     PHASE
         share_parameters(&a, lane * THREADS + tid);
-    END_PHASE
+    END_LAST
 }
 
 KERNEL(prologue) {
@@ -26,5 +26,5 @@ KERNEL(add_gradients) {
     PHASE
         const int i = lane * THREADS + tid;
         if (i < TRAINED) a.gradients[i] += gradient_of(&a, i);
-    END_PHASE
+    END_LAST
 }

@@ -1,28 +1,33 @@
 /* What generated kernels are written in: a part of C that NVRTC compiles for a GPU and a C compiler for the processor.
 
-   A kernel runs one lane in one block of THREADS threads. It is a sequence of phases with a barrier after each: on the GPU
-   all threads are in a phase at once, on the processor they take turns. Within a phase no thread reads what another writes.
-   Threads stand in groups of 16, one for each column of a panel. */
+   A kernel runs one lane in THREADS threads: a block, or a team of TEAM blocks where a lane is large, which then has no
+   shared memory. It is a sequence of phases with a barrier after each: on the GPU all threads are in a phase at once, on the
+   processor they take turns. Within a phase no thread reads what another writes. Threads stand in groups of 16, one for each
+   column of a panel. A kernel of a single phase ends it with END_LAST, without a barrier: its blocks need not all be there
+   at once. */
 
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
 #ifdef __CUDACC__
 
-#define KERNEL(name) extern "C" __global__ void __launch_bounds__(THREADS, 1) name(const Args a)
+#define BLOCK (THREADS / TEAM)
+#define KERNEL(name) extern "C" __global__ void __launch_bounds__(BLOCK, 1) name(const Args a)
 #define DEVICE static __device__ __forceinline__
-#define BEGIN_LANE                   \
-    const int lane = blockIdx.x;     \
+#define THREAD ((blockIdx.x % TEAM) * BLOCK + threadIdx.x)
+#define BEGIN_LANE                      \
+    const int lane = blockIdx.x / TEAM; \
     extern __shared__ float shared_memory[];
 #define PHASE                        \
     {                                \
-        const int tid = threadIdx.x;
+        const int tid = THREAD;
 #define END_PHASE                    \
     }                                \
-    __syncthreads();
+    barrier();
+#define END_LAST }
 #define GROUPS                       \
     {                                \
-        const int g = threadIdx.x >> 4;
+        const int g = THREAD >> 4;
 #define EACH16                       \
     {                                \
         const int k = threadIdx.x & 15;
@@ -33,6 +38,27 @@ typedef unsigned long long u64;
 #define INF __int_as_float(0x7f800000)
 #define NOT_A_NUMBER __int_as_float(0x7fffffff)
 #define HIGH64(a, b) __umul64hi(a, b)
+
+#if TEAM > 1
+/* How often blocks have arrived at the barriers of their teams. It counts on from launch to launch and runs over, which does
+   no harm: teams are a power of two. */
+static __device__ u32 arrived[LANES];
+
+/* All blocks of a team are there at once, which the launch sees to. What they wrote before is read after. */
+DEVICE void barrier(void) {
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        u32 *const count = arrived + blockIdx.x / TEAM;
+        __threadfence();
+        const u32 wanted = (atomicAdd(count, 1u) / TEAM + 1u) * TEAM;
+        while ((int)(*(volatile u32 *)count - wanted) < 0) {}
+        __threadfence();
+    }
+    __syncthreads();
+}
+#else
+DEVICE void barrier(void) { __syncthreads(); }
+#endif
 
 /* The same for all of a group; only its own 16 threads need be there. */
 DEVICE float SUM16(float x) {
@@ -59,6 +85,7 @@ DEVICE float MAX16(float x) {
 #define BEGIN_LANE const Args a = *arguments;
 #define PHASE for (int tid = 0; tid < THREADS; tid++) {
 #define END_PHASE }
+#define END_LAST }
 #define GROUPS for (int g = 0; g < THREADS / 16; g++) {
 #define EACH16 for (int k = 0; k < 16; k++) {
 #define END16 }

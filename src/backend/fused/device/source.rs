@@ -15,7 +15,9 @@ use std::collections::BTreeMap;
 impl Fused {
     /// The program as CUDA C.
     pub fn device_source(&self, episode: &Episode<'_>, limits: BlockLimits) -> DeviceSource {
-        let threads = self.threads(limits);
+        let (threads, team) = self.threads(episode, limits);
+        // Blocks do not see each other's shared memory.
+        let shared_bytes = if team > 1 { 0 } else { limits.shared_bytes };
         let blocks: Vec<usize> = self
             .blocks
             .iter()
@@ -75,13 +77,14 @@ impl Fused {
                 ("sums", own_sums),
             ],
         };
-        let (forward, shared_forward, arena_forward) = forward.place(limits.shared_bytes);
-        let (backward, shared_backward, arena_backward) = backward.place(limits.shared_bytes);
+        let (forward, shared_forward, arena_forward) = forward.place(shared_bytes);
+        let (backward, shared_backward, arena_backward) = backward.place(shared_bytes);
         let places = episode.places.as_ref();
         let sharing = places.map(|places| Sharing::new(self, episode.graph, places));
         let inputs = episode.graph.inputs.iter().zip(&episode.feeds);
         let sizes = Sizes {
             threads: threads.0,
+            team,
             arena: arena_forward.max(arena_backward),
             record: self.record_size,
             traces,
@@ -151,15 +154,24 @@ impl Fused {
         }
     }
 
-    /// Threads of a block: enough groups to share the panels of the largest block of connections.
-    fn threads(&self, limits: BlockLimits) -> Threads {
+    /// Threads of a lane, enough groups to share the panels of the largest block of connections, and the blocks they are in:
+    /// more than one where there are too few lanes to keep the device busy with connections that do not fit in shared
+    /// memory. Only passages: the kernels between episodes have more blocks than can be there at once.
+    fn threads(&self, episode: &Episode<'_>, limits: BlockLimits) -> (Threads, usize) {
         let most = limits.threads / 32 * 32;
-        let widest = self.blocks.iter().map(|layout| layout.size()).max();
-        Threads(match widest {
-            // Some sixteen elements of each thread.
-            Some(size) => (size / 16).next_multiple_of(32).clamp(64.min(most), most),
-            None => 256.min(most),
-        })
+        let Some(widest) = self.blocks.iter().map(|layout| layout.size()).max() else {
+            return (Threads(256.min(most)), 1);
+        };
+        // Some sixteen elements of each thread.
+        let wanted = (widest / 16).next_multiple_of(32);
+        let traces: usize = self.blocks.iter().map(|layout| layout.size()).sum();
+        let room = limits.blocks / episode.lanes.max(1);
+        let team = (wanted / most.max(1)).min(room).max(1);
+        if episode.passage && 4 * traces > limits.shared_bytes && team > 1 {
+            let team = 1 << team.ilog2();
+            return (Threads(most * team), team);
+        }
+        (Threads(wanted.clamp(64.min(most), most)), 1)
     }
 
     /// Gradient sums that a lane adds up itself: offset in all, offset in its own, elements; and how many its own are.

@@ -90,5 +90,5 @@ KERNEL(update) {
             a.parameters_next[i] = value;
             if (!(fabsf(value) < INF)) a.status[2] = a.slot + 1;
         }
-    END_PHASE
+    END_LAST
 }

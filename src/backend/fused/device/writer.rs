@@ -29,6 +29,8 @@ impl Writer<'_> {
         let program = self.program;
         for (name, value) in [
             ("THREADS", sizes.threads),
+            ("TEAM", sizes.team),
+            ("LANES", self.episode.lanes),
             ("STEPS", sizes.steps),
             ("INTERVAL", sizes.interval),
             ("CHECKPOINTS", sizes.checkpoints),

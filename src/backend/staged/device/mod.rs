@@ -140,8 +140,10 @@ impl RowsRun<'_> {
                 Action::Kernel(number, extent) => {
                     let launch = Launch {
                         kernel: &source::kernel_name(number),
-                        blocks: extent.elements(rows).div_ceil(THREADS).max(1),
+                        lanes: extent.elements(rows).div_ceil(THREADS).max(1),
                         threads: THREADS,
+                        team: 1,
+                        waits: false,
                         shared_bytes: 0,
                     };
                     device.launch(launch, args)?;

@@ -46,7 +46,7 @@ impl RowsSource {
     pub fn new(stage: RowsStage<'_>) -> RowsSource {
         let mut text = Text::default();
         text.raw(&format!(
-            "/* Written by bpmc. */\n\n#define THREADS {THREADS}\n\n"
+            "/* Written by bpmc. */\n\n#define THREADS {THREADS}\n#define TEAM 1\n\n"
         ));
         text.raw(include_str!("../../fused/device/prelude.h"));
         text.raw(include_str!("../../fused/device/context.h"));
@@ -214,7 +214,7 @@ impl Writer<'_> {
         text.line(body);
         text.line("(void)i;");
         text.close("}");
-        text.close("END_PHASE");
+        text.close("END_LAST");
         text.line("(void)rows;");
         text.close("}");
         let extent = match lane {
