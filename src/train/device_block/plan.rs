@@ -107,9 +107,7 @@ pub fn device_source(
     let fused = Fused::with(&prepared.step, &prepared.adjoint, prepared.choices)?;
     let objective = Objective::new(train.trainer.kind, &train.settings);
     let task = task.task.as_ref();
-    let elements = prepared.step.params.iter().filter(|slot| slot.trained);
-    let lengths: Vec<usize> = elements.map(|slot| slot.dims.iter().product()).collect();
-    let optimizer = optimizer(train, &lengths)?;
+    let optimizer = optimizer(train, &[])?;
     let update = update(optimizer.as_ref(), &train.settings);
     let plan = DevicePlan::new(&fused, &prepared.step, task, objective, update, limits);
     Ok(plan.source)

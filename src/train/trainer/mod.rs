@@ -213,14 +213,13 @@ impl Trainer {
         if let (Some(directory), None) = (data, text) {
             return Err(TrainError::NoText(directory.to_owned()));
         }
-        let seed = train.settings.int("seed") as u64;
-        let parameters = ParamStore::init(&program.step.params, seed);
-        let optimizer = optimizer(train, &parameters.trained_lengths())?;
+        // Its device code does not depend on lengths, and nothing of the size of the run is there yet.
+        let described = optimizer(train, &[])?;
         let work = Work {
             prepared: &prepared,
             task,
             objective,
-            update: update(optimizer.as_ref(), &train.settings),
+            update: update(described.as_ref(), &train.settings),
             lanes,
             limits,
         };
@@ -235,6 +234,9 @@ impl Trainer {
             blocks(&work, &options, &mut watch)?
         };
         prepared.stages.extend(watch.stages);
+        let seed = train.settings.int("seed") as u64;
+        let parameters = ParamStore::init(&program.step.params, seed);
+        let optimizer = optimizer(train, &parameters.trained_lengths())?;
         let average = match language {
             Some(_) => Average::new(&train.settings),
             None => Average::default(),
