@@ -7,11 +7,9 @@ use bpmc::device::{BlockLimits, DeviceChoice, DeviceKind, Nvrtc};
 use bpmc::driver::{compile, from_disk, prepare, Compiled};
 use bpmc::passes::Selection;
 use bpmc::train::device_block::device_source;
-use bpmc::train::language::device::DeviceStages;
-use bpmc::train::language::staged::Staged;
+use bpmc::train::language::device::device_stages;
 use bpmc::train::trainer::{BackendKind, IterationReport, Probe, Trainer, TrainerOptions};
 use std::path::Path;
-use std::sync::Arc;
 
 /// The program of a shipped spec, or of a text.
 fn program(spec: &str, set: &[&str]) -> Compiled {
@@ -532,8 +530,7 @@ fn sources_compile_for_a_gpu() {
         "ptb_large/simple",
     ] {
         let program = program(&format!("specs/paper/{spec}.bpm"), &[]);
-        let staged = Staged::new(&program.step, &Selection::default()).unwrap();
-        let stages = DeviceStages::new(Arc::new(staged), [10, 80], BlockLimits::H100);
+        let stages = device_stages(&program, &Selection::default(), BlockLimits::H100).unwrap();
         let sources = stages
             .sources()
             .map(|text| (spec.to_owned(), text.to_owned()));
@@ -627,40 +624,149 @@ fn language_models_agree_with_the_reference() {
     }
 }
 
+/// Chunk after chunk, states going on, each with a step: on the device without the host.
 #[test]
 fn language_models_learn_as_on_the_processor() {
-    for agent in ["lstm", "simple", "retroactive"] {
-        let set = [&SMALL_LARGE[..], &["task.steps=9", "train.optimizer.lr=2"]].concat();
+    for (agent, train) in [
+        ("lstm", "train.average_from=1"),
+        ("simple", "train.clip_norm=0"),
+        ("retroactive", "train.burn_in=2"),
+    ] {
+        let set = ["task.steps=9", "train.optimizer.lr=2", train];
+        let set = [&SMALL_LARGE[..], &set].concat();
         let program = program(&format!("specs/paper/ptb_large/{agent}.bpm"), &set);
         let mut device = trainer(&program, BackendKind::Fused, DeviceKind::Emulated);
         let mut processor = trainer(&program, BackendKind::Fused, DeviceKind::Cpu);
-        // Chunk after chunk, states going on.
-        for _ in 0..5 {
-            let (a, b) = (device.step().unwrap(), processor.step().unwrap());
+        let found = iterations(&mut device, 6, 4);
+        let expected = iterations(&mut processor, 6, 1);
+        for (a, b) in found.iter().zip(&expected) {
+            let at = (agent, a.iteration);
+            assert_eq!((a.iteration, a.epoch), (b.iteration, b.epoch));
             assert!(
                 (a.loss - b.loss).abs() < 1e-5,
-                "{agent}: {} {}",
+                "{at:?}: {} {}",
                 a.loss,
                 b.loss
             );
-            let near = (a.gradient_norm - b.gradient_norm).abs() < 1e-4 * b.gradient_norm;
-            assert!(near, "{agent}: {} {}", a.gradient_norm, b.gradient_norm);
+            let (a, b) = (a.gradient_norm, b.gradient_norm);
+            assert!((a - b).abs() < 1e-4 * b, "{at:?}: {a} {b}");
         }
+        let states = [&device, &processor].map(|trainer| trainer.optimizer().state().steps);
+        assert_eq!(states[0], states[1]);
         let perplexities = [&device, &processor].map(|trainer| {
             let found = trainer.perplexity(bpmc::text::Part::Valid).unwrap();
-            found.unwrap().value()
+            found.unwrap()
         });
         let [a, b] = perplexities;
+        assert_eq!(a.words, b.words);
+        let (a, b) = (a.value(), b.value());
         assert!((a - b).abs() < 1e-4 * b, "{agent}: {a} {b}");
         // A checkpoint holds all that is needed to go on to the same bits.
         let checkpoint = device.checkpoint(agent, "hash").unwrap();
         let mut again = trainer(&program, BackendKind::Fused, DeviceKind::Emulated);
         again.restore(&checkpoint).unwrap();
-        for _ in 0..2 {
-            device.step().unwrap();
-            again.step().unwrap();
+        iterations(&mut device, 3, 3);
+        iterations(&mut again, 3, 1);
+        assert!(carried(&device) == carried(&again), "{agent}");
+    }
+}
+
+/// However many chunks follow each other: across the end of an epoch, where averages begin, too.
+#[test]
+fn chunks_give_the_same_bits_however_many_follow_each_other() {
+    let set = [
+        &SMALL_LARGE[..],
+        &["task.steps=70", "train.epochs=2", "train.average_from=2"],
+    ]
+    .concat();
+    let program = program("specs/paper/ptb_large/simple.bpm", &set);
+    let made = || trainer(&program, BackendKind::Fused, DeviceKind::Emulated);
+    let (mut one, mut two) = (made(), made());
+    let end = one.epoch_ends()[0];
+    // Three chunks of the second epoch.
+    let all = end as usize + 3;
+    let singly = iterations(&mut one, all, 1);
+    let together = iterations(&mut two, all, 64);
+    assert!(carried(&one) == carried(&two));
+    for (a, b) in singly.iter().zip(&together) {
+        assert_eq!((a.iteration, a.epoch), (b.iteration, b.epoch));
+        assert_eq!(a.loss.to_bits(), b.loss.to_bits());
+        assert_eq!(a.gradient_norm.to_bits(), b.gradient_norm.to_bits());
+        assert_eq!(a.validation, b.validation);
+        assert_eq!(a.validation.is_some(), a.iteration == end);
+    }
+}
+
+/// A chunk that fails leaves parameters and states as before it, on the device and on the processor, fused and not.
+#[test]
+fn a_chunk_that_is_not_finite_is_undone() {
+    let text = "specs/gallery/associative_text.bpm";
+    let text = Path::new(env!("CARGO_MANIFEST_DIR")).join(text);
+    let text = std::fs::read_to_string(text).unwrap();
+    let with = |output: &str, train: &str| {
+        text.replace("linear(layer.h, task.words)", output)
+            .replace("clip_norm = 1.0", train)
+            .replace("adam { lr = 3e-3 }", "sgd { lr = 1.0, momentum = 0.5 }")
+    };
+    let usual = "linear(layer.h, task.words)";
+    for (spec, expected) in [
+        (
+            // After 40 steps: in the seventh chunk.
+            with(
+                "linear(layer.h, task.words) + log(40 - count)\n  \
+                 state count: [1] = 0\n  count <- count + 1",
+                "clip_norm = 1.0",
+            ),
+            "loss",
+        ),
+        (
+            with(
+                usual,
+                "clip_norm = 0, grad_scale { layer.rec.alpha = 1e300 }",
+            ),
+            "gradient",
+        ),
+        (
+            with(usual, "clip_norm = 0, grad_scale { layer.rec.w = 1e39 }")
+                .replace("lr = 1.0", "lr = 1e6"),
+            "parameter",
+        ),
+    ] {
+        let set = [
+            "E=9",
+            "N=7",
+            "task.words=30",
+            "task.steps=6",
+            "train.batch=2",
+        ];
+        let program = program(&spec, &set);
+        for (backend, device) in [
+            (BackendKind::Fused, DeviceKind::Emulated),
+            (BackendKind::Fused, DeviceKind::Cpu),
+            (BackendKind::Candle, DeviceKind::Cpu),
+        ] {
+            let mut all = trainer(&program, backend, device);
+            let mut before = carried(&all);
+            let mut reports = Vec::new();
+            let told = loop {
+                match all.advance(1, &mut reports) {
+                    Ok(()) => before = carried(&all),
+                    Err(error) => break error.to_string(),
+                }
+                assert!(all.iteration() < 40, "{expected}");
+            };
+            assert!(told.contains(expected), "{backend:?} {device:?}: {told}");
+            assert!(carried(&all) == before, "{backend:?} {device:?} {expected}");
+            // The same again when more than one chunk is asked for.
+            let mut again = trainer(&program, backend, device);
+            let stopped = loop {
+                if let Err(error) = again.advance(64, &mut reports) {
+                    break error.to_string();
+                }
+            };
+            assert_eq!(stopped, told);
+            assert!(carried(&again) == before, "{backend:?} {device:?}");
         }
-        assert_eq!(standing(&device), standing(&again), "{agent}");
     }
 }
 
@@ -673,13 +779,13 @@ fn a_lane_in_several_blocks_agrees_with_the_processor() {
         "task.words=30",
         "task.steps=5",
         "train.batch=2",
+        "train.eval_batch=2",
     ];
     for agent in ["simple", "retroactive"] {
         let spec = format!("specs/paper/ptb_small/{agent}.bpm");
         let stages = {
             let program = program(&spec, &set);
-            let staged = Staged::new(&program.step, &Selection::default()).unwrap();
-            DeviceStages::new(Arc::new(staged), [20, 5], BlockLimits::H100)
+            device_stages(&program, &Selection::default(), BlockLimits::H100).unwrap()
         };
         let teams = |text: &str| text.contains("#define TEAM 4\n");
         assert!(stages.sources().any(teams), "{agent}");

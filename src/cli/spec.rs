@@ -10,15 +10,12 @@ use bpmc::driver::{self, Compilation, Compiled, Prepared};
 use bpmc::passes::{Pass, Selection};
 use bpmc::plan::{free_memory, seconds_per_iteration, Limits, Plan};
 use bpmc::sema::Model;
-use bpmc::tasks::Text;
 use bpmc::train::device_block::device_source;
-use bpmc::train::language::device::DeviceStages;
+use bpmc::train::language::device::device_stages;
 use bpmc::train::language::staged::Staged;
-use bpmc::train::language::stream;
 use bpmc::train::TrainerKind;
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::Arc;
 
 /// The text of the file at `path`.
 ///
@@ -112,13 +109,9 @@ pub fn kernels(program: &Compiled, passes: &Selection) -> Result<String, Failure
 /// # Errors
 /// Faults of the compiler, and networks that the kernels do not know.
 pub fn cuda(program: &Compiled, passes: &Selection) -> Result<String, Failure> {
-    if let Some(text) = text(&program.model) {
-        let staged = Staged::new(&program.step, passes).map_err(anyhow::Error::new)?;
-        let longest = stream::longest(text.steps, text.random_lengths);
-        let settings = program.model.train.as_ref().map(|train| &train.settings);
-        let lanes = settings.map_or(1, |s| s.int("batch").max(s.int("eval_batch")));
-        let stages = DeviceStages::new(Arc::new(staged), [lanes, longest], BlockLimits::H100);
-        return Ok(stages.listing());
+    if reads_text(&program.model) {
+        let stages = device_stages(program, passes, BlockLimits::H100);
+        return Ok(stages.map_err(anyhow::Error::new)?.listing());
     }
     let prepared = prepare(program, passes)?;
     let source = device_source(program, &prepared, BlockLimits::H100);
@@ -127,14 +120,9 @@ pub fn cuda(program: &Compiled, passes: &Selection) -> Result<String, Failure> {
 
 /// Whether a language model is trained.
 pub fn reads_text(model: &Model) -> bool {
-    text(model).is_some()
-}
-
-/// The text that a language model is trained on.
-fn text(model: &Model) -> Option<&Text> {
     let kind = model.train.as_ref().map(|train| train.trainer.kind);
     let task = model.task.as_ref().and_then(|task| task.task.text());
-    task.filter(|_| kind == Some(TrainerKind::Language))
+    task.is_some() && kind == Some(TrainerKind::Language)
 }
 
 /// The plan of a run on all cores, with the time of an iteration, and the form of each trace.

@@ -249,7 +249,9 @@ pub struct Args {
     pub products: u64,
     pub input_adjoints: u64,
     pub words: u64,
+    pub targets: u64,
     pub gradients: u64,
+    pub averages: u64,
     pub squares: u64,
     pub norms: u64,
     pub history: u64,
@@ -262,6 +264,7 @@ pub struct Args {
     pub burning: i32,
     pub steps: i32,
     pub rates: [f32; RATES],
+    pub average: f32,
 }
 
 /// Numbers that a step of an optimiser is given.

@@ -33,11 +33,40 @@ impl Average {
         }
     }
 
-    /// Takes the parameters after a step of an epoch, counted from 1, into account.
-    pub fn take(&mut self, epoch: u64, parameters: &ParamStore) {
+    fn begin(&mut self, epoch: u64) {
         if self.from > 0 && epoch >= self.from {
             self.told.begun = true;
         }
+    }
+
+    /// Steps averaged until now and the means, for whoever takes steps of an epoch, counted from 1, into account by itself
+    /// and then says so to [`Average::count`]; nothing where there are no means in this epoch.
+    pub fn held(&mut self, epoch: u64, parameters: &ParamStore) -> Option<(u64, Vec<&mut [f32]>)> {
+        self.begin(epoch);
+        if !self.told.begun {
+            return None;
+        }
+        if self.values.is_empty() {
+            let lengths = parameters.trained_lengths().into_iter();
+            self.values = lengths.map(|n| vec![0.0; n]).collect();
+        }
+        let values = self.values.iter_mut().map(Vec::as_mut_slice);
+        Some((self.told.steps, values.collect()))
+    }
+
+    /// So many steps more are in the means.
+    pub fn count(&mut self, steps: u64) {
+        if self.told.begun {
+            self.told.steps += steps;
+        }
+        if self.told.steps == 0 {
+            self.values.clear();
+        }
+    }
+
+    /// Takes the parameters after a step of an epoch, counted from 1, into account.
+    pub fn take(&mut self, epoch: u64, parameters: &ParamStore) {
+        self.begin(epoch);
         if !self.told.begun {
             return;
         }
@@ -56,6 +85,11 @@ impl Average {
                     }
                 });
         }
+    }
+
+    /// Whether there will be means at some time, or may be.
+    pub fn is_wanted(&self) -> bool {
+        self.from > 0 || self.patience > 0
     }
 
     /// Takes the validation of an epoch into account: averages begin where it is above the best of all epochs

@@ -2,7 +2,7 @@
 
 use super::a2c::{A2c, Parts};
 use super::lane_episode::{LaneEpisode, LaneLoss, Wiring};
-use super::learner::{Learner, Lesson};
+use super::learner::{Learned, Learner, Lesson};
 use super::phases::Phases;
 use super::supervised::SupervisedLoss;
 use super::TrainerKind;
@@ -102,7 +102,7 @@ pub trait Block: Send {
     ///
     /// # Errors
     /// Those of the backend.
-    fn learn(&mut self, _learner: Learner<'_>) -> Result<Option<Lesson>, BackendError> {
+    fn learn(&mut self, _learner: Learner<'_>) -> Result<Option<Lesson<Learned>>, BackendError> {
         Ok(None)
     }
 

@@ -1,10 +1,12 @@
 //! Which blocks run the lanes of an experiment, and what reads a text: the one place that knows all backends and devices.
 
+use super::average::Average;
 use super::block::{Block, LaneBlock, Objective};
 use super::device_block::{DeviceBlock, DevicePlan};
 use super::fused_block::FusedBlock;
-use super::language::device::{DeviceReader, DeviceStages};
+use super::language::device::{DeviceReader, DeviceStages, TextGoal};
 use super::language::in_step::InStepReader;
+use super::language::loss::TextObjective;
 use super::language::reader::{Reader, StagedReader};
 use super::language::staged::Staged;
 use super::language::{stream, LanguageError};
@@ -17,6 +19,7 @@ use crate::backend::reference::Reference;
 use crate::device::{self, DeviceError, DeviceKind};
 use crate::driver::{Prepared, Stopwatch};
 use crate::plan::{Limits, Plan, Together};
+use crate::settings::Settings;
 use crate::tasks::Task;
 use std::sync::Arc;
 
@@ -60,11 +63,11 @@ pub(super) fn blocks(
     }
 }
 
-/// The plan of a run on a text, and what reads it for training and for evaluation with so many lanes.
+/// The plan of a run on a text, and what reads it for training and for evaluation.
 pub(super) fn readers(
     work: &Work<'_>,
     options: &TrainerOptions,
-    eval_lanes: usize,
+    (objective, settings): (TextObjective, &Settings),
     watch: &mut Stopwatch,
 ) -> Result<(Plan, [Box<dyn Reader>; 2]), TrainError> {
     let Work {
@@ -74,6 +77,7 @@ pub(super) fn readers(
         ..
     } = *work;
     let (step, steps) = (&prepared.step, work.task.steps());
+    let eval_lanes = settings.int("eval_batch");
     if options.backend != BackendKind::Fused {
         let candle = device_of(options)?;
         let mut plan = Plan::batched(step, &prepared.adjoint, lanes, steps);
@@ -98,10 +102,16 @@ pub(super) fn readers(
         let longest = longest(work);
         let interval = least_memory_interval(longest);
         let size = [lanes.max(eval_lanes), longest];
-        let stages = DeviceStages::new(Arc::new(staged), size, limits);
+        let goal = TextGoal {
+            objective,
+            update: work.update.clone(),
+            averages: Average::new(settings).is_wanted(),
+        };
+        let stages = DeviceStages::new(Arc::new(staged), size, limits, &goal);
+        let (once, lane) = stages.bytes(true);
         // The lanes of evaluation are there, too.
-        let (once, lane) = stages.bytes();
-        let bytes = (2 * once + eval_lanes as u64 * lane, lane);
+        let (eval_once, eval_lane) = stages.bytes(false);
+        let bytes = (once + eval_once + eval_lanes as u64 * eval_lane, lane);
         let plan = Plan::device(step, lanes, longest, interval, bytes);
         let limits = Limits {
             free,
@@ -109,11 +119,11 @@ pub(super) fn readers(
         };
         fits(&plan, limits)?;
         let stages = Arc::new(stages);
-        let reader = |lanes| -> Result<Box<dyn Reader>, TrainError> {
-            let reader = DeviceReader::new(Arc::clone(&stages), lanes, options.device)?;
+        let reader = |lanes, learns| -> Result<Box<dyn Reader>, TrainError> {
+            let reader = DeviceReader::new(Arc::clone(&stages), lanes, learns, options.device)?;
             Ok(Box::new(reader))
         };
-        let both = [reader(lanes)?, reader(eval_lanes)?];
+        let both = [reader(lanes, true)?, reader(eval_lanes, false)?];
         watch.lap("device");
         return Ok((plan, both));
     }

@@ -12,7 +12,7 @@ pub use plan::{device_source, DevicePlan};
 use super::a2c::Parts;
 use super::block::{Block, BlockReport, EpisodeOptions, Objective};
 use super::lane_episode::{LaneEpisode, Wiring};
-use super::learner::{Learner, Lesson};
+use super::learner::{Learned, Learner, Lesson};
 use super::phases::Phases;
 use crate::backend::fused::device::{DeviceLanes, DeviceRun};
 use crate::backend::fused::{Fused, Shared};
@@ -238,7 +238,7 @@ impl Block for DeviceBlock {
         Ok(report)
     }
 
-    fn learn(&mut self, learner: Learner<'_>) -> Result<Option<Lesson>, BackendError> {
+    fn learn(&mut self, learner: Learner<'_>) -> Result<Option<Lesson<Learned>>, BackendError> {
         self.lesson(learner)
     }
 

@@ -14,6 +14,8 @@ pub struct InStepReader<E: Executor> {
     executor: E,
     /// Those that entered the next chunk; nothing at the beginning of a text.
     states: Option<Vec<E::Tensor>>,
+    /// Those that entered the last one.
+    entered: Option<Vec<E::Tensor>>,
     rollout: Option<Rollout<E::Tensor>>,
     /// By slot, row after row.
     outputs: Vec<Vec<f32>>,
@@ -24,6 +26,7 @@ impl<E: Executor> InStepReader<E> {
     pub fn new(executor: E) -> InStepReader<E> {
         InStepReader {
             states: None,
+            entered: None,
             rollout: None,
             outputs: vec![Vec::new(); executor.step_graph().outputs.len()],
             executor,
@@ -119,6 +122,7 @@ where
             .map(|p| p.values.iter().map(|x| f64::from(*x)).collect())
             .collect();
         self.executor.set_parameters(&values)?;
+        self.entered.clone_from(&self.states);
         let initial = match self.states.take() {
             Some(states) => states,
             None => self.executor.initial_states()?,
@@ -180,6 +184,10 @@ where
         let gradients = self.executor.gradients()?;
         let single = |values: Vec<f64>| values.into_iter().map(|x| x as f32).collect();
         Ok(gradients.into_iter().map(|g| g.map(single)).collect())
+    }
+
+    fn take_back(&mut self) {
+        self.states.clone_from(&self.entered);
     }
 
     fn give_back(&mut self, _gradients: Vec<Vec<f32>>) {}

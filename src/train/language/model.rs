@@ -2,17 +2,18 @@
 //!
 //! A text is one episode: states go on from chunk to chunk, and gradients stop where a chunk begins.
 
-use super::loss::{cross_entropy, Loss};
+use super::loss::{Loss, TextObjective};
 use super::reader::Reader;
 use super::runner::{Gradients, Passage};
 use super::schedule::Schedule;
 use super::staged::StagedError;
-use super::stream::{epoch, Chunk, Lanes, Place};
+use super::stream::{epoch, Lanes, Place};
 use crate::backend::BackendError;
-use crate::ir::Graph;
 use crate::settings::Settings;
 use crate::tasks::Text;
 use crate::text::{Corpus, CorpusError, Part};
+use crate::train::average::Average;
+use crate::train::learner::{Learner, Lesson};
 use crate::train::params::ParamStore;
 use crate::train::phases::Phases;
 use std::path::Path;
@@ -25,21 +26,9 @@ pub struct Language {
     evaluator: Box<dyn Reader>,
     places: Vec<Place>,
     schedule: Schedule,
-    /// Slot of the output that predicts.
-    output: usize,
-    words: usize,
+    objective: TextObjective,
     steps: usize,
     seed: u64,
-    penalties: Penalties,
-}
-
-/// Penalties on the activity of the last layer (Merity et al. 2018, §4.6).
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Penalties {
-    /// Coefficient and slot of the activity after dropout.
-    activity: Option<(f64, usize)>,
-    /// Coefficient and slot of the activity before.
-    change: Option<(f64, usize)>,
 }
 
 /// Why a language model cannot be made.
@@ -101,14 +90,23 @@ pub struct ChunkReport {
     pub phases: Phases,
 }
 
+/// What a chunk gave to a reader that learns by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct ChunkLesson {
+    /// Mean of `-log p` of a word, without penalties, in nats.
+    pub loss: f64,
+    /// Norm of the gradient before it is clipped.
+    pub norm: f64,
+}
+
 impl Language {
-    /// Reads the texts of `data` or makes some, for the network with this step. `readers` are for training and for
-    /// evaluation, with as many lanes as the settings say.
+    /// Reads the texts of `data` or makes some. `readers` are for training and for evaluation, with as many lanes as the
+    /// settings say.
     ///
     /// # Errors
-    /// Where texts cannot be read or are too short, or there is a penalty on what the network does not give.
+    /// Where texts cannot be read or are too short.
     pub fn new(
-        step: &Graph,
+        objective: TextObjective,
         task: &Text,
         settings: &Settings,
         [runner, evaluator]: [Box<dyn Reader>; 2],
@@ -134,26 +132,12 @@ impl Language {
         let places = (0..settings.int("epochs"))
             .flat_map(|k| epoch(k, total, task.steps, task.random_lengths, seed))
             .collect();
-        let slot = |name: &str| step.outputs.iter().position(|slot| slot.path == name);
-        let penalty = |setting: &'static str, output: &'static str| {
-            let coefficient = settings.real(setting);
-            match (coefficient == 0.0, slot(output)) {
-                (true, _) => Ok(None),
-                (false, Some(slot)) => Ok(Some((coefficient, slot))),
-                (false, None) => Err(LanguageError::NoOutput { setting, output }),
-            }
-        };
         Ok(Language {
             runner,
             evaluator,
             schedule: Schedule::new(settings, task.steps),
-            output: slot("next_word").expect("the output was checked against the trainer"),
-            words: task.words,
+            objective,
             steps: task.steps,
-            penalties: Penalties {
-                activity: penalty("activity", "dropped")?,
-                change: penalty("change", "activity")?,
-            },
             seed,
             corpus,
             places,
@@ -210,20 +194,11 @@ impl Language {
         }
         let text = Lanes::new(self.corpus.part(Part::Train), self.runner.lanes());
         let chunk = text.chunk(place.start, place.steps);
-        let passage = Passage {
-            words: &chunk.inputs,
-            steps: chunk.steps,
-            seed: self.seed,
-            iteration: iteration as u32,
-            learn: true,
-        };
+        let passage = Passage::learned(&chunk, self.seed, iteration as u32);
         lap(&mut phases.task);
         self.runner.forward(parameters, passage)?;
         lap(&mut phases.forward);
-        let mut logits = std::mem::take(self.runner.output(self.output));
-        let loss = cross_entropy(&mut logits, self.words, &chunk.targets, &chunk.weights);
-        let mut adjoints = vec![(self.output, logits)];
-        let penalty = self.penalise(&chunk, &mut adjoints);
+        let (loss, penalty, adjoints) = self.objective.of(self.runner.as_mut(), &chunk);
         lap(&mut phases.task);
         let gradients = self.runner.backward(parameters, passage, adjoints)?;
         lap(&mut phases.backward);
@@ -235,38 +210,55 @@ impl Language {
         })
     }
 
-    /// Adds the adjoints of penalties, and returns what they cost: the mean square of the activity, and that of its
-    /// change from step to step.
-    fn penalise(&mut self, chunk: &Chunk, adjoints: &mut Vec<(usize, Vec<f32>)>) -> f64 {
-        let mut cost = 0.0;
-        let rows = chunk.inputs.len();
-        if let Some((coefficient, slot)) = self.penalties.activity {
-            let values = self.runner.output(slot);
-            let scale = coefficient / values.len() as f64;
-            cost += scale * values.iter().map(|x| f64::from(*x * *x)).sum::<f64>();
-            let adjoint = values.iter().map(|x| (2.0 * scale) as f32 * x);
-            adjoints.push((slot, adjoint.collect()));
+    /// Has the reader learn by itself from the chunks of an iteration, from 0, and of those after it in its epoch; nothing
+    /// where it cannot.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn learn(
+        &mut self,
+        mut learner: Learner<'_>,
+        iteration: u64,
+        average: &mut Average,
+    ) -> Result<Option<Lesson<ChunkLesson>>, BackendError> {
+        if self.runner.by_itself().is_none() {
+            return Ok(None);
         }
-        if let Some((coefficient, slot)) = self.penalties.change {
-            let values = self.runner.output(slot);
-            let width = values.len() / rows.max(1);
-            let pairs = rows - rows / chunk.steps;
-            let scale = coefficient / (pairs * width).max(1) as f64;
-            let mut adjoint = vec![0.0f32; values.len()];
-            for row in 1..rows {
-                if row % chunk.steps == 0 {
-                    continue;
-                }
-                for k in row * width..(row + 1) * width {
-                    let change = values[k] - values[k - width];
-                    cost += scale * f64::from(change * change);
-                    adjoint[k] += (2.0 * scale) as f32 * change;
-                    adjoint[k - width] -= (2.0 * scale) as f32 * change;
-                }
-            }
-            adjoints.push((slot, adjoint));
+        let here = self.place(iteration);
+        let lanes = self.runner.lanes();
+        let rest = self.places.iter().skip(iteration as usize);
+        let places = rest.take_while(|place| place.epoch == here.epoch);
+        let places: Vec<Place> = places.take(learner.iterations as usize).copied().collect();
+        learner.iterations = places.len() as u64;
+        let averaged = average.held(here.epoch as u64 + 1, learner.parameters);
+        let (before, averages) = averaged.map_or((None, Vec::new()), |(n, means)| (Some(n), means));
+        let steps = learner.steps(|k| self.rate(iteration + k), before);
+        if here.start == 0 {
+            self.runner.restart();
         }
-        cost
+        let text = Lanes::new(self.corpus.part(Part::Train), lanes);
+        let mut chunks = places
+            .iter()
+            .map(|place| text.chunk(place.start, place.steps));
+        let Some(reader) = self.runner.by_itself() else {
+            return Ok(None);
+        };
+        let mut held = learner.held();
+        held.averages = averages;
+        let noise = (self.seed, iteration as u32);
+        let trained = reader.learn(&steps, &mut held, &mut chunks, noise);
+        let done = trained.as_ref().map_or(0, |trained| trained.done.len());
+        average.count(done as u64);
+        learner.count(done);
+        let trained = trained?;
+        let done = trained.done.iter().map(|done| ChunkLesson {
+            loss: done.parts[0],
+            norm: done.norm,
+        });
+        Ok(Some(Lesson {
+            done: done.collect(),
+            stop: trained.stop.map(|stop| learner.not_finite(stop)),
+        }))
     }
 
     /// The perplexity of a part of the corpus: its own lanes, states kept throughout, nothing dropped.
@@ -280,21 +272,16 @@ impl Language {
     ) -> Result<Perplexity, BackendError> {
         let text = Lanes::new(self.corpus.part(part), self.evaluator.lanes());
         self.evaluator.restart();
-        let mut loss = Loss::default();
-        for place in epoch(0, text.steps(), self.steps, false, self.seed) {
-            let chunk = text.chunk(place.start, place.steps);
-            let passage = Passage {
-                words: &chunk.inputs,
-                steps: chunk.steps,
-                seed: self.seed,
-                iteration: u32::MAX,
-                learn: false,
-            };
-            self.evaluator.forward(parameters, passage)?;
-            let logits = self.evaluator.output(self.output);
-            loss += cross_entropy(logits, self.words, &chunk.targets, &chunk.weights);
-        }
+        let places = epoch(0, text.steps(), self.steps, false, self.seed).into_iter();
+        let mut chunks = places.map(|place| text.chunk(place.start, place.steps));
+        let (reader, objective) = (self.evaluator.as_mut(), &self.objective);
+        let loss = reader.cost(parameters, objective, &mut chunks, self.seed)?;
         Ok(Perplexity::new(loss))
+    }
+
+    /// Goes back to the states that the last chunk began with.
+    pub fn take_back(&mut self) {
+        self.runner.take_back();
     }
 
     /// Takes back the memory of gradients.

@@ -1,7 +1,10 @@
 //! What reads chunks of a text: a network and the states of its lanes.
 
+use super::loss::{cross_entropy, Loss, TextObjective};
 use super::runner::{Gradients, Passage, Runner};
 use super::staged::Staged;
+use super::stream::Chunk;
+use crate::backend::fused::device::{Held, Step, Trained};
 use crate::backend::BackendError;
 use crate::train::params::ParamStore;
 use std::sync::Arc;
@@ -38,6 +41,34 @@ pub trait Reader: Send {
         adjoints: Vec<(usize, Vec<f32>)>,
     ) -> Result<Gradients, BackendError>;
 
+    /// What chunks cost that follow each other, nothing dropped; states go on from the last one.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    fn cost(
+        &mut self,
+        parameters: &ParamStore,
+        objective: &TextObjective,
+        chunks: &mut dyn Iterator<Item = Chunk>,
+        seed: u64,
+    ) -> Result<Loss, BackendError> {
+        let mut loss = Loss::default();
+        for chunk in chunks {
+            self.forward(parameters, Passage::judged(&chunk, seed))?;
+            let logits = self.output(objective.output);
+            loss += cross_entropy(logits, objective.words, &chunk.targets, &chunk.weights);
+        }
+        Ok(loss)
+    }
+
+    /// Itself, if it takes steps of the optimiser, too.
+    fn by_itself(&mut self) -> Option<&mut dyn SelfTaught> {
+        None
+    }
+
+    /// Goes back to the states that the last chunk began with, unless whoever learns by itself has done so.
+    fn take_back(&mut self);
+
     /// Takes back the memory of gradients.
     fn give_back(&mut self, gradients: Vec<Vec<f32>>);
 
@@ -52,6 +83,22 @@ pub trait Reader: Send {
     /// # Errors
     /// Those of the backend.
     fn set_states(&mut self, states: &[Option<Vec<f64>>]) -> Result<(), BackendError>;
+}
+
+/// A reader that learns from chunk after chunk, without the host.
+pub trait SelfTaught {
+    /// Learns from chunks, with a step for each; states go on from the last one. Noise is that of the seed, from `iteration`
+    /// on. Where something is not finite all is then as before that chunk.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    fn learn(
+        &mut self,
+        steps: &[Step],
+        held: &mut Held<'_>,
+        chunks: &mut dyn Iterator<Item = Chunk>,
+        noise: (u64, u32),
+    ) -> Result<Trained, BackendError>;
 }
 
 /// The stages of a network, each with its own kernels.
@@ -99,6 +146,10 @@ impl Reader for StagedReader {
     ) -> Result<Gradients, BackendError> {
         self.runner
             .backward(&self.staged, parameters, passage, adjoints)
+    }
+
+    fn take_back(&mut self) {
+        self.runner.take_back();
     }
 
     fn give_back(&mut self, gradients: Vec<Vec<f32>>) {

@@ -37,6 +37,9 @@ impl Trainer {
             for block in &mut self.blocks {
                 block.take_back();
             }
+            if let Some(mut model) = self.language() {
+                model.take_back();
+            }
         }
         advanced
     }
@@ -47,6 +50,9 @@ impl Trainer {
         reports: &mut Vec<IterationReport>,
     ) -> Result<(), TrainError> {
         if self.language.is_some() {
+            if self.let_read(most, reports)? {
+                return Ok(());
+            }
             reports.push(self.read_chunk()?);
             return Ok(());
         }
@@ -57,23 +63,28 @@ impl Trainer {
         Ok(())
     }
 
+    /// How many iterations a device does before it is asked, of at most so many, in about so many seconds.
+    pub(super) fn at_once(&self, most: u64, seconds: f64) -> u64 {
+        let room = (seconds / self.pace.max(f64::MIN_POSITIVE)) as u64;
+        most.min(room).max(1)
+    }
+
     /// Has the block do iterations by itself; whether it can.
     fn let_learn(
         &mut self,
         most: u64,
         reports: &mut Vec<IterationReport>,
     ) -> Result<bool, TrainError> {
-        let options = self.next_episodes();
+        let (options, iterations) = (self.next_episodes(), self.at_once(most, ALONE));
         let [block] = self.blocks.as_mut_slice() else {
             return Ok(false);
         };
         let start = Instant::now();
-        let room = (ALONE / self.pace.max(f64::MIN_POSITIVE)) as u64;
         let lesson = block.learn(Learner {
             parameters: &mut self.parameters,
             optimizer: self.optimizer.as_mut(),
             options,
-            iterations: most.min(room).max(1),
+            iterations,
             burning_in: self.burn_in.saturating_sub(self.iteration),
         })?;
         let Some(lesson) = lesson else {

@@ -15,6 +15,7 @@ use super::blocks::{blocks, readers, Work};
 use super::device_block::update;
 use super::experiment::{experiment, optimizer};
 use super::gradient;
+use super::language::loss::TextObjective;
 use super::language::{Language, Perplexity};
 use super::optim::Optimizer;
 use super::params::ParamStore;
@@ -225,9 +226,10 @@ impl Trainer {
         };
         let mut language = None;
         let (plan, blocks) = if let Some(text) = text {
-            let lanes = train.settings.int("eval_batch");
-            let (plan, both) = readers(&work, &options, lanes, &mut watch)?;
-            let model = Language::new(step, text, &train.settings, both, data)?;
+            let settings = &train.settings;
+            let objective = TextObjective::new(step, text.words, settings)?;
+            let (plan, both) = readers(&work, &options, (objective, settings), &mut watch)?;
+            let model = Language::new(objective, text, settings, both, data)?;
             language = Some(Mutex::new(model));
             (plan, Vec::new())
         } else {

@@ -1,11 +1,37 @@
 //! Training on a text: a chunk at a time, validation where an epoch ends.
 
-use super::{mean_of, IterationReport, TrainError, Trainer};
+use super::{IterationReport, TrainError, Trainer};
 use crate::text::Part;
 use crate::train::language::{Language, Perplexity};
+use crate::train::learner::Learner;
 use crate::train::phases::Phases;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
+
+/// Seconds that a device may go on by itself: what it gives back are all parameters.
+const ALONE: f64 = 1.0;
+
+/// What a chunk gave, but for the validation text.
+fn chunk_report(
+    iteration: u64,
+    epoch: u64,
+    (loss, gradient_norm): (f64, f64),
+    phases: Phases,
+    seconds: f64,
+) -> IterationReport {
+    IterationReport {
+        iteration,
+        loss,
+        parts: None,
+        reward: None,
+        score: Some(("bits_per_word", loss / std::f64::consts::LN_2)),
+        epoch: Some(epoch),
+        validation: None,
+        gradient_norm,
+        phases,
+        seconds,
+    }
+}
 
 impl Trainer {
     /// The language model, where a text is read.
@@ -45,6 +71,69 @@ impl Trainer {
         Ok(Some(
             self.pool.install(|| model.evaluate(parameters, part))?,
         ))
+    }
+
+    /// Has the reader learn from chunks by itself; whether it can.
+    pub(super) fn let_read(
+        &mut self,
+        most: u64,
+        reports: &mut Vec<IterationReport>,
+    ) -> Result<bool, TrainError> {
+        let start = Instant::now();
+        let iteration = self.iteration;
+        let (options, iterations) = (self.next_episodes(), self.at_once(most, ALONE));
+        let burning_in = self.burn_in.saturating_sub(iteration);
+        let Some(model) = &self.language else {
+            return Ok(false);
+        };
+        let mut model = model.lock().unwrap_or_else(PoisonError::into_inner);
+        let learner = Learner {
+            parameters: &mut self.parameters,
+            optimizer: self.optimizer.as_mut(),
+            options,
+            iterations,
+            burning_in,
+        };
+        let Some(lesson) = model.learn(learner, iteration, &mut self.average)? else {
+            return Ok(false);
+        };
+        let done = lesson.done.len() as u64;
+        let epoch = model.place(iteration).epoch as u64 + 1;
+        let ends = done > 0 && model.ends_epoch(iteration + done - 1);
+        drop(model);
+        let seconds = start.elapsed().as_secs_f64() / done.max(1) as f64;
+        self.pace = seconds;
+        self.iteration += done;
+        for (k, learned) in (1..).zip(lesson.done) {
+            let (loss, norm) = (learned.loss, learned.norm);
+            let phases = Phases::default();
+            reports.push(chunk_report(
+                iteration + k,
+                epoch,
+                (loss, norm),
+                phases,
+                seconds,
+            ));
+        }
+        if let Some(what) = lesson.stop {
+            return Err(TrainError::NotFinite {
+                iteration: self.iteration + 1,
+                what,
+            });
+        }
+        if let Some(last) = reports.last_mut().filter(|_| ends) {
+            last.validation = self.validate()?;
+        }
+        Ok(true)
+    }
+
+    /// What the validation text costs where an epoch ends.
+    fn validate(&mut self) -> Result<Option<Perplexity>, TrainError> {
+        let validation = self.perplexity(Part::Valid)?;
+        if let Some(validation) = validation {
+            self.average.judge(validation.loss);
+        }
+        Ok(validation)
     }
 
     /// One chunk and one step of the optimiser.
@@ -89,25 +178,10 @@ impl Trainer {
             update: update.elapsed().as_secs_f64(),
         };
         let seconds = start.elapsed().as_secs_f64();
-        let validation = if ends {
-            self.perplexity(Part::Valid)?
-        } else {
-            None
-        };
-        if let Some(validation) = validation {
-            self.average.judge(validation.loss);
-        }
+        let validation = if ends { self.validate()? } else { None };
         Ok(IterationReport {
-            iteration: self.iteration,
-            loss,
-            parts: None,
-            reward: mean_of(&[]),
-            score: Some(("bits_per_word", loss / std::f64::consts::LN_2)),
-            epoch: Some(epoch),
             validation,
-            gradient_norm: norm,
-            phases,
-            seconds,
+            ..chunk_report(self.iteration, epoch, (loss, norm), phases, seconds)
         })
     }
 

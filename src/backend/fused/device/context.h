@@ -20,12 +20,15 @@ typedef struct {
     const float *fixed;
     float *values, *products;
     float *input_adjoints;
-    const u32 *words;
-    float *gradients;
+    /* The words read, and those to be predicted. */
+    const u32 *words, *targets;
+    float *gradients, *averages;
     double *squares, *norms, *history;
     double scale;
     int lanes, iteration, learn, greedy, slot, burning, steps;
     float rates[4];
+    /* The part of a mean over steps that this one is; 0 where there is no mean. */
+    float average;
 } Args;
 
 #define STOPPED_BY_LOSS 1

@@ -1,16 +1,15 @@
 //! Whole iterations on a device, one after another without the host: parameters, moments and gradients stay there, and what
 //! each iteration gave is kept until the host asks.
 
-use super::lanes::{DeviceLanes, DeviceRun};
-use super::{DeviceSource, UpdateSizes};
-use crate::device::{bytes_of, Device, DeviceError, Memory, RATES};
+use super::update::UpdateSizes;
+use crate::device::{bytes_of, bytes_of_mut, Args, Device, DeviceError, Launch, Memory, RATES};
 
 /// Iterations that can follow each other.
 pub const MOST: usize = 64;
 /// Numbers kept of an iteration.
 const ENTRY: usize = 8;
 /// Words that say what stopped them.
-pub(super) const STATUS: usize = 3;
+pub const STATUS: usize = 3;
 
 /// The step of the optimiser in an iteration.
 #[derive(Clone, Copy, Debug)]
@@ -19,12 +18,14 @@ pub struct Step {
     pub burning_in: bool,
     /// What the optimiser's device code is given.
     pub rates: [f32; RATES],
+    /// The part of the mean of the parameters that those after the step are; 0 where there is no mean.
+    pub average: f32,
 }
 
 /// What an iteration gave, over all lanes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Iterated {
-    /// Policy, value, concentration and entropy terms of the loss.
+    /// Terms of the loss. Episodes: policy, value, concentration and entropy; texts: words and penalties.
     pub parts: [f64; 4],
     /// Rewards of all lanes, added.
     pub reward: f64,
@@ -33,232 +34,207 @@ pub struct Iterated {
 }
 
 /// What was not finite.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// The loss.
     Loss,
     /// The gradient.
     Gradient,
-    /// Trained parameters after the step, which are these.
-    Parameter(Vec<f32>),
+    /// A trained parameter after the step, by its number among all elements of all of them.
+    Parameter(usize),
 }
 
-/// Where iterations led.
-#[derive(Clone, Debug)]
+/// Where iterations led, beside what they changed.
+#[derive(Clone, Debug, Default)]
 pub struct Trained {
     /// Those that were done.
     pub done: Vec<Iterated>,
     /// Why there are no more of them.
     pub stop: Option<Stop>,
-    /// Trained parameters, one after another.
-    pub parameters: Vec<f32>,
-    /// Moments of all of them, one kind after another.
-    pub moments: Vec<f32>,
-    /// States that outlive an episode, `[lanes, carried]`.
-    pub carried: Vec<f32>,
 }
 
-/// What iterations start from.
-#[derive(Clone, Copy, Debug)]
-pub struct Start<'a> {
-    /// Trained parameters, one after another.
-    pub parameters: &'a [f32],
+/// What iterations start from, and what they lead to once they are done: one array after another on the device.
+#[derive(Debug, Default)]
+pub struct Held<'a> {
+    /// Trained parameters.
+    pub parameters: Vec<&'a mut [f32]>,
     /// The others.
-    pub fixed: &'a [f32],
+    pub fixed: Vec<&'a [f32]>,
     /// Moments, one kind after another.
-    pub moments: &'a [f32],
-    /// States that outlive an episode, `[lanes, carried]`.
-    pub carried: &'a [f32],
+    pub moments: Vec<&'a mut [f32]>,
+    /// Means of the trained parameters; nothing where there are none.
+    pub averages: Vec<&'a mut [f32]>,
 }
 
 /// Memories of whole iterations. Those of what an iteration starts from and leads to take turns.
-pub(super) struct Iterations {
+pub struct Iterations {
+    sizes: UpdateSizes,
     parameters: [Memory; 2],
     moments: [Memory; 2],
-    carried_next: Memory,
+    averages: Memory,
     fixed: Memory,
+    gradients: Memory,
     history: Memory,
-    /// Only kernels use these.
-    others: Vec<Memory>,
+    squares: Memory,
+    norms: Memory,
 }
 
 impl UpdateSizes {
-    /// Bytes that whole iterations take, once and for every lane.
-    pub(super) fn bytes(&self, source: &DeviceSource) -> (usize, usize) {
-        let trained = 4 * self.trained * (2 + 2 * self.moments + 1);
-        let once = trained
-            + 4 * self.fixed
-            + 8 * (self.squares(source) + self.blocks(source) + MOST * ENTRY);
-        (once, 4 * source.sizes.carried)
+    /// Bytes that whole iterations take, means of parameters among them where they are wanted.
+    pub fn bytes(&self, averages: bool) -> usize {
+        let copies = 2 + 2 * self.moments + 1 + usize::from(averages);
+        4 * (self.trained * copies + self.fixed)
+            + 8 * (self.squares() + self.gradient_blocks() + MOST * ENTRY)
     }
 
-    /// Blocks that share the trained elements.
-    fn blocks(&self, source: &DeviceSource) -> usize {
-        self.trained.div_ceil(source.sizes.threads).max(1)
-    }
-
-    fn squares(&self, source: &DeviceSource) -> usize {
-        (self.blocks(source) * source.sizes.threads).max(6 * 32)
+    fn squares(&self) -> usize {
+        (self.gradient_blocks() * self.threads).max(6 * 32)
     }
 }
 
 impl Iterations {
-    pub(super) fn new(
-        device: &mut dyn Device,
-        source: &DeviceSource,
-        plan: &UpdateSizes,
-        lanes: usize,
-    ) -> Result<Iterations, DeviceError> {
-        let mut take = |bytes: usize| device.alloc(bytes.max(8));
-        let (trained, moments) = (4 * plan.trained, 4 * plan.trained * plan.moments);
-        let mut made = Iterations {
-            parameters: [take(trained)?, take(trained)?],
-            moments: [take(moments)?, take(moments)?],
-            carried_next: take(4 * lanes * source.sizes.carried)?,
-            fixed: take(4 * plan.fixed)?,
-            history: take(8 * MOST * ENTRY)?,
-            others: Vec::new(),
-        };
-        for bytes in [trained, 8 * plan.squares(source), 8 * plan.blocks(source)] {
-            made.others.push(take(bytes)?);
-        }
-        Ok(made)
-    }
-}
-
-impl DeviceLanes {
-    /// Runs iterations, at most [`MOST`]: episodes from the random numbers of `run` and of the iterations after it, and the
-    /// steps of the optimiser. Nothing is done where the source has no such kernels.
+    /// Takes the memory.
     ///
     /// # Errors
     /// Those of the device.
-    pub fn iterate(
-        &mut self,
-        run: &DeviceRun,
-        start: Start<'_>,
-        steps: &[Step],
-    ) -> Result<Option<Trained>, DeviceError> {
-        let (Some(plan), Some(mut own)) = (self.source.update, self.iterations.take()) else {
-            return Ok(None);
-        };
-        let steps = &steps[..steps.len().min(MOST)];
-        let trained = self.iterations_of(&plan, &mut own, run, start, steps);
-        self.iterations = Some(own);
-        trained.map(Some)
+    pub fn new(
+        device: &mut dyn Device,
+        sizes: UpdateSizes,
+        averages: bool,
+    ) -> Result<Iterations, DeviceError> {
+        let mut take = |bytes: usize| device.alloc(bytes.max(8));
+        let (trained, moments) = (4 * sizes.trained, 4 * sizes.trained * sizes.moments);
+        Ok(Iterations {
+            parameters: [take(trained)?, take(trained)?],
+            moments: [take(moments)?, take(moments)?],
+            averages: take(if averages { trained } else { 0 })?,
+            fixed: take(4 * sizes.fixed)?,
+            gradients: take(trained)?,
+            history: take(8 * MOST * ENTRY)?,
+            squares: take(8 * sizes.squares())?,
+            norms: take(8 * sizes.gradient_blocks())?,
+            sizes,
+        })
     }
 
-    fn iterations_of(
+    /// Trained parameters that the first iteration starts from, and gradients of the last one.
+    pub fn first(&mut self) -> [&mut Memory; 3] {
+        let [first, _] = &mut self.parameters;
+        [first, &mut self.fixed, &mut self.gradients]
+    }
+
+    /// What iterations start from.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn start(
         &mut self,
-        plan: &UpdateSizes,
-        own: &mut Iterations,
-        run: &DeviceRun,
-        start: Start<'_>,
-        steps: &[Step],
-    ) -> Result<Trained, DeviceError> {
-        let usual = self.args;
-        self.set(run)?;
-        self.device
-            .write(&mut self.arrays.status, &[0; 4 * STATUS])?;
-        for (memory, values) in [
-            (&mut self.arrays.carried, start.carried),
-            (&mut own.fixed, start.fixed),
+        device: &mut dyn Device,
+        status: &mut Memory,
+        held: &Held<'_>,
+    ) -> Result<(), DeviceError> {
+        device.write(status, &[0; 4 * STATUS])?;
+        put(device, &mut self.fixed, held.fixed.iter().copied())?;
+        let [parameters, _] = &mut self.parameters;
+        let [moments, _] = &mut self.moments;
+        for (memory, arrays) in [
+            (parameters, &held.parameters),
+            (moments, &held.moments),
+            (&mut self.averages, &held.averages),
         ] {
-            self.device.write(memory, bytes_of(values))?;
+            put(device, memory, arrays.iter().map(|array| &**array))?;
         }
-        for (memory, values) in [
-            (&mut own.parameters[0], start.parameters),
-            (&mut own.moments[0], start.moments),
-        ] {
-            self.device.write(memory, bytes_of(values))?;
-        }
-        let launched = steps.iter().enumerate().try_for_each(|(k, step)| {
-            self.point(own, k);
-            self.args.iteration = run.iteration.wrapping_add(k as u32) as i32;
-            self.args.slot = k as i32;
-            self.args.burning = i32::from(step.burning_in);
-            self.args.rates = step.rates;
-            self.iteration(plan)
-        });
-        self.args = usual;
-        launched?;
-        self.outcome(plan, own, steps.len())
+        Ok(())
     }
 
     /// Has the kernels start from what iteration `k` starts from.
-    fn point(&mut self, own: &Iterations, k: usize) {
+    pub fn point(&self, args: &mut Args, k: usize, step: &Step) {
         let (now, next) = (k % 2, (k + 1) % 2);
-        let carried = [self.arrays.carried.address, own.carried_next.address];
-        let args = &mut self.args;
-        args.carried = carried[now];
-        args.carried_next = carried[next];
-        args.parameters = own.parameters[now].address;
-        args.parameters_next = own.parameters[next].address;
-        args.moments = own.moments[now].address;
-        args.moments_next = own.moments[next].address;
-        args.fixed = own.fixed.address;
-        args.history = own.history.address;
-        let [gradients, squares, norms] = std::array::from_fn(|k| own.others[k].address);
-        args.gradients = gradients;
-        args.squares = squares;
-        args.norms = norms;
+        args.parameters = self.parameters[now].address;
+        args.parameters_next = self.parameters[next].address;
+        args.moments = self.moments[now].address;
+        args.moments_next = self.moments[next].address;
+        args.averages = self.averages.address;
+        args.fixed = self.fixed.address;
+        args.gradients = self.gradients.address;
+        args.history = self.history.address;
+        args.squares = self.squares.address;
+        args.norms = self.norms.address;
+        args.slot = k as i32;
+        args.burning = i32::from(step.burning_in);
+        args.rates = step.rates;
+        args.average = step.average;
     }
 
-    fn iteration(&mut self, plan: &UpdateSizes) -> Result<(), DeviceError> {
-        let sizes = self.source.sizes;
-        let blocks = plan.blocks(&self.source);
-        if sizes.computes[0] {
-            self.launch("prologue", 1, 0)?;
+    /// The step of an iteration, whose gradient is known.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn step(&self, device: &mut dyn Device, args: &Args) -> Result<(), DeviceError> {
+        let mut launch = |kernel: &str, lanes: usize| {
+            let launch = Launch {
+                kernel,
+                lanes,
+                threads: self.sizes.threads,
+                team: 1,
+                waits: false,
+                shared_bytes: 0,
+            };
+            device.launch(launch, args)
+        };
+        launch("gradient", self.sizes.gradient_blocks())?;
+        launch("tally", 1)?;
+        launch("update", self.sizes.blocks())?;
+        if args.average > 0.0 {
+            launch("average", self.sizes.blocks())?;
         }
-        let shared = sizes.widest.div_ceil(sizes.threads).max(1);
-        self.launch("share", shared, 0)?;
-        self.launch("forward", self.lanes, sizes.shared_forward)?;
-        self.sums()?;
-        if sizes.computes[1] {
-            self.launch("epilogue", 1, 0)?;
-        }
-        self.launch("gradient", blocks, 0)?;
-        self.launch("tally", 1, 0)?;
-        self.launch("update", blocks, 0)
+        Ok(())
     }
 
     /// Asks what came of so many iterations.
-    fn outcome(
-        &mut self,
-        plan: &UpdateSizes,
-        own: &Iterations,
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn outcome(
+        &self,
+        device: &mut dyn Device,
+        status: &Memory,
         steps: usize,
+        held: &mut Held<'_>,
     ) -> Result<Trained, DeviceError> {
-        let device = self.device.as_mut();
         let [in_slot, reason, of_parameter] = {
             let mut bytes = [0u8; 4 * STATUS];
-            device.read(&self.arrays.status, &mut bytes)?;
+            device.read(status, &mut bytes)?;
             let words = bytes.as_chunks::<4>().0;
             std::array::from_fn(|k| i32::from_ne_bytes(words[k]) as usize)
         };
         let stopped = in_slot.max(of_parameter).checked_sub(1);
         let done = stopped.unwrap_or(steps);
-        let mut read = |memory: &Memory, n: usize| -> Result<Vec<f32>, DeviceError> {
-            let mut bytes = vec![0u8; 4 * n];
-            device.read(memory, &mut bytes)?;
-            let words = bytes.as_chunks::<4>().0.iter();
-            Ok(words.map(|word| f32::from_ne_bytes(*word)).collect())
-        };
         let now = done % 2;
-        let carried = [&self.arrays.carried, &own.carried_next][now];
         let stop = match stopped {
             None => None,
-            Some(_) if of_parameter > 0 => Some(Stop::Parameter(read(
-                &own.parameters[1 - now],
-                plan.trained,
-            )?)),
+            Some(_) if of_parameter > 0 => {
+                let mut values = vec![0.0f32; self.sizes.trained];
+                device.read(&self.parameters[1 - now], bytes_of_mut(&mut values))?;
+                let bad = values.iter().position(|x| !x.is_finite());
+                Some(Stop::Parameter(bad.unwrap_or(0)))
+            }
             Some(_) if reason == 1 => Some(Stop::Loss),
             Some(_) => Some(Stop::Gradient),
         };
-        let parameters = read(&own.parameters[now], plan.trained)?;
-        let moments = read(&own.moments[now], plan.trained * plan.moments)?;
-        let carried = read(carried, self.lanes * self.source.sizes.carried)?;
+        for (memory, arrays) in [
+            (&self.parameters[now], &mut held.parameters),
+            (&self.moments[now], &mut held.moments),
+            (&self.averages, &mut held.averages),
+        ] {
+            let mut at = 0;
+            for array in arrays {
+                device.read_at(memory, 4 * at, bytes_of_mut(array))?;
+                at += array.len();
+            }
+        }
         let mut bytes = vec![0u8; 8 * ENTRY * done];
-        device.read(&own.history, &mut bytes)?;
+        device.read(&self.history, &mut bytes)?;
         let numbers = bytes.as_chunks::<8>().0.iter();
         let numbers: Vec<f64> = numbers.map(|n| f64::from_ne_bytes(*n)).collect();
         let done = numbers.chunks_exact(ENTRY).map(|entry| Iterated {
@@ -269,9 +245,20 @@ impl DeviceLanes {
         Ok(Trained {
             done: done.collect(),
             stop,
-            parameters,
-            moments,
-            carried,
         })
     }
+}
+
+/// Copies arrays to a memory, one after another.
+fn put<'a>(
+    device: &mut dyn Device,
+    memory: &mut Memory,
+    arrays: impl Iterator<Item = &'a [f32]>,
+) -> Result<(), DeviceError> {
+    let mut at = 0;
+    for array in arrays {
+        device.write_at(memory, 4 * at, bytes_of(array))?;
+        at += array.len();
+    }
+    Ok(())
 }

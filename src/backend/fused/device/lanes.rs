@@ -37,7 +37,9 @@ pub struct DeviceLanes {
     pub(super) lanes: usize,
     pub(super) args: Args,
     pub(super) arrays: Arrays,
-    /// For whole iterations, where they are done on the device.
+    /// Where iterations that follow each other leave the states that outlive one, in turn with the array of those.
+    carried_next: Option<Memory>,
+    /// For whole iterations of episodes, where they are done on the device.
     pub(super) iterations: Option<Iterations>,
 }
 
@@ -73,7 +75,10 @@ pub fn bytes(source: &DeviceSource, shared: usize) -> (u64, u64) {
         + s.task
         + 2 * s.steps;
     let doubles = s.steps + 4 * s.threads + 5;
-    let (of_iterations, of_lane) = source.update.as_ref().map_or((0, 0), |u| u.bytes(source));
+    let update = source.update.as_ref();
+    let of_iterations = update.map_or(0, |sizes| sizes.bytes(false));
+    // States take turns there.
+    let of_lane = update.map_or(0, |_| 4 * s.carried);
     (
         (once + of_iterations) as u64,
         (4 * floats + 8 * doubles + of_lane) as u64,
@@ -161,21 +166,54 @@ impl DeviceLanes {
             steps: s.steps as i32,
             ..Args::default()
         };
-        let iterations = match &source.update {
-            Some(plan) => Some(Iterations::new(device.as_mut(), &source, plan, lanes)?),
+        let iterations = match source.update {
+            Some(sizes) => Some(Iterations::new(device.as_mut(), sizes, false)?),
             None => None,
         };
-        Ok(DeviceLanes {
+        let mut all = DeviceLanes {
             device,
             source,
             lanes,
             args,
+            carried_next: None,
             iterations,
             arrays: Arrays {
                 _others: others,
                 ..arrays
             },
-        })
+        };
+        if all.iterations.is_some() {
+            all.take_turns()?;
+        }
+        Ok(all)
+    }
+
+    /// From now on iterations can follow each other.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn take_turns(&mut self) -> Result<(), DeviceError> {
+        let bytes = (4 * self.lanes * self.source.sizes.carried).max(8);
+        self.carried_next = Some(self.device.alloc(bytes)?);
+        Ok(())
+    }
+
+    /// Has the kernels start from the states that iteration `k` starts from, and leave those that it leads to elsewhere.
+    pub(super) fn alternate(&mut self, k: usize) {
+        let carried = self.arrays.carried.address;
+        let next = self.carried_next.as_ref();
+        let places = [carried, next.map_or(carried, |memory| memory.address)];
+        self.args.carried = places[k % 2];
+        self.args.carried_next = places[(k + 1) % 2];
+    }
+
+    /// Keeps the states that so many iterations led to.
+    pub fn settle(&mut self, done: usize) {
+        if let Some(next) = self.carried_next.as_mut().filter(|_| done % 2 == 1) {
+            std::mem::swap(&mut self.arrays.carried, next);
+        }
+        self.args.carried = self.arrays.carried.address;
+        self.args.carried_next = self.args.carried;
     }
 
     /// The source.

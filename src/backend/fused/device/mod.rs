@@ -2,7 +2,7 @@
 //!
 //! An episode is one launch forward and one back: traces, their adjoints and the vectors of a step stay in shared memory as far
 //! as there is room, the task's device code ([`TaskSource`]) gives observations and rewards between steps, and `reduce` adds what
-//! the lanes have in their order. There are no atomic operations: the same numbers give the same bits.
+//! the lanes have in their order. No sum is made by atomic operations: the same numbers give the same bits.
 //!
 //! The source is also C for the processor (`prelude.h` says how), which is how it is tested where there is no GPU.
 //!
@@ -21,12 +21,14 @@
 //! | `update`, `update.h` | whole iterations: the step of the optimiser |
 //! | `values` | what is computed of parameters alone |
 //!
-//! `lanes` runs episodes, `iterations` whole iterations, `passage` passages of a text.
+//! `lanes` runs episodes and `passage` passages of a text; `iterations` is what whole iterations of both have in common, and
+//! `lesson` those of episodes.
 
 mod arena;
 pub(crate) mod element;
 mod iterations;
 mod lanes;
+mod lesson;
 mod parameters;
 mod passage;
 pub(crate) mod slots;
@@ -38,10 +40,10 @@ pub(crate) mod values;
 mod vectors;
 mod writer;
 
-pub use iterations::{Iterated, Start, Step, Stop, Trained, MOST};
+pub use iterations::{Held, Iterated, Iterations, Step, Stop, Trained, MOST, STATUS};
 pub use lanes::{bytes, DeviceLanes, DeviceLoss, DeviceRun};
 pub use parameters::{ParamPlace, ParamPlaces};
-pub use passage::Links;
+pub(crate) use update::write_update;
 pub use update::{Update, UpdateSizes};
 
 use crate::device::TaskSource;

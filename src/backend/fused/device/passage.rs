@@ -1,67 +1,47 @@
 //! Passages of a text on a device: a stage of a network, whose inputs and outputs are tables that it shares with others.
 
-use super::iterations::STATUS;
-use super::lanes::{DeviceLanes, DeviceRun};
+use super::lanes::DeviceLanes;
 use crate::device::{bytes_of, Args, DeviceError};
 
-/// Memories that stages share, by address.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Links {
-    /// Values given from stage to stage.
-    pub tables: u64,
-    /// Their adjoints.
-    pub adjoints: u64,
-    /// Trained parameters.
-    pub parameters: u64,
-    /// The others.
-    pub fixed: u64,
-    /// Gradients of the trained ones.
-    pub gradients: u64,
-    /// The words read.
-    pub words: u64,
-    /// Keys of random numbers.
-    pub keys: u64,
-}
-
-impl Links {
-    /// As kernels are given them.
-    pub fn join(&self, args: &mut Args) {
-        args.inputs = self.tables;
-        args.outputs = self.tables;
-        args.seeds = self.adjoints;
-        args.input_adjoints = self.adjoints;
-        args.parameters = self.parameters;
-        args.fixed = self.fixed;
-        args.gradients = self.gradients;
-        args.words = self.words;
-        args.keys = self.keys;
-    }
-}
-
 impl DeviceLanes {
-    /// Reads so many steps of a passage; states go on from the last one.
+    /// Reads a passage with the memories and numbers that stages share: tables, their adjoints, parameters, gradients, words,
+    /// keys, steps. Where iterations follow each other it is that of the slot; [`DeviceLanes::settle`] says which states the
+    /// next one goes on from.
     ///
     /// # Errors
     /// Those of the device.
-    pub fn read_on(
-        &mut self,
-        links: &Links,
-        run: &DeviceRun,
-        steps: usize,
-    ) -> Result<(), DeviceError> {
-        links.join(&mut self.args);
-        self.args.iteration = run.iteration as i32;
-        self.args.learn = i32::from(run.learn);
-        self.args.steps = steps as i32;
-        self.device
-            .write(&mut self.arrays.status, &[0; 4 * STATUS])?;
+    pub fn read_on(&mut self, shared: &Args) -> Result<(), DeviceError> {
+        let own = &self.args;
+        self.args = Args {
+            inputs: shared.inputs,
+            outputs: shared.outputs,
+            seeds: shared.seeds,
+            input_adjoints: shared.input_adjoints,
+            parameters: shared.parameters,
+            fixed: shared.fixed,
+            gradients: shared.gradients,
+            words: shared.words,
+            keys: shared.keys,
+            status: shared.status,
+            slot: shared.slot,
+            iteration: shared.iteration,
+            learn: shared.learn,
+            steps: shared.steps,
+            ..*own
+        };
+        self.alternate(shared.slot as usize);
+        self.share()?;
+        self.launch("forward", self.lanes, self.source.sizes.shared_forward)
+    }
+
+    /// Has the kernels' own parameters made from those of the network.
+    pub(super) fn share(&mut self) -> Result<(), DeviceError> {
         let sizes = self.source.sizes;
         if sizes.computes[0] {
             self.launch("prologue", 1, 0)?;
         }
         let shared = sizes.widest.div_ceil(sizes.threads).max(1);
-        self.launch("share", shared, 0)?;
-        self.launch("forward", self.lanes, sizes.shared_forward)
+        self.launch("share", shared, 0)
     }
 
     /// Goes back through the last passage; adjoints of what was read are added to theirs, and gradients to the network's.

@@ -3,7 +3,7 @@
 use super::arena::Arena;
 use super::parameters::Sharing;
 use super::text::Text;
-use super::update::UpdateSizes;
+use super::update::{write_update, UpdateSizes};
 use super::writer::Writer;
 use super::{sweeps, vectors, DeviceSource, Episode, Feed, Product, Sizes, Threads};
 use crate::backend::fused::code::{Instr, Place, RootKind, Sweep};
@@ -140,7 +140,9 @@ impl Fused {
         if let Some(sharing) = &sharing {
             writer.sharing(sharing, &products);
             if let Some(update) = &episode.update {
-                writer.update(sharing.places, update);
+                let slots = (&episode.graph.params[..], sharing.places);
+                let sizes = UpdateSizes::new(sharing.places, update, threads.0);
+                write_update(update, &sizes, slots, "a.lanes", &mut writer.text);
             }
         }
         let update = sharing.as_ref().zip(episode.update.as_ref());
@@ -150,7 +152,8 @@ impl Fused {
             products,
             sums,
             carried,
-            update: update.map(|(sharing, update)| UpdateSizes::new(sharing.places, update)),
+            update: update
+                .map(|(sharing, update)| UpdateSizes::new(sharing.places, update, threads.0)),
         }
     }
 

@@ -1,18 +1,17 @@
 
 /* Whole iterations: the norm of the gradient and the step of the optimiser. What is not finite stops it, and everything
-   launched later leaves the parameters as they were. */
+   launched later leaves the parameters as they were. LOSSES times five numbers are what the iteration gave. */
 
 /* The gradient, and of each block the sum of its squares. */
 KERNEL(gradient) {
     BEGIN_LANE
     double *squares = a.squares + (u64)lane * THREADS;
     PHASE
-        const int i = lane * THREADS + tid;
         double square = 0.0;
-        if (i < TRAINED) {
+        for (int i = lane * THREADS + tid; i < TRAINED; i += GRADIENT_BLOCKS * THREADS) {
             const float scaled = grad_scaled(i, gradient_of(&a, i));
             a.gradients[i] = scaled;
-            square = (double)scaled * (double)scaled;
+            square += (double)scaled * (double)scaled;
         }
         squares[tid] = square;
     END_PHASE
@@ -44,9 +43,9 @@ KERNEL(tally) {
             const int what = k / 32;
             double sum = 0.0;
             if (what < 5) {
-                for (int l = k % 32; l < a.lanes; l += 32) sum += a.losses[(u64)l * 5 + what];
+                for (int l = k % 32; l < LOSSES; l += 32) sum += a.losses[(u64)l * 5 + what];
             } else {
-                for (int b = k % 32; b < (TRAINED + THREADS - 1) / THREADS; b += 32) sum += a.norms[b];
+                for (int b = k % 32; b < GRADIENT_BLOCKS; b += 32) sum += a.norms[b];
             }
             sums[k] = sum;
         }
@@ -89,6 +88,20 @@ KERNEL(update) {
             for (int k = 0; k < MOMENTS; k++) a.moments_next[(u64)k * TRAINED + i] = moments[k];
             a.parameters_next[i] = value;
             if (!(fabsf(value) < INF)) a.status[2] = a.slot + 1;
+        }
+    END_LAST
+}
+
+/* The mean of the parameters over steps. */
+KERNEL(average) {
+    BEGIN_LANE
+    if (a.status[0] != 0 || a.status[2] != 0) return;
+    PHASE
+        const int i = lane * THREADS + tid;
+        if (i < TRAINED) {
+            const float value = a.parameters_next[i];
+            const float mean = a.averages[i];
+            a.averages[i] = a.average == 1.0f ? value : mean + a.average * (value - mean);
         }
     END_LAST
 }

@@ -1,9 +1,14 @@
 //! Whole iterations on a device: the functions that `update.h` calls.
 
 use super::parameters::{ParamPlace, ParamPlaces, Sharing};
+use super::text::Text;
 use super::writer::Writer;
 use super::Product;
 use crate::device::OptimizerSource;
+use crate::ir::ParamSlot;
+
+/// Blocks that share the gradient, at most: each has one sum of squares.
+const GRADIENT_BLOCKS: usize = 1024;
 
 /// The step of the optimiser that ends an iteration.
 #[derive(Clone, Debug)]
@@ -23,15 +28,29 @@ pub struct UpdateSizes {
     pub fixed: usize,
     /// Moments of an element.
     pub moments: usize,
+    /// Threads of a block.
+    pub threads: usize,
 }
 
 impl UpdateSizes {
-    pub(super) fn new(places: &ParamPlaces, update: &Update) -> UpdateSizes {
+    /// For blocks of so many threads.
+    pub fn new(places: &ParamPlaces, update: &Update, threads: usize) -> UpdateSizes {
         UpdateSizes {
             trained: places.trained,
             fixed: places.fixed,
             moments: update.optimizer.moments,
+            threads,
         }
+    }
+
+    /// Blocks with a thread for each trained element.
+    pub(super) fn blocks(&self) -> usize {
+        self.trained.div_ceil(self.threads).max(1)
+    }
+
+    /// Blocks that share the gradient.
+    pub(super) fn gradient_blocks(&self) -> usize {
+        self.blocks().min(GRADIENT_BLOCKS)
     }
 }
 
@@ -60,33 +79,40 @@ impl Writer<'_> {
         text.close("}");
         self.text.raw(include_str!("parameters.h"));
     }
+}
 
-    /// The step of the optimiser.
-    pub(super) fn update(&mut self, places: &ParamPlaces, update: &Update) {
-        let mut text = format!(
-            "\n#define MOMENTS {}\n#define CLIP_NORM {:e}\n",
-            update.optimizer.moments, update.clip_norm
-        );
-        text.push_str(&update.optimizer.settings);
-        text.push_str(update.optimizer.source);
-        self.text.raw(&text);
-        let text = &mut self.text;
-        text.open("\nDEVICE float grad_scaled(const int i, const float x) {");
-        for (place, slot) in places.places.iter().zip(&self.episode.graph.params) {
-            let ParamPlace::Trained(at) = *place else {
-                continue;
-            };
-            if slot.grad_scale != 1.0 {
-                let end = at + slot.dims.iter().product::<usize>();
-                text.line(&format!(
-                    "if (i >= {at} && i < {end}) return (float)((double)x * {:e});",
-                    slot.grad_scale
-                ));
-            }
+/// Writes the step of the optimiser over the parameters of these slots. `losses` is how many entries of a loss there are;
+/// `gradient_of` and `TRAINED` come before.
+pub(crate) fn write_update(
+    update: &Update,
+    sizes: &UpdateSizes,
+    (slots, places): (&[ParamSlot], &ParamPlaces),
+    losses: &str,
+    text: &mut Text,
+) {
+    text.raw(&format!(
+        "\n#define LOSSES {losses}\n#define GRADIENT_BLOCKS {}\n#define MOMENTS {}\n#define CLIP_NORM {:e}\n",
+        sizes.gradient_blocks(),
+        update.optimizer.moments,
+        update.clip_norm
+    ));
+    text.raw(&update.optimizer.settings);
+    text.raw(update.optimizer.source);
+    text.open("\nDEVICE float grad_scaled(const int i, const float x) {");
+    for (place, slot) in places.places.iter().zip(slots) {
+        let ParamPlace::Trained(at) = *place else {
+            continue;
+        };
+        if slot.grad_scale != 1.0 {
+            let end = at + slot.dims.iter().product::<usize>();
+            text.line(&format!(
+                "if (i >= {at} && i < {end}) return (float)((double)x * {:e});",
+                slot.grad_scale
+            ));
         }
-        text.line("(void)i;");
-        text.line("return x;");
-        text.close("}");
-        self.text.raw(include_str!("update.h"));
     }
+    text.line("(void)i;");
+    text.line("return x;");
+    text.close("}");
+    text.raw(include_str!("update.h"));
 }

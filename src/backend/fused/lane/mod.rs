@@ -33,6 +33,8 @@ pub struct LaneMemory<T> {
     outers: Vec<OuterBatch<T>>,
     scratch: Scratch<T>,
     moved: Vec<T>,
+    /// What the memory of a step was where a chunk began.
+    entered: Aligned<T>,
     /// Adjoints of first states, one after another.
     first_adjoints: Vec<T>,
     /// Adjoints of inputs, step by step.
@@ -75,6 +77,21 @@ impl<T: Real> LaneMemory<T> {
         self.records.grow(program.record_size * steps);
         self.steps = 0;
         self.interval = program.interval(interval);
+    }
+
+    /// Keeps what [`LaneMemory::take_back`] needs, where a chunk begins.
+    pub fn remember(&mut self) {
+        self.entered.clone_from(&self.step);
+    }
+
+    /// Goes back to where the last chunk began, after [`LaneMemory::remember`].
+    pub fn take_back(&mut self) {
+        if self.steps > 0 {
+            self.step.clone_from(&self.entered);
+            self.blocks.clone_from(&self.checkpoints[0]);
+            self.pending = false;
+            self.steps = 0;
+        }
     }
 
     /// Sets a state to its first value.

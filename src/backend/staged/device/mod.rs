@@ -5,12 +5,15 @@
 //! |---|---|
 //! | `layout` | which values are kept, and where |
 //! | `source` | the kernels, and the order of launches |
+//! | `loss`, `loss.h` | what a chunk ends with: the loss of its words, the step of the optimiser |
 //!
 //! and [`RowsRun`] runs them.
 
 mod layout;
+mod loss;
 mod source;
 
+pub use loss::{LossSource, Table, TextLoss};
 pub use source::{RowsSource, RowsStage};
 
 use crate::device::{Args, Device, DeviceError, Launch, MatrixProduct};

@@ -47,6 +47,7 @@ impl Runner {
                     } else {
                         memory.start(fused, steps, interval);
                     }
+                    memory.remember();
                 }
                 let sizes = stage.outputs.iter().map(|k| staged.split.sizes[*k]);
                 let outputs: Vec<Vec<f32>> =

@@ -4,6 +4,7 @@ mod lanes;
 mod rows;
 
 use super::staged::{Program, Staged};
+use super::stream::Chunk;
 use crate::backend::fused::{LaneMemory, Shared};
 use crate::backend::staged::rows::Scratch;
 use crate::backend::BackendError;
@@ -28,6 +29,27 @@ pub struct Passage<'a> {
     pub learn: bool,
 }
 
+impl<'a> Passage<'a> {
+    /// A chunk to learn from.
+    pub fn learned(chunk: &'a Chunk, seed: u64, iteration: u32) -> Passage<'a> {
+        Passage {
+            words: &chunk.inputs,
+            steps: chunk.steps,
+            seed,
+            iteration,
+            learn: true,
+        }
+    }
+
+    /// A chunk whose cost is asked for only.
+    pub fn judged(chunk: &'a Chunk, seed: u64) -> Passage<'a> {
+        Passage {
+            learn: false,
+            ..Passage::learned(chunk, seed, u32::MAX)
+        }
+    }
+}
+
 /// Lanes of a network with their states.
 #[derive(Debug)]
 pub struct Runner {
@@ -38,6 +60,8 @@ pub struct Runner {
     shared: Vec<Shared<f32>>,
     /// Whether lanes go on where they were.
     started: bool,
+    /// Whether they did in the last chunk.
+    had_started: bool,
     scratch: Scratch,
     /// Values given from stage to stage, row after row.
     tables: Vec<Vec<f32>>,
@@ -62,6 +86,7 @@ impl Runner {
                 .collect(),
             shared: vec![Shared::default(); staged.programs.len()],
             started: false,
+            had_started: false,
             scratch: Scratch::default(),
             tables: vec![Vec::new(); staged.split.sizes.len()],
             noises: Vec::new(),
@@ -71,6 +96,14 @@ impl Runner {
     /// Goes back to the beginning: states are at their first values when the next chunk begins.
     pub fn restart(&mut self) {
         self.started = false;
+    }
+
+    /// Goes back to where the last chunk began.
+    pub fn take_back(&mut self) {
+        for memory in self.memories.iter_mut().flatten() {
+            memory.take_back();
+        }
+        self.started = self.had_started;
     }
 
     /// How many lanes there are.
@@ -104,6 +137,7 @@ impl Runner {
                 }
             }
         }
+        self.had_started = self.started;
         self.started = true;
         Ok(())
     }
