@@ -243,6 +243,16 @@ fn bench_measures_and_keeps_nothing() {
     assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9);
     assert!(number(&phases["forward"]) > 0.0 && number(&phases["backward"]) > 0.0);
 
+    // A device tells how long its kernels take. There is no use for floors of the one that is not there.
+    let document = json(&["--device", "emulated", "--iterations", "2"]);
+    assert_eq!(document["specs"][0]["device"], "emulated");
+    assert!(document["machine"].is_null() && document["specs"][0]["floor"].is_null());
+    let kernels = document["specs"][0]["kernels"].as_array().unwrap();
+    for name in ["share", "forward", "backward", "product", "update"] {
+        let kernel = kernels.iter().find(|kernel| kernel["name"] == name);
+        assert!(number(&kernel.unwrap()["seconds"]) > 0.0, "{name}");
+    }
+
     // Several specs: one table, in their order.
     std::fs::copy(directory.join("tiny.bpm"), directory.join("other.bpm")).unwrap();
     let table = bench(&["other.bpm", "--iterations", "1", "--threads", "1"]);

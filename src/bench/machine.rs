@@ -2,8 +2,10 @@
 //!
 //! Three rates, each of one thread and of all of them together: multiply-adds in registers, and bytes of an
 //! array that is changed in place, once for an array that stays in the second-level cache of a core and once for
-//! one that does not. Each takes about a tenth of a second.
+//! one that does not. Each takes about a tenth of a second. Of a device: multiply-adds, shared memory, the device's memory; of one
+//! block and of as many as are there at once.
 
+mod device;
 mod loops;
 
 use crate::statistics::quantile;
@@ -34,6 +36,10 @@ pub struct Rates {
 /// The rates of this machine.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Machine {
+    /// The device, where it is not the processor; threads are blocks of threads then, and the second-level cache is the
+    /// memory that the threads of a block share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// How many threads "all" are.
     pub threads: usize,
     /// Bits of the vectors that the measuring loops used.
@@ -62,6 +68,7 @@ impl Machine {
         };
         let near = (cache() / 2).clamp(128 << 10, 1 << 20);
         Machine {
+            device: None,
             threads,
             vector_bits: loops.bits(),
             operations_per_second: both(&|threads| {

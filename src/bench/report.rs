@@ -1,6 +1,6 @@
 //! Everything that was measured, in the form that `bpmc bench --json` writes.
 
-use super::machine::Machine;
+use super::machine::{Machine, Rates};
 use super::work::Work;
 use crate::backend::kernel::KernelReport;
 use crate::statistics::quantile;
@@ -26,6 +26,8 @@ pub struct SpecReport {
     pub spec: String,
     /// What ran it.
     pub backend: String,
+    /// Where: `cpu`, `cuda`.
+    pub device: String,
     /// Threads that shared the lanes.
     pub threads: usize,
     /// Lanes of an iteration.
@@ -130,7 +132,7 @@ impl PhaseShares {
 /// The least time an iteration takes on a machine, by its two limits.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Floor {
-    /// Seconds to move the bytes, were all of them in second-level caches.
+    /// Seconds to move the bytes, were all of them in second-level caches, or in shared memory of a device.
     pub bytes_seconds: f64,
     /// Seconds to do the operations, were all of them multiply-adds.
     pub operations_seconds: f64,
@@ -158,6 +160,8 @@ pub struct Setup {
     pub spec: String,
     /// What runs it.
     pub backend: String,
+    /// Where.
+    pub device: String,
     /// Threads that share the lanes.
     pub threads: usize,
     /// Lanes of an iteration.
@@ -186,7 +190,8 @@ impl SpecReport {
             phases += report.phases;
         }
         let total: f64 = iterations.iter().map(|report| report.seconds).sum();
-        let (work, counted_from) = if kernels.is_empty() {
+        let told = kernels.iter().any(|kernel| kernel.bytes > 0.0);
+        let (work, counted_from) = if !told {
             (setup.work, Source::Graph)
         } else {
             let work = Work {
@@ -198,6 +203,7 @@ impl SpecReport {
         Some(SpecReport {
             spec: setup.spec,
             backend: setup.backend,
+            device: setup.device,
             threads: setup.threads,
             lanes: setup.lanes,
             steps: setup.steps,
@@ -223,17 +229,20 @@ impl SpecReport {
     }
 }
 
-/// The least processor seconds a kernel takes on one thread of a machine, by the tighter of its two limits.
+/// The least seconds a kernel takes by the tighter of its two limits: those of a thread of the processor, or of a whole device.
 pub fn kernel_floor(kernel: &KernelReport, machine: &Machine) -> f64 {
-    let bytes = kernel.bytes / machine.near_bytes_per_second.one;
-    let operations = kernel.operations / machine.operations_per_second.one;
+    let of = |rates: Rates| match machine.device {
+        None => rates.one,
+        Some(_) => rates.all,
+    };
+    let bytes = kernel.bytes / of(machine.near_bytes_per_second);
+    let operations = kernel.operations / of(machine.operations_per_second);
     bytes.max(operations)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::machine::Rates;
 
     fn iteration(seconds: f64, phases: Phases) -> IterationReport {
         IterationReport {
@@ -254,6 +263,7 @@ mod tests {
         Setup {
             spec: "a.bpm".to_owned(),
             backend: "fused".to_owned(),
+            device: "cpu".to_owned(),
             threads: 2,
             lanes: 30,
             steps: 20,
@@ -272,6 +282,7 @@ mod tests {
             all: 2.0 * one,
         };
         Machine {
+            device: None,
             threads: 2,
             vector_bits: 256,
             operations_per_second: rates(1e8),
@@ -331,6 +342,11 @@ mod tests {
         assert_eq!(report.counted_from, Source::Kernels);
         assert_eq!((report.work.bytes, report.work.operations), (4e6, 2e6));
         assert_eq!(kernel_floor(&report.kernels[0], &machine()), 0.02);
+        let device = Machine {
+            device: Some("a GPU".to_owned()),
+            ..machine()
+        };
+        assert_eq!(kernel_floor(&report.kernels[0], &device), 0.01);
         let json = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<SpecReport>(&json).unwrap(), report);
     }

@@ -14,10 +14,12 @@ mod emulated;
 mod nvrtc;
 mod optimizer;
 mod task;
+mod timed;
 
 pub use nvrtc::Nvrtc;
 pub use optimizer::OptimizerSource;
 pub use task::TaskSource;
+pub use timed::KernelTime;
 
 use std::any::Any;
 use std::str::FromStr;
@@ -378,6 +380,14 @@ pub trait Device: Send {
     /// # Errors
     /// [`DeviceError::Failed`], of anything launched before.
     fn wait(&mut self) -> Result<(), DeviceError>;
+
+    /// Takes the time of each kernel from now on, waiting for it, or no longer.
+    fn measure_kernels(&mut self, _on: bool) {}
+
+    /// The times since [`Device::measure_kernels`], in the order of first launches.
+    fn kernel_times(&self) -> &[KernelTime] {
+        &[]
+    }
 }
 
 /// The bytes of numbers.
@@ -412,13 +422,14 @@ fn within(memory: &Memory, at: usize, bytes: usize) -> Result<(), DeviceError> {
 /// # Errors
 /// [`DeviceError::Absent`], with what is missing.
 pub fn open(choice: DeviceChoice) -> Result<Box<dyn Device>, DeviceError> {
-    match choice.kind {
-        DeviceKind::Cpu | DeviceKind::Emulated => Ok(Box::new(emulated::Emulated::new()?)),
+    let device: Box<dyn Device> = match choice.kind {
+        DeviceKind::Cpu | DeviceKind::Emulated => Box::new(emulated::Emulated::new()?),
         #[cfg(feature = "cuda")]
-        DeviceKind::Cuda(number) => Ok(Box::new(cuda::Cuda::new(number, choice.matmul)?)),
+        DeviceKind::Cuda(number) => Box::new(cuda::Cuda::new(number, choice.matmul)?),
         #[cfg(not(feature = "cuda"))]
-        DeviceKind::Cuda(_) => Err(not_built()),
-    }
+        DeviceKind::Cuda(_) => return Err(not_built()),
+    };
+    Ok(Box::new(timed::Timed::new(device)))
 }
 
 /// What Candle calls a device.

@@ -9,7 +9,7 @@ use anyhow::Context;
 use bpmc::bench::report::Setup;
 use bpmc::bench::work::Work;
 use bpmc::bench::{measure, memory, Document, Extent, Machine, SpecReport};
-use bpmc::device::DeviceChoice;
+use bpmc::device::{DeviceChoice, DeviceKind};
 use bpmc::passes::Selection;
 use bpmc::train::trainer::{Trainer, TrainerOptions};
 use clap::Args;
@@ -25,8 +25,9 @@ Examples:
   bpmc bench agent.bpm --set task.steps=120 --json
 
 Two iterations are run first and not counted. Floors say how fast an iteration could be at most: \
-the bytes it moves by what the second-level caches of this machine deliver, and its operations by \
-the multiply-adds it can do; the larger of the two is what the time is compared with.";
+the bytes it moves by what the second-level caches of this machine deliver (on a GPU, the shared \
+memory of all its multiprocessors), and its operations by the multiply-adds it can do; the larger of \
+the two is what the time is compared with.";
 
 /// Measure how fast specs train on this machine, in how much memory, and where the time goes.
 ///
@@ -99,7 +100,10 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             .map(|path| apart(arguments, path))
             .collect::<Result<Vec<_>, _>>()?
     };
-    let machine = (!arguments.no_floors).then(|| Machine::measure(arguments.threads.count()));
+    let machine = match arguments.no_floors {
+        true => None,
+        false => machine(arguments, &specs)?,
+    };
     if let Some(machine) = &machine {
         specs = specs.into_iter().map(|spec| spec.on(machine)).collect();
     }
@@ -115,6 +119,22 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         table::render(&document, screen.color())
     };
     screen.print(&text)
+}
+
+/// What ran the specs, and what it can do. Nobody wants to know of the processor in the place of a GPU.
+fn machine(arguments: &Arguments, specs: &[SpecReport]) -> Result<Option<Machine>, Failure> {
+    let devices = specs.iter().map(|spec| spec.device.parse::<DeviceChoice>());
+    let devices: Vec<DeviceChoice> = devices.filter_map(Result::ok).collect();
+    let one = devices.first().copied();
+    let Some(device) = one.filter(|first| devices.iter().all(|d| d == first)) else {
+        // With `--device auto` they may have run here and there.
+        return Ok(None);
+    };
+    Ok(match device.kind {
+        DeviceKind::Cpu => Some(Machine::measure(arguments.threads.count())),
+        DeviceKind::Emulated => None,
+        DeviceKind::Cuda(_) => Some(Machine::of_device(device).map_err(anyhow::Error::new)?),
+    })
 }
 
 /// Whether a spec can be trained; shows what is wrong with it.
@@ -166,6 +186,7 @@ fn here(arguments: &Arguments, path: &Path, screen: &Screen) -> Result<SpecRepor
             DeviceChoice::CPU => backend.name().to_owned(),
             device => format!("{} on {device}", backend.name()),
         },
+        device: device.to_string(),
         threads: options.threads,
         lanes: trainer.batch(),
         steps: trainer.plan().steps,

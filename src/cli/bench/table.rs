@@ -120,15 +120,15 @@ fn kernels(kernels: &[KernelReport], machine: Option<&Machine>) -> Vec<Row> {
     ])];
     for kernel in kernels {
         let reached = machine
-            .filter(|_| kernel.seconds > 0.0)
+            .filter(|_| kernel.seconds > 0.0 && kernel.bytes + kernel.operations > 0.0)
             .map(|machine| kernel_floor(kernel, machine) / kernel.seconds);
         rows.push(vec![
             kernel.name.clone(),
             kernel.form.clone(),
             scaled(kernel.calls, ""),
             seconds(kernel.seconds),
-            scaled(kernel.bytes, "B"),
-            scaled(kernel.operations, ""),
+            known(kernel.bytes, "B"),
+            known(kernel.operations, ""),
             reached.map_or_else(|| NONE.to_owned(), percent),
         ]);
     }
@@ -168,24 +168,40 @@ fn rates(machine: &Machine) -> Vec<Row> {
     let both = |name: String, rates: bpmc::bench::machine::Rates, unit: &str| {
         vec![name, scaled(rates.one, unit), scaled(rates.all, unit)]
     };
+    let on = machine.device.is_some();
+    let unit = if on { "block" } else { "thread" };
+    let near = megabytes(machine.near_bytes as u64);
     vec![
         vec![
-            "This machine, a second".to_owned(),
-            "1 thread".to_owned(),
-            counted(machine.threads, "thread"),
+            match &machine.device {
+                Some(name) => format!("{name}, a second"),
+                None => "This machine, a second".to_owned(),
+            },
+            counted(1, unit),
+            counted(machine.threads, unit),
         ],
         both(
-            format!("operations, vectors of {} bits", machine.vector_bits),
+            match on {
+                true => "operations".to_owned(),
+                false => format!("operations, vectors of {} bits", machine.vector_bits),
+            },
             machine.operations_per_second,
             "",
         ),
         both(
-            format!("bytes in place, {}", megabytes(machine.near_bytes as u64)),
+            match on {
+                true => format!("bytes in place, {near} of shared memory"),
+                false => format!("bytes in place, {near}"),
+            },
             machine.near_bytes_per_second,
             "B",
         ),
         both(
-            "bytes in place, outside the second-level cache".to_owned(),
+            match on {
+                true => "bytes in place, the device's memory",
+                false => "bytes in place, outside the second-level cache",
+            }
+            .to_owned(),
             machine.far_bytes_per_second,
             "B",
         ),
@@ -258,6 +274,14 @@ fn scaled(value: f64, unit: &str) -> String {
         .to_owned()
 }
 
+/// A count, unless it is not known.
+fn known(value: f64, unit: &str) -> String {
+    match value > 0.0 {
+        true => scaled(value, unit),
+        false => NONE.to_owned(),
+    }
+}
+
 fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
@@ -284,6 +308,7 @@ mod tests {
 
     fn sample() -> Document {
         let machine = Machine {
+            device: None,
             threads: 2,
             vector_bits: 256,
             operations_per_second: Rates {
@@ -302,6 +327,7 @@ mod tests {
         };
         let spec = SpecReport {
             spec: "maze.bpm".to_owned(),
+            device: "cpu".to_owned(),
             backend: "fused".to_owned(),
             threads: 2,
             lanes: 30,

@@ -16,8 +16,9 @@ use super::learner::{Learned, Learner, Lesson};
 use super::phases::Phases;
 use crate::backend::fused::device::{DeviceLanes, DeviceRun};
 use crate::backend::fused::{Fused, Shared};
+use crate::backend::kernel::KernelReport;
 use crate::backend::BackendError;
-use crate::device::Device;
+use crate::device::{Device, KernelTime};
 use crate::ir::Graph;
 use crate::rng::{Key, Stream};
 use crate::tasks::Task;
@@ -256,5 +257,26 @@ impl Block for DeviceBlock {
 
     fn lanes(&self) -> usize {
         self.count
+    }
+
+    fn measure_kernels(&mut self, on: bool) {
+        self.on.measure_kernels(on);
+    }
+
+    fn kernels(&self) -> Vec<KernelReport> {
+        let times = self.on.device().kernel_times();
+        times.iter().map(|time| report(time, "")).collect()
+    }
+}
+
+/// What is known of a kernel of a device, its name after where it belongs.
+pub(super) fn report(time: &KernelTime, of: &str) -> KernelReport {
+    KernelReport {
+        name: format!("{of}{}", time.name),
+        form: "on the device".to_owned(),
+        calls: time.calls as f64,
+        seconds: time.seconds,
+        bytes: 0.0,
+        operations: time.operations,
     }
 }

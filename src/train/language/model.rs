@@ -8,6 +8,7 @@ use super::runner::{Gradients, Passage};
 use super::schedule::Schedule;
 use super::staged::StagedError;
 use super::stream::{epoch, Lanes, Place};
+use crate::backend::kernel::KernelReport;
 use crate::backend::BackendError;
 use crate::settings::Settings;
 use crate::tasks::Text;
@@ -277,6 +278,16 @@ impl Language {
         let (reader, objective) = (self.evaluator.as_mut(), &self.objective);
         let loss = reader.cost(parameters, objective, &mut chunks, self.seed)?;
         Ok(Perplexity::new(loss))
+    }
+
+    /// Takes the times of kernels in what is learned from now on, or no longer.
+    pub fn measure_kernels(&mut self, on: bool) {
+        self.runner.measure_kernels(on);
+    }
+
+    /// What each kernel did since then; nothing where the backend does not tell.
+    pub fn kernels(&self) -> Vec<KernelReport> {
+        self.runner.kernels()
     }
 
     /// Goes back to the states that the last chunk began with.

@@ -5,6 +5,7 @@ use super::runner::{Gradients, Passage, Runner};
 use super::staged::Staged;
 use super::stream::Chunk;
 use crate::backend::fused::device::{Held, Step, Trained};
+use crate::backend::kernel::KernelReport;
 use crate::backend::BackendError;
 use crate::train::params::ParamStore;
 use std::sync::Arc;
@@ -68,6 +69,14 @@ pub trait Reader: Send {
 
     /// Goes back to the states that the last chunk began with, unless whoever learns by itself has done so.
     fn take_back(&mut self);
+
+    /// Takes the times of kernels in what is read from now on, or no longer.
+    fn measure_kernels(&mut self, _on: bool) {}
+
+    /// What each kernel did since [`Reader::measure_kernels`]; nothing where the backend does not tell.
+    fn kernels(&self) -> Vec<KernelReport> {
+        Vec::new()
+    }
 
     /// Takes back the memory of gradients.
     fn give_back(&mut self, gradients: Vec<Vec<f32>>);

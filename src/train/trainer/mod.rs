@@ -3,6 +3,7 @@
 mod advance;
 mod error;
 pub mod kept;
+mod kernels;
 mod reading;
 mod resume;
 
@@ -22,7 +23,6 @@ use super::params::ParamStore;
 use super::phases::Phases;
 use super::TrainerKind;
 use crate::autodiff::Options;
-use crate::backend::kernel::KernelReport;
 use crate::backend::BackendError;
 use crate::device::DeviceChoice;
 use crate::driver::{prepare, Compiled, Prepared, Stopwatch};
@@ -295,36 +295,6 @@ impl Trainer {
     /// How lanes and memory are planned.
     pub fn plan(&self) -> &Plan {
         &self.plan
-    }
-
-    /// What each kernel of the backend does and how long it takes in one iteration, all lanes together; nothing
-    /// where the backend has no kernels of its own. Runs the episodes of the next iteration without a step
-    /// of the optimiser.
-    ///
-    /// # Errors
-    /// Those of the backend.
-    pub fn kernels(&mut self) -> Result<Vec<KernelReport>, TrainError> {
-        for block in &mut self.blocks {
-            block.measure_kernels(true);
-        }
-        self.episodes(EpisodeOptions {
-            seed: self.seed,
-            iteration: self.iteration as u32,
-            learn: true,
-            greedy: false,
-            batch: self.batch,
-        })?;
-        let mut all: Vec<KernelReport> = Vec::new();
-        for kernel in self.blocks.iter().flat_map(|block| block.kernels()) {
-            match all.iter_mut().find(|known| known.name == kernel.name) {
-                Some(known) => known.absorb(&kernel),
-                None => all.push(kernel),
-            }
-        }
-        for block in &mut self.blocks {
-            block.measure_kernels(false);
-        }
-        Ok(all)
     }
 
     /// Whether its task gives rewards.

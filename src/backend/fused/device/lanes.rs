@@ -226,6 +226,11 @@ impl DeviceLanes {
         self.device.as_ref()
     }
 
+    /// Takes the times of kernels from now on, or no longer.
+    pub fn measure_kernels(&mut self, on: bool) {
+        self.device.measure_kernels(on);
+    }
+
     /// Episodes forward, from states that outlive them (`[lanes, carried]`, none where there are none) and, where the host
     /// gives them, inputs `[lanes, steps, inputs]`.
     ///

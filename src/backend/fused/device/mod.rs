@@ -48,6 +48,18 @@ pub use update::{Update, UpdateSizes};
 
 use crate::device::TaskSource;
 use crate::ir::Graph;
+use text::Text;
+
+/// How a source begins whose blocks have so many threads and nothing to do with each other.
+pub(crate) fn opening(threads: usize) -> Text {
+    let mut text = Text::default();
+    text.raw(&format!(
+        "/* Written by bpmc. */\n\n#define THREADS {threads}\n#define TEAM 1\n\n"
+    ));
+    text.raw(include_str!("prelude.h"));
+    text.raw(include_str!("context.h"));
+    text
+}
 
 /// Threads of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

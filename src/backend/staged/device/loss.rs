@@ -1,8 +1,7 @@
 //! What a chunk of a text ends with on a device: the loss of its words, and the step of the optimiser.
 
 use super::THREADS;
-use crate::backend::fused::device::text::Text;
-use crate::backend::fused::device::{write_update, Iterations, ParamPlaces, Update, UpdateSizes};
+use crate::backend::fused::device::{opening, write_update, ParamPlaces, Update, UpdateSizes};
 use crate::device::{Args, Device, DeviceError, Launch};
 use crate::ir::ParamSlot;
 
@@ -44,12 +43,7 @@ impl LossSource {
         (slots, places): (&[ParamSlot], &ParamPlaces),
     ) -> LossSource {
         let sizes = UpdateSizes::new(places, update, THREADS);
-        let mut text = Text::default();
-        text.raw(&format!(
-            "/* Written by bpmc. */\n\n#define THREADS {THREADS}\n#define TEAM 1\n\n"
-        ));
-        text.raw(include_str!("../../fused/device/prelude.h"));
-        text.raw(include_str!("../../fused/device/context.h"));
+        let mut text = opening(THREADS);
         let Table { after, width } = loss.logits;
         let penalties = loss.activity.is_some() || loss.change.is_some();
         text.raw(&format!(
@@ -106,18 +100,5 @@ impl LossSource {
             launch("penalties", rows, THREADS)?;
         }
         launch("loss", 1, 0)
-    }
-
-    /// Takes the step of the optimiser.
-    ///
-    /// # Errors
-    /// Those of the device.
-    pub fn step(
-        &self,
-        device: &mut dyn Device,
-        args: &Args,
-        iterations: &Iterations,
-    ) -> Result<(), DeviceError> {
-        iterations.step(device, args)
     }
 }

@@ -6,7 +6,7 @@ use crate::backend::fused::device::element::number;
 use crate::backend::fused::device::slots::draw;
 use crate::backend::fused::device::text::Text;
 use crate::backend::fused::device::values::{element, Body, Operand};
-use crate::backend::fused::device::{ParamPlace, ParamPlaces};
+use crate::backend::fused::device::{opening, ParamPlace, ParamPlaces};
 use crate::backend::staged::{Source, Stage};
 use crate::ir::{Graph, NoiseKind, Op, ResultKind, ValueId};
 
@@ -44,12 +44,7 @@ pub(super) fn kernel_name(number: usize) -> String {
 impl RowsSource {
     /// Writes them.
     pub fn new(stage: RowsStage<'_>) -> RowsSource {
-        let mut text = Text::default();
-        text.raw(&format!(
-            "/* Written by bpmc. */\n\n#define THREADS {THREADS}\n#define TEAM 1\n\n"
-        ));
-        text.raw(include_str!("../../fused/device/prelude.h"));
-        text.raw(include_str!("../../fused/device/context.h"));
+        let mut text = opening(THREADS);
         let places = stage.places.part(&stage.stage.params);
         let mut kernels = 0;
         let [forward, backward] = [0, 1].map(|way| {

@@ -12,10 +12,12 @@ use super::stream::Chunk;
 use crate::backend::fused::device::{
     DeviceLanes, DeviceSource, Held, Iterations, ParamPlace, Step, Trained, STATUS,
 };
+use crate::backend::kernel::KernelReport;
 use crate::backend::staged::device::RowsRun;
 use crate::backend::BackendError;
 use crate::device::{bytes_of, bytes_of_mut, Args, Device, DeviceChoice, DeviceError, Memory};
 use crate::rng::{Key, Stream};
+use crate::train::device_block::report;
 use crate::train::params::ParamStore;
 use stages::StageSource;
 use std::sync::Arc;
@@ -416,6 +418,30 @@ impl Reader for DeviceReader {
             true => Some(self),
             false => None,
         }
+    }
+
+    fn measure_kernels(&mut self, on: bool) {
+        self.device.measure_kernels(on);
+        for stage in &mut self.stages {
+            match stage {
+                Stage::Rows(device) => device.measure_kernels(on),
+                Stage::Lanes(lanes) => lanes.measure_kernels(on),
+            }
+        }
+    }
+
+    fn kernels(&self) -> Vec<KernelReport> {
+        let stages = self.stages.iter().enumerate();
+        let stages = stages.flat_map(|(k, stage)| {
+            let device = match stage {
+                Stage::Rows(device) => device.as_ref(),
+                Stage::Lanes(lanes) => lanes.device(),
+            };
+            let times = device.kernel_times().iter();
+            times.map(move |time| report(time, &format!("stage {k}: ")))
+        });
+        let ending = self.device.kernel_times().iter();
+        stages.chain(ending.map(|time| report(time, ""))).collect()
     }
 
     fn take_back(&mut self) {

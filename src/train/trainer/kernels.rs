@@ -1,0 +1,70 @@
+//! How long the kernels of an iteration take.
+
+use super::{TrainError, Trainer};
+use crate::backend::kernel::KernelReport;
+use crate::train::learner::Learner;
+
+impl Trainer {
+    /// What each kernel of the backend does and how long it takes in one iteration, all lanes together; nothing where the
+    /// backend does not tell. Runs the episodes or the chunk of the next iteration without a step of the optimiser.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn kernels(&mut self) -> Result<Vec<KernelReport>, TrainError> {
+        self.measure_kernels(true);
+        let rehearsed = self.rehearse();
+        let mut all: Vec<KernelReport> = Vec::new();
+        let mut found = match self.language() {
+            Some(model) => model.kernels(),
+            None => Vec::new(),
+        };
+        found.extend(self.blocks.iter().flat_map(|block| block.kernels()));
+        for kernel in found {
+            match all.iter_mut().find(|known| known.name == kernel.name) {
+                Some(known) => known.absorb(&kernel),
+                None => all.push(kernel),
+            }
+        }
+        self.measure_kernels(false);
+        rehearsed?;
+        Ok(all)
+    }
+
+    fn measure_kernels(&mut self, on: bool) {
+        for block in &mut self.blocks {
+            block.measure_kernels(on);
+        }
+        if let Some(mut model) = self.language() {
+            model.measure_kernels(on);
+        }
+    }
+
+    /// One iteration without its step, as it would be run. A device that does its step itself leaves out only that.
+    fn rehearse(&mut self) -> Result<(), TrainError> {
+        let (options, iteration) = (self.next_episodes(), self.iteration);
+        let learner = Learner {
+            parameters: &mut self.parameters,
+            optimizer: self.optimizer.as_mut(),
+            options,
+            iterations: 1,
+            burning_in: u64::MAX,
+        };
+        if let Some(model) = &mut self.language {
+            // Nobody else has it.
+            let model = model.get_mut().unwrap_or_else(|held| held.into_inner());
+            let mut average = self.average.clone();
+            if model.learn(learner, iteration, &mut average)?.is_none() {
+                let parameters = &self.parameters;
+                self.pool.install(|| model.chunk(parameters, iteration))?;
+            }
+            return Ok(());
+        }
+        if let [block] = self.blocks.as_mut_slice() {
+            if block.learn(learner)?.is_some() {
+                return Ok(());
+            }
+        }
+        self.episodes(options)?;
+        Ok(())
+    }
+}
