@@ -4,10 +4,10 @@ use super::options::{Backend, Devices, Overrides, Passes, Threads};
 use super::screen::Screen;
 use super::{device, sentence, spec, Failure, Outcome};
 use anyhow::Context;
-use bpmc::device::DeviceChoice;
+use bpmc::device::{DeviceChoice, DeviceKind};
 use bpmc::driver::Compiled;
 use bpmc::passes::Selection;
-use bpmc::train::trainer::{BackendKind, Probe, Trainer, TrainerOptions};
+use bpmc::train::trainer::{BackendKind, Probe, Rehearsal, Trainer, TrainerOptions};
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,8 @@ Examples:
 
 Runs one batch of episodes twice, with first weights drawn as for training: as it is trained, in f32, and by the \
 plain interpreter in f64, or one chunk of a text. Both must take the same actions and earn the same rewards; losses and gradients must agree: \
-the largest difference of a gradient is told as a part of its parameter's largest.";
+the largest difference of a gradient is told as a part of its parameter's largest. A device that does whole iterations \
+does one more, whose loss and norm of the gradient must agree, too.";
 
 /// Compare what trains a spec with the reference interpreter.
 ///
@@ -80,6 +81,9 @@ struct Report {
     gradient: Option<f64>,
     /// In which parameter that is.
     parameter: Option<String>,
+    /// Where a device does whole iterations: the larger difference of the loss and the norm of the gradient of one, as a part
+    /// of them; null elsewhere.
+    iteration: Option<f64>,
 }
 
 /// Compares and prints.
@@ -149,10 +153,18 @@ fn compare(
         device: device.to_string(),
         agrees: false,
         same_rewards: found.rewards == expected.rewards,
-        loss: (found.loss - expected.loss).abs() / expected.loss.abs().max(SMALL),
+        loss: part(found.loss, expected.loss),
         gradient: None,
         parameter: None,
+        iteration: None,
     };
+    if device.kind != DeviceKind::Cpu {
+        let rehearsed = rehearse(program, TrainerOptions { device, ..options })?;
+        report.iteration = rehearsed.map(|found| {
+            let loss = part(found.loss, expected.loss);
+            worse(loss, part(found.norm, norm(program, &expected)))
+        });
+    }
     for (k, slot) in program.step.params.iter().enumerate() {
         let gradients = (found.gradients.get(k), expected.gradients.get(k));
         if let (Some(Some(found)), Some(Some(expected))) = gradients {
@@ -168,8 +180,10 @@ fn compare(
         }
     }
     let within = |part: f64| part <= arguments.tolerance;
-    report.agrees =
-        report.same_rewards && within(report.loss) && report.gradient.is_none_or(within);
+    report.agrees = report.same_rewards
+        && within(report.loss)
+        && report.gradient.is_none_or(within)
+        && report.iteration.is_none_or(within);
     Ok(Some(report))
 }
 
@@ -179,6 +193,39 @@ fn probe(program: &Compiled, options: TrainerOptions) -> Result<Probe, Failure> 
     Ok(probed.map_err(anyhow::Error::new)?)
 }
 
+/// What a device that does whole iterations gets of one.
+fn rehearse(program: &Compiled, options: TrainerOptions) -> Result<Option<Rehearsal>, Failure> {
+    let trainer = Trainer::new(program, options);
+    let rehearsed = trainer.and_then(|mut trainer| trainer.rehearse());
+    Ok(rehearsed.map_err(anyhow::Error::new)?)
+}
+
+/// The norm of the gradient, with the factors of the spec.
+fn norm(program: &Compiled, probe: &Probe) -> f64 {
+    let slots = program.step.params.iter().zip(&probe.gradients);
+    let squares = slots
+        .filter(|(slot, _)| slot.trained)
+        .map(|(slot, gradient)| {
+            let values = gradient.iter().flatten();
+            values.map(|x| (x * slot.grad_scale).powi(2)).sum::<f64>()
+        });
+    squares.sum::<f64>().sqrt()
+}
+
+/// A difference as a part of what is expected.
+fn part(found: f64, expected: f64) -> f64 {
+    (found - expected).abs() / expected.abs().max(SMALL)
+}
+
+/// The larger difference. Not a number is the largest of all.
+fn worse(a: f64, b: f64) -> f64 {
+    if a > b || a.is_nan() {
+        a
+    } else {
+        b
+    }
+}
+
 /// The largest difference, as a part of the largest gradient.
 fn difference(found: &[f64], expected: &[f64]) -> f64 {
     let scale = expected.iter().fold(SMALL, |most, x| most.max(x.abs()));
@@ -186,10 +233,7 @@ fn difference(found: &[f64], expected: &[f64]) -> f64 {
         .iter()
         .zip(expected)
         .map(|(a, b)| (a - b).abs() / scale);
-    differences.fold(
-        0.0,
-        |most: f64, x| if x > most || x.is_nan() { x } else { most },
-    )
+    differences.fold(0.0, |most: f64, x| worse(x, most))
 }
 
 impl Report {
@@ -204,8 +248,10 @@ impl Report {
             (Some(part), Some(parameter)) => format!(", gradient {part:.1e} ({parameter})"),
             _ => String::new(),
         };
+        let iteration = self.iteration.map(|part| format!(", iteration {part:.1e}"));
+        let iteration = iteration.unwrap_or_default();
         format!(
-            "{verdict}  {}: {} on {}, loss {:.1e}{gradient}{rewards}\n",
+            "{verdict}  {}: {} on {}, loss {:.1e}{gradient}{iteration}{rewards}\n",
             self.spec, self.backend, self.device, self.loss
         )
     }
@@ -213,11 +259,12 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use super::difference;
+    use super::{difference, worse};
 
     #[test]
     fn differences_are_parts_of_the_largest_and_what_is_no_number_is_seen() {
         assert_eq!(difference(&[1.0, 2.5], &[1.0, 2.0]), 0.25);
         assert!(difference(&[0.0, f64::NAN, 0.0], &[0.0, 1.0, 2.0]).is_nan());
+        assert!(worse(f64::NAN, 1.0).is_nan() && worse(2.0, 1.0) == 2.0);
     }
 }

@@ -96,6 +96,8 @@ pub struct ChunkReport {
 pub struct ChunkLesson {
     /// Mean of `-log p` of a word, without penalties, in nats.
     pub loss: f64,
+    /// Penalties.
+    pub penalty: f64,
     /// Norm of the gradient before it is clipped.
     pub norm: f64,
 }
@@ -254,6 +256,7 @@ impl Language {
         let trained = trained?;
         let done = trained.done.iter().map(|done| ChunkLesson {
             loss: done.parts[0],
+            penalty: done.parts[1],
             norm: done.norm,
         });
         Ok(Some(Lesson {

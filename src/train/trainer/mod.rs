@@ -3,11 +3,12 @@
 mod advance;
 mod error;
 pub mod kept;
-mod kernels;
 mod reading;
+mod rehearsal;
 mod resume;
 
 pub use error::{NotFinite, TrainError};
+pub use rehearsal::Rehearsal;
 
 use super::a2c::Parts;
 use super::average::Average;

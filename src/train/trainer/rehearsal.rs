@@ -1,8 +1,17 @@
-//! How long the kernels of an iteration take.
+//! Iterations without a step of the optimiser: how long kernels take, and what devices compute that do their steps themselves.
 
-use super::{TrainError, Trainer};
+use super::{NotFinite, TrainError, Trainer};
 use crate::backend::kernel::KernelReport;
 use crate::train::learner::Learner;
+
+/// What an iteration gave to a device that does its steps itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rehearsal {
+    /// The loss, penalties among it.
+    pub loss: f64,
+    /// Norm of the gradient before it is clipped.
+    pub norm: f64,
+}
 
 impl Trainer {
     /// What each kernel of the backend does and how long it takes in one iteration, all lanes together; nothing where the
@@ -39,8 +48,12 @@ impl Trainer {
         }
     }
 
-    /// One iteration without its step, as it would be run. A device that does its step itself leaves out only that.
-    fn rehearse(&mut self) -> Result<(), TrainError> {
+    /// One iteration without its step, as it would be run: what it gave to a device that does its step itself, nothing where
+    /// the host has that.
+    ///
+    /// # Errors
+    /// Those of the backend, and numbers that are not finite.
+    pub fn rehearse(&mut self) -> Result<Option<Rehearsal>, TrainError> {
         let (options, iteration) = (self.next_episodes(), self.iteration);
         let learner = Learner {
             parameters: &mut self.parameters,
@@ -53,18 +66,42 @@ impl Trainer {
             // Nobody else has it.
             let model = model.get_mut().unwrap_or_else(|held| held.into_inner());
             let mut average = self.average.clone();
-            if model.learn(learner, iteration, &mut average)?.is_none() {
-                let parameters = &self.parameters;
-                self.pool.install(|| model.chunk(parameters, iteration))?;
+            if let Some(lesson) = model.learn(learner, iteration, &mut average)? {
+                let done = lesson.done.first().map(|done| Rehearsal {
+                    loss: done.loss + done.penalty,
+                    norm: done.norm,
+                });
+                return rehearsed(done, lesson.stop, iteration);
             }
-            return Ok(());
+            let parameters = &self.parameters;
+            self.pool.install(|| model.chunk(parameters, iteration))?;
+            return Ok(None);
         }
         if let [block] = self.blocks.as_mut_slice() {
-            if block.learn(learner)?.is_some() {
-                return Ok(());
+            if let Some(lesson) = block.learn(learner)? {
+                let done = lesson.done.first().map(|done| Rehearsal {
+                    loss: done.parts.total(),
+                    norm: done.norm,
+                });
+                return rehearsed(done, lesson.stop, iteration);
             }
         }
         self.episodes(options)?;
-        Ok(())
+        Ok(None)
+    }
+}
+
+/// What there was, unless it was not finite.
+fn rehearsed(
+    done: Option<Rehearsal>,
+    stop: Option<NotFinite>,
+    iteration: u64,
+) -> Result<Option<Rehearsal>, TrainError> {
+    match stop {
+        None => Ok(done),
+        Some(what) => Err(TrainError::NotFinite {
+            iteration: iteration + 1,
+            what,
+        }),
     }
 }
