@@ -187,6 +187,12 @@ fn on_a_device(
     watch: &mut Stopwatch,
 ) -> Result<Blocks, TrainError> {
     let step = &work.prepared.step;
+    if matches!(work.objective, Objective::A2c(_)) && work.task.device().is_none() {
+        return Err(TrainError::Device(DeviceError::Absent {
+            what: "the task has no device code, and what it shows depends on actions".to_owned(),
+            help: "use `--backend candle`, or `--device cpu`".to_owned(),
+        }));
+    }
     let device = device::open(options.device)?;
     let program = fused(work)?;
     watch.lap("kernels");
