@@ -6,7 +6,7 @@ use super::device_block::{DeviceBlock, DevicePlan};
 use super::fused_block::FusedBlock;
 use super::language::device::{DeviceReader, DeviceStages, TextGoal};
 use super::language::in_step::InStepReader;
-use super::language::loss::TextObjective;
+use super::language::objective::TextObjective;
 use super::language::reader::{Reader, StagedReader};
 use super::language::staged::Staged;
 use super::language::{stream, LanguageError};

@@ -2,11 +2,12 @@
 //!
 //! A text is one episode: states go on from chunk to chunk, and gradients stop where a chunk begins.
 
-use super::loss::{Loss, TextObjective};
+use super::error::LanguageError;
+use super::loss::Loss;
+use super::objective::TextObjective;
 use super::reader::Reader;
 use super::runner::{Gradients, Passage};
 use super::schedule::Schedule;
-use super::staged::StagedError;
 use super::stream::{epoch, Lanes, Place};
 use crate::backend::kernel::KernelReport;
 use crate::backend::BackendError;
@@ -30,25 +31,6 @@ pub struct Language {
     objective: TextObjective,
     steps: usize,
     seed: u64,
-}
-
-/// Why a language model cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum LanguageError {
-    /// The texts.
-    #[error(transparent)]
-    Corpus(#[from] CorpusError),
-    /// The network.
-    #[error(transparent)]
-    Staged(#[from] StagedError),
-    /// A penalty without the output it is on.
-    #[error("`train.{setting}` is a penalty on the output `{output}`, which the network does not have: add `output {output} = ...`")]
-    NoOutput {
-        /// The setting.
-        setting: &'static str,
-        /// The output.
-        output: &'static str,
-    },
 }
 
 /// What a text costs a model.
@@ -278,8 +260,9 @@ impl Language {
         self.evaluator.restart();
         let places = epoch(0, text.steps(), self.steps, false, self.seed).into_iter();
         let mut chunks = places.map(|place| text.chunk(place.start, place.steps));
-        let (reader, objective) = (self.evaluator.as_mut(), &self.objective);
-        let loss = reader.cost(parameters, objective, &mut chunks, self.seed)?;
+        let predicts = (self.objective.output, self.objective.words);
+        let reader = self.evaluator.as_mut();
+        let loss = reader.cost(parameters, predicts, &mut chunks, self.seed)?;
         Ok(Perplexity::new(loss))
     }
 

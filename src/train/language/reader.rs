@@ -1,6 +1,6 @@
 //! What reads chunks of a text: a network and the states of its lanes.
 
-use super::loss::{cross_entropy, Loss, TextObjective};
+use super::loss::{cross_entropy, Loss};
 use super::runner::{Gradients, Passage, Runner};
 use super::staged::Staged;
 use super::stream::Chunk;
@@ -42,22 +42,23 @@ pub trait Reader: Send {
         adjoints: Vec<(usize, Vec<f32>)>,
     ) -> Result<Gradients, BackendError>;
 
-    /// What chunks cost that follow each other, nothing dropped; states go on from the last one.
+    /// What chunks cost that follow each other, nothing dropped; states go on from the last one. The words are predicted by
+    /// the output of this slot, of so many.
     ///
     /// # Errors
     /// Those of the backend.
     fn cost(
         &mut self,
         parameters: &ParamStore,
-        objective: &TextObjective,
+        (output, words): (usize, usize),
         chunks: &mut dyn Iterator<Item = Chunk>,
         seed: u64,
     ) -> Result<Loss, BackendError> {
         let mut loss = Loss::default();
         for chunk in chunks {
             self.forward(parameters, Passage::judged(&chunk, seed))?;
-            let logits = self.output(objective.output);
-            loss += cross_entropy(logits, objective.words, &chunk.targets, &chunk.weights);
+            let logits = self.output(output);
+            loss += cross_entropy(logits, words, &chunk.targets, &chunk.weights);
         }
         Ok(loss)
     }

@@ -17,7 +17,7 @@ use super::blocks::{blocks, readers, Work};
 use super::device_block::update;
 use super::experiment::{experiment, optimizer};
 use super::gradient;
-use super::language::loss::TextObjective;
+use super::language::objective::TextObjective;
 use super::language::{Language, Perplexity};
 use super::optim::Optimizer;
 use super::params::ParamStore;

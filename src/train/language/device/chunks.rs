@@ -6,7 +6,7 @@ use crate::backend::kernel::KernelReport;
 use crate::backend::BackendError;
 use crate::device::{bytes_of, bytes_of_mut};
 use crate::train::device_block::report;
-use crate::train::language::loss::{Loss, TextObjective};
+use crate::train::language::loss::Loss;
 use crate::train::language::reader::{Reader, SelfTaught};
 use crate::train::language::runner::{Gradients, Passage};
 use crate::train::language::stream::Chunk;
@@ -95,7 +95,7 @@ impl Reader for DeviceReader {
     fn cost(
         &mut self,
         parameters: &ParamStore,
-        _objective: &TextObjective,
+        _predicts: (usize, usize),
         chunks: &mut dyn Iterator<Item = Chunk>,
         seed: u64,
     ) -> Result<Loss, BackendError> {

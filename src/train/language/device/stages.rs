@@ -12,7 +12,7 @@ use crate::passes::Selection;
 use crate::train::average::Average;
 use crate::train::device_block::update;
 use crate::train::experiment::{experiment, optimizer};
-use crate::train::language::loss::TextObjective;
+use crate::train::language::objective::TextObjective;
 use crate::train::language::staged::{Program, Staged};
 use crate::train::language::{stream, LanguageError};
 use crate::train::trainer::TrainError;
