@@ -536,6 +536,8 @@ fn sources_compile_for_a_gpu() {
             .map(|text| (spec.to_owned(), text.to_owned()));
         texts.extend(sources);
     }
+    let probe = bpmc::bench::machine::device::source(BlockLimits::H100);
+    texts.push(("bench".to_owned(), probe));
     for (spec, text) in texts {
         for architecture in [75, 90] {
             let ptx = nvrtc.compile(&text, architecture);
@@ -595,6 +597,35 @@ fn traces_that_do_not_fit_in_shared_memory_agree_with_the_processor() {
 #[test]
 fn many_lanes_agree_with_the_processor() {
     agrees_with_the_processor("specs/quickstart.bpm", &["N=5", "train.batch=3000"]);
+}
+
+/// Where there are more lanes than multiprocessors several share one, as many as fit with all that they have.
+#[test]
+fn lanes_share_a_multiprocessor_where_they_fit() {
+    let shape = |spec: &str, batch: usize| {
+        let batch = format!("train.batch={batch}");
+        let program = program(spec, &[&batch]);
+        let prepared = prepare(
+            &program.step,
+            Options::default(),
+            &Selection::default(),
+            None,
+        );
+        let source = device_source(&program, &prepared.unwrap(), BlockLimits::H100).unwrap();
+        assert!(source
+            .text
+            .contains(&format!("\n#define RESIDENT {}\n", source.sizes.resident)));
+        source.sizes
+    };
+    let few = shape("specs/paper/maze/simple.bpm", 132);
+    let many = shape("specs/paper/maze/simple.bpm", 4096);
+    assert_eq!((few.resident, many.resident), (1, 2));
+    assert_eq!((few.threads, many.threads), (704, 352));
+    assert_eq!((few.arena, many.arena), (0, 0));
+    assert!(2 * many.shared_backward <= BlockLimits::H100.shared_bytes);
+    let large = shape("specs/paper/cue_reward/retroactive.bpm", 4096);
+    assert_eq!((large.resident, large.threads), (1, 1024));
+    assert_eq!(shape("specs/quickstart.bpm", 4096).resident, 8);
 }
 
 /// Large language models made small: dropout of all kinds, tied words, penalties, chunks of random lengths.

@@ -5,7 +5,7 @@
 //! one that does not. Each takes about a tenth of a second. Of a device: multiply-adds, shared memory, the device's memory; of one
 //! block and of as many as are there at once.
 
-mod device;
+pub mod device;
 mod loops;
 
 use crate::statistics::quantile;

@@ -108,6 +108,11 @@ impl Cuda {
         function
             .set_attribute(most, launch.shared_bytes as i32)
             .map_err(&failed)?;
+        if launch.shared_bytes > 0 {
+            // Enough for all blocks that share a multiprocessor; the first-level cache has the rest.
+            let carveout = FunctionAttribute::CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT;
+            function.set_attribute(carveout, 100).map_err(&failed)?;
+        }
         self.functions.insert(name.to_owned(), function.clone());
         Ok(function)
     }

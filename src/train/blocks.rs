@@ -198,7 +198,8 @@ fn on_a_device(
     watch.lap("kernels");
     let update = work.update.clone();
     let limits = device.limits();
-    let kernels = DevicePlan::new(&program, step, work.task, work.objective, update, limits);
+    let task = (work.task, work.lanes);
+    let kernels = DevicePlan::new(&program, step, task, work.objective, update, limits);
     let plan = kernels.plan(&program, step, work.lanes);
     let limits = Limits {
         free: device.free(),

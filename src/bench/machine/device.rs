@@ -17,10 +17,15 @@ const NEAR_BYTES: usize = 64 << 10;
 /// Bytes of the device's memory that are gone through: more than caches hold.
 const FAR_BYTES: usize = 256 << 20;
 
-/// The source, for blocks of so many threads with so many numbers in shared memory.
-fn source(threads: usize, near: usize) -> String {
-    let mut text = opening(threads);
-    text.raw(&format!("\n#define NEAR {near}\n"));
+/// Numbers of shared memory that are gone through.
+fn near(limits: BlockLimits) -> usize {
+    limits.shared_bytes.min(NEAR_BYTES) / 4
+}
+
+/// The kernels that measure a device with these limits.
+pub fn source(limits: BlockLimits) -> String {
+    let mut text = opening(limits.threads);
+    text.raw(&format!("\n#define NEAR {}\n", near(limits)));
     text.raw(include_str!("device.h"));
     text.finish()
 }
@@ -29,7 +34,6 @@ fn source(threads: usize, near: usize) -> String {
 struct Probe {
     device: Box<dyn Device>,
     limits: BlockLimits,
-    near: usize,
     args: Args,
 }
 
@@ -93,8 +97,7 @@ impl Machine {
     pub fn of_device(choice: DeviceChoice) -> Result<Machine, DeviceError> {
         let mut device = crate::device::open(choice)?;
         let limits = device.limits();
-        let near = limits.shared_bytes.min(NEAR_BYTES) / 4;
-        device.load(&source(limits.threads, near))?;
+        device.load(&source(limits))?;
         let free = device.free().unwrap_or(u64::MAX);
         let far = FAR_BYTES.min((free / 4) as usize) / 4 / 1024 * 1024;
         let memory = device.alloc(4 * far.max(limits.blocks * limits.threads))?;
@@ -107,12 +110,11 @@ impl Machine {
         let mut probe = Probe {
             device,
             limits,
-            near,
             args,
         };
         let threads = limits.threads as f64;
         let operations = probe.rates(("multiply_add", 0), 2.0 * 64.0 * threads)?;
-        let near_bytes = 4 * probe.near;
+        let near_bytes = 4 * near(limits);
         // Each number is read and written.
         let shared = probe.rates(("near", near_bytes), 2.0 * near_bytes as f64)?;
         let all = limits.blocks;

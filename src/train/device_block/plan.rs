@@ -24,11 +24,11 @@ pub struct DevicePlan {
 }
 
 impl DevicePlan {
-    /// For a step whose slots were checked against the task and the trainer.
+    /// For so many lanes of a step whose slots were checked against the task and the trainer.
     pub fn new(
         program: &Fused,
         graph: &Graph,
-        task: &dyn Task,
+        (task, lanes): (&dyn Task, usize),
         objective: Objective,
         update: Update,
         limits: BlockLimits,
@@ -67,7 +67,7 @@ impl DevicePlan {
         let read = read.map(|(slot, n)| (slot, table(n))).collect();
         let episode = Episode {
             graph,
-            lanes: 1,
+            lanes,
             steps: wiring.steps(),
             interval,
             feeds,
@@ -109,7 +109,9 @@ pub fn device_source(
     let task = task.task.as_ref();
     let optimizer = optimizer(train, &[])?;
     let update = update(optimizer.as_ref(), &train.settings);
-    let plan = DevicePlan::new(&fused, &prepared.step, task, objective, update, limits);
+    let lanes = train.settings.int("batch").max(1);
+    let step = &prepared.step;
+    let plan = DevicePlan::new(&fused, step, (task, lanes), objective, update, limits);
     Ok(plan.source)
 }
 

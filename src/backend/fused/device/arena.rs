@@ -6,6 +6,12 @@ pub(super) struct Arena {
 }
 
 impl Arena {
+    /// What all of them take.
+    pub(super) fn bytes(&self) -> usize {
+        let sizes = self.items.iter().map(|(_, size)| size.next_multiple_of(32));
+        4 * sizes.sum::<usize>()
+    }
+
     /// Where each item is, floats of shared memory and of other memory.
     pub(super) fn place(&self, shared_bytes: usize) -> (Vec<(&'static str, String)>, usize, usize) {
         let (mut shared, mut other) = (0usize, 0usize);

@@ -54,7 +54,7 @@ use text::Text;
 pub(crate) fn opening(threads: usize) -> Text {
     let mut text = Text::default();
     text.raw(&format!(
-        "/* Written by bpmc. */\n\n#define THREADS {threads}\n#define TEAM 1\n\n"
+        "/* Written by bpmc. */\n\n#define THREADS {threads}\n#define TEAM 1\n#define RESIDENT 1\n\n"
     ));
     text.raw(include_str!("prelude.h"));
     text.raw(include_str!("context.h"));
@@ -138,6 +138,8 @@ pub struct Sizes {
     pub threads: usize,
     /// Blocks that they are in.
     pub team: usize,
+    /// Lanes that share a multiprocessor.
+    pub resident: usize,
     /// What does not fit in shared memory: floats.
     pub arena: usize,
     /// Vectors kept of every step: floats.

@@ -1,7 +1,7 @@
 /* What generated kernels are written in: a part of C that NVRTC compiles for a GPU and a C compiler for the processor.
 
    A kernel runs one lane in THREADS threads: a block, or a team of TEAM blocks where a lane is large, which then has no
-   shared memory. It is a sequence of phases with a barrier after each: on the GPU all threads are in a phase at once, on the
+   shared memory; RESIDENT lanes share a multiprocessor. It is a sequence of phases with a barrier after each: on the GPU all threads are in a phase at once, on the
    processor they take turns. Within a phase no thread reads what another writes. Threads stand in groups of 16, one for each
    column of a panel. A kernel of a single phase ends it with END_LAST, without a barrier: its blocks need not all be there
    at once. */
@@ -12,7 +12,7 @@ typedef unsigned long long u64;
 #ifdef __CUDACC__
 
 #define BLOCK (THREADS / TEAM)
-#define KERNEL(name) extern "C" __global__ void __launch_bounds__(BLOCK, 1) name(const Args a)
+#define KERNEL(name) extern "C" __global__ void __launch_bounds__(BLOCK, RESIDENT) name(const Args a)
 #define DEVICE static __device__ __forceinline__
 #define THREAD ((blockIdx.x % TEAM) * BLOCK + threadIdx.x)
 #define BEGIN_LANE                      \

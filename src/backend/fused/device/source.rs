@@ -12,10 +12,30 @@ use crate::device::BlockLimits;
 use crate::ir::Reset;
 use std::collections::BTreeMap;
 
+/// Lanes that share a multiprocessor, at most.
+const MOST_RESIDENT: usize = 8;
+
+/// Bytes of shared memory that a device takes for itself of every block.
+const RESERVED: usize = 1024;
+
+/// How a lane is spread over a device.
+struct Shape {
+    /// Threads of a lane.
+    threads: Threads,
+    /// Blocks that they are in.
+    team: usize,
+    /// Lanes that share a multiprocessor.
+    resident: usize,
+}
+
 impl Fused {
     /// The program as CUDA C.
     pub fn device_source(&self, episode: &Episode<'_>, limits: BlockLimits) -> DeviceSource {
-        let (threads, team) = self.threads(episode, limits);
+        let Shape {
+            threads,
+            team,
+            resident,
+        } = self.shape(episode, limits);
         // Blocks do not see each other's shared memory.
         let shared_bytes = if team > 1 { 0 } else { limits.shared_bytes };
         let blocks: Vec<usize> = self
@@ -52,31 +72,7 @@ impl Fused {
                 carried_size += n;
             }
         }
-        let moved = self.moved().map(|(_, _, n)| n).sum();
-        let ahead = [&self.ahead.instrs[..]];
-        let scratch = self.scratch(&ahead, &[&self.ahead.sweeps, &self.ahead.replay], threads);
-        let forward = Arena {
-            items: vec![
-                ("L", self.lane_size),
-                ("scratch", scratch.max(moved)),
-                ("traces", traces),
-            ],
-        };
-        let lists = [
-            &self.back.early[..],
-            &self.back.late[..],
-            &self.back.main[..],
-        ];
-        let sweeps = [&self.back.sweeps, &self.ahead.replay];
-        let backward = Arena {
-            items: vec![
-                ("L", self.adjoint_size),
-                ("B", self.adjoint_size),
-                ("scratch", self.scratch(&lists, &sweeps.map(|s| s), threads)),
-                ("adj", traces),
-                ("sums", own_sums),
-            ],
-        };
+        let [forward, backward] = self.arenas(threads);
         let (forward, shared_forward, arena_forward) = forward.place(shared_bytes);
         let (backward, shared_backward, arena_backward) = backward.place(shared_bytes);
         let places = episode.places.as_ref();
@@ -85,6 +81,7 @@ impl Fused {
         let sizes = Sizes {
             threads: threads.0,
             team,
+            resident,
             arena: arena_forward.max(arena_backward),
             record: self.record_size,
             traces,
@@ -157,13 +154,52 @@ impl Fused {
         }
     }
 
+    /// What a lane has in a step forward and in one back.
+    fn arenas(&self, threads: Threads) -> [Arena; 2] {
+        let traces: usize = self.blocks.iter().map(|layout| layout.size()).sum();
+        let (_, own_sums) = self.own_sums();
+        let moved = self.moved().map(|(_, _, n)| n).sum();
+        let ahead = [&self.ahead.instrs[..]];
+        let scratch = self.scratch(&ahead, &[&self.ahead.sweeps, &self.ahead.replay], threads);
+        let forward = Arena {
+            items: vec![
+                ("L", self.lane_size),
+                ("scratch", scratch.max(moved)),
+                ("traces", traces),
+            ],
+        };
+        let lists = [
+            &self.back.early[..],
+            &self.back.late[..],
+            &self.back.main[..],
+        ];
+        let sweeps = [&self.back.sweeps, &self.ahead.replay];
+        let backward = Arena {
+            items: vec![
+                ("L", self.adjoint_size),
+                ("B", self.adjoint_size),
+                ("scratch", self.scratch(&lists, &sweeps.map(|s| s), threads)),
+                ("adj", traces),
+                ("sums", own_sums),
+            ],
+        };
+        [forward, backward]
+    }
+
     /// Threads of a lane, enough groups to share the panels of the largest block of connections, and the blocks they are in:
     /// more than one where there are too few lanes to keep the device busy with connections that do not fit in shared
-    /// memory. Only passages: the kernels between episodes have more blocks than can be there at once.
-    fn threads(&self, episode: &Episode<'_>, limits: BlockLimits) -> (Threads, usize) {
+    /// memory. Only passages: the kernels between episodes have more blocks than can be there at once. Where there are more
+    /// lanes than multiprocessors, several lanes of fewer threads share one, so that some work while others wait, as far as all
+    /// that they have fits in its shared memory.
+    fn shape(&self, episode: &Episode<'_>, limits: BlockLimits) -> Shape {
         let most = limits.threads / 32 * 32;
+        let alone = |threads: usize| Shape {
+            threads: Threads(threads),
+            team: 1,
+            resident: 1,
+        };
         let Some(widest) = self.blocks.iter().map(|layout| layout.size()).max() else {
-            return (Threads(256.min(most)), 1);
+            return alone(256.min(most));
         };
         // Some sixteen elements of each thread.
         let wanted = (widest / 16).next_multiple_of(32);
@@ -172,9 +208,28 @@ impl Fused {
         let team = (wanted / most.max(1)).min(room).max(1);
         if episode.passage && 4 * traces > limits.shared_bytes && team > 1 {
             let team = 1 << team.ilog2();
-            return (Threads(most * team), team);
+            return Shape {
+                threads: Threads(most * team),
+                team,
+                resident: 1,
+            };
         }
-        (Threads(wanted.clamp(64.min(most), most)), 1)
+        let least = 64.min(most);
+        let crowd = episode.lanes.div_ceil(limits.blocks.max(1));
+        for resident in (2..=crowd.min(MOST_RESIDENT)).rev() {
+            let threads = (wanted / resident).next_multiple_of(32).max(least);
+            let arenas = self.arenas(Threads(threads));
+            let largest = arenas.iter().map(Arena::bytes).max().unwrap_or(0);
+            let fits = resident * (largest + RESERVED) <= limits.shared_bytes;
+            if fits && resident * threads <= most {
+                return Shape {
+                    threads: Threads(threads),
+                    team: 1,
+                    resident,
+                };
+            }
+        }
+        alone(wanted.clamp(least, most))
     }
 
     /// Gradient sums that a lane adds up itself: offset in all, offset in its own, elements; and how many its own are.

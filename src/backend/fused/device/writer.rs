@@ -30,6 +30,7 @@ impl Writer<'_> {
         for (name, value) in [
             ("THREADS", sizes.threads),
             ("TEAM", sizes.team),
+            ("RESIDENT", sizes.resident),
             ("LANES", self.episode.lanes),
             ("STEPS", sizes.steps),
             ("INTERVAL", sizes.interval),
