@@ -728,6 +728,32 @@ fn chunks_give_the_same_bits_however_many_follow_each_other() {
     }
 }
 
+/// Measurements go on when all epochs are over, with the last chunk again and again.
+#[test]
+fn after_the_last_epoch_there_is_always_a_chunk() {
+    let set = [
+        &SMALL_LARGE[..],
+        &["task.steps=70", "train.optimizer.lr=0.1"],
+    ]
+    .concat();
+    let program = program("specs/paper/ptb_large/lstm.bpm", &set);
+    let mut device = trainer(&program, BackendKind::Fused, DeviceKind::Emulated);
+    let mut processor = trainer(&program, BackendKind::Fused, DeviceKind::Cpu);
+    let all = device.chunks().unwrap() as usize + 2;
+    let found = iterations(&mut device, all, 64);
+    let expected = iterations(&mut processor, all, 1);
+    assert_eq!(device.iteration(), all as u64);
+    for (a, b) in found.iter().zip(&expected) {
+        assert_eq!((a.iteration, a.epoch), (b.iteration, b.epoch));
+        assert!(
+            (a.loss - b.loss).abs() < 1e-4 * b.loss,
+            "{} {}",
+            a.loss,
+            b.loss
+        );
+    }
+}
+
 /// A chunk that fails leaves parameters and states as before it, on the device and on the processor, fused and not.
 #[test]
 fn a_chunk_that_is_not_finite_is_undone() {

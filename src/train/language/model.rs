@@ -213,7 +213,11 @@ impl Language {
         let lanes = self.runner.lanes();
         let rest = self.places.iter().skip(iteration as usize);
         let places = rest.take_while(|place| place.epoch == here.epoch);
-        let places: Vec<Place> = places.take(learner.iterations as usize).copied().collect();
+        let mut places: Vec<Place> = places.take(learner.iterations as usize).copied().collect();
+        if places.is_empty() {
+            // After the last epoch its last chunk is read again.
+            places.push(here);
+        }
         learner.iterations = places.len() as u64;
         let averaged = average.held(here.epoch as u64 + 1, learner.parameters);
         let (before, averages) = averaged.map_or((None, Vec::new()), |(n, means)| (Some(n), means));
