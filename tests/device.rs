@@ -538,6 +538,11 @@ fn sources_compile_for_a_gpu() {
     }
     let probe = bpmc::bench::machine::device::source(BlockLimits::H100);
     texts.push(("bench".to_owned(), probe));
+    // With several lanes on a multiprocessor.
+    let maze = program("specs/paper/maze/simple.bpm", &["train.batch=4096"]);
+    let prepared = prepare(&maze.step, Options::default(), &Selection::default(), None).unwrap();
+    let crowded = device_source(&maze, &prepared, BlockLimits::H100).unwrap();
+    texts.push(("4096 mazes".to_owned(), crowded.text));
     for (spec, text) in texts {
         for architecture in [75, 90] {
             let ptx = nvrtc.compile(&text, architecture);
@@ -652,6 +657,33 @@ fn language_models_agree_with_the_reference() {
         agrees(&format!("specs/paper/ptb_small/{agent}.bpm"), &set);
         let set = [&SMALL_LARGE[..], &["task.steps=5"]].concat();
         agrees(&format!("specs/paper/ptb_large/{agent}.bpm"), &set);
+    }
+}
+
+/// The loss that the device itself computes, penalties among it, and the norm of its gradient.
+#[test]
+fn a_whole_iteration_of_a_language_model_agrees_with_the_reference() {
+    for (agent, penalties) in [
+        ("simple", ["train.activity=0.5", "train.change=0.7"]),
+        ("lstm", ["train.activity=0", "train.change=3"]),
+    ] {
+        let set = [&SMALL_LARGE[..], &["task.steps=5"], &penalties].concat();
+        let program = program(&format!("specs/paper/ptb_large/{agent}.bpm"), &set);
+        let probe = trainer(&program, BackendKind::Reference, DeviceKind::Cpu).probe();
+        let expected = probe.unwrap();
+        let mut device = trainer(&program, BackendKind::Fused, DeviceKind::Emulated);
+        let found = device.rehearse().unwrap().unwrap();
+        let words = device.step().unwrap().loss;
+        assert!(found.loss > words + 1e-4, "{agent}: no penalty");
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-5 * b;
+        assert!(near(found.loss, expected.loss), "{agent}: {found:?}");
+        let slots = program.step.params.iter().zip(&expected.gradients);
+        let scaled = slots.flat_map(|(slot, gradient)| {
+            let values = gradient.iter().flatten();
+            values.map(|x| (x * slot.grad_scale).powi(2))
+        });
+        let norm = scaled.sum::<f64>().sqrt();
+        assert!(near(found.norm, norm), "{agent}: {found:?} {norm}");
     }
 }
 
@@ -797,6 +829,7 @@ fn a_chunk_that_is_not_finite_is_undone() {
             "train.batch=2",
         ];
         let program = program(&spec, &set);
+        let mut messages = Vec::new();
         for (backend, device) in [
             (BackendKind::Fused, DeviceKind::Emulated),
             (BackendKind::Fused, DeviceKind::Cpu),
@@ -823,7 +856,10 @@ fn a_chunk_that_is_not_finite_is_undone() {
             };
             assert_eq!(stopped, told);
             assert!(carried(&again) == before, "{backend:?} {device:?}");
+            messages.push(told);
         }
+        // The same number of the same iteration wherever it runs.
+        assert!(messages.iter().all(|m| *m == messages[0]), "{messages:?}");
     }
 }
 

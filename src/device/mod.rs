@@ -289,6 +289,20 @@ pub struct Launch<'a> {
     pub shared_bytes: usize,
 }
 
+impl<'a> Launch<'a> {
+    /// Blocks that have nothing to do with each other, and no shared memory.
+    pub fn apart(kernel: &'a str, blocks: usize, threads: usize) -> Launch<'a> {
+        Launch {
+            kernel,
+            lanes: blocks,
+            threads,
+            team: 1,
+            waits: false,
+            shared_bytes: 0,
+        }
+    }
+}
+
 /// `out = a b`, in arrays of f32 row after row.
 #[derive(Clone, Copy, Debug)]
 pub struct MatrixProduct {

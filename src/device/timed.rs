@@ -144,14 +144,7 @@ void twice(const Args *a, const int lane, float *shared_memory) { (void)shared_m
             shared: memory.address,
             ..Args::default()
         };
-        let launch = Launch {
-            kernel: "twice",
-            lanes: 4,
-            threads: 1,
-            team: 1,
-            waits: false,
-            shared_bytes: 0,
-        };
+        let launch = Launch::apart("twice", 4, 1);
         device.launch(launch, &args).unwrap();
         assert_eq!(device.kernel_times(), []);
         device.measure_kernels(true);

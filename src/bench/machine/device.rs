@@ -46,12 +46,8 @@ impl Probe {
         units: f64,
     ) -> Result<f64, DeviceError> {
         let launch = Launch {
-            kernel,
-            lanes: blocks,
-            threads: self.limits.threads,
-            team: 1,
-            waits: false,
             shared_bytes,
+            ..Launch::apart(kernel, blocks, self.limits.threads)
         };
         let usual = self.args;
         let device = self.device.as_mut();

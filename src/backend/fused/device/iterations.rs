@@ -172,15 +172,7 @@ impl Iterations {
     /// Those of the device.
     pub fn step(&self, device: &mut dyn Device, args: &Args) -> Result<(), DeviceError> {
         let mut launch = |kernel: &str, lanes: usize| {
-            let launch = Launch {
-                kernel,
-                lanes,
-                threads: self.sizes.threads,
-                team: 1,
-                waits: false,
-                shared_bytes: 0,
-            };
-            device.launch(launch, args)
+            device.launch(Launch::apart(kernel, lanes, self.sizes.threads), args)
         };
         launch("gradient", self.sizes.gradient_blocks())?;
         launch("tally", 1)?;

@@ -86,12 +86,8 @@ impl LossSource {
     ) -> Result<(), DeviceError> {
         let mut launch = |kernel: &str, lanes: usize, shared: usize| {
             let launch = Launch {
-                kernel,
-                lanes,
-                threads: THREADS,
-                team: 1,
-                waits: false,
                 shared_bytes: 4 * shared,
+                ..Launch::apart(kernel, lanes, THREADS)
             };
             device.launch(launch, args)
         };

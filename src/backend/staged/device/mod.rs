@@ -141,15 +141,9 @@ impl RowsRun<'_> {
         for action in actions {
             match *action {
                 Action::Kernel(number, extent) => {
-                    let launch = Launch {
-                        kernel: &source::kernel_name(number),
-                        lanes: extent.elements(rows).div_ceil(THREADS).max(1),
-                        threads: THREADS,
-                        team: 1,
-                        waits: false,
-                        shared_bytes: 0,
-                    };
-                    device.launch(launch, args)?;
+                    let blocks = extent.elements(rows).div_ceil(THREADS).max(1);
+                    let kernel = source::kernel_name(number);
+                    device.launch(Launch::apart(&kernel, blocks, THREADS), args)?;
                 }
                 Action::Product {
                     a,
