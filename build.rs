@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 fn main() {
-    let folder =
-        PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("src/rules");
+    let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"))
+        .join("src/lang/library");
     let cells = folder.join("cells");
     let text = table("LIBRARY", "rule", &folder) + &table("CELLS", "cell", &cells);
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it")).join("rules.rs");

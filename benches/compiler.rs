@@ -2,12 +2,12 @@
 //! `cargo bench --bench compiler`.
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
-use bpmc::device::DeviceChoice;
-use bpmc::diag::{Diagnostics, SourceMap};
 use bpmc::driver::{compile, from_disk};
-use bpmc::passes::Selection;
-use bpmc::syntax;
-use bpmc::train::trainer::{BackendKind, Trainer, TrainerOptions};
+use bpmc::lang::diag::{Diagnostics, SourceMap};
+use bpmc::lang::syntax;
+use bpmc::learn::trainer::{BackendKind, Trainer, TrainerOptions};
+use bpmc::machine::device::DeviceChoice;
+use bpmc::step::passes::Selection;
 use criterion::{Criterion, Throughput};
 use std::hint::black_box;
 use std::path::{Path, PathBuf};

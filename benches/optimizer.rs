@@ -2,9 +2,9 @@
 //! `cargo bench --bench optimizer`.
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
-use bpmc::settings::Settings;
-use bpmc::train::gradient::clip_global_norm;
-use bpmc::train::optim::OPTIMIZERS;
+use bpmc::lang::settings::Settings;
+use bpmc::learn::gradient::clip_global_norm;
+use bpmc::learn::optim::OPTIMIZERS;
 use criterion::{Criterion, Throughput};
 use std::time::Duration;
 

@@ -2,12 +2,12 @@
 //! numbers that are not finite, next to whole iterations: `cargo bench --bench records`.
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
-use bpmc::device::DeviceChoice;
 use bpmc::driver::{compile, from_disk};
-use bpmc::passes::Selection;
-use bpmc::train::metrics::{MetricsWriter, Record};
-use bpmc::train::trainer::kept::{first_not_finite, Kept};
-use bpmc::train::trainer::{BackendKind, Trainer, TrainerOptions};
+use bpmc::lab::metrics::{MetricsWriter, Record};
+use bpmc::learn::trainer::kept::{first_not_finite, Kept};
+use bpmc::learn::trainer::{BackendKind, Trainer, TrainerOptions};
+use bpmc::machine::device::DeviceChoice;
+use bpmc::step::passes::Selection;
 use criterion::Criterion;
 use std::hint::black_box;
 use std::path::Path;

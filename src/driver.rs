@@ -1,14 +1,16 @@
 //! The pipeline as two readable functions: text → syntax → meaning → step graph, and step graph →
 //! rewritten step → adjoint graph → optimised graphs.
 
-use crate::autodiff::{differentiate, Options};
-use crate::backend::fused::Choices;
-use crate::diag::{Code, Diagnostic, Diagnostics, SourceMap, Span};
+use crate::engine::fused::Choices;
 use crate::ir::{verify, Graph, GraphKind};
-use crate::lower::lower;
-use crate::passes::{optimise, optimise_through, rewrite_step, Applied, Form, Pass, Selection};
-use crate::sema::{self, checks, Loader, Model, Overrides};
-use crate::syntax::ast;
+use crate::lang::diag::{Code, Diagnostic, Diagnostics, SourceMap, Span};
+use crate::lang::sema::{self, checks, Loader, Model, Overrides};
+use crate::lang::syntax::ast;
+use crate::step::autodiff::{differentiate, Options};
+use crate::step::lower::lower;
+use crate::step::passes::{
+    optimise, optimise_through, rewrite_step, Applied, Form, Pass, Selection,
+};
 use std::path::Path;
 use std::time::Instant;
 

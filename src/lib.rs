@@ -9,10 +9,10 @@
 //!
 //! ```text
 //! text ─syntax→ Ast ─sema→ Model ─lower→ Graph (step) ─autodiff→ Graph (step + adjoint)
-//!      ─passes→ optimised Graphs ─plan→ Plan ─backend→ Executor ─train→ run directory
+//!      ─passes→ optimised Graphs ─plan→ Plan ─engine→ Executor ─learn→ run directory
 //! ```
 //!
-//! Each arrow is one function, called in this order from [`driver`] and [`train::trainer`]; `bpmc compile
+//! Each arrow is one function, called in this order from [`driver`] and [`learn::trainer`]; `bpmc compile
 //! --emit` prints what any of them gives. A stage gives its product or diagnostics, never a panic.
 //!
 //! # The intermediate representation
@@ -34,51 +34,35 @@
 //! The adjoint graph holds the forward values it needs, computed again from the same leaves, the *seeds* (adjoints
 //! of outputs) and the adjoints of the leaving states; its results are the step's share of each parameter's
 //! gradient and the adjoints of the entering states. Backpropagation through time is the step `T` times forward and
-//! the adjoint `T` times back ([`backend::bptt`]); `T` is never unrolled into a graph.
+//! the adjoint `T` times back ([`engine::bptt`]); `T` is never unrolled into a graph.
 //!
 //! # What each stage may rely on
 //!
 //! | after | holds |
 //! |---|---|
-//! | [`syntax`] | every node has a span; printing and parsing again gives the same tree |
-//! | [`sema`] | all names are resolved and all sizes known; every error was reported, not only the first |
-//! | [`lower`] | the graph is acyclic; each stored shape is the recomputed one; each state has one leaving value |
-//! | [`autodiff`] | each trained parameter has exactly one gradient of its shape; traces are differentiated through, never trained |
-//! | [`passes`] | the same slots and results; the same numbers up to rounding |
-//! | [`plan`] | the split into blocks of lanes depends on the spec alone, never on the machine |
-//! | [`backend`] | results are within the stated tolerance of [`backend::reference`], the f64 oracle |
-//! | [`train`] | spec, seed and device fix a run to the bit on the CPU, whatever the number of threads |
-//! | [`sweep`] | a cell is a run like any other, in a process of its own; its name follows from what it is |
-//! | [`report`] | the same directory gives the same page, and is as it was |
+//! | [`lang::syntax`] | every node has a span; printing and parsing again gives the same tree |
+//! | [`lang::sema`] | all names are resolved and all sizes known; every error was reported, not only the first |
+//! | [`step::lower`] | the graph is acyclic; each stored shape is the recomputed one; each state has one leaving value |
+//! | [`step::autodiff`] | each trained parameter has exactly one gradient of its shape; traces are differentiated through, never trained |
+//! | [`step::passes`] | the same slots and results; the same numbers up to rounding |
+//! | [`engine::plan`] | the split into blocks of lanes depends on the spec alone, never on the machine |
+//! | [`engine`] | results are within the stated tolerance of [`engine::reference`], the f64 oracle |
+//! | [`learn`] | spec, seed and device fix a run to the bit on the CPU, whatever the number of threads |
+//! | [`lab::sweep`] | a cell is a run like any other, in a process of its own; its name follows from what it is |
+//! | [`lab::report`] | the same directory gives the same page, and is as it was |
 //!
 //! [`ir::verify`] checks the graph rows after lowering, after autodiff and after each pass, always.
 //!
 //! # Where to add things
 //!
-//! A trace rule is a file in `src/rules`, a cell one in `src/rules/cells`, a task a file in [`tasks`], a lint a file in [`sema::checks`], an element
+//! A trace rule is a file in `src/lang/library`, a cell one in `src/lang/library/cells`, a task a file in [`learn::tasks`], a lint a file in [`lang::sema::checks`], an element
 //! function a variant of [`ir::Unary`] or [`ir::Binary`]; CONTRIBUTING.md has the recipes.
 
-pub mod autodiff;
-pub mod backend;
-pub mod bench;
-pub mod device;
-pub mod diag;
 pub mod driver;
+pub mod engine;
 pub mod ir;
-pub mod lock;
-pub mod lower;
-pub mod passes;
-pub mod plan;
-pub mod replace;
-pub mod report;
-pub mod rng;
-pub mod rules;
-pub mod sema;
-pub mod settings;
-pub mod shell;
-pub mod statistics;
-pub mod sweep;
-pub mod syntax;
-pub mod tasks;
-pub mod text;
-pub mod train;
+pub mod lab;
+pub mod lang;
+pub mod learn;
+pub mod machine;
+pub mod step;

@@ -26,11 +26,11 @@
 //! differences and for comparing backends.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use bpmc::autodiff::Options;
-use bpmc::diag::{render, Code, Diagnostics, SourceMap, Style};
 use bpmc::driver::{self, Compilation};
-use bpmc::passes::{find, Run, Selection, PIPELINE};
-use bpmc::syntax;
+use bpmc::lang::diag::{render, Code, Diagnostics, SourceMap, Style};
+use bpmc::lang::syntax;
+use bpmc::step::autodiff::Options;
+use bpmc::step::passes::{find, Run, Selection, PIPELINE};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
@@ -259,7 +259,7 @@ fn names_of_cases_say_what_they_are() {
 #[test]
 fn every_rule_of_the_library_has_a_graph() {
     let names: Vec<String> = cases("graph").into_iter().map(|case| case.name).collect();
-    for rule in bpmc::rules::names() {
+    for rule in bpmc::lang::library::names() {
         assert!(names.contains(&format!("rule_{rule}")), "{rule}");
     }
 }
@@ -267,7 +267,7 @@ fn every_rule_of_the_library_has_a_graph() {
 #[test]
 fn every_cell_of_the_library_has_a_graph() {
     let names: Vec<String> = cases("graph").into_iter().map(|case| case.name).collect();
-    for cell in bpmc::rules::cell_names() {
+    for cell in bpmc::lang::library::cell_names() {
         assert!(names.contains(&format!("cell_{cell}")), "{cell}");
     }
 }

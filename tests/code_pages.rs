@@ -2,8 +2,8 @@
 //! nothing else, and the one to use instead is silent.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use bpmc::diag::{examples, render, Code, Style};
 use bpmc::driver;
+use bpmc::lang::diag::{examples, render, Code, Style};
 use std::io;
 use std::path::Path;
 

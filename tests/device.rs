@@ -2,13 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
-use bpmc::autodiff::Options;
-use bpmc::device::{BlockLimits, DeviceChoice, DeviceKind, Nvrtc};
 use bpmc::driver::{compile, from_disk, prepare, Compiled};
-use bpmc::passes::Selection;
-use bpmc::train::device_block::device_source;
-use bpmc::train::language::device::device_stages;
-use bpmc::train::trainer::{BackendKind, IterationReport, Probe, Trainer, TrainerOptions};
+use bpmc::learn::device_block::device_source;
+use bpmc::learn::language::device::device_stages;
+use bpmc::learn::trainer::{BackendKind, IterationReport, Probe, Trainer, TrainerOptions};
+use bpmc::machine::device::{BlockLimits, DeviceChoice, DeviceKind, Nvrtc};
+use bpmc::step::autodiff::Options;
+use bpmc::step::passes::Selection;
 use std::path::Path;
 
 /// The program of a shipped spec, or of a text.
@@ -147,7 +147,7 @@ fn tasks_with_other_settings_are_the_same_on_the_device() {
 
 /// An agent with a rule of the library.
 fn agent(rule: &str, pre: usize, post: usize, fanout: bool, alpha: &str) -> String {
-    let text = bpmc::rules::text(rule).unwrap();
+    let text = bpmc::lang::library::text(rule).unwrap();
     let argument = match (text.contains(&format!("rule {rule}(M")), fanout) {
         (true, true) => "fanout(m)",
         (true, false) => "m",
@@ -183,7 +183,7 @@ fn agent(rule: &str, pre: usize, post: usize, fanout: bool, alpha: &str) -> Stri
 
 #[test]
 fn all_rules_agree_with_the_reference_at_odd_sizes() {
-    for (rule, _) in bpmc::rules::LIBRARY {
+    for (rule, _) in bpmc::lang::library::LIBRARY {
         agrees(&agent(rule, 17, 17, true, "connection"), &[]);
         agrees(&agent(rule, 3, 37, false, "post"), &[]);
     }
@@ -519,7 +519,7 @@ fn sources_compile_for_a_gpu() {
         specs.push(COMPUTED.replace("sgd { lr = 0.1 }", optimizer));
     }
     specs.extend(
-        bpmc::rules::LIBRARY
+        bpmc::lang::library::LIBRARY
             .iter()
             .map(|(rule, _)| agent(rule, 17, 17, true, "connection")),
     );
@@ -536,7 +536,7 @@ fn sources_compile_for_a_gpu() {
             .map(|text| (spec.to_owned(), text.to_owned()));
         texts.extend(sources);
     }
-    let probe = bpmc::bench::machine::device::source(BlockLimits::H100);
+    let probe = bpmc::lab::bench::machine::device::source(BlockLimits::H100);
     texts.push(("bench".to_owned(), probe));
     // With several lanes on a multiprocessor.
     let maze = program("specs/paper/maze/simple.bpm", &["train.batch=4096"]);
@@ -717,7 +717,7 @@ fn language_models_learn_as_on_the_processor() {
         let states = [&device, &processor].map(|trainer| trainer.optimizer().state().steps);
         assert_eq!(states[0], states[1]);
         let perplexities = [&device, &processor].map(|trainer| {
-            let found = trainer.perplexity(bpmc::text::Part::Valid).unwrap();
+            let found = trainer.perplexity(bpmc::learn::text::Part::Valid).unwrap();
             found.unwrap()
         });
         let [a, b] = perplexities;

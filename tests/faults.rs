@@ -5,8 +5,8 @@
 
 mod runs_support;
 
-use bpmc::train::checkpoint::Checkpoint;
-use bpmc::train::run::{find_checkpoint, Which};
+use bpmc::lab::run::{find_checkpoint, Which};
+use bpmc::learn::checkpoint::Checkpoint;
 use runs_support::{command, metrics, outcome, run, scratch, shelf, SPEC};
 use std::path::{Path, PathBuf};
 use std::process::Command;

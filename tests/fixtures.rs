@@ -5,13 +5,13 @@
 //! The files call things by short names; [`PATHS`] says what those are in the specs.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use bpmc::autodiff::Options;
-use bpmc::backend::candle::{Candle, Precision};
-use bpmc::backend::fused::{Fused, Real};
-use bpmc::backend::reference::Reference;
 use bpmc::driver::{self, Compiled};
-use bpmc::train::given::{self, GivenResults, GivenValues};
-use bpmc::train::values::{self, ValuesLayout};
+use bpmc::engine::candle::{Candle, Precision};
+use bpmc::engine::fused::{Fused, Real};
+use bpmc::engine::reference::Reference;
+use bpmc::learn::given::{self, GivenResults, GivenValues};
+use bpmc::learn::values::{self, ValuesLayout};
+use bpmc::step::autodiff::Options;
 use candle_core::Device;
 use serde_json::{json, Map, Value};
 use std::path::{Path, PathBuf};
@@ -356,7 +356,7 @@ fn a_wrong_rule_is_noticed() {
     let file = files("rnn_retro_mod.json").remove(0);
     let mut fixture = Fixture::load(&file, "");
     // The new eligibility instead of the old one: a mistake that only the numbers show.
-    let library = bpmc::rules::text("retroactive").unwrap();
+    let library = bpmc::lang::library::text("retroactive").unwrap();
     let rule = library.replace("M * e", "M * next e");
     let rule = rule.replace("rule retroactive", "rule wrong");
     let spec = include_str!("specs/rnn_retro_mod.bpm").replace("using retroactive", "using wrong");

@@ -8,8 +8,8 @@
 
 mod runs_support;
 
-use bpmc::train::checkpoint::Checkpoint;
-use bpmc::train::run::{checkpoints, Manifest};
+use bpmc::lab::run::{checkpoints, Manifest};
+use bpmc::learn::checkpoint::Checkpoint;
 use runs_support::{command, metrics, run, scratch, shelf, table, SPEC};
 use std::path::Path;
 use std::process::Stdio;

@@ -2,19 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use bpmc::backend::reference::Reference;
-use bpmc::device::DeviceChoice;
 use bpmc::driver::{self, compile, from_disk, Compiled};
+use bpmc::engine::reference::Reference;
+use bpmc::ir::rng::{fill, Key, Stream};
 use bpmc::ir::NoiseKind;
-use bpmc::passes::Selection;
-use bpmc::rng::{fill, Key, Stream};
-use bpmc::train::given::{evaluate, GivenValues};
-use bpmc::train::language::loss::cross_entropy;
-use bpmc::train::language::runner::{Passage, Runner};
-use bpmc::train::language::staged::Staged;
-use bpmc::train::params::ParamStore;
-use bpmc::train::run::{find_checkpoint, Which};
-use bpmc::train::trainer::{BackendKind, Trainer, TrainerOptions};
+use bpmc::lab::run::{find_checkpoint, Which};
+use bpmc::learn::given::{evaluate, GivenValues};
+use bpmc::learn::language::loss::cross_entropy;
+use bpmc::learn::language::runner::{Passage, Runner};
+use bpmc::learn::language::staged::Staged;
+use bpmc::learn::params::ParamStore;
+use bpmc::learn::trainer::{BackendKind, Trainer, TrainerOptions};
+use bpmc::machine::device::DeviceChoice;
+use bpmc::step::passes::Selection;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -133,7 +133,7 @@ fn agrees(text: &str) {
             targets: vec![by_step(&one_hot(&targets), lanes, steps)],
             ..GivenValues::default()
         };
-        let adjoint = driver::adjoint(step, bpmc::autodiff::Options::default()).unwrap();
+        let adjoint = driver::adjoint(step, bpmc::step::autodiff::Options::default()).unwrap();
         let mut oracle = Reference::new(step.clone(), adjoint, lanes);
         let expected = evaluate(&mut oracle, train, &given).unwrap();
         assert!(
@@ -246,12 +246,12 @@ fn a_model_that_knows_nothing_has_the_perplexity_of_its_vocabulary() {
     );
     let trainer = Trainer::with_data(&program, options(1), Some(&texts.0)).unwrap();
     let part = |part| trainer.perplexity(part).unwrap().unwrap();
-    let test = part(bpmc::text::Part::Test);
+    let test = part(bpmc::learn::text::Part::Test);
     // Nine words and three ends of lines, each predicted once, in lanes that do not come out even.
     assert_eq!(test.words, 12);
     assert!((test.value() - 8.0).abs() < 1e-5, "{}", test.value());
     assert!((test.bits() - 3.0).abs() < 1e-6);
-    assert_eq!(part(bpmc::text::Part::Valid).words, 6);
+    assert_eq!(part(bpmc::learn::text::Part::Valid).words, 6);
 }
 
 fn bpmc(arguments: &[&str]) -> Output {

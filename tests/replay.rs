@@ -3,10 +3,10 @@
 
 mod runs_support;
 
-use bpmc::train::evaluation::{Ablation, Evaluator, Outcome, Wanted};
-use bpmc::train::replay::{find_probe, probes, record, Recording, Series, Source};
-use bpmc::train::run::{open, OpenedRun, Which};
-use bpmc::train::trainer::{BackendKind, Trainer};
+use bpmc::lab::evaluation::{Ablation, Evaluator, Outcome, Wanted};
+use bpmc::lab::replay::{find_probe, probes, record, Recording, Series, Source};
+use bpmc::lab::run::{open, OpenedRun, Which};
+use bpmc::learn::trainer::{BackendKind, Trainer};
 use runs_support::{metrics, run, scratch, Session, SPEC};
 use std::path::Path;
 

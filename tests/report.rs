@@ -166,7 +166,7 @@ fn the_report_of_a_run_says_it_all_and_changes_nothing() {
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }
-    let opened = bpmc::train::run::open(&directory.join("runs/quickstart-0")).unwrap();
+    let opened = bpmc::lab::run::open(&directory.join("runs/quickstart-0")).unwrap();
     let slots = &opened.program().unwrap().step.params;
     let total: usize = slots
         .iter()
@@ -366,7 +366,7 @@ fn a_language_model_has_perplexities_and_no_episodes() {
     let (code, _, err) = run(&directory, &["report", "runs/text-0", "-o", "report.html"]);
     assert_eq!((code, err.as_str()), (Some(0), ""));
     let text = seen(&page(&directory.join("report.html")));
-    let manifest = bpmc::train::run::open(&directory.join("runs/text-0"))
+    let manifest = bpmc::lab::run::open(&directory.join("runs/text-0"))
         .unwrap()
         .manifest;
     let test = manifest.test.unwrap();

@@ -3,14 +3,14 @@
 
 mod runs_support;
 
-use bpmc::device::DeviceKind;
 use bpmc::driver::{compile, Compilation};
-use bpmc::passes::Selection;
-use bpmc::train::checkpoint::Checkpoint;
-use bpmc::train::run::{
+use bpmc::lab::run::{
     find_checkpoint, open, Ending, Manifest, OnNan, Place, Run, RunError, RunOptions, Status, Which,
 };
-use bpmc::train::trainer::BackendKind;
+use bpmc::learn::checkpoint::Checkpoint;
+use bpmc::learn::trainer::BackendKind;
+use bpmc::machine::device::DeviceKind;
+use bpmc::step::passes::Selection;
 use runs_support::{scratch, shelf, table};
 use serde_json::Value;
 use std::path::Path;
@@ -283,7 +283,7 @@ fn default_directories_are_numbered() {
     let root = scratch("run-numbered");
     let (compilation, overrides) = compiled(SPEC, &["train.seed=4"]);
     let mut options = RunOptions {
-        device: bpmc::device::DeviceChoice::CPU,
+        device: bpmc::machine::device::DeviceChoice::CPU,
         spec: "agent.bpm".to_owned(),
         overrides,
         place: Place::Under {

@@ -2,11 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use bpmc::device::DeviceChoice;
-use bpmc::diag::{render, Style};
 use bpmc::driver::{compile, from_disk, Compilation};
-use bpmc::passes::{find, Selection};
-use bpmc::train::trainer::{BackendKind, Trainer, TrainerOptions};
+use bpmc::lang::diag::{render, Style};
+use bpmc::learn::trainer::{BackendKind, Trainer, TrainerOptions};
+use bpmc::machine::device::DeviceChoice;
+use bpmc::step::passes::{find, Selection};
 use std::path::{Path, PathBuf};
 
 const OPTIONS: TrainerOptions = TrainerOptions {
@@ -48,7 +48,7 @@ fn compiled(path: &Path, set: &[&str]) -> Compilation {
 fn specs_and_rules_are_silent_and_canonical() {
     let specs = [
         specs("specs"),
-        specs("src/rules"),
+        specs("src/lang/library"),
         specs("src/cli/templates"),
     ]
     .concat();
@@ -56,7 +56,7 @@ fn specs_and_rules_are_silent_and_canonical() {
     for path in specs {
         let compilation = compiled(&path, &[]);
         let text = std::fs::read_to_string(&path).unwrap();
-        let printed = bpmc::syntax::print(&compilation.files[0], &text);
+        let printed = bpmc::lang::syntax::print(&compilation.files[0], &text);
         assert_eq!(printed, text, "{}", path.display());
     }
 }

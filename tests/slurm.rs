@@ -300,7 +300,7 @@ fn killed_tasks_are_requeued_and_end_with_the_same_bytes() {
     for (name, _) in cells() {
         let bytes = |root: &Path| {
             let cell = root.join("cells").join(&name);
-            let last = bpmc::train::run::find_checkpoint(&cell, Default::default());
+            let last = bpmc::lab::run::find_checkpoint(&cell, Default::default());
             std::fs::read(last.unwrap()).unwrap()
         };
         assert!(bytes(&root) == bytes(&directory.join("plain")), "{name}");

@@ -8,9 +8,9 @@ mod syntax_support;
 
 use std::time::{Duration, Instant};
 
-use bpmc::diag::{Diagnostics, SourceId};
-use bpmc::syntax::ast::File;
-use bpmc::syntax::{dump, parse, parse_value, print, MAX_ERRORS};
+use bpmc::lang::diag::{Diagnostics, SourceId};
+use bpmc::lang::syntax::ast::File;
+use bpmc::lang::syntax::{dump, parse, parse_value, print, MAX_ERRORS};
 use proptest::prelude::*;
 use syntax_support::{random_file, respace, Entropy, GOOD, TOKENS};
 

@@ -3,11 +3,11 @@
 
 mod runs_support;
 
-use bpmc::diag::Code;
-use bpmc::train::checkpoint::Checkpoint;
-use bpmc::train::run::{find_checkpoint, Ending, Manifest, OnNan, RunError, Which};
-use bpmc::train::trainer::BackendKind;
-use bpmc::train::watchdog::Located;
+use bpmc::lab::run::{find_checkpoint, Ending, Manifest, OnNan, RunError, Which};
+use bpmc::lab::watchdog::Located;
+use bpmc::lang::diag::Code;
+use bpmc::learn::checkpoint::Checkpoint;
+use bpmc::learn::trainer::BackendKind;
 use runs_support::{metrics, run, scratch, shelf, Session, SPEC};
 use std::path::Path;
 

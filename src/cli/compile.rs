@@ -3,11 +3,11 @@
 use super::options::{Overrides, Passes};
 use super::screen::Screen;
 use super::{output, spec, timing, Failure, Outcome};
-use bpmc::autodiff::Options;
-use bpmc::backend::fused::Fused;
 use bpmc::driver::{adjoint, Compilation, Compiled, Prepared, StageTime};
-use bpmc::passes::{self, Pass, Selection};
-use bpmc::{sema, syntax};
+use bpmc::engine::fused::Fused;
+use bpmc::lang::{sema, syntax};
+use bpmc::step::autodiff::Options;
+use bpmc::step::passes::{self, Pass, Selection};
 use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
 use clap::{Args, ValueEnum};
 use std::ffi::OsStr;

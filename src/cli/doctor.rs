@@ -3,7 +3,7 @@
 use super::screen::Screen;
 use super::Outcome;
 use anyhow::Context;
-use bpmc::device::{self, DeviceKind, Nvrtc};
+use bpmc::machine::device::{self, DeviceKind, Nvrtc};
 use candle_core::{utils, Device, Tensor};
 use clap::Args;
 use serde::Serialize;

@@ -2,13 +2,13 @@
 
 use super::screen::Screen;
 use super::{Failure, Outcome};
-use bpmc::diag::{self, Code, Diagnostics};
-use bpmc::passes::{Pass, Run, PIPELINE};
-use bpmc::rules;
-use bpmc::sema::functions::{FunctionInfo, FUNCTIONS};
-use bpmc::settings::{Setting, SettingKind};
-use bpmc::tasks::TASKS;
-use bpmc::train::{self, optim};
+use bpmc::lang::diag::{self, Code, Diagnostics};
+use bpmc::lang::library as rules;
+use bpmc::lang::sema::functions::{FunctionInfo, FUNCTIONS};
+use bpmc::lang::settings::{Setting, SettingKind};
+use bpmc::learn::tasks::TASKS;
+use bpmc::learn::{self as train, optim};
+use bpmc::step::passes::{Pass, Run, PIPELINE};
 use clap::Args;
 
 const AFTER_HELP: &str = "\
@@ -268,7 +268,7 @@ fn range(kind: SettingKind) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bpmc::settings::SettingValue;
+    use bpmc::lang::settings::SettingValue;
 
     fn sample() -> Vec<Topic> {
         let settings = [

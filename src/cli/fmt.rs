@@ -3,8 +3,9 @@
 use super::screen::Screen;
 use super::{sentence, spec, Failure, Outcome};
 use anyhow::Context;
-use bpmc::diag::{Diagnostics, SourceMap};
-use bpmc::{replace, syntax};
+use bpmc::lab::replace;
+use bpmc::lang::diag::{Diagnostics, SourceMap};
+use bpmc::lang::syntax;
 use clap::Args;
 use std::path::{Path, PathBuf};
 

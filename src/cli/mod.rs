@@ -134,7 +134,7 @@ fn status(outcome: Outcome, screen: &Screen) -> ExitCode {
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(Failure::Reported) => ExitCode::from(1),
         Err(Failure::Interrupted) => ExitCode::from(130),
-        Err(Failure::Killed) => ExitCode::from(bpmc::sweep::slurm::TRY_AGAIN),
+        Err(Failure::Killed) => ExitCode::from(bpmc::lab::sweep::slurm::TRY_AGAIN),
         Err(Failure::Run(error)) => {
             screen.error(&sentence(&error));
             ExitCode::from(1)

@@ -1,9 +1,9 @@
 //! Arguments that several subcommands share.
 
 use super::Failure;
-use bpmc::device::{DeviceKind, Matmul};
-use bpmc::passes::{self, Pass, Selection};
-use bpmc::train::trainer::BackendKind;
+use bpmc::learn::trainer::BackendKind;
+use bpmc::machine::device::{DeviceKind, Matmul};
+use bpmc::step::passes::{self, Pass, Selection};
 use clap::{Args, ValueEnum};
 use std::num::NonZeroUsize;
 

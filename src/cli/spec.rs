@@ -3,17 +3,17 @@
 use super::screen::Screen;
 use super::Failure;
 use anyhow::Context;
-use bpmc::autodiff::Options;
-use bpmc::backend::fused::Fused;
-use bpmc::device::BlockLimits;
 use bpmc::driver::{self, Compilation, Compiled, Prepared};
-use bpmc::passes::{Pass, Selection};
-use bpmc::plan::{free_memory, seconds_per_iteration, Limits, Plan};
-use bpmc::sema::Model;
-use bpmc::train::device_block::device_source;
-use bpmc::train::language::device::device_stages;
-use bpmc::train::language::staged::Staged;
-use bpmc::train::TrainerKind;
+use bpmc::engine::fused::Fused;
+use bpmc::engine::plan::{free_memory, seconds_per_iteration, Limits, Plan};
+use bpmc::lang::sema::Model;
+use bpmc::learn::device_block::device_source;
+use bpmc::learn::language::device::device_stages;
+use bpmc::learn::language::staged::Staged;
+use bpmc::learn::TrainerKind;
+use bpmc::machine::device::BlockLimits;
+use bpmc::step::autodiff::Options;
+use bpmc::step::passes::{Pass, Selection};
 use std::fmt::Write;
 use std::path::Path;
 

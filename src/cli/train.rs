@@ -5,13 +5,13 @@ use super::progress::{Display, Progress};
 use super::screen::{emergency, Screen};
 use super::{device, spec, timing, Failure, Outcome};
 use anyhow::Context;
-use bpmc::device::DeviceChoice;
-use bpmc::passes::Selection;
-use bpmc::shell::quoted;
-use bpmc::train::run::{
+use bpmc::lab::run::{
     find_checkpoint, Ending, OnNan, Place, Run, RunError, RunOptions, Which, METRICS,
 };
-use bpmc::train::trainer::TrainerOptions;
+use bpmc::lab::shell::quoted;
+use bpmc::learn::trainer::TrainerOptions;
+use bpmc::machine::device::DeviceChoice;
+use bpmc::step::passes::Selection;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -127,7 +127,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         backend: backend.kind(),
         device: DeviceChoice::CPU,
         passes: selection,
-        memory: bpmc::plan::free_memory(),
+        memory: bpmc::engine::plan::free_memory(),
     };
     let device = device::choose(&arguments.devices, program, trainer, screen)?;
     let options = RunOptions {
@@ -139,7 +139,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         backend: backend.kind(),
         device,
         passes: selection,
-        memory: bpmc::plan::free_memory(),
+        memory: bpmc::engine::plan::free_memory(),
         on_nan: arguments.on_nan.kind(),
         tensorboard: arguments.tensorboard,
         data: arguments.data.clone(),

@@ -2,7 +2,7 @@
 
 use super::id::{InputId, OutputId, ParamId, StateId, ValueId};
 use super::op::{Op, Shape};
-use crate::diag::Span;
+use crate::lang::diag::Span;
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::HashMap;
 

@@ -7,6 +7,8 @@ mod id;
 mod op;
 mod order;
 mod print;
+pub mod rng;
+
 mod shape;
 mod verify;
 

@@ -4,9 +4,9 @@ use crate::functions;
 use crate::library::{self, all_uses, Use};
 use crate::run::{assert_close, assert_fused, candle, reference, run};
 use crate::spec::{compile, numbers};
-use bpmc::backend::candle::Precision;
+use bpmc::engine::candle::Precision;
 use bpmc::ir::Graph;
-use bpmc::sema::functions::FUNCTIONS;
+use bpmc::lang::sema::functions::FUNCTIONS;
 
 /// Both precisions at 1 lane and at 7.
 fn compare(graph: &Graph, seed: u64, scale: f64, label: &str) {

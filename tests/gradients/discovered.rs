@@ -2,7 +2,7 @@
 
 use crate::run::{assert_close, candle, reference, run};
 use crate::spec::{check, compile_set, numbers};
-use bpmc::backend::candle::Precision;
+use bpmc::engine::candle::Precision;
 use bpmc::ir::Graph;
 use std::path::Path;
 

@@ -3,8 +3,8 @@
 
 use crate::spec::{check, compile, numbers};
 use bpmc::ir::{Binary, Unary};
-use bpmc::sema::functions::{Function, FunctionInfo, FUNCTIONS};
-use bpmc::sema::model::Over;
+use bpmc::lang::sema::functions::{Function, FunctionInfo, FUNCTIONS};
+use bpmc::lang::sema::model::Over;
 
 /// Expressions to be tried, by position. `v` and `y` are vectors of size N, `k` and `s` scalars; in a
 /// bundle `pre`, `post`, `w`, `hebb` and `eta` are there too.

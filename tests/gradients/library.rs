@@ -2,8 +2,8 @@
 
 use crate::run::{assert_close, candle, reference, run};
 use crate::spec::{check, compile, numbers};
-use bpmc::backend::candle::Precision;
-use bpmc::rules::LIBRARY;
+use bpmc::engine::candle::Precision;
+use bpmc::lang::library::LIBRARY;
 
 /// How a rule is used.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,7 @@ pub struct Use {
 
 /// Whether a rule takes a modulator.
 pub fn is_modulated(rule: &str) -> bool {
-    let text = bpmc::rules::text(rule).unwrap();
+    let text = bpmc::lang::library::text(rule).unwrap();
     text.contains(&format!("rule {rule}(M"))
 }
 
@@ -110,7 +110,7 @@ fn saturated_rules_agree_with_finite_differences() {
         // come back.
         let numbers = numbers(&graph, 22, (2, 4), 1.5, 2.5);
         let label = format!("saturated {used:?}");
-        let text = bpmc::rules::text(used.rule).unwrap();
+        let text = bpmc::lang::library::text(used.rule).unwrap();
         let bounded = text.contains("<- clip(");
         if !bounded && used.rule != "clip_on_read" {
             // Nothing to saturate.
@@ -179,7 +179,7 @@ fn twenty_thousand_steps_need_no_deep_stack() {
     let graph = compile(&spec(used)).step;
     let numbers = numbers(&graph, 24, (1, STEPS), 0.5, 0.5);
     let go = move || {
-        let interval = bpmc::backend::bptt::least_memory_interval(STEPS);
+        let interval = bpmc::engine::bptt::least_memory_interval(STEPS);
         let expected = run(&mut reference(&graph, 1), &numbers, interval);
         let found = run(
             &mut candle(&graph, 1, Precision::Double),

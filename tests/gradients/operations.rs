@@ -2,8 +2,8 @@
 
 use crate::cases::{cases, Case};
 use crate::run::{assert_close, candle, check_differences, reference, run, Draws, Numbers};
-use bpmc::backend::candle::Precision;
-use bpmc::backend::Executor;
+use bpmc::engine::candle::Precision;
+use bpmc::engine::Executor;
 use bpmc::ir::{
     Graph, InputSlot, Op, OutputId, OutputSlot, ParamSlot, ResultKind, StateSlot, ValueId,
 };

@@ -3,10 +3,10 @@
 use crate::discovered::graphs;
 use crate::run::{adjoint_of, assert_close, fused_with, reference, run, Numbers, Outcome};
 use crate::spec::{compile_file, numbers};
-use bpmc::autodiff::{differentiate, Options};
-use bpmc::backend::reference::Reference;
+use bpmc::engine::reference::Reference;
 use bpmc::ir::{Graph, Op, ValueId};
-use bpmc::passes::{find, optimise, Optimised, Run, Selection, PIPELINE};
+use bpmc::step::autodiff::{differentiate, Options};
+use bpmc::step::passes::{find, optimise, Optimised, Run, Selection, PIPELINE};
 use std::collections::BTreeMap;
 use std::path::Path;
 

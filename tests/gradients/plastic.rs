@@ -3,12 +3,12 @@
 use crate::run::{
     adjoint_of, assert_close, candle, check_differences, reference, run, Draws, Numbers,
 };
-use bpmc::autodiff::reached_parameters;
-use bpmc::backend::candle::Precision;
+use bpmc::engine::candle::Precision;
 use bpmc::ir::{
     Binary, Boundary, Graph, InputSlot, Op, OutputSlot, ParamSlot, ResultKind, ShapeError,
     StateSlot, Unary, ValueId,
 };
+use bpmc::step::autodiff::reached_parameters;
 use serde_json::Value;
 
 pub struct Sizes {

@@ -2,7 +2,7 @@
 //! adjoint against a finite difference along a random direction.
 
 use crate::run::{assert_close, candle, central_difference, reference, run, Draws, Numbers};
-use bpmc::backend::candle::Precision;
+use bpmc::engine::candle::Precision;
 use bpmc::ir::{
     Binary, Boundary, Draw, Graph, InputSlot, NoiseSlot, Op, OutputSlot, ParamSlot, Reduction,
     ResultKind, ShapeError, StateSlot, Unary, ValueId,

@@ -1,12 +1,12 @@
 //! Runs a step through time on any backend, and its finite differences.
 
-use bpmc::autodiff::{differentiate, Options};
-use bpmc::backend::bptt::{Recorded, Rollout, StepInputs};
-use bpmc::backend::candle::{Candle, Precision};
-use bpmc::backend::fused::{Choices, Fused, LaneMemory, Real, Shared, Unsupported};
-use bpmc::backend::reference::Reference;
-use bpmc::backend::Executor;
+use bpmc::engine::bptt::{Recorded, Rollout, StepInputs};
+use bpmc::engine::candle::{Candle, Precision};
+use bpmc::engine::fused::{Choices, Fused, LaneMemory, Real, Shared, Unsupported};
+use bpmc::engine::reference::Reference;
+use bpmc::engine::Executor;
 use bpmc::ir::{verify, Graph, GraphKind};
+use bpmc::step::autodiff::{differentiate, Options};
 use candle_core::Device;
 
 /// Numbers for everything a run reads: parameters, states at the start, and per step inputs, noise

@@ -36,7 +36,7 @@ fn compile_named(name: &str, text: &str, set: &[String]) -> Compiled {
 
 /// Inputs that only say yes or no, which no difference can move.
 fn is_event(path: &str) -> bool {
-    path == bpmc::lower::TRIAL_START
+    path == bpmc::step::lower::TRIAL_START
 }
 
 /// Numbers for a spec: all within `scale`, traces within `trace_scale` at the start, events 0 or 1.

@@ -2,9 +2,9 @@
 
 use crate::plastic::{retroactive, Sizes};
 use crate::run::{candle, reference, run, Draws, Numbers};
-use bpmc::backend::bptt::{least_memory_interval, zero_adjoint, Recorded, Rollout, StepInputs};
-use bpmc::backend::candle::Precision;
-use bpmc::backend::Executor;
+use bpmc::engine::bptt::{least_memory_interval, zero_adjoint, Recorded, Rollout, StepInputs};
+use bpmc::engine::candle::Precision;
+use bpmc::engine::Executor;
 use bpmc::ir::{Binary, Graph, InputSlot, Op, OutputSlot, ParamSlot, ResultKind, StateSlot, Unary};
 
 /// `h <- tanh(a h + x)`, output `h`.

@@ -11,8 +11,8 @@ use crate::case::{Case, Compiled};
 use crate::rounding::{explained, DOUBLE, SINGLE, STEPS};
 use crate::run::{candle, fused, reference, run, Outcome};
 use crate::tensors::{tensors, wrong};
-use bpmc::backend::candle::Precision;
-use bpmc::backend::fused::Choices;
+use bpmc::engine::candle::Precision;
+use bpmc::engine::fused::Choices;
 use std::collections::BTreeSet;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 

@@ -3,11 +3,11 @@
 use crate::chance::Chance;
 use crate::generate;
 use crate::run::Numbers;
-use bpmc::diag::{Diagnostics, SourceId};
 use bpmc::driver;
 use bpmc::ir::{Draw, Graph, ParamSlot};
-use bpmc::lower::TRIAL_START;
-use bpmc::syntax;
+use bpmc::lang::diag::{Diagnostics, SourceId};
+use bpmc::lang::syntax;
+use bpmc::step::lower::TRIAL_START;
 
 /// A spec and what its numbers are drawn from.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,7 @@ use crate::agreement::{Check, Fault};
 use crate::case::{Case, Compiled};
 use crate::cases::Cases;
 use crate::run::{central_difference, forward_loss, reference, run, Draws, Numbers};
-use bpmc::backend::reference::Reference;
+use bpmc::engine::reference::Reference;
 
 /// Derivatives looked at in one case.
 const SAMPLES: usize = 12;

@@ -5,7 +5,7 @@ use crate::case::Case;
 use crate::cases::Cases;
 use crate::edits::tree;
 use crate::generate::{extent, Extent};
-use bpmc::sema::functions::FUNCTIONS;
+use bpmc::lang::sema::functions::FUNCTIONS;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[test]

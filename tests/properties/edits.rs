@@ -1,10 +1,10 @@
 //! Ways to make a spec smaller: pieces of its text to be replaced.
 
-use bpmc::diag::{Diagnostics, SourceId, Span};
-use bpmc::syntax::ast::{
+use bpmc::lang::diag::{Diagnostics, SourceId, Span};
+use bpmc::lang::syntax::ast::{
     DeclEntry, DeclKind, Entry, Expr, ExprKind, File, Initialiser, ItemKind, Stmt, StmtKind,
 };
-use bpmc::syntax::parse;
+use bpmc::lang::syntax::parse;
 use std::ops::Range;
 
 /// Replacements of pieces of a text that belong together.

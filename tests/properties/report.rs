@@ -3,7 +3,7 @@
 use crate::agreement::{Check, Fault};
 use crate::case::{Case, Compiled};
 use crate::run::{reference, run};
-use bpmc::train::values::nested;
+use bpmc::learn::values::nested;
 use serde_json::{json, Map, Value};
 use std::path::{Path, PathBuf};
 use std::process::Command;

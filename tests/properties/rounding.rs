@@ -4,7 +4,7 @@ use crate::case::Compiled;
 use crate::chance::Chance;
 use crate::run::{candle, reference, run, Numbers, Outcome};
 use crate::tensors::{tensors, wrong};
-use bpmc::backend::candle::Precision;
+use bpmc::engine::candle::Precision;
 use bpmc::ir::{Binary, Graph, Op, Reduction, ResultKind, Unary, ValueId};
 
 /// Relative changes of numbers that stand for rounding: a few units in the last place.

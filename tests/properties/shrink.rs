@@ -53,7 +53,7 @@ mod tests {
     use crate::case::Case;
     use crate::edits::{expressions, tree};
     use crate::run::{reference, run};
-    use bpmc::syntax::ast::{Expr, ExprKind};
+    use bpmc::lang::syntax::ast::{Expr, ExprKind};
 
     fn lines(text: &str) -> usize {
         text.lines().filter(|line| !line.trim().is_empty()).count()

@@ -3,9 +3,9 @@
 #![expect(dead_code, reason = "every test uses some of it")]
 
 use bpmc::driver::{compile, Compilation};
-use bpmc::passes::Selection;
-use bpmc::train::run::{Ending, OnNan, Place, Run, RunError, RunOptions};
-use bpmc::train::trainer::BackendKind;
+use bpmc::lab::run::{Ending, OnNan, Place, Run, RunError, RunOptions};
+use bpmc::learn::trainer::BackendKind;
+use bpmc::step::passes::Selection;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -83,7 +83,7 @@ impl<'a> Session<'a> {
 
     pub fn go(&self) -> Result<Ending, RunError> {
         let options = RunOptions {
-            device: bpmc::device::DeviceChoice::CPU,
+            device: bpmc::machine::device::DeviceChoice::CPU,
             spec: "agent.bpm".to_owned(),
             overrides: Vec::new(),
             place: Place::At(self.directory.to_owned()),

@@ -1,7 +1,7 @@
 //! Random trees and texts.
 
-use bpmc::diag::{SourceId, Span};
-use bpmc::syntax::ast::*;
+use bpmc::lang::diag::{SourceId, Span};
+use bpmc::lang::syntax::ast::*;
 
 /// A spec that has every construct of the language.
 pub const GOOD: &str = include_str!("good.bpm");

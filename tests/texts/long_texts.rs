@@ -1,8 +1,8 @@
 //! Texts of up to a megabyte, each long in one way: time must not grow with the square of the length.
 
-use bpmc::diag::{render, Style};
 use bpmc::driver;
-use bpmc::syntax::MAX_BYTES;
+use bpmc::lang::diag::{render, Style};
+use bpmc::lang::syntax::MAX_BYTES;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,8 @@
 //! Mutated specs: whatever the text, the compiler answers, soon, without a panic.
 
-use bpmc::autodiff::Options;
-use bpmc::diag::{render, Style};
 use bpmc::driver;
+use bpmc::lang::diag::{render, Style};
+use bpmc::step::autodiff::Options;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ fn seeds() -> Vec<String> {
         root.join("tests/specs"),
         root.join("specs"),
     ];
-    folders.push(root.join("src/rules"));
+    folders.push(root.join("src/lang/library"));
     while let Some(folder) = folders.pop() {
         // `specs` may be missing in a packaged crate.
         for entry in std::fs::read_dir(folder).into_iter().flatten() {

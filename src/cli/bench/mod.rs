@@ -6,12 +6,12 @@ use super::options::{Backend, Devices, Overrides, Passes, Threads};
 use super::screen::{emergency, Screen};
 use super::{device, sentence, spec, timing, Failure, Outcome};
 use anyhow::Context;
-use bpmc::bench::report::Setup;
-use bpmc::bench::work::Work;
-use bpmc::bench::{measure, memory, Document, Extent, Machine, SpecReport};
-use bpmc::device::{DeviceChoice, DeviceKind};
-use bpmc::passes::Selection;
-use bpmc::train::trainer::{Trainer, TrainerOptions};
+use bpmc::lab::bench::report::Setup;
+use bpmc::lab::bench::work::Work;
+use bpmc::lab::bench::{measure, memory, Document, Extent, Machine, SpecReport};
+use bpmc::learn::trainer::{Trainer, TrainerOptions};
+use bpmc::machine::device::{DeviceChoice, DeviceKind};
+use bpmc::step::passes::Selection;
 use clap::Args;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -170,7 +170,7 @@ fn here(arguments: &Arguments, path: &Path, screen: &Screen) -> Result<SpecRepor
         backend,
         device: DeviceChoice::CPU,
         passes,
-        memory: bpmc::plan::free_memory(),
+        memory: bpmc::engine::plan::free_memory(),
     };
     let device = device::choose(&arguments.devices, program, options, screen)?;
     let options = TrainerOptions { device, ..options };

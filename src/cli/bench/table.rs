@@ -1,9 +1,9 @@
 //! The measurements as tables to read.
 
-use bpmc::backend::kernel::KernelReport;
-use bpmc::bench::report::{kernel_floor, PhaseShares, Source, SpecReport};
-use bpmc::bench::{Document, Machine};
-use bpmc::plan::megabytes;
+use bpmc::engine::kernel::KernelReport;
+use bpmc::engine::plan::megabytes;
+use bpmc::lab::bench::report::{kernel_floor, PhaseShares, Source, SpecReport};
+use bpmc::lab::bench::{Document, Machine};
 
 /// What stands where something was not measured.
 const NONE: &str = "-";
@@ -165,7 +165,7 @@ fn floors(specs: &[SpecReport]) -> Vec<Row> {
 }
 
 fn rates(machine: &Machine) -> Vec<Row> {
-    let both = |name: String, rates: bpmc::bench::machine::Rates, unit: &str| {
+    let both = |name: String, rates: bpmc::lab::bench::machine::Rates, unit: &str| {
         vec![name, scaled(rates.one, unit), scaled(rates.all, unit)]
     };
     let on = machine.device.is_some();
@@ -289,9 +289,9 @@ fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bpmc::bench::machine::Rates;
-    use bpmc::bench::report::Spread;
-    use bpmc::bench::work::Work;
+    use bpmc::lab::bench::machine::Rates;
+    use bpmc::lab::bench::report::Spread;
+    use bpmc::lab::bench::work::Work;
 
     #[test]
     fn numbers_have_three_figures_and_units() {

@@ -1,7 +1,7 @@
 //! What `bpmc eval` shows. The field names are those of the JSON form.
 
 use super::Arguments;
-use bpmc::train::evaluation::{Ablation, Curves, Effect, Outcome, Statistics};
+use bpmc::lab::evaluation::{Ablation, Curves, Effect, Outcome, Statistics};
 use serde::Serialize;
 use std::fmt::Write;
 

@@ -5,10 +5,10 @@ use super::super::{Failure, Outcome};
 use super::Arguments;
 use anyhow::Context;
 use bpmc::driver::Compiled;
-use bpmc::text::Part;
-use bpmc::train::checkpoint::Checkpoint;
-use bpmc::train::run::OpenedRun;
-use bpmc::train::trainer::Trainer;
+use bpmc::lab::run::OpenedRun;
+use bpmc::learn::checkpoint::Checkpoint;
+use bpmc::learn::text::Part;
+use bpmc::learn::trainer::Trainer;
 use std::fmt::Write;
 use std::path::PathBuf;
 

@@ -4,7 +4,7 @@ use super::super::screen::Screen;
 use super::super::Outcome;
 use super::{count, table, Source};
 use anyhow::Context;
-use bpmc::sweep::Plan;
+use bpmc::lab::sweep::Plan;
 use clap::Args;
 
 const AFTER_HELP: &str = "\

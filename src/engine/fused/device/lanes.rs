@@ -1,0 +1,426 @@
+//! All lanes of a program on a device: memories, launches, and what comes back.
+
+use super::iterations::{Iterations, STATUS};
+use super::{DeviceSource, Product};
+use crate::engine::fused::{Fused, Shared};
+use crate::engine::BackendError;
+use crate::machine::device::{bytes_of, Args, Device, DeviceError, Launch, MatrixProduct, Memory};
+
+/// What an episode is drawn from, and how it is run.
+#[derive(Clone, Debug)]
+pub struct DeviceRun {
+    /// Keys of the random numbers: of the task, of actions, then of each noise slot.
+    pub keys: Vec<[u32; 2]>,
+    /// Iteration.
+    pub iteration: u32,
+    /// Whether gradients are wanted.
+    pub learn: bool,
+    /// Whether the likeliest action is taken.
+    pub greedy: bool,
+    /// Factor of the loss.
+    pub scale: f64,
+}
+
+/// What the device's own loss gave.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceLoss {
+    /// Of each lane: policy, value, concentration and entropy terms, and the reward of the episode.
+    pub lanes: Vec<[f64; 5]>,
+    /// Rewards per step, summed over lanes.
+    pub step_rewards: Vec<f64>,
+}
+
+/// Lanes of a program on a device.
+pub struct DeviceLanes {
+    pub(super) device: Box<dyn Device>,
+    pub(super) source: DeviceSource,
+    pub(super) lanes: usize,
+    pub(super) args: Args,
+    pub(super) arrays: Arrays,
+    /// Where iterations that follow each other leave the states that outlive one, in turn with the array of those.
+    carried_next: Option<Memory>,
+    /// For whole iterations of episodes, where they are done on the device.
+    pub(super) iterations: Option<Iterations>,
+}
+
+/// Memories by what they hold.
+pub(super) struct Arrays {
+    pub(super) status: Memory,
+    shared: Memory,
+    inputs: Memory,
+    outputs: Memory,
+    seeds: Memory,
+    pub(super) carried: Memory,
+    losses: Memory,
+    total: Memory,
+    step_rewards: Memory,
+    products: Memory,
+    keys: Memory,
+    /// Only kernels use these.
+    _others: Vec<Memory>,
+}
+
+/// Bytes that lanes take: once, and for every lane.
+pub fn bytes(source: &DeviceSource, shared: usize) -> (u64, u64) {
+    let s = &source.sizes;
+    let products: usize = source.products.iter().map(|p| p.rows * p.cols).sum();
+    let once = 4 * (shared + products + s.values) + 8 * (s.sums + s.steps);
+    let floats = s.arena
+        + s.record * s.steps
+        + (s.checkpoints + s.interval) * s.traces
+        + s.sums
+        + s.outers * s.steps
+        + (s.inputs + 2 * s.outputs) * s.steps
+        + s.carried
+        + s.task
+        + 2 * s.steps;
+    let doubles = s.steps + 4 * s.threads + 5;
+    let update = source.update.as_ref();
+    let of_iterations = update.map_or(0, |sizes| sizes.bytes(false));
+    // States take turns there.
+    let of_lane = update.map_or(0, |_| 4 * s.carried);
+    (
+        (once + of_iterations) as u64,
+        (4 * floats + 8 * doubles + of_lane) as u64,
+    )
+}
+
+impl DeviceLanes {
+    /// Compiles the source and takes all memory there will be.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn new(
+        mut device: Box<dyn Device>,
+        source: DeviceSource,
+        lanes: usize,
+        shared: usize,
+        keys: usize,
+    ) -> Result<DeviceLanes, DeviceError> {
+        device.load(&source.text)?;
+        let s = source.sizes;
+        let products: usize = source.products.iter().map(|p| p.rows * p.cols).sum();
+        let floats = |n: usize| n.saturating_mul(4);
+        let doubles = |n: usize| n.saturating_mul(8);
+        let mut take = |bytes: usize| device.alloc(bytes.max(8));
+        let arrays = Arrays {
+            status: take(floats(STATUS))?,
+            shared: take(floats(shared))?,
+            inputs: take(floats(lanes * s.steps * s.inputs))?,
+            outputs: take(floats(lanes * s.steps * s.outputs))?,
+            seeds: take(floats(lanes * s.steps * s.outputs))?,
+            carried: take(floats(lanes * s.carried))?,
+            losses: take(doubles(lanes * 5))?,
+            total: take(doubles(s.sums))?,
+            step_rewards: take(doubles(s.steps))?,
+            products: take(floats(products))?,
+            keys: take(floats(2 * keys))?,
+            _others: Vec::new(),
+        };
+        let others = [
+            floats(lanes * s.arena),
+            floats(lanes * s.steps * s.record),
+            floats(lanes * s.checkpoints * s.traces),
+            floats(lanes * s.interval * s.traces),
+            floats(lanes * s.sums),
+            floats(lanes * s.steps * s.outers),
+            floats(lanes * s.task),
+            floats(lanes * s.steps),
+            floats(lanes * s.steps),
+            floats(s.values),
+            doubles(lanes * s.steps),
+            doubles(lanes * s.threads * 4),
+        ];
+        let others = others
+            .into_iter()
+            .map(take)
+            .collect::<Result<Vec<_>, _>>()?;
+        let [arena, records, checkpoints, segment, sums, outers, task, actions, rewards, values, returns, parts] =
+            std::array::from_fn(|k| others[k].address);
+        let args = Args {
+            shared: arrays.shared.address,
+            arena,
+            records,
+            checkpoints,
+            segment,
+            sums,
+            outers,
+            inputs: arrays.inputs.address,
+            outputs: arrays.outputs.address,
+            seeds: arrays.seeds.address,
+            carried: arrays.carried.address,
+            carried_next: arrays.carried.address,
+            status: arrays.status.address,
+            products: arrays.products.address,
+            task,
+            actions,
+            rewards,
+            values,
+            returns,
+            parts,
+            losses: arrays.losses.address,
+            total: arrays.total.address,
+            step_rewards: arrays.step_rewards.address,
+            keys: arrays.keys.address,
+            lanes: lanes as i32,
+            steps: s.steps as i32,
+            ..Args::default()
+        };
+        let iterations = match source.update {
+            Some(sizes) => Some(Iterations::new(device.as_mut(), sizes, false)?),
+            None => None,
+        };
+        let mut all = DeviceLanes {
+            device,
+            source,
+            lanes,
+            args,
+            carried_next: None,
+            iterations,
+            arrays: Arrays {
+                _others: others,
+                ..arrays
+            },
+        };
+        if all.iterations.is_some() {
+            all.take_turns()?;
+        }
+        Ok(all)
+    }
+
+    /// From now on iterations can follow each other.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn take_turns(&mut self) -> Result<(), DeviceError> {
+        let bytes = (4 * self.lanes * self.source.sizes.carried).max(8);
+        self.carried_next = Some(self.device.alloc(bytes)?);
+        Ok(())
+    }
+
+    /// Has the kernels start from the states that iteration `k` starts from, and leave those that it leads to elsewhere.
+    pub(super) fn alternate(&mut self, k: usize) {
+        let carried = self.arrays.carried.address;
+        let next = self.carried_next.as_ref();
+        let places = [carried, next.map_or(carried, |memory| memory.address)];
+        self.args.carried = places[k % 2];
+        self.args.carried_next = places[(k + 1) % 2];
+    }
+
+    /// Keeps the states that so many iterations led to.
+    pub fn settle(&mut self, done: usize) {
+        if let Some(next) = self.carried_next.as_mut().filter(|_| done % 2 == 1) {
+            std::mem::swap(&mut self.arrays.carried, next);
+        }
+        self.args.carried = self.arrays.carried.address;
+        self.args.carried_next = self.args.carried;
+    }
+
+    /// The source.
+    pub fn source(&self) -> &DeviceSource {
+        &self.source
+    }
+
+    /// The device.
+    pub fn device(&self) -> &dyn Device {
+        self.device.as_ref()
+    }
+
+    /// Takes the times of kernels from now on, or no longer.
+    pub fn measure_kernels(&mut self, on: bool) {
+        self.device.measure_kernels(on);
+    }
+
+    /// Episodes forward, from states that outlive them (`[lanes, carried]`, none where there are none) and, where the host
+    /// gives them, inputs `[lanes, steps, inputs]`.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn forward(
+        &mut self,
+        shared: &Shared<f32>,
+        run: &DeviceRun,
+        carried: &[f32],
+        inputs: &[f32],
+    ) -> Result<(), DeviceError> {
+        let Arrays {
+            status,
+            shared: parameters,
+            inputs: given,
+            carried: states,
+            ..
+        } = &mut self.arrays;
+        let device = &mut self.device;
+        device.write(status, &[0; 4 * STATUS])?;
+        device.write(parameters, bytes_of(&shared.values))?;
+        device.write(states, bytes_of(carried))?;
+        device.write(given, bytes_of(inputs))?;
+        self.set(run)?;
+        let sizes = self.source.sizes;
+        self.launch("forward", self.lanes, sizes.shared_forward)
+    }
+
+    /// Has the kernels do what `run` says.
+    pub(super) fn set(&mut self, run: &DeviceRun) -> Result<(), DeviceError> {
+        let words: Vec<u8> = run
+            .keys
+            .iter()
+            .flatten()
+            .flat_map(|word| word.to_ne_bytes())
+            .collect();
+        self.device.write(&mut self.arrays.keys, &words)?;
+        self.args.iteration = run.iteration as i32;
+        self.args.learn = i32::from(run.learn);
+        self.args.greedy = i32::from(run.greedy);
+        self.args.scale = run.scale;
+        Ok(())
+    }
+
+    /// The way back, with the adjoints of the outputs kept (`[lanes, steps, outputs]`) unless the device computed them;
+    /// returns the program's gradient sums of all lanes.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn backward(
+        &mut self,
+        program: &Fused,
+        seeds: Option<&[f32]>,
+    ) -> Result<Vec<f64>, DeviceError> {
+        if let Some(seeds) = seeds {
+            self.device.write(&mut self.arrays.seeds, bytes_of(seeds))?;
+        }
+        let to = self.sums()?;
+        let sizes = self.source.sizes;
+        let mut sums = vec![0.0f64; program.sums_size()];
+        let own: Vec<f64> = self.doubles(|arrays| &arrays.total, sizes.sums)?;
+        for (at, from, n) in &self.source.sums {
+            sums[*at..at + n].copy_from_slice(&own[*from..from + n]);
+        }
+        let products = self.floats(|arrays| &arrays.products, to)?;
+        let mut from = 0;
+        for product in &self.source.products {
+            let n = product.rows * product.cols;
+            let to = &mut sums[product.sum..product.sum + n];
+            for (to, x) in to.iter_mut().zip(&products[from..from + n]) {
+                *to += f64::from(*x);
+            }
+            from += n;
+        }
+        Ok(sums)
+    }
+
+    /// The way back and the gradient sums of all lanes; returns the elements of all products.
+    pub(super) fn sums(&mut self) -> Result<usize, DeviceError> {
+        let sizes = self.source.sizes;
+        self.launch("backward", self.lanes, sizes.shared_backward)?;
+        self.reduce()?;
+        let vectors = self.lanes * self.args.steps as usize;
+        let mut to = 0;
+        for product in &self.source.products {
+            let Product {
+                rows, cols, a, b, ..
+            } = *product;
+            self.device.product(MatrixProduct {
+                a: self.args.outers + (vectors * a * 4) as u64,
+                b: self.args.outers + (vectors * b * 4) as u64,
+                out: self.arrays.products.address + (to * 4) as u64,
+                sizes: [rows, vectors, cols],
+                a_turned: true,
+                b_turned: false,
+            })?;
+            to += rows * cols;
+        }
+        Ok(to)
+    }
+
+    /// Loss and rewards of the last episodes, where the device computes them.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn loss(&mut self, learn: bool) -> Result<DeviceLoss, DeviceError> {
+        if !learn {
+            self.reduce()?;
+        }
+        let lanes = self.doubles(|arrays| &arrays.losses, self.lanes * 5)?;
+        let lanes = lanes.chunks_exact(5);
+        Ok(DeviceLoss {
+            lanes: lanes.map(|lane| std::array::from_fn(|k| lane[k])).collect(),
+            step_rewards: self.doubles(|arrays| &arrays.step_rewards, self.source.sizes.steps)?,
+        })
+    }
+
+    /// The outputs kept, `[lanes, steps, outputs]`.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn outputs(&mut self) -> Result<Vec<f32>, DeviceError> {
+        let sizes = self.source.sizes;
+        self.floats(
+            |arrays| &arrays.outputs,
+            self.lanes * sizes.steps * sizes.outputs,
+        )
+    }
+
+    /// States that outlive an episode, `[lanes, carried]`.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn carried(&mut self) -> Result<Vec<f32>, DeviceError> {
+        self.floats(
+            |arrays| &arrays.carried,
+            self.lanes * self.source.sizes.carried,
+        )
+    }
+
+    fn reduce(&mut self) -> Result<(), DeviceError> {
+        let sizes = self.source.sizes;
+        let elements = sizes.sums.max(sizes.steps);
+        self.launch("reduce", elements.div_ceil(sizes.threads), 0)
+    }
+
+    pub(super) fn launch(
+        &mut self,
+        kernel: &str,
+        blocks: usize,
+        shared_bytes: usize,
+    ) -> Result<(), DeviceError> {
+        let sizes = self.source.sizes;
+        let launch = Launch {
+            kernel,
+            lanes: blocks,
+            threads: sizes.threads,
+            team: sizes.team,
+            waits: matches!(kernel, "forward" | "backward" | "prologue" | "epilogue"),
+            shared_bytes,
+        };
+        self.device.launch(launch, &self.args)
+    }
+
+    fn floats(
+        &mut self,
+        of: impl Fn(&Arrays) -> &Memory,
+        n: usize,
+    ) -> Result<Vec<f32>, DeviceError> {
+        let mut bytes = vec![0u8; n * 4];
+        self.device.read(of(&self.arrays), &mut bytes)?;
+        let words = bytes.as_chunks::<4>().0.iter();
+        Ok(words.map(|word| f32::from_ne_bytes(*word)).collect())
+    }
+
+    fn doubles(
+        &mut self,
+        of: impl Fn(&Arrays) -> &Memory,
+        n: usize,
+    ) -> Result<Vec<f64>, DeviceError> {
+        let mut bytes = vec![0u8; n * 8];
+        self.device.read(of(&self.arrays), &mut bytes)?;
+        let words = bytes.as_chunks::<8>().0.iter();
+        Ok(words.map(|word| f64::from_ne_bytes(*word)).collect())
+    }
+}
+
+impl From<DeviceError> for BackendError {
+    fn from(error: DeviceError) -> BackendError {
+        BackendError::Device(error)
+    }
+}

@@ -1,0 +1,69 @@
+//! Whole iterations of episodes on a device.
+
+use super::iterations::{Held, Step, Trained, MOST};
+use super::lanes::{DeviceLanes, DeviceRun};
+use super::Iterations;
+use crate::machine::device::{bytes_of, DeviceError};
+
+impl DeviceLanes {
+    /// Runs iterations, at most [`MOST`]: episodes from the random numbers of `run` and of the iterations after it, from
+    /// states that outlive an episode (`[lanes, carried]`), and the steps of the optimiser. Nothing is done where the source
+    /// has no such kernels.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn iterate(
+        &mut self,
+        run: &DeviceRun,
+        carried: &[f32],
+        steps: &[Step],
+        held: &mut Held<'_>,
+    ) -> Result<Option<Trained>, DeviceError> {
+        let Some(mut own) = self.iterations.take() else {
+            return Ok(None);
+        };
+        let steps = &steps[..steps.len().min(MOST)];
+        let usual = self.args;
+        let trained = self.iterations_of(&mut own, run, carried, steps, held);
+        self.args = usual;
+        // The states may be elsewhere now.
+        self.settle(0);
+        self.iterations = Some(own);
+        trained.map(Some)
+    }
+
+    fn iterations_of(
+        &mut self,
+        own: &mut Iterations,
+        run: &DeviceRun,
+        carried: &[f32],
+        steps: &[Step],
+        held: &mut Held<'_>,
+    ) -> Result<Trained, DeviceError> {
+        self.set(run)?;
+        self.device
+            .write(&mut self.arrays.carried, bytes_of(carried))?;
+        own.start(self.device.as_mut(), &mut self.arrays.status, held)?;
+        for (k, step) in steps.iter().enumerate() {
+            own.point(&mut self.args, k, step);
+            self.alternate(k);
+            self.args.iteration = run.iteration.wrapping_add(k as u32) as i32;
+            self.iteration(own)?;
+        }
+        let (device, status) = (self.device.as_mut(), &self.arrays.status);
+        let trained = own.outcome(device, status, steps.len(), held)?;
+        self.settle(trained.done.len());
+        Ok(trained)
+    }
+
+    fn iteration(&mut self, own: &Iterations) -> Result<(), DeviceError> {
+        let sizes = self.source.sizes;
+        self.share()?;
+        self.launch("forward", self.lanes, sizes.shared_forward)?;
+        self.sums()?;
+        if sizes.computes[1] {
+            self.launch("epilogue", 1, 0)?;
+        }
+        own.step(self.device.as_mut(), &self.args)
+    }
+}

@@ -1,0 +1,353 @@
+//! Everything that was measured, in the form that `bpmc bench --json` writes.
+
+use super::machine::{Machine, Rates};
+use super::work::Work;
+use crate::engine::kernel::KernelReport;
+use crate::lab::statistics::quantile;
+use crate::learn::phases::Phases;
+use crate::learn::trainer::IterationReport;
+use serde::{Deserialize, Serialize};
+
+/// All that one call measured.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Document {
+    /// Version of bpmc.
+    pub version: String,
+    /// What the machine can do; `None` where that was not asked for.
+    pub machine: Option<Machine>,
+    /// One for each spec, in the order they were named.
+    pub specs: Vec<SpecReport>,
+}
+
+/// The measurement of one spec.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct SpecReport {
+    /// The file.
+    pub spec: String,
+    /// What ran it.
+    pub backend: String,
+    /// Where: `cpu`, `cuda`.
+    pub device: String,
+    /// Threads that shared the lanes.
+    pub threads: usize,
+    /// Lanes of an iteration.
+    pub lanes: usize,
+    /// Steps of an episode.
+    pub steps: usize,
+    /// Numbers that are trained.
+    pub parameters: usize,
+    /// Milliseconds from the text of the spec to a program that is ready to run.
+    pub compile_ms: f64,
+    /// Iterations measured.
+    pub iterations: usize,
+    /// Seconds of an iteration.
+    pub seconds: Spread,
+    /// Iterations a second, by the median.
+    pub iterations_per_second: f64,
+    /// Steps of the environment a second, all lanes, by the median.
+    pub environment_steps_per_second: f64,
+    /// Most memory the process has held; `None` where the system does not tell.
+    pub peak_memory_bytes: Option<u64>,
+    /// Where the time went; `None` where the backend does not tell.
+    pub phases: Option<PhaseShares>,
+    /// What an iteration does.
+    pub work: Work,
+    /// What `work` was counted from.
+    pub counted_from: Source,
+    /// The least time that `work` takes on this machine; `None` where the machine was not measured.
+    pub floor: Option<Floor>,
+    /// Kernels of one iteration; empty where the backend does not tell.
+    pub kernels: Vec<KernelReport>,
+}
+
+/// Where a count of work comes from.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The kernels that ran, with all that they moved.
+    Kernels,
+    /// The graphs of the step and its adjoint: what has to be done.
+    Graph,
+}
+
+/// Order statistics of one number per iteration.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Spread {
+    /// The smallest.
+    pub minimum: f64,
+    /// A quarter lies below.
+    pub lower_quartile: f64,
+    /// Half lies below.
+    pub median: f64,
+    /// A quarter lies above.
+    pub upper_quartile: f64,
+}
+
+impl Spread {
+    /// `None` where there are no values.
+    pub fn of(values: impl Iterator<Item = f64>) -> Option<Spread> {
+        let mut sorted: Vec<f64> = values.collect();
+        sorted.sort_by(f64::total_cmp);
+        Some(Spread {
+            minimum: quantile(&sorted, 0.0)?,
+            lower_quartile: quantile(&sorted, 0.25)?,
+            median: quantile(&sorted, 0.5)?,
+            upper_quartile: quantile(&sorted, 0.75)?,
+        })
+    }
+}
+
+/// Shares of the time that all threads had. They add up to 1.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct PhaseShares {
+    /// The network forwards.
+    pub forward: f64,
+    /// The task, sampling and the loss.
+    pub task: f64,
+    /// The adjoint, with what is replayed for it.
+    pub backward: f64,
+    /// Gradients added up and clipped, and the optimiser.
+    pub update: f64,
+    /// None of these: threads without work, and what is set up for each iteration.
+    pub other: f64,
+}
+
+impl PhaseShares {
+    /// Of iterations that took `seconds` together on so many threads; `None` where only the update was measured.
+    pub fn new(phases: Phases, seconds: f64, threads: usize) -> Option<PhaseShares> {
+        if phases.forward + phases.task + phases.backward <= 0.0 {
+            return None;
+        }
+        let had = (seconds * threads as f64).max(phases.total());
+        Some(PhaseShares {
+            forward: phases.forward / had,
+            task: phases.task / had,
+            backward: phases.backward / had,
+            update: phases.update / had,
+            other: (had - phases.total()) / had,
+        })
+    }
+}
+
+/// The least time an iteration takes on a machine, by its two limits.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Floor {
+    /// Seconds to move the bytes, were all of them in second-level caches, or in shared memory of a device.
+    pub bytes_seconds: f64,
+    /// Seconds to do the operations, were all of them multiply-adds.
+    pub operations_seconds: f64,
+    /// The larger of the two, as a share of the median time; 1 is the floor.
+    pub reached: f64,
+}
+
+impl Floor {
+    /// Of an iteration that takes `seconds`.
+    pub fn new(work: Work, machine: &Machine, seconds: f64) -> Floor {
+        let bytes_seconds = work.bytes / machine.near_bytes_per_second.all;
+        let operations_seconds = work.operations / machine.operations_per_second.all;
+        Floor {
+            bytes_seconds,
+            operations_seconds,
+            reached: bytes_seconds.max(operations_seconds) / seconds,
+        }
+    }
+}
+
+/// What is known of a spec before its iterations are measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setup {
+    /// The file.
+    pub spec: String,
+    /// What runs it.
+    pub backend: String,
+    /// Where.
+    pub device: String,
+    /// Threads that share the lanes.
+    pub threads: usize,
+    /// Lanes of an iteration.
+    pub lanes: usize,
+    /// Steps of an episode.
+    pub steps: usize,
+    /// Numbers that are trained.
+    pub parameters: usize,
+    /// Seconds from the text to a program that is ready to run.
+    pub compile_seconds: f64,
+    /// What the graphs say an iteration does.
+    pub work: Work,
+}
+
+impl SpecReport {
+    /// Puts together what was measured; `None` without iterations. The floor comes with [`SpecReport::on`].
+    pub fn new(
+        setup: Setup,
+        iterations: &[IterationReport],
+        kernels: Vec<KernelReport>,
+        peak_memory_bytes: Option<u64>,
+    ) -> Option<SpecReport> {
+        let seconds = Spread::of(iterations.iter().map(|report| report.seconds))?;
+        let mut phases = Phases::default();
+        for report in iterations {
+            phases += report.phases;
+        }
+        let total: f64 = iterations.iter().map(|report| report.seconds).sum();
+        let told = kernels.iter().any(|kernel| kernel.bytes > 0.0);
+        let (work, counted_from) = if !told {
+            (setup.work, Source::Graph)
+        } else {
+            let work = Work {
+                bytes: kernels.iter().map(|kernel| kernel.bytes).sum(),
+                operations: kernels.iter().map(|kernel| kernel.operations).sum(),
+            };
+            (work, Source::Kernels)
+        };
+        Some(SpecReport {
+            spec: setup.spec,
+            backend: setup.backend,
+            device: setup.device,
+            threads: setup.threads,
+            lanes: setup.lanes,
+            steps: setup.steps,
+            parameters: setup.parameters,
+            compile_ms: setup.compile_seconds * 1e3,
+            iterations: iterations.len(),
+            iterations_per_second: 1.0 / seconds.median,
+            environment_steps_per_second: (setup.lanes * setup.steps) as f64 / seconds.median,
+            seconds,
+            peak_memory_bytes,
+            phases: PhaseShares::new(phases, total, setup.threads),
+            work,
+            counted_from,
+            floor: None,
+            kernels,
+        })
+    }
+
+    /// The report with its floor on a machine.
+    pub fn on(mut self, machine: &Machine) -> SpecReport {
+        self.floor = Some(Floor::new(self.work, machine, self.seconds.median));
+        self
+    }
+}
+
+/// The least seconds a kernel takes by the tighter of its two limits: those of a thread of the processor, or of a whole device.
+pub fn kernel_floor(kernel: &KernelReport, machine: &Machine) -> f64 {
+    let of = |rates: Rates| match machine.device {
+        None => rates.one,
+        Some(_) => rates.all,
+    };
+    let bytes = kernel.bytes / of(machine.near_bytes_per_second);
+    let operations = kernel.operations / of(machine.operations_per_second);
+    bytes.max(operations)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn iteration(seconds: f64, phases: Phases) -> IterationReport {
+        IterationReport {
+            iteration: 1,
+            loss: 0.0,
+            parts: None,
+            reward: None,
+            score: None,
+            epoch: None,
+            validation: None,
+            gradient_norm: 0.0,
+            phases,
+            seconds,
+        }
+    }
+
+    fn setup() -> Setup {
+        Setup {
+            spec: "a.bpm".to_owned(),
+            backend: "fused".to_owned(),
+            device: "cpu".to_owned(),
+            threads: 2,
+            lanes: 30,
+            steps: 20,
+            parameters: 7,
+            compile_seconds: 0.05,
+            work: Work {
+                bytes: 1e6,
+                operations: 1e7,
+            },
+        }
+    }
+
+    fn machine() -> Machine {
+        let rates = |one| Rates {
+            one,
+            all: 2.0 * one,
+        };
+        Machine {
+            device: None,
+            threads: 2,
+            vector_bits: 256,
+            operations_per_second: rates(1e8),
+            near_bytes: 1 << 18,
+            near_bytes_per_second: rates(1e8),
+            far_bytes_per_second: rates(1e7),
+        }
+    }
+
+    #[test]
+    fn shares_are_of_the_time_all_threads_had() {
+        let phases = Phases {
+            forward: 0.4,
+            task: 0.1,
+            backward: 1.0,
+            update: 0.1,
+        };
+        let report = SpecReport::new(setup(), &[iteration(1.0, phases)], Vec::new(), None).unwrap();
+        let shares = report.phases.unwrap();
+        assert_eq!((shares.forward, shares.backward), (0.2, 0.5));
+        assert!((shares.other - 0.2).abs() < 1e-12);
+        assert_eq!(report.environment_steps_per_second, 600.0);
+        assert_eq!(report.floor, None);
+        let silent = Phases {
+            update: 0.1,
+            ..Phases::default()
+        };
+        assert_eq!(PhaseShares::new(silent, 1.0, 2), None);
+    }
+
+    #[test]
+    fn the_floor_is_the_tighter_limit() {
+        let times = [0.3, 0.1, 0.2].map(|seconds| iteration(seconds, Phases::default()));
+        let report = SpecReport::new(setup(), &times, Vec::new(), Some(9)).unwrap();
+        assert_eq!((report.seconds.median, report.seconds.minimum), (0.2, 0.1));
+        assert_eq!(report.counted_from, Source::Graph);
+        let floor = report.on(&machine()).floor.unwrap();
+        assert_eq!(floor.bytes_seconds, 0.005);
+        assert_eq!(floor.operations_seconds, 0.05);
+        assert_eq!(floor.reached, 0.25);
+        assert_eq!(SpecReport::new(setup(), &[], Vec::new(), None), None);
+    }
+
+    #[test]
+    fn what_kernels_say_goes_before_the_graph() {
+        let kernel = |name: &str| KernelReport {
+            name: name.to_owned(),
+            form: "machine code, 256 bits".to_owned(),
+            calls: 600.0,
+            seconds: 0.1,
+            bytes: 2e6,
+            operations: 1e6,
+        };
+        let kernels = vec![kernel("step"), kernel("adjoint")];
+        let times = [iteration(1.0, Phases::default())];
+        let report = SpecReport::new(setup(), &times, kernels, None).unwrap();
+        assert_eq!(report.counted_from, Source::Kernels);
+        assert_eq!((report.work.bytes, report.work.operations), (4e6, 2e6));
+        assert_eq!(kernel_floor(&report.kernels[0], &machine()), 0.02);
+        let device = Machine {
+            device: Some("a GPU".to_owned()),
+            ..machine()
+        };
+        assert_eq!(kernel_floor(&report.kernels[0], &device), 0.01);
+        let json = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<SpecReport>(&json).unwrap(), report);
+    }
+}

@@ -1,0 +1,104 @@
+//! Reward over the steps and over the trials of an episode.
+
+use crate::learn::episodes::LaneResult;
+use serde::Serialize;
+
+/// Mean rewards within an episode; empty for tasks without rewards.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Curves {
+    /// By step: the mean over episodes.
+    pub steps: Vec<f64>,
+    /// By trial; empty where an episode is one trial.
+    pub trials: Vec<TrialReward>,
+}
+
+/// The reward of one trial: the first of an episode, the second and so on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TrialReward {
+    /// Counted from 1.
+    pub trial: usize,
+    /// Episodes in which it took place.
+    pub episodes: usize,
+    /// Mean reward over these. A trial that the end of the episode cut off counts with what it had.
+    pub reward: f64,
+}
+
+impl Curves {
+    /// Of some episodes of equal length.
+    pub(super) fn of(episodes: &[LaneResult]) -> Curves {
+        let steps = episodes.first().map_or(0, |episode| episode.rewards.len());
+        let mut curves = Curves {
+            steps: vec![0.0; steps],
+            trials: Vec::new(),
+        };
+        for episode in episodes {
+            for (sum, reward) in curves.steps.iter_mut().zip(&episode.rewards) {
+                *sum += reward / episodes.len() as f64;
+            }
+            if steps == 0 {
+                continue;
+            }
+            for (k, start) in episode.trials.iter().enumerate() {
+                let end = episode.trials.get(k + 1).copied().unwrap_or(steps);
+                if curves.trials.len() == k {
+                    curves.trials.push(TrialReward {
+                        trial: k + 1,
+                        episodes: 0,
+                        reward: 0.0,
+                    });
+                }
+                let trial = &mut curves.trials[k];
+                trial.episodes += 1;
+                trial.reward += episode.rewards[*start..end].iter().sum::<f64>();
+            }
+        }
+        for trial in &mut curves.trials {
+            trial.reward /= trial.episodes as f64;
+        }
+        if curves.trials.len() < 2 {
+            curves.trials.clear();
+        }
+        curves
+    }
+
+    /// The mean reward a step in so many equal parts of the episode, with the first step of each.
+    pub fn parts(&self, count: usize) -> Vec<(usize, f64)> {
+        let steps = self.steps.len();
+        let count = count.min(steps);
+        (0..count)
+            .map(|k| {
+                let (start, end) = (steps * k / count, steps * (k + 1) / count);
+                let sum: f64 = self.steps[start..end].iter().sum();
+                (start, sum / (end - start) as f64)
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trials_end_where_the_next_begins() {
+        let episode = |rewards: &[f64], trials: &[usize]| LaneResult {
+            rewards: rewards.to_vec(),
+            trials: trials.to_vec(),
+            ..LaneResult::default()
+        };
+        let curves = Curves::of(&[
+            episode(&[1.0, 2.0, 4.0, 8.0], &[0, 2]),
+            episode(&[1.0, 0.0, 0.0, 2.0], &[0, 1, 3]),
+        ]);
+        assert_eq!(curves.steps, [1.0, 1.0, 2.0, 5.0]);
+        let trials: Vec<(usize, f64)> = curves
+            .trials
+            .iter()
+            .map(|trial| (trial.episodes, trial.reward))
+            .collect();
+        assert_eq!(trials, [(2, 2.0), (2, 6.0), (1, 2.0)]);
+        assert_eq!(curves.parts(2), [(0, 1.0), (2, 3.5)]);
+        assert_eq!(curves.parts(3).len(), 3);
+        assert_eq!(Curves::of(&[]), Curves::default());
+    }
+}

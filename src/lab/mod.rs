@@ -1,0 +1,26 @@
+//! The laboratory around training: runs and their records, evaluation, replay, sweeps, reports, benchmarks.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`run`] | run directories: what is written, resumed and watched |
+//! | [`metrics`] | records of a run: JSON lines, tables, TensorBoard events |
+//! | [`watchdog`] | the search for the equation that gave a non-finite number |
+//! | [`evaluation`] | fresh episodes of a trained network, with ablations |
+//! | [`replay`] | an iteration run again, with its values written out |
+//! | [`sweep`] | many runs: plans, processes, Slurm, tables |
+//! | [`report`] | pages and figures about runs and sweeps |
+//! | [`bench`] | speed, memory and floors |
+//! | [`lock`], [`replace`], [`shell`], [`statistics`] | file locks, atomic files, quoting, medians and quartiles |
+
+pub mod bench;
+pub mod evaluation;
+pub mod lock;
+pub mod metrics;
+pub mod replace;
+pub mod replay;
+pub mod report;
+pub mod run;
+pub mod shell;
+pub mod statistics;
+pub mod sweep;
+pub mod watchdog;

@@ -1,0 +1,115 @@
+//! What can be looked at in an episode, by name.
+
+use crate::driver::Compiled;
+use crate::lang::diag::Diagnostics;
+use crate::lang::sema::model::{DefId, DefKind};
+
+/// Something that has a value in every step of an episode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Its name: as in the spec, `next NAME` for what leaves a step, `episode.NAME` for what the task does.
+    pub name: String,
+    /// What it is, in a word or two.
+    pub what: &'static str,
+    /// Its dimensions, per lane.
+    pub dims: Vec<usize>,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Input(usize),
+    Noise(usize),
+    /// What enters the step.
+    State(usize),
+    /// What leaves it.
+    Next(usize),
+    Output(usize),
+    Value(DefId),
+    Action,
+    Reward,
+    Trial,
+}
+
+/// A name that no probe has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("nothing in this network is called `{name}`; {}", near.as_ref().map_or("`--list` shows all names".to_owned(), |near| format!("did you mean `{near}`?")))]
+pub struct UnknownProbe {
+    /// The name.
+    pub name: String,
+    /// The nearest there is.
+    pub near: Option<String>,
+}
+
+/// Everything that can be looked at in episodes of a program.
+pub fn probes(program: &Compiled) -> Vec<Probe> {
+    let (model, step) = (&program.model, &program.step);
+    let mut all: Vec<Probe> = Vec::new();
+    let mut add = |name: &str, what, dims: &[usize], kind| {
+        if all.iter().all(|probe| probe.name != name) {
+            all.push(Probe {
+                name: name.to_owned(),
+                what,
+                dims: dims.to_vec(),
+                kind,
+            });
+        }
+    };
+    for (k, slot) in step.states.iter().enumerate() {
+        let what = if slot.trace { "trace" } else { "state" };
+        add(&slot.path, what, &slot.dims, Kind::State(k));
+    }
+    for (k, slot) in step.outputs.iter().enumerate() {
+        add(&slot.path, "output", &slot.dims, Kind::Output(k));
+    }
+    for (definition, id) in model.definitions.iter().zip((0..).map(DefId)) {
+        let what = match definition.kind {
+            DefKind::Value => "value",
+            DefKind::Modulator => "modulator",
+            DefKind::Output => "output",
+            DefKind::Received => "received from the bundle",
+        };
+        let dims = model.dims(definition.expr.ty);
+        add(&definition.path, what, &dims, Kind::Value(id));
+    }
+    for (k, slot) in step.inputs.iter().enumerate() {
+        add(&slot.path, "input", &slot.dims, Kind::Input(k));
+    }
+    for (k, slot) in step.noises.iter().enumerate() {
+        add(&slot.path, "noise", &slot.dims, Kind::Noise(k));
+    }
+    for (k, slot) in step.states.iter().enumerate() {
+        let name = format!("next {}", slot.path);
+        add(&name, "what leaves the step", &slot.dims, Kind::Next(k));
+    }
+    let rewarded = model
+        .task
+        .as_ref()
+        .is_some_and(|task| task.task.targets().is_empty());
+    if rewarded {
+        add("episode.action", "action taken", &[], Kind::Action);
+        add("episode.reward", "reward earned", &[], Kind::Reward);
+    }
+    add("episode.trial", "1 where a trial starts", &[], Kind::Trial);
+    all
+}
+
+/// The probe with this name.
+///
+/// # Errors
+/// With the nearest name there is.
+pub fn find_probe<'a>(all: &'a [Probe], name: &str) -> Result<&'a Probe, UnknownProbe> {
+    all.iter().find(|probe| probe.name == name).ok_or_else(|| {
+        let names = all.iter().map(|probe| probe.name.as_str());
+        let near = Diagnostics::nearest(name, names.clone());
+        // `hebb` where there is a `rec.hebb`.
+        let ends = names.clone().find(|known| {
+            let end = known.rsplit('.').next();
+            end == Some(name)
+        });
+        UnknownProbe {
+            name: name.to_owned(),
+            near: ends.or(near).map(str::to_owned),
+        }
+    })
+}

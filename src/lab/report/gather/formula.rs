@@ -1,0 +1,378 @@
+//! Expressions of the model as a paper writes them: indices as subscripts, brackets only where they are needed.
+
+use crate::ir::{Binary, Boundary, Unary};
+use crate::lab::report::figures::number::exact;
+use crate::lang::sema::model::{Expr, ExprKind, Fold, Model, Over, Side, Type};
+
+/// A part of a formula.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// On the line.
+    Text(String),
+    /// Below the line.
+    Sub(String),
+}
+
+/// A formula.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Formula(pub Vec<Piece>);
+
+impl Formula {
+    /// A name with its indices.
+    pub fn name(name: &str, axes: &str) -> Formula {
+        let mut formula = Formula::default();
+        formula.text(name);
+        formula.sub(axes);
+        formula
+    }
+
+    fn text(&mut self, text: &str) {
+        match self.0.last_mut() {
+            Some(Piece::Text(before)) => before.push_str(text),
+            _ => self.0.push(Piece::Text(text.to_owned())),
+        }
+    }
+
+    fn sub(&mut self, text: &str) {
+        if !text.is_empty() {
+            self.0.push(Piece::Sub(text.to_owned()));
+        }
+    }
+
+    /// In one line of text: `hebb_ij`.
+    pub fn plain(&self) -> String {
+        let piece = |piece: &Piece| match piece {
+            Piece::Text(text) => text.clone(),
+            Piece::Sub(text) => format!("_{text}"),
+        };
+        self.0.iter().map(piece).collect()
+    }
+}
+
+/// The indices of a type: `i` for presynaptic, `j` for postsynaptic neurons.
+pub fn axes(ty: Type) -> &'static str {
+    match ty {
+        Type::Element { pre, post, .. } => match (pre, post) {
+            (true, true) => "ij",
+            (true, false) => "i",
+            (false, true) => "j",
+            (false, false) => "",
+        },
+        Type::Scalar | Type::Vector(_) | Type::Poison => "",
+    }
+}
+
+/// How strongly an expression holds together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Or,
+    And,
+    Comparison,
+    Sum,
+    Product,
+    Sign,
+    Power,
+    Atom,
+}
+
+/// An expression.
+pub fn formula(model: &Model, expr: &Expr) -> Formula {
+    let mut writer = Writer {
+        model,
+        out: Formula::default(),
+    };
+    writer.expr(expr, Level::Or);
+    writer.out
+}
+
+struct Writer<'a> {
+    model: &'a Model,
+    out: Formula,
+}
+
+impl Writer<'_> {
+    /// Writes `expr`, in brackets where it holds together less than `least`.
+    fn expr(&mut self, expr: &Expr, least: Level) {
+        let bracketed = level(expr) < least;
+        if bracketed {
+            self.out.text("(");
+        }
+        self.bare(expr);
+        if bracketed {
+            self.out.text(")");
+        }
+    }
+
+    fn named(&mut self, name: &str, ty: Type) {
+        self.out.text(name);
+        self.out.sub(axes(ty));
+    }
+
+    fn call(&mut self, name: &str, arguments: &[&Expr]) {
+        self.out.text(name);
+        self.out.text("(");
+        for (k, argument) in arguments.iter().enumerate() {
+            if k > 0 {
+                self.out.text(", ");
+            }
+            self.expr(argument, Level::Or);
+        }
+        self.out.text(")");
+    }
+
+    fn bare(&mut self, expr: &Expr) {
+        let model = self.model;
+        match &expr.kind {
+            ExprKind::Number(value) => self.out.text(&exact(*value)),
+            ExprKind::SizeOf(size) => self.out.text(&model.size(*size).to_string()),
+            ExprKind::Definition(id) => {
+                self.named(&model.definitions[id.index()].path, expr.ty);
+            }
+            ExprKind::Param(id) => self.named(&model.params[id.index()].path, expr.ty),
+            ExprKind::Input(id) => self.named(&model.inputs[id.index()].path, expr.ty),
+            ExprKind::State(id) => self.named(&model.states[id.index()].path, expr.ty),
+            ExprKind::Next(id) => {
+                self.out.text("next ");
+                self.named(&model.states[id.index()].path, expr.ty);
+            }
+            ExprKind::Noise(id) => self.named(&model.noises[id.index()].path, expr.ty),
+            ExprKind::Unary(function, x) => self.unary(*function, x),
+            ExprKind::Binary(function, a, b) => self.binary(*function, a, b),
+            ExprKind::Select(condition, a, b) => {
+                self.out.text("if ");
+                self.expr(condition, Level::And);
+                self.out.text(" then ");
+                self.expr(a, Level::And);
+                self.out.text(" else ");
+                self.expr(b, Level::And);
+            }
+            ExprKind::Clip(x, lo, hi, boundary) => {
+                self.out.text("clip(");
+                self.expr(x, Level::Or);
+                let boundary = match boundary {
+                    Boundary::Inclusive => "",
+                    Boundary::Exclusive => ", boundary = exclusive",
+                    Boundary::Half => ", boundary = half",
+                    Boundary::StraightThrough => ", boundary = straight_through",
+                };
+                self.out
+                    .text(&format!(", {}, {}{boundary})", exact(*lo), exact(*hi)));
+            }
+            ExprKind::Reduce(fold, over, x) => self.reduce(*fold, *over, x),
+            ExprKind::Linear {
+                x,
+                weight,
+                transposed,
+                bias,
+            } => {
+                self.expr(x, Level::Product);
+                let turned = if *transposed { "ᵀ" } else { "" };
+                let weight = &model.params[weight.index()].path;
+                self.out.text(&format!(" · {weight}{turned}"));
+                if let Some(bias) = bias {
+                    let bias = &model.params[bias.index()].path;
+                    self.out.text(&format!(" + {bias}"));
+                }
+            }
+            ExprKind::Softmax(x) => self.call("softmax", &[x]),
+            ExprKind::Concat(parts) => {
+                let parts: Vec<&Expr> = parts.iter().collect();
+                self.call("concat", &parts);
+            }
+            ExprKind::Slice(x, region) => {
+                self.expr(x, Level::Atom);
+                let region = model.regions[region.0 as usize];
+                self.out
+                    .text(&format!("[{} … {}]", region.start, region.end));
+            }
+            ExprKind::InRegion(side, region) => {
+                let region = model.regions[region.0 as usize];
+                let index = index(*side);
+                self.out
+                    .text(&format!("[{index} in {} … {}]", region.start, region.end));
+            }
+            ExprKind::Stop(x) => self.call("stop", &[x]),
+            ExprKind::Convert(x) => self.convert(x, expr.ty),
+            ExprKind::Poison => self.out.text("?"),
+        }
+    }
+
+    /// A vector as an element has the index of its side; other changes of axes are not written.
+    fn convert(&mut self, x: &Expr, ty: Type) {
+        let indexed = matches!(x.ty, Type::Vector(_)) && !axes(ty).is_empty();
+        if !indexed {
+            self.bare(x);
+        } else if let Some(name) = self.bare_name(x) {
+            self.named(&name, ty);
+        } else {
+            self.out.text("(");
+            self.bare(x);
+            self.out.text(")");
+            self.out.sub(axes(ty));
+        }
+    }
+
+    fn bare_name(&self, x: &Expr) -> Option<String> {
+        let model = self.model;
+        match &x.kind {
+            ExprKind::Definition(id) => Some(model.definitions[id.index()].path.clone()),
+            ExprKind::Param(id) => Some(model.params[id.index()].path.clone()),
+            ExprKind::Input(id) => Some(model.inputs[id.index()].path.clone()),
+            ExprKind::State(id) => Some(model.states[id.index()].path.clone()),
+            ExprKind::Next(id) => Some(format!("next {}", model.states[id.index()].path)),
+            ExprKind::Noise(id) => Some(model.noises[id.index()].path.clone()),
+            _ => None,
+        }
+    }
+
+    fn unary(&mut self, function: Unary, x: &Expr) {
+        let name = match function {
+            Unary::Neg => {
+                self.out.text("−");
+                return self.expr(x, Level::Sign);
+            }
+            Unary::Not => {
+                self.out.text("not ");
+                return self.expr(x, Level::Sign);
+            }
+            Unary::Abs => {
+                self.out.text("|");
+                self.expr(x, Level::Or);
+                return self.out.text("|");
+            }
+            Unary::Square => {
+                self.expr(x, Level::Atom);
+                return self.out.text("²");
+            }
+            Unary::Recip => {
+                self.out.text("1 / ");
+                return self.expr(x, Level::Sign);
+            }
+            Unary::Tanh => "tanh",
+            Unary::Sigmoid => "sigmoid",
+            Unary::Relu => "relu",
+            Unary::Softplus => "softplus",
+            Unary::Exp => "exp",
+            Unary::Log => "log",
+            Unary::Sqrt => "sqrt",
+            Unary::Sign => "sign",
+            Unary::Sin => "sin",
+            Unary::Cos => "cos",
+        };
+        self.call(name, &[x]);
+    }
+
+    fn binary(&mut self, function: Binary, a: &Expr, b: &Expr) {
+        let vector = |x: &Expr| matches!(x.ty, Type::Vector(_)) && !is_stretched(x);
+        let product = if vector(a) && vector(b) {
+            " ∘ "
+        } else {
+            " · "
+        };
+        // The right operand of `-` and `/` needs brackets where the left one needs none.
+        let (sign, left, right) = match function {
+            Binary::Add => (" + ", Level::Sum, Level::Sum),
+            Binary::Sub => (" − ", Level::Sum, Level::Product),
+            Binary::Mul => (product, Level::Product, Level::Product),
+            Binary::Div => (" / ", Level::Product, Level::Sign),
+            Binary::Pow => ("^", Level::Atom, Level::Power),
+            Binary::Less => (" < ", Level::Sum, Level::Sum),
+            Binary::LessEqual => (" ≤ ", Level::Sum, Level::Sum),
+            Binary::Equal => (" = ", Level::Sum, Level::Sum),
+            Binary::And => (" and ", Level::And, Level::And),
+            Binary::Or => (" or ", Level::Or, Level::Or),
+            Binary::Min => return self.call("min", &[a, b]),
+            Binary::Max => return self.call("max", &[a, b]),
+        };
+        self.expr(a, left);
+        self.out.text(sign);
+        self.expr(b, right);
+    }
+
+    fn reduce(&mut self, fold: Fold, over: Over, x: &Expr) {
+        let side = match over {
+            Over::Vector => "",
+            Over::Side(side) => index(side),
+        };
+        let name = match fold {
+            Fold::Sum => {
+                self.out.text("Σ");
+                self.out.sub(side);
+                self.out.text(" ");
+                return self.expr(x, Level::Product);
+            }
+            Fold::Mean => "mean",
+            Fold::Max => "max",
+            Fold::Norm => "norm",
+        };
+        self.out.text(name);
+        self.out.sub(side);
+        self.out.text("(");
+        self.expr(x, Level::Or);
+        self.out.text(")");
+    }
+}
+
+fn index(side: Side) -> &'static str {
+    match side {
+        Side::Pre => "i",
+        Side::Post => "j",
+    }
+}
+
+/// Whether a value is a number that was made as long as a vector.
+fn is_stretched(x: &Expr) -> bool {
+    match &x.kind {
+        ExprKind::Convert(inner) => matches!(inner.ty, Type::Scalar),
+        _ => false,
+    }
+}
+
+fn level(expr: &Expr) -> Level {
+    match &expr.kind {
+        ExprKind::Number(value) if *value < 0.0 => Level::Sign,
+        ExprKind::Unary(Unary::Neg | Unary::Not, _) => Level::Sign,
+        ExprKind::Unary(Unary::Square, _) => Level::Power,
+        ExprKind::Unary(Unary::Recip, _) => Level::Product,
+        ExprKind::Binary(function, ..) => match function {
+            Binary::Add | Binary::Sub => Level::Sum,
+            Binary::Mul | Binary::Div => Level::Product,
+            Binary::Pow => Level::Power,
+            Binary::Less | Binary::LessEqual | Binary::Equal => Level::Comparison,
+            Binary::And => Level::And,
+            Binary::Or => Level::Or,
+            Binary::Min | Binary::Max => Level::Atom,
+        },
+        ExprKind::Select(..) => Level::Or,
+        ExprKind::Linear { bias, .. } => match bias {
+            Some(_) => Level::Sum,
+            None => Level::Product,
+        },
+        ExprKind::Reduce(Fold::Sum, ..) => Level::Product,
+        ExprKind::Convert(x) => {
+            let indexed = matches!(x.ty, Type::Vector(_)) && !axes(expr.ty).is_empty();
+            if indexed {
+                Level::Atom
+            } else {
+                level(x)
+            }
+        }
+        ExprKind::Number(_)
+        | ExprKind::SizeOf(_)
+        | ExprKind::Definition(_)
+        | ExprKind::Param(_)
+        | ExprKind::Input(_)
+        | ExprKind::State(_)
+        | ExprKind::Next(_)
+        | ExprKind::Noise(_)
+        | ExprKind::Unary(..)
+        | ExprKind::Clip(..)
+        | ExprKind::Reduce(..)
+        | ExprKind::Softmax(_)
+        | ExprKind::Concat(_)
+        | ExprKind::Slice(..)
+        | ExprKind::InRegion(..)
+        | ExprKind::Stop(_)
+        | ExprKind::Poison => Level::Atom,
+    }
+}

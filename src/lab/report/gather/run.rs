@@ -1,0 +1,94 @@
+//! What a report says of a run.
+
+use super::behaviour::{ablations, has_episodes, observe, Behaviour};
+use super::metrics::{read, Series};
+use super::Experiment;
+use crate::lab::report::{Options, ReportError};
+use crate::lab::run::{self, Manifest, OpenedRun, RunError, METRICS};
+use std::path::{Path, PathBuf};
+
+/// A run.
+pub struct RunReport {
+    /// Its directory, as it was given.
+    pub directory: PathBuf,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// What was trained.
+    pub experiment: Experiment,
+    /// Its metrics.
+    pub series: Series,
+    /// What its network does; else why that is not known.
+    pub behaviour: Result<Behaviour, String>,
+}
+
+/// How many times episodes are run.
+pub fn jobs(opened: &OpenedRun, options: &Options) -> usize {
+    match opened.program() {
+        Ok(program) if has_episodes(program) => match options.ablations {
+            true => 1 + ablations(program).len(),
+            false => 1,
+        },
+        Ok(_) | Err(_) => 0,
+    }
+}
+
+/// Gathers it all; the directory stays as it is.
+///
+/// # Errors
+/// [`ReportError`]. What is not there yet is left out, and the report says so.
+pub fn gather(
+    opened: OpenedRun,
+    options: &Options,
+    tell: &mut dyn FnMut(&str),
+) -> Result<RunReport, ReportError> {
+    let series = read(&opened.directory.join(METRICS))?;
+    let manifest = &opened.manifest;
+    let stem = Path::new(&manifest.spec).file_stem().unwrap_or_default();
+    let stem = stem.to_string_lossy();
+    let experiment = Experiment::of(&opened.compilation, &manifest.overrides, &stem);
+    let behaviour = behaviour(&opened, options, tell)?;
+    Ok(RunReport {
+        directory: opened.directory,
+        manifest: opened.manifest,
+        experiment,
+        series,
+        behaviour,
+    })
+}
+
+/// What the network of a run does, or why that is not known: it is still to be trained, or a language model.
+///
+/// # Errors
+/// Where it is there and cannot be run.
+pub fn behaviour(
+    opened: &OpenedRun,
+    options: &Options,
+    tell: &mut dyn FnMut(&str),
+) -> Result<Result<Behaviour, String>, ReportError> {
+    let Ok(program) = opened.program() else {
+        let why = "The spec of the run has errors in this version of bpmc, so that its network cannot be run.";
+        return Ok(Err(why.to_owned()));
+    };
+    if !has_episodes(program) {
+        let why = "A language model reads one text and has no episodes: there are no rewards to align a modulator \
+                   with, and no ablations.";
+        return Ok(Err(why.to_owned()));
+    }
+    if run::checkpoints(&opened.directory)?.is_empty() {
+        let why = "The run has no checkpoint yet, so that there is no trained network to look at.";
+        return Ok(Err(why.to_owned()));
+    }
+    Ok(Ok(observe(opened, options, tell)?))
+}
+
+/// Opens the run in a directory; `None` where there is none.
+///
+/// # Errors
+/// Where it is there and cannot be read.
+pub fn open(directory: &Path) -> Result<Option<OpenedRun>, ReportError> {
+    match run::open(directory) {
+        Ok(opened) => Ok(Some(opened)),
+        Err(RunError::NothingThere(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,264 @@
+//! The manifest of a run, `run.yaml`: what was run, with what, and how it ended.
+
+use crate::step::passes::Selection;
+use serde::{Deserialize, Serialize};
+use std::io::Read;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Largest manifest that is read.
+const MOST_BYTES: u64 = 16 << 20;
+
+/// How far a run got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It is running, or was killed.
+    Running,
+    /// All iterations are done.
+    Finished,
+    /// It was asked to stop.
+    Interrupted,
+    /// An error stopped it.
+    Failed,
+}
+
+/// What is done about a loss, gradient or parameter that is not finite.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnNan {
+    /// The run stops; its checkpoints stay.
+    #[default]
+    Stop,
+    /// The iteration is left out: parameters, moments and states stay as they were before it.
+    Skip,
+    /// The run goes back to its last checkpoint, and goes on with other episodes.
+    Rollback,
+}
+
+/// A number that was not finite.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Incident {
+    /// The iteration, counted from 1.
+    pub iteration: u64,
+    /// What was done.
+    pub done: OnNan,
+    /// The iteration after which the run went on.
+    pub back_to: u64,
+    /// What was found.
+    pub found: String,
+}
+
+/// What `run.yaml` holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Path of the spec, as it was given.
+    pub spec: String,
+    /// Name of its network.
+    pub name: String,
+    /// SHA-256 of the model as `bpmc compile --emit model` prints it, overrides included.
+    pub spec_hash: String,
+    /// `path=value` overrides, in order.
+    pub overrides: Vec<String>,
+    /// Seed.
+    pub seed: u64,
+    /// Where it ran.
+    pub device: String,
+    /// What ran the step.
+    pub backend: String,
+    /// The passes over the step, as arguments of the command; their choice changes the last bits.
+    #[serde(default = "default_passes")]
+    pub passes: String,
+    /// What is done about a number that is not finite; that of the last session.
+    #[serde(default)]
+    pub on_nan: OnNan,
+    /// Threads of the last session; the numbers do not depend on them.
+    pub threads: usize,
+    /// Version of bpmc.
+    pub version: String,
+    /// The processor of the last session, its kind and its cores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+    /// When it was first started, UTC.
+    pub started: String,
+    /// When it last stopped, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
+    /// How far it got.
+    pub status: Status,
+    /// Iterations done when this was written; a checkpoint may be older.
+    pub iterations: u64,
+    /// Iterations in all.
+    pub iterations_planned: u64,
+    /// Iterations with a number that is not finite, and what was done about them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_finite: Vec<Incident>,
+    /// The directory of the text it reads, where that is none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// What the test text costs at the end, where one is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Test>,
+    /// What stopped it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What the test text costs with the best parameters of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Test {
+    /// `exp` of the mean of `-log p`.
+    pub perplexity: f64,
+    /// The same mean in bits.
+    pub bits_per_word: f64,
+    /// Words predicted, ends of lines among them.
+    pub words: u64,
+    /// Of the checkpoint of this iteration.
+    pub iteration: u64,
+}
+
+fn default_passes() -> String {
+    Selection::default().to_string()
+}
+
+impl Manifest {
+    /// The text of the file.
+    ///
+    /// # Errors
+    /// Those of the YAML writer.
+    pub fn to_yaml(&self) -> std::io::Result<String> {
+        serde_yaml::to_string(self).map_err(std::io::Error::other)
+    }
+
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or is no manifest.
+    pub fn read(path: &Path) -> std::io::Result<Manifest> {
+        let mut text = String::new();
+        std::fs::File::open(path)?
+            .take(MOST_BYTES + 1)
+            .read_to_string(&mut text)?;
+        if text.len() as u64 > MOST_BYTES {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::InvalidData,
+                "it is too large for the manifest of a run",
+            ));
+        }
+        serde_yaml::from_str(&text).map_err(|error| {
+            std::io::Error::new(
+                std::io::ErrorKind::InvalidData,
+                format!("it is not the manifest of a run: {error}"),
+            )
+        })
+    }
+}
+
+/// This machine in words: its processor, as far as the system tells, its kind and its cores.
+pub(super) fn machine() -> String {
+    let told = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = told.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        (name.trim() == "model name").then(|| value.trim().to_owned())
+    });
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cores = match cores {
+        1 => "1 core".to_owned(),
+        cores => format!("{cores} cores"),
+    };
+    let (kind, system) = (std::env::consts::ARCH, std::env::consts::OS);
+    match model {
+        Some(model) => format!("{model}, {cores}, {kind} {system}"),
+        None => format!("{cores}, {kind} {system}"),
+    }
+}
+
+/// The time now, UTC, as `2025-01-31T12:00:00Z`.
+pub(super) fn now() -> String {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    utc(since.as_secs())
+}
+
+/// Seconds since 1970 as date and time of the Gregorian calendar. Years are counted from March, so that the
+/// leap day is a year's last.
+fn utc(seconds: u64) -> String {
+    const DAYS_OF_400_YEARS: u64 = 146_097;
+    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day) = (days / DAYS_OF_400_YEARS, days % DAYS_OF_400_YEARS);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * day + 2) / 153;
+    let day = day - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 {
+        from_march + 3
+    } else {
+        from_march - 9
+    };
+    let year = era * 400 + year + u64::from(month <= 2);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(951_782_399), "2000-02-28T23:59:59Z");
+        assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(utc(951_868_800), "2000-03-01T00:00:00Z");
+        assert_eq!(utc(1_735_689_599), "2024-12-31T23:59:59Z");
+        assert_eq!(utc(4_107_542_400), "2100-03-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_manifest_reads_back() {
+        let manifest = Manifest {
+            spec: "a b: c.bpm".to_owned(),
+            name: "agent".to_owned(),
+            spec_hash: "00".to_owned(),
+            overrides: vec!["train.batch=3".to_owned()],
+            seed: u64::MAX,
+            device: "cpu".to_owned(),
+            backend: "candle".to_owned(),
+            passes: "--opt 1".to_owned(),
+            threads: 2,
+            version: "0".to_owned(),
+            machine: Some("a processor, 2 cores".to_owned()),
+            started: utc(0),
+            ended: None,
+            status: Status::Interrupted,
+            iterations: 7,
+            iterations_planned: 9,
+            on_nan: OnNan::Skip,
+            not_finite: vec![Incident {
+                iteration: 3,
+                done: OnNan::Skip,
+                back_to: 2,
+                found: "the loss".to_owned(),
+            }],
+            data: Some("texts".to_owned()),
+            test: Some(Test {
+                perplexity: 2.0,
+                bits_per_word: 1.0,
+                words: 9,
+                iteration: 5,
+            }),
+            error: None,
+        };
+        let text = manifest.to_yaml().unwrap();
+        assert!(text.contains("status: interrupted\n"), "{text}");
+        assert_eq!(serde_yaml::from_str::<Manifest>(&text).unwrap(), manifest);
+    }
+}

@@ -1,0 +1,516 @@
+//! A training run in its directory.
+//!
+//! | file | what |
+//! |---|---|
+//! | `spec.bpm` | the spec with its imports, in one text |
+//! | `run.yaml` | the [`Manifest`] |
+//! | `metrics.jsonl`, `metrics.csv` | a record every `metrics_every` iterations and after the last: means over the iterations since the record before |
+//! | `events.out.tfevents.*` | the same for TensorBoard, where asked for |
+//! | `checkpoints/` | all that is needed to go on, every `checkpoint_every` iterations and at the end: the last few, and the best |
+//! | `log.txt` | what happened when |
+//!
+//! On the CPU the same spec and seed give the same bytes in metrics (timing apart) and checkpoints, whatever the
+//! number of threads and wherever a run was interrupted, killed and resumed.
+
+mod directory;
+mod error;
+mod log;
+mod manifest;
+mod opened;
+mod shelf;
+mod spec;
+mod standing;
+mod watch;
+mod window;
+
+pub use directory::{Place, MANIFEST, METRICS, METRICS_TABLE, SPEC, VOCABULARY};
+pub use error::RunError;
+pub use log::LOG;
+pub use manifest::{Incident, Manifest, OnNan, Status, Test};
+pub use opened::{open, OpenedRun};
+pub use shelf::{checkpoints, find_checkpoint, Which, BEST, CHECKPOINTS};
+pub use spec::{hash, merged};
+
+use super::metrics::MetricsWriter;
+use crate::driver::Compilation;
+use crate::engine::fused::device::MOST;
+use crate::lab::lock::Lock;
+use crate::lab::replace::{clear_temporaries, replace};
+use crate::learn::checkpoint::{Checkpoint, Standing};
+use crate::learn::text::Part;
+use crate::learn::trainer::{BackendKind, IterationReport, TrainError, Trainer, TrainerOptions};
+use crate::machine::device::DeviceChoice;
+use crate::step::passes::Selection;
+use log::Log;
+use shelf::{Schedule, Shelf};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use window::Window;
+
+/// What a run is started with.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// Path of the spec as it was given.
+    pub spec: String,
+    /// The overrides it was compiled with.
+    pub overrides: Vec<String>,
+    /// Where to put the run.
+    pub place: Place,
+    /// Go on with the run that is there.
+    pub resume: bool,
+    /// Threads that share the lanes.
+    pub threads: usize,
+    /// What runs the step.
+    pub backend: BackendKind,
+    /// Where.
+    pub device: DeviceChoice,
+    /// How the step and its adjoint are optimised.
+    pub passes: Selection,
+    /// Refuse runs that need more bytes than this.
+    pub memory: Option<u64>,
+    /// What is done about numbers that are not finite.
+    pub on_nan: OnNan,
+    /// Whether to write events for TensorBoard.
+    pub tensorboard: bool,
+    /// The directory of the text, where one is read from files.
+    pub data: Option<PathBuf>,
+}
+
+impl RunOptions {
+    /// What the trainer is made with.
+    pub fn trainer(&self) -> TrainerOptions {
+        TrainerOptions {
+            threads: self.threads,
+            backend: self.backend,
+            device: self.device,
+            passes: self.passes,
+            memory: self.memory,
+        }
+    }
+}
+
+/// How [`Run::train`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All iterations are done.
+    Finished,
+    /// It was asked to stop.
+    Interrupted,
+}
+
+/// A run with its directory.
+pub struct Run {
+    directory: PathBuf,
+    manifest: Manifest,
+    trainer: Trainer,
+    window: Window,
+    standing: Standing,
+    shelf: Shelf,
+    log: Option<Log>,
+    metrics_every: u64,
+    tensorboard: bool,
+    /// Where the run was at iteration 0, where it may have to go back to that.
+    first: Option<Checkpoint>,
+    /// Keeps other processes out of the directory.
+    lock: Option<Lock>,
+}
+
+impl Run {
+    /// Makes the trainer, and the directory or finds the one to go on in.
+    ///
+    /// # Errors
+    /// [`RunError`]. Nothing is written where the run cannot start.
+    pub fn prepare(compilation: &Compilation, options: &RunOptions) -> Result<Run, RunError> {
+        let program = compilation
+            .program
+            .as_ref()
+            .ok_or_else(|| RunError::Broken(PathBuf::from(&options.spec)))?;
+        let trainer = Trainer::with_data(program, options.trainer(), options.data.as_deref())?;
+        let model = &program.model;
+        let setting = |name: &str| {
+            let train = model.train.as_ref();
+            train.map_or(0, |train| train.settings.int(name) as u64)
+        };
+        let manifest = Manifest {
+            spec: options.spec.clone(),
+            name: model.name.clone(),
+            spec_hash: hash(model),
+            overrides: options.overrides.clone(),
+            seed: trainer.seed(),
+            device: options.device.to_string(),
+            backend: options.backend.name().to_owned(),
+            passes: options.passes.to_string(),
+            threads: options.threads,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            machine: Some(manifest::machine()),
+            started: manifest::now(),
+            ended: None,
+            status: Status::Running,
+            iterations: 0,
+            iterations_planned: match trainer.chunks() {
+                Some(chunks) => chunks,
+                None => setting("iterations"),
+            },
+            data: options.data.as_ref().map(|path| path.display().to_string()),
+            test: None,
+            on_nan: options.on_nan,
+            not_finite: Vec::new(),
+            error: None,
+        };
+        let schedule = Schedule {
+            every: setting("checkpoint_every"),
+            planned: manifest.iterations_planned,
+            epochs: trainer.epoch_ends(),
+        };
+        let keep = setting("keep_checkpoints").max(1) as usize;
+        let measure = Standing::measure(&trainer);
+        let mut run = Run {
+            directory: PathBuf::new(),
+            shelf: Shelf::new(Path::new(""), keep, schedule.clone(), measure),
+            manifest,
+            trainer,
+            window: Window::default(),
+            standing: Standing::new(),
+            log: None,
+            metrics_every: setting("metrics_every").max(1),
+            tensorboard: options.tensorboard,
+            first: None,
+            lock: None,
+        };
+        if options.resume {
+            run.directory = directory::find(&options.place, run.manifest.seed)?;
+            run.lock = Some(Lock::take(&run.directory)?);
+            run.shelf = Shelf::new(&run.directory, keep, schedule.clone(), measure);
+            run.go_back_to_last(&crate::lang::sema::dump(model))?;
+        } else {
+            let spec = merged(compilation);
+            let (directory, lock) = directory::claim(&options.place, &run.manifest, &spec)?;
+            run.lock = Some(lock);
+            run.shelf = Shelf::new(&directory, keep, schedule.clone(), measure);
+            run.directory = directory;
+        }
+        run.vocabulary(options.resume)?;
+        if options.on_nan == OnNan::Rollback && run.trainer.iteration() == 0 {
+            run.first = Some(run.here()?);
+        }
+        Ok(run)
+    }
+
+    /// Goes to the last checkpoint of the run in the directory, if it is this one.
+    fn go_back_to_last(&mut self, dump: &str) -> Result<(), RunError> {
+        let earlier = self.read_manifest()?;
+        let now = &self.manifest;
+        for (what, then, now) in [
+            ("bpmc", &earlier.version, &now.version),
+            ("seed", &earlier.seed.to_string(), &now.seed.to_string()),
+            ("backend", &earlier.backend, &now.backend),
+            ("passes", &earlier.passes, &now.passes),
+            ("device", &earlier.device, &now.device),
+        ] {
+            if then != now {
+                return Err(self.different(format!("it ran with {what} {then}, not {now}")));
+            }
+        }
+        if earlier.spec_hash != now.spec_hash {
+            // The lines are a help only; without them the message still says what is wrong.
+            let lines = opened::open_with(&self.directory, &earlier)
+                .ok()
+                .and_then(|opened| opened.compilation.program)
+                .map(|program| spec::difference(&crate::lang::sema::dump(&program.model), dump))
+                .unwrap_or_default();
+            let mut message = "the spec has changed".to_owned();
+            if earlier.overrides != now.overrides {
+                message.push_str(", or its overrides: they were ");
+                message.push_str(&match earlier.overrides.as_slice() {
+                    [] => "none".to_owned(),
+                    all => format!("`--set {}`", all.join(" --set ")),
+                });
+            }
+            return Err(self.different(message + &lines));
+        }
+        if let Some(checkpoint) = self.shelf.last(&self.directory)? {
+            self.restore(&checkpoint)?;
+            self.shelf.mend(&checkpoint)?;
+        }
+        // What the checkpoint does not hold will happen again.
+        let done = self.trainer.iteration();
+        self.manifest.not_finite = earlier.not_finite;
+        let mut rollbacks = self.trainer.rollbacks();
+        self.manifest
+            .not_finite
+            .retain(|incident| match incident.done {
+                OnNan::Stop => false,
+                OnNan::Skip => incident.iteration <= done,
+                OnNan::Rollback => {
+                    let known = rollbacks > 0;
+                    rollbacks = rollbacks.saturating_sub(1);
+                    known
+                }
+            });
+        self.manifest.started = earlier.started;
+        self.manifest.spec = earlier.spec;
+        self.manifest.iterations = self.trainer.iteration();
+        Ok(())
+    }
+
+    /// Goes to where a checkpoint of this run was taken.
+    fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), RunError> {
+        let lines = spec::difference(&checkpoint.describe(), &self.here()?.describe());
+        if !lines.is_empty() {
+            return Err(self.different(format!("its checkpoint is not of this run{lines}")));
+        }
+        self.trainer.restore(checkpoint)?;
+        self.window = Window::restore(checkpoint.header.pending.as_ref());
+        self.standing = checkpoint
+            .header
+            .standing
+            .clone()
+            .unwrap_or_else(Standing::new);
+        Ok(())
+    }
+
+    /// The run as it is now.
+    fn here(&self) -> Result<Checkpoint, RunError> {
+        let (name, hash) = (&self.manifest.name, &self.manifest.spec_hash);
+        let mut checkpoint = self.trainer.checkpoint(name, hash)?;
+        checkpoint.header.pending = self.window.pending();
+        checkpoint.header.standing = Some(self.standing.clone());
+        Ok(checkpoint)
+    }
+
+    fn log(&mut self, line: &str) -> Result<(), RunError> {
+        match &mut self.log {
+            Some(log) => log.line(line),
+            None => Ok(()),
+        }
+    }
+
+    fn read_manifest(&self) -> Result<Manifest, RunError> {
+        let path = self.path(MANIFEST);
+        Manifest::read(&path).map_err(|e| RunError::file("read", &path, e))
+    }
+
+    fn different(&self, difference: String) -> RunError {
+        RunError::Different {
+            path: self.directory.clone(),
+            difference,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Its directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Its manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Its trainer.
+    pub fn trainer(&self) -> &Trainer {
+        &self.trainer
+    }
+
+    /// Trains until all iterations are done or `stop` is set, which ends it after the iteration under way.
+    /// `observe` is called after each iteration.
+    ///
+    /// # Errors
+    /// [`RunError`]; the last checkpoint stays as it was, and the manifest says what happened.
+    pub fn train(
+        &mut self,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(&IterationReport, Duration),
+    ) -> Result<Ending, RunError> {
+        let ending = self.iterate(stop, observe);
+        let how = match &ending {
+            Ok(Ending::Finished) => "finished".to_owned(),
+            Ok(Ending::Interrupted) => "interrupted".to_owned(),
+            Err(error) => format!("failed: {error}"),
+        };
+        // What stopped the run matters more than a log that cannot be written.
+        let _ = self.log(&format!(
+            "{how}, after iteration {}",
+            self.trainer.iteration()
+        ));
+        self.manifest.ended = Some(manifest::now());
+        self.manifest.iterations = self.trainer.iteration();
+        self.manifest.status = match &ending {
+            Ok(Ending::Finished) => Status::Finished,
+            Ok(Ending::Interrupted) => Status::Interrupted,
+            Err(error) => {
+                self.manifest.error = Some(error.to_string());
+                Status::Failed
+            }
+        };
+        let written = self.write_manifest();
+        let ending = ending?;
+        written?;
+        Ok(ending)
+    }
+
+    fn iterate(
+        &mut self,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(&IterationReport, Duration),
+    ) -> Result<Ending, RunError> {
+        let started = Instant::now();
+        let mut recorded = started;
+        let planned = self.manifest.iterations_planned;
+        clear_temporaries(&self.directory)
+            .map_err(|e| RunError::file("write", &self.directory, e))?;
+        self.shelf.open()?;
+        self.log = Some(Log::open(&self.directory)?);
+        let done = self.trainer.iteration();
+        self.log(&format!(
+            "{} with bpmc {}, {} on {} threads, process {}",
+            if done == 0 {
+                "started".to_owned()
+            } else {
+                format!("resumed after iteration {done}")
+            },
+            self.manifest.version,
+            self.manifest.backend,
+            self.manifest.threads,
+            std::process::id()
+        ))?;
+        let mut metrics = self.metrics()?;
+        self.write_manifest()?;
+        let mut reports = Vec::new();
+        while self.trainer.iteration() < planned && !stop.load(Ordering::Relaxed) {
+            let advanced = self.trainer.advance(self.until_needed(), &mut reports);
+            for report in reports.drain(..) {
+                self.window.add(&report);
+                self.standing.add(&report);
+                let done = report.iteration;
+                let epoch_ends = report.validation.is_some();
+                if done.is_multiple_of(self.metrics_every) || done == planned || epoch_ends {
+                    let seconds = recorded.elapsed().as_secs_f64();
+                    recorded = Instant::now();
+                    let iterations = self.window.iterations() as f64;
+                    let record = self.window.take(&report);
+                    metrics.write(
+                        &record
+                            .time("seconds", started.elapsed().as_secs_f64())
+                            .time("seconds_per_iteration", seconds / iterations),
+                    )?;
+                }
+                metrics.tick()?;
+                observe(&report, started.elapsed());
+            }
+            match advanced {
+                Ok(()) => {}
+                Err(TrainError::NotFinite { iteration, what }) => {
+                    // Only one writer at a time has the files.
+                    metrics.flush()?;
+                    drop(metrics);
+                    self.not_finite(iteration, &what)?;
+                    metrics = self.metrics()?;
+                    self.write_manifest()?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            let done = self.trainer.iteration();
+            if self.shelf.is_scheduled(done) && done < planned {
+                self.checkpoint(&mut metrics)?;
+                self.manifest.iterations = done;
+                self.write_manifest()?;
+            }
+        }
+        self.checkpoint(&mut metrics)?;
+        if self.trainer.iteration() == planned {
+            self.manifest.test = self.test()?;
+        }
+        if self.trainer.iteration() < planned {
+            Ok(Ending::Interrupted)
+        } else {
+            Ok(Ending::Finished)
+        }
+    }
+
+    /// Iterations until a record is written or a checkpoint taken.
+    fn until_needed(&self) -> u64 {
+        let done = self.trainer.iteration();
+        let record = self.metrics_every - done % self.metrics_every;
+        let most = record.min(MOST as u64);
+        let needed = |k: &u64| self.shelf.is_scheduled(done + k);
+        (1..most).find(needed).unwrap_or(most)
+    }
+
+    /// What the test text costs with the best parameters, where a text is read.
+    fn test(&mut self) -> Result<Option<Test>, RunError> {
+        if self.trainer.chunks().is_none() {
+            return Ok(None);
+        }
+        let path = find_checkpoint(&self.directory, Which::Best)
+            .or_else(|_| find_checkpoint(&self.directory, Which::Last))?;
+        let (best, last) = (Checkpoint::read(&path)?, self.here()?);
+        self.trainer.restore_parameters(&best)?;
+        let found = self.trainer.perplexity(Part::Test)?;
+        self.trainer.restore_parameters(&last)?;
+        Ok(found.map(|found| Test {
+            perplexity: found.value(),
+            bits_per_word: found.bits(),
+            words: found.words,
+            iteration: best.header.iteration,
+        }))
+    }
+
+    /// The vocabulary of a text in the run's directory: written with a new run, compared with that of an earlier one.
+    fn vocabulary(&self, resume: bool) -> Result<(), RunError> {
+        let Some(model) = self.trainer.language() else {
+            return Ok(());
+        };
+        let path = self.path(VOCABULARY);
+        let words = model.corpus().vocabulary.to_text();
+        if !resume {
+            return replace(&path, words.as_bytes()).map_err(|e| RunError::file("write", &path, e));
+        }
+        let earlier =
+            std::fs::read_to_string(&path).map_err(|e| RunError::file("read", &path, e))?;
+        if earlier != words {
+            return Err(self.different(format!(
+                "its vocabulary is not that of {}; give the same text with `--data`",
+                model.corpus().source
+            )));
+        }
+        Ok(())
+    }
+
+    /// The files of records, cut to where the trainer is.
+    fn metrics(&self) -> Result<MetricsWriter, RunError> {
+        let done = self.trainer.iteration();
+        let metrics = MetricsWriter::resume(&self.path(METRICS), done)?
+            .with_table(&self.path(METRICS_TABLE), done)?;
+        Ok(if self.tensorboard {
+            metrics.with_events(&self.directory, done)?
+        } else {
+            metrics
+        })
+    }
+
+    /// Writes the metrics up to here and then the checkpoint, so that no record is missing where the run
+    /// goes on.
+    fn checkpoint(&mut self, metrics: &mut MetricsWriter) -> Result<(), RunError> {
+        metrics.sync()?;
+        let done = self.trainer.iteration();
+        if self.shelf.is_scheduled(done) {
+            self.standing.note(done, self.trainer.has_rewards());
+        }
+        self.shelf.put(&self.here()?)?;
+        self.log(&format!("checkpoint of iteration {done}"))
+    }
+
+    fn write_manifest(&self) -> Result<(), RunError> {
+        let path = self.path(MANIFEST);
+        self.manifest
+            .to_yaml()
+            .and_then(|text| replace(&path, text.as_bytes()))
+            .map_err(|e| RunError::file("write", &path, e))
+    }
+}

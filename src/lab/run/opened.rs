@@ -1,0 +1,153 @@
+//! Runs that are looked at, not trained: manifest, spec and any state the run has been in.
+
+use super::{find_checkpoint, Manifest, OnNan, RunError, Which, MANIFEST, SPEC};
+use crate::driver::{self, Compilation, Compiled};
+use crate::learn::checkpoint::Checkpoint;
+use crate::learn::params::ParamStore;
+use crate::learn::trainer::{BackendKind, TrainError, Trainer, TrainerOptions};
+use crate::machine::device::DeviceChoice;
+use crate::step::passes::Selection;
+use std::path::{Path, PathBuf};
+
+/// A run read from its directory.
+pub struct OpenedRun {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Its spec, compiled with its overrides.
+    pub compilation: Compilation,
+}
+
+/// Reads manifest and spec of the run in `directory`.
+///
+/// # Errors
+/// Where there is none, or a file cannot be read. What is wrong with the spec is in the compilation.
+pub fn open(directory: &Path) -> Result<OpenedRun, RunError> {
+    let path = directory.join(MANIFEST);
+    if !path.is_file() {
+        return Err(RunError::NothingThere(directory.to_owned()));
+    }
+    let manifest = Manifest::read(&path).map_err(|e| RunError::file("read", &path, e))?;
+    open_with(directory, &manifest)
+}
+
+pub(super) fn open_with(directory: &Path, manifest: &Manifest) -> Result<OpenedRun, RunError> {
+    let path = directory.join(SPEC);
+    let text = driver::read_text(&path).map_err(|e| RunError::file("read", &path, e))?;
+    let name = path.display().to_string();
+    let compilation = driver::compile(&name, &text, &manifest.overrides, &driver::from_disk)?;
+    Ok(OpenedRun {
+        directory: directory.to_owned(),
+        manifest: manifest.clone(),
+        compilation,
+    })
+}
+
+impl OpenedRun {
+    /// Its program.
+    ///
+    /// # Errors
+    /// [`RunError::Broken`] where the spec has errors.
+    pub fn program(&self) -> Result<&Compiled, RunError> {
+        let program = self.compilation.program.as_ref();
+        program.ok_or_else(|| RunError::Broken(self.directory.join(SPEC)))
+    }
+
+    /// What it was trained with, on the processor: a run can be looked at where its GPU is not. Passes that this version of bpmc
+    /// does not know become the usual ones.
+    pub fn options(&self, threads: usize) -> TrainerOptions {
+        TrainerOptions {
+            threads,
+            backend: BackendKind::parse(&self.manifest.backend).unwrap_or_default(),
+            device: DeviceChoice::CPU,
+            passes: self.passes(),
+            memory: crate::engine::plan::free_memory(),
+        }
+    }
+
+    /// The passes it was trained with.
+    pub fn passes(&self) -> Selection {
+        self.manifest.passes.parse().unwrap_or_default()
+    }
+
+    /// One of its checkpoints.
+    ///
+    /// # Errors
+    /// Where it has none of that kind, or it is damaged or not of this run.
+    pub fn checkpoint(&self, which: Which) -> Result<Checkpoint, RunError> {
+        let path = find_checkpoint(&self.directory, which)?;
+        let checkpoint = Checkpoint::read(&path)?;
+        if checkpoint.header.spec_hash != self.manifest.spec_hash {
+            return Err(RunError::Different {
+                path: self.directory.clone(),
+                difference: format!(
+                    "{} is a checkpoint of another spec:\n  then  spec {}\n  now   spec {}",
+                    path.display(),
+                    checkpoint.header.spec_hash,
+                    self.manifest.spec_hash
+                ),
+            });
+        }
+        Ok(checkpoint)
+    }
+
+    /// The parameters of a checkpoint as a step takes them: by slot.
+    ///
+    /// # Errors
+    /// Where they are not those of the spec.
+    pub fn parameters(&self, checkpoint: &Checkpoint) -> Result<Vec<Vec<f64>>, RunError> {
+        let mut store = ParamStore::init(&self.program()?.step.params, self.manifest.seed);
+        checkpoint.restore_parameters(&mut store)?;
+        let wide = |values: &Vec<f32>| values.iter().map(|x| f64::from(*x)).collect();
+        Ok(store
+            .iter()
+            .map(|parameter| wide(&parameter.values))
+            .collect())
+    }
+
+    /// The run as it was before iteration `iteration` (counted from 1): from the last checkpoint before it, trained
+    /// again from there, to the same bits. Nothing is written. `observe` is told the iterations done.
+    ///
+    /// # Errors
+    /// Where the run has not come as far, or cannot be trained.
+    pub fn before_iteration(
+        &self,
+        iteration: u64,
+        threads: usize,
+        observe: &mut dyn FnMut(u64),
+    ) -> Result<Checkpoint, RunError> {
+        let all = super::checkpoints(&self.directory)?;
+        let done = all.last().map_or(0, |(last, _)| *last);
+        let reached = done.max(self.manifest.iterations) + 1;
+        let most = reached.min(self.manifest.iterations_planned.max(1));
+        if iteration == 0 || iteration > most {
+            return Err(RunError::NoIteration {
+                path: self.directory.clone(),
+                iteration,
+                most,
+            });
+        }
+        let data = self.manifest.data.as_deref().map(Path::new);
+        let mut trainer = Trainer::with_data(self.program()?, self.options(threads), data)?;
+        let before = all.iter().rev().find(|(at, _)| *at < iteration);
+        if let Some((at, _)) = before {
+            trainer.restore(&self.checkpoint(Which::At(*at))?)?;
+        }
+        while trainer.iteration() + 1 < iteration {
+            let next = trainer.iteration() + 1;
+            match trainer.step() {
+                Ok(_) => {}
+                Err(TrainError::NotFinite { .. }) if self.was_skipped(next) => trainer.skip(),
+                Err(error) => return Err(error.into()),
+            }
+            observe(trainer.iteration());
+        }
+        Ok(trainer.checkpoint(&self.manifest.name, &self.manifest.spec_hash)?)
+    }
+
+    fn was_skipped(&self, iteration: u64) -> bool {
+        let mut incidents = self.manifest.not_finite.iter();
+        incidents.any(|incident| incident.iteration == iteration && incident.done == OnNan::Skip)
+    }
+}

@@ -1,0 +1,126 @@
+//! How well a run does, smoothed, for the choice of the best checkpoint.
+
+use crate::learn::checkpoint::{BestSoFar, Standing};
+use crate::learn::trainer::{IterationReport, Trainer};
+
+/// Weight of a value relative to that of the iteration after it: a memory of a hundred iterations.
+const FADING: f64 = 0.99;
+
+impl Standing {
+    /// Nothing known.
+    pub(super) fn new() -> Standing {
+        Standing {
+            sum: 0.0,
+            weight: 0.0,
+            best: None,
+        }
+    }
+
+    /// What the best is best in.
+    pub(super) fn measure(trainer: &Trainer) -> &'static str {
+        if trainer.chunks().is_some() {
+            "validation loss"
+        } else if trainer.has_rewards() {
+            "smoothed reward"
+        } else {
+            "smoothed loss"
+        }
+    }
+
+    /// Takes an iteration into account: its mean reward, or its loss where there are no rewards. Where a text is read
+    /// in epochs only validation counts: losses of the training text are lower, and say nothing about another.
+    pub(super) fn add(&mut self, report: &IterationReport) {
+        if report.epoch.is_some() {
+            let validation = report.validation.map(|validation| validation.loss);
+            (self.sum, self.weight) = validation.map_or((0.0, 0.0), |loss| (loss, 1.0));
+            return;
+        }
+        let value = report.reward.unwrap_or(report.loss);
+        self.sum = FADING * self.sum + value;
+        self.weight = FADING * self.weight + 1.0;
+    }
+
+    /// Notes the value at a checkpoint of the schedule, if it is the best so far; of equal ones the first is.
+    pub(super) fn note(&mut self, iteration: u64, reward: bool) {
+        if self.weight <= 0.0 {
+            return;
+        }
+        let value = self.sum / self.weight;
+        let better = |best: &BestSoFar| {
+            if reward {
+                value > best.value
+            } else {
+                value < best.value
+            }
+        };
+        if self.best.as_ref().is_none_or(better) {
+            self.best = Some(BestSoFar { iteration, value });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learn::language::Perplexity;
+    use crate::learn::phases::Phases;
+
+    fn report(reward: Option<f64>, loss: f64) -> IterationReport {
+        IterationReport {
+            iteration: 1,
+            loss,
+            parts: None,
+            reward,
+            score: None,
+            epoch: None,
+            validation: None,
+            gradient_norm: 0.0,
+            phases: Phases::default(),
+            seconds: 0.0,
+        }
+    }
+
+    #[test]
+    fn rewards_are_to_be_high_and_losses_low() {
+        let mut standing = Standing::new();
+        standing.note(0, true);
+        assert_eq!(standing.best, None);
+        for (iteration, reward) in [(1, 1.0), (2, 4.0), (3, 0.0)] {
+            standing.add(&report(Some(reward), f64::NAN));
+            standing.note(iteration, true);
+        }
+        let best = standing.best.clone().unwrap();
+        assert_eq!(best.iteration, 2);
+        assert!((best.value - (0.99 + 4.0) / 1.99).abs() < 1e-12);
+
+        let mut standing = Standing::new();
+        for (iteration, loss) in [(1, 3.0), (2, 3.0), (3, 1.0), (4, 5.0)] {
+            standing.add(&report(None, loss));
+            standing.note(iteration, false);
+        }
+        assert_eq!(standing.best.unwrap().iteration, 3);
+    }
+
+    #[test]
+    fn of_a_text_only_validation_counts() {
+        let read = |loss, validation: Option<f64>| IterationReport {
+            epoch: Some(1),
+            validation: validation.map(|loss| Perplexity { loss, words: 10 }),
+            ..report(None, loss)
+        };
+        let mut standing = Standing::new();
+        for (iteration, loss, validation) in [
+            (1, 3.0, None),
+            (2, 3.0, Some(5.0)),
+            (3, 1.0, None),
+            (4, 1.0, Some(4.5)),
+            (5, 0.5, None),
+            (6, 0.5, Some(4.75)),
+        ] {
+            standing.add(&read(loss, validation));
+            standing.note(iteration, false);
+        }
+        let best = standing.best.unwrap();
+        assert_eq!((best.iteration, best.value), (4, 4.5));
+    }
+}

@@ -1,0 +1,82 @@
+//! Means over the iterations between two records of the metrics.
+
+use crate::lab::metrics::Record;
+use crate::learn::checkpoint::Pending;
+use crate::learn::trainer::IterationReport;
+
+/// Sums since the last record.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Window {
+    iterations: u64,
+    sums: Vec<f64>,
+}
+
+impl Window {
+    /// As a checkpoint keeps it.
+    pub(super) fn pending(&self) -> Option<Pending> {
+        (self.iterations > 0).then(|| Pending {
+            iterations: self.iterations,
+            sums: self.sums.clone(),
+        })
+    }
+
+    /// As it was when the checkpoint was taken.
+    pub(super) fn restore(pending: Option<&Pending>) -> Window {
+        pending.map_or_else(Window::default, |pending| Window {
+            iterations: pending.iterations,
+            sums: pending.sums.clone(),
+        })
+    }
+
+    /// Iterations in it.
+    pub(super) fn iterations(&self) -> u64 {
+        self.iterations
+    }
+
+    /// Adds an iteration.
+    pub(super) fn add(&mut self, report: &IterationReport) {
+        let numbers = numbers(report);
+        self.sums.resize(numbers.len(), 0.0);
+        for (sum, (_, value)) in self.sums.iter_mut().zip(numbers) {
+            *sum += value;
+        }
+        self.iterations += 1;
+    }
+
+    /// The record of what was added, of which `report` was the last; the window is empty afterwards.
+    pub(super) fn take(&mut self, report: &IterationReport) -> Record {
+        let mut record = Record::new(report.iteration);
+        for (sum, (name, _)) in self.sums.iter().zip(numbers(report)) {
+            record = record.set(name, sum / self.iterations as f64);
+        }
+        if let Some(epoch) = report.epoch {
+            let validation = report.validation;
+            record = record
+                .set("epoch", epoch as f64)
+                .set("valid_loss", validation.map_or(f64::NAN, |v| v.loss))
+                .set(
+                    "valid_perplexity",
+                    validation.map_or(f64::NAN, |v| v.value()),
+                );
+        }
+        *self = Window::default();
+        record
+    }
+}
+
+/// The fields of a record, in order.
+fn numbers(report: &IterationReport) -> Vec<(&'static str, f64)> {
+    let mut numbers = vec![("loss", report.loss)];
+    numbers.extend(report.reward.map(|reward| ("reward", reward)));
+    numbers.extend(report.score);
+    numbers.push(("gradient_norm", report.gradient_norm));
+    if let Some(parts) = report.parts {
+        numbers.extend([
+            ("policy_loss", parts.policy),
+            ("value_loss", parts.value),
+            ("concentration_loss", parts.concentration),
+            ("entropy_loss", parts.entropy),
+        ]);
+    }
+    numbers
+}

@@ -1,0 +1,104 @@
+//! How long the cells of a sweep are: iterations, or epochs of a text.
+
+use crate::driver::{Compilation, Compiled};
+use crate::learn::language::stream::{epoch, Lanes};
+use crate::learn::tasks::Text;
+use crate::learn::text::{Corpus, CorpusError, Part};
+use crate::learn::TrainerKind;
+use std::path::PathBuf;
+
+/// What says how long a cell trains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    /// `train.iterations`
+    Iterations(u64),
+    /// `train.epochs`
+    Epochs(u64),
+}
+
+impl Length {
+    /// Of a spec; `None` where it has no `train` block.
+    pub(super) fn of(compilation: &Compilation) -> Option<Length> {
+        let train = compilation.program.as_ref()?.model.train.as_ref()?;
+        let setting = |name: &str| train.settings.int(name) as u64;
+        Some(match train.trainer.kind {
+            TrainerKind::Language => Length::Epochs(setting("epochs")),
+            TrainerKind::Reward | TrainerKind::Supervised => {
+                Length::Iterations(setting("iterations"))
+            }
+        })
+    }
+
+    /// The setting that makes it `scale` times as long, at least one iteration or epoch.
+    pub(super) fn scaled(self, scale: f64) -> String {
+        // A cast from a float saturates.
+        let times = |count: u64| ((count as f64 * scale).round() as u64).max(1);
+        match self {
+            Length::Iterations(count) => format!("train.iterations={}", times(count)),
+            Length::Epochs(count) => format!("train.epochs={}", times(count)),
+        }
+    }
+}
+
+/// The text that language models read, as far as it is known how long it is.
+pub(super) struct Texts {
+    data: Option<PathBuf>,
+    /// Tokens of the training text of `data`.
+    tokens: Option<usize>,
+}
+
+impl Texts {
+    pub(super) fn new(data: Option<PathBuf>) -> Texts {
+        // Cells may be trained from another working directory.
+        let whole = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+        Texts {
+            data: data.map(whole),
+            tokens: None,
+        }
+    }
+
+    /// The directory that a cell is to read, if it reads one.
+    pub(super) fn directory(&self, program: &Compiled) -> Option<PathBuf> {
+        text(program).and(self.data.clone())
+    }
+
+    /// Iterations of a cell.
+    pub(super) fn iterations(
+        &mut self,
+        compilation: &Compilation,
+        seed: u64,
+    ) -> Result<u64, CorpusError> {
+        let Some(program) = &compilation.program else {
+            return Ok(0);
+        };
+        let Some(train) = &program.model.train else {
+            return Ok(0);
+        };
+        let Some(task) = text(program) else {
+            return Ok(train.settings.int("iterations") as u64);
+        };
+        let tokens = match (&self.data, self.tokens) {
+            (_, Some(tokens)) => tokens,
+            (Some(directory), None) => {
+                let corpus = Corpus::read(directory, task.words, task.unknown)?;
+                let tokens = corpus.part(Part::Train).len();
+                self.tokens = Some(tokens);
+                tokens
+            }
+            (None, None) => Corpus::generate(task.words, seed).part(Part::Train).len(),
+        };
+        // Only how many there are matters.
+        let words = vec![0; tokens];
+        let total = Lanes::new(&words, train.settings.int("batch")).steps();
+        let chunks = (0..train.settings.int("epochs"))
+            .map(|k| epoch(k, total, task.steps, task.random_lengths, seed).len() as u64);
+        Ok(chunks.sum())
+    }
+}
+
+/// The text of a language model.
+fn text(program: &Compiled) -> Option<&Text> {
+    let train = program.model.train.as_ref()?;
+    let text = program.model.task.as_ref()?.task.text()?;
+    (train.trainer.kind == TrainerKind::Language).then_some(text)
+}

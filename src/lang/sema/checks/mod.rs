@@ -1,0 +1,96 @@
+//! Lints: models that mean something, but probably not what was meant. One check a file, one line in
+//! [`CHECKS`].
+
+mod decay_range;
+mod no_gradient;
+mod unbounded_trace;
+mod unread_trace;
+mod unused_modulator;
+mod unused_value;
+mod zero_coefficient;
+
+use super::model::{DefId, Expr, ExprKind, Model};
+use crate::ir::{Graph, StateId};
+use crate::lang::diag::{Code, Diagnostics};
+use std::collections::BTreeSet;
+
+/// A check of a sound model and its step graph.
+pub struct Check {
+    /// The code of its findings.
+    pub code: Code,
+    /// Runs it.
+    pub run: fn(&Model, &Graph, &mut Diagnostics),
+}
+
+const fn check(code: Code, run: fn(&Model, &Graph, &mut Diagnostics)) -> Check {
+    Check { code, run }
+}
+
+/// All checks, in the order of their codes.
+pub static CHECKS: &[Check] = &[
+    check(Code::UnusedModulator, unused_modulator::check),
+    check(Code::UnreadTrace, unread_trace::check),
+    check(Code::NoGradient, no_gradient::check),
+    check(Code::UnboundedTrace, unbounded_trace::check),
+    check(Code::UnusedValue, unused_value::check),
+    check(Code::DecayRange, decay_range::check),
+    check(Code::ZeroCoefficient, zero_coefficient::check),
+];
+
+/// Runs all checks.
+pub fn run(model: &Model, graph: &Graph, diagnostics: &mut Diagnostics) {
+    for check in CHECKS {
+        (check.run)(model, graph, diagnostics);
+    }
+}
+
+/// Definitions that an expression names, directly.
+fn definitions_in(expr: &Expr) -> Vec<DefId> {
+    let mut found = Vec::new();
+    expr.walk(&mut |e| {
+        if let ExprKind::Definition(id) = e.kind {
+            found.push(id);
+        }
+    });
+    found
+}
+
+/// States whose entering or leaving value an expression reads, directly.
+fn states_in(expr: &Expr) -> BTreeSet<StateId> {
+    let mut found = BTreeSet::new();
+    expr.walk(&mut |e| {
+        if let ExprKind::State(id) | ExprKind::Next(id) = e.kind {
+            found.insert(id);
+        }
+    });
+    found
+}
+
+/// Whether an expression reads the entering or leaving value of a state.
+fn reads_state(expr: &Expr, state: StateId) -> bool {
+    states_in(expr).contains(&state)
+}
+
+/// Definitions and states that some expressions need, directly or through others; a state brings what
+/// its update needs.
+fn needed_through_time<'a>(
+    model: &'a Model,
+    roots: impl Iterator<Item = &'a Expr>,
+) -> BTreeSet<DefId> {
+    let mut definitions = BTreeSet::new();
+    let mut states = BTreeSet::new();
+    let mut stack: Vec<&Expr> = roots.collect();
+    while let Some(expr) = stack.pop() {
+        for id in definitions_in(expr) {
+            if definitions.insert(id) {
+                stack.push(&model.definitions[id.index()].expr);
+            }
+        }
+        for id in states_in(expr) {
+            if states.insert(id) {
+                stack.extend(model.nexts[id.index()].as_ref());
+            }
+        }
+    }
+    definitions
+}

@@ -1,0 +1,30 @@
+//! W0103.
+
+use crate::ir::Graph;
+use crate::lang::diag::{Code, Diagnostic, Diagnostics};
+use crate::lang::sema::model::Model;
+use crate::step::autodiff::reached_parameters;
+
+/// A trained parameter must be reached from an output, through time if need be.
+pub(super) fn check(model: &Model, graph: &Graph, diagnostics: &mut Diagnostics) {
+    // Without outputs nothing is trained yet: the spec is unfinished, not wrong.
+    if model.outputs.is_empty() {
+        return;
+    }
+    for (slot, reached) in graph.params.iter().zip(reached_parameters(graph)) {
+        let (true, false, Some(span)) = (slot.trained, reached, slot.span) else {
+            continue;
+        };
+        diagnostics.push(
+            Diagnostic::new(
+                Code::NoGradient,
+                span,
+                format!(
+                    "parameter `{}` gets no gradient, so training never moves it",
+                    slot.path
+                ),
+            )
+            .with_help("use it where an output depends on it, or declare it `const`"),
+        );
+    }
+}

@@ -1,0 +1,115 @@
+//! The last step: slots get their solved dimensions.
+
+use super::analyser::{ParamType, PendingParam};
+use super::model::{Model, Type};
+use super::sizes::MAX_ELEMENTS;
+use crate::ir::{Draw, InputSlot, NoiseSlot, StateSlot};
+use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
+
+/// Fills the slots of a model whose sizes are solved.
+pub(super) fn fill_slots(
+    model: &mut Model,
+    params: Vec<PendingParam>,
+    inputs: Vec<InputSlot>,
+    input_types: &[Type],
+    states: Vec<StateSlot>,
+    noises: Vec<NoiseSlot>,
+    diagnostics: &mut Diagnostics,
+) {
+    for PendingParam { mut slot, ty } in params {
+        let (dims, value_type) = match ty {
+            ParamType::Value(ty) => (model.dims(ty), ty),
+            ParamType::Matrix(from, to) => (vec![model.size(from), model.size(to)], Type::Poison),
+            ParamType::FanIn { from, to, bias } => {
+                let bound = 1.0 / (model.size(from) as f64).sqrt();
+                slot.init = Draw::Uniform(-bound, bound);
+                if bias {
+                    (vec![model.size(to)], Type::Vector(to))
+                } else {
+                    (vec![model.size(from), model.size(to)], Type::Poison)
+                }
+            }
+        };
+        if let (Draw::Identity(_), false) = (&slot.init, dims.len() == 2 && dims[0] == dims[1]) {
+            if let Some(span) = slot.span {
+                diagnostics.push(Diagnostic::new(
+                    Code::BadInitialiser,
+                    span,
+                    format!(
+                        "`identity` needs a square matrix, and `{}` is {dims:?}",
+                        slot.path
+                    ),
+                ));
+            }
+        }
+        check_elements(&slot.path, &dims, slot.span, diagnostics);
+        slot.dims = dims;
+        model.param_types.push(value_type);
+        model.params.push(slot);
+    }
+    for (mut slot, ty) in inputs.into_iter().zip(input_types) {
+        slot.dims = model.dims(*ty);
+        check_elements(&slot.path, &slot.dims, slot.span, diagnostics);
+        model.inputs.push(slot);
+    }
+    for (k, mut slot) in states.into_iter().enumerate() {
+        slot.dims = model.dims(model.state_types[k]);
+        check_elements(&slot.path, &slot.dims, slot.span, diagnostics);
+        model.states.push(slot);
+    }
+    for (k, mut slot) in noises.into_iter().enumerate() {
+        slot.dims = model.dims(model.noise_types[k]);
+        model.noises.push(slot);
+    }
+    for bundle in &model.bundles {
+        let dims = [model.size(bundle.pre), model.size(bundle.post)];
+        check_elements(&bundle.name, &dims, Some(bundle.span), diagnostics);
+    }
+}
+
+fn check_elements(path: &str, dims: &[usize], span: Option<Span>, diagnostics: &mut Diagnostics) {
+    let elements = dims
+        .iter()
+        .try_fold(1u64, |product, dim| product.checked_mul(*dim as u64));
+    if elements.is_some_and(|n| n <= MAX_ELEMENTS) {
+        return;
+    }
+    if let Some(span) = span {
+        diagnostics.push(
+            Diagnostic::new(
+                Code::BadSize,
+                span,
+                format!("`{path}` would have {dims:?} elements, more than any machine holds"),
+            )
+            .with_help("make its sizes smaller"),
+        );
+    }
+}
+
+/// Puts `grad_scale` factors on their parameters.
+pub(super) fn apply_grad_scales(
+    model: &mut Model,
+    scales: &[(String, Span, f64)],
+    diagnostics: &mut Diagnostics,
+) {
+    for (path, span, scale) in scales {
+        if let Some(slot) = model
+            .params
+            .iter_mut()
+            .find(|slot| slot.path == *path && slot.trained)
+        {
+            slot.grad_scale = *scale;
+            continue;
+        }
+        let trained = model.params.iter().filter(|slot| slot.trained);
+        let mut diagnostic = Diagnostic::new(
+            Code::UnknownSetting,
+            *span,
+            format!("no trained parameter is called `{path}`"),
+        );
+        if let Some(near) = Diagnostics::nearest(path, trained.map(|slot| slot.path.as_str())) {
+            diagnostic = diagnostic.with_help(format!("did you mean `{near}`?"));
+        }
+        diagnostics.push(diagnostic);
+    }
+}

@@ -1,0 +1,177 @@
+//! Initial values: numbers and distributions of declarations, their overrides, and when states are reset.
+
+use super::analyser::Analyser;
+use super::constants::listed;
+use super::scope::Context;
+use crate::ir::{Draw, Reset};
+use crate::lang::diag::{Code, Diagnostic, Diagnostics};
+use crate::lang::syntax::ast::{DeclEntry, Expr, ExprKind, Ident, Initialiser};
+
+/// What values can be drawn from.
+const DISTRIBUTIONS: [&str; 5] = ["uniform", "normal", "bernoulli", "constant", "identity"];
+
+fn is_distribution(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Call { function, .. } => DISTRIBUTIONS.contains(&function.name.as_str()),
+        _ => false,
+    }
+}
+
+impl<'a> Analyser<'a, '_> {
+    pub(super) fn bad_init(&mut self, entry: &DeclEntry, message: String) {
+        self.diagnostics
+            .push(Diagnostic::new(Code::BadInitialiser, entry.span, message));
+    }
+
+    /// The initialiser of a declaration, its override first.
+    fn initialiser(&mut self, entry: &'a DeclEntry, path: &str) -> Option<&'a Initialiser> {
+        self.known_paths.insert(path.to_owned());
+        match self.overrides.get(path) {
+            Some((init, _)) => Some(init),
+            None => entry.init.as_ref(),
+        }
+    }
+
+    pub(super) fn state_init(&mut self, entry: &'a DeclEntry, path: &str, context: Context) -> f64 {
+        match self.initialiser(entry, path) {
+            None => 0.0,
+            Some(Initialiser::Value(value)) => self.constant(value, context).unwrap_or(0.0),
+            Some(Initialiser::Draw(value)) => {
+                self.diagnostics.push(
+                    Diagnostic::new(
+                        Code::BadInitialiser,
+                        value.span,
+                        format!("`{path}` starts every episode at a number, not at a draw"),
+                    )
+                    .with_help("write `= 0`"),
+                );
+                0.0
+            }
+        }
+    }
+
+    /// The policy a word after `reset` stands for.
+    pub(super) fn reset(&mut self, word: Option<&Ident>) -> Reset {
+        let Some(word) = word else {
+            return Reset::Episode;
+        };
+        match word.name.as_str() {
+            "episode" => Reset::Episode,
+            "trial" => Reset::Trial,
+            "never" => Reset::Never,
+            "carry" => Reset::Carry,
+            other => {
+                let words = ["episode", "trial", "never", "carry"];
+                let help = match Diagnostics::nearest(other, words) {
+                    Some(near) => format!("did you mean `reset {near}`?"),
+                    None => format!("there are {}", listed(&words)),
+                };
+                self.diagnostics.push(
+                    Diagnostic::new(
+                        Code::WrongKind,
+                        word.span,
+                        format!("`reset {other}` is no policy"),
+                    )
+                    .with_help(help),
+                );
+                Reset::Episode
+            }
+        }
+    }
+
+    pub(super) fn draw(&mut self, entry: &'a DeclEntry, path: &str, context: Context) -> Draw {
+        match self.initialiser(entry, path) {
+            Some(Initialiser::Value(value)) if is_distribution(value) => {
+                self.diagnostics.push(
+                    Diagnostic::new(
+                        Code::BadInitialiser,
+                        value.span,
+                        format!("`{path}` cannot be equal to a distribution, only drawn from one"),
+                    )
+                    .with_help("write `~` in the place of `=`, as in `w ~ uniform(0, 0.01)`"),
+                );
+                Draw::Constant(0.0)
+            }
+            Some(Initialiser::Value(value)) => {
+                Draw::Constant(self.constant(value, context).unwrap_or(0.0))
+            }
+            Some(Initialiser::Draw(value)) => self
+                .distribution(value, context)
+                .unwrap_or(Draw::Constant(0.0)),
+            None => {
+                self.diagnostics.push(
+                    Diagnostic::new(
+                        Code::BadInitialiser,
+                        entry.span,
+                        format!("`{path}` has no initial value"),
+                    )
+                    .with_help(format!(
+                        "write `{} ~ uniform(0, 0.01)` or `{} = 0.1`",
+                        entry.name.name, entry.name.name
+                    )),
+                );
+                Draw::Constant(0.0)
+            }
+        }
+    }
+
+    /// `uniform(a, b)` and the like.
+    pub(super) fn distribution(&mut self, expr: &'a Expr, context: Context) -> Option<Draw> {
+        let names = DISTRIBUTIONS;
+        let usage =
+            "write `uniform(lo, hi)`, `normal(mean, deviation)`, `bernoulli(p)`, `constant(c)` or \
+                     `identity(scale)`";
+        if let (ExprKind::Name(path), Some(rule)) = (&expr.kind, context.rule) {
+            let name = path.parts[0].name.as_str();
+            if let Some((argument, inner)) = self.instances[rule].arguments.get(name).copied() {
+                return self.distribution(argument, inner);
+            }
+        }
+        let ExprKind::Call { function, args } = &expr.kind else {
+            self.diagnostics.push(
+                Diagnostic::new(Code::BadInitialiser, expr.span, "this is no distribution")
+                    .with_help(usage),
+            );
+            return None;
+        };
+        let values: Vec<f64> = args
+            .iter()
+            .map(|arg| self.constant(&arg.value, context))
+            .collect::<Option<_>>()?;
+        match (function.name.as_str(), values.as_slice()) {
+            ("uniform", [lo, hi]) if lo <= hi => Some(Draw::Uniform(*lo, *hi)),
+            ("normal", [mean, deviation]) if *deviation >= 0.0 => {
+                Some(Draw::Normal(*mean, *deviation))
+            }
+            ("bernoulli", [p]) if (0.0..=1.0).contains(p) => Some(Draw::Bernoulli(*p)),
+            ("constant", [c]) => Some(Draw::Constant(*c)),
+            ("identity", [scale]) => Some(Draw::Identity(*scale)),
+            (name, _) if names.contains(&name) => {
+                self.diagnostics.push(
+                    Diagnostic::new(
+                        Code::BadInitialiser,
+                        expr.span,
+                        format!("`{name}` cannot be drawn with these numbers"),
+                    )
+                    .with_help(usage),
+                );
+                None
+            }
+            (name, _) => {
+                let help = match Diagnostics::nearest(name, names) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => usage.to_owned(),
+                };
+                self.diagnostics.push(
+                    Diagnostic::new(
+                        Code::BadInitialiser,
+                        function.span,
+                        format!("no distribution is called `{name}`"),
+                    )
+                    .with_help(help),
+                );
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Meaning: from syntax trees to a [`Model`] with every name resolved and every size known.
+//!
+//! All errors of an experiment are reported in one run; what depends on something broken is passed over
+//! silently, so that one mistake gives one message.
+
+mod analyser;
+mod blocks;
+mod bundle;
+mod calls;
+mod cells;
+pub mod checks;
+mod constants;
+mod declare;
+mod dump;
+mod entry;
+mod finish;
+pub mod functions;
+mod imports;
+mod initialise;
+mod layers;
+pub mod model;
+mod names;
+mod order;
+mod overrides;
+mod ports;
+mod resolve;
+mod scope;
+mod sides;
+mod sizes;
+mod types;
+mod updates;
+
+pub use cells::{add_library, expand, Expansion};
+pub use dump::dump;
+pub use imports::{parse_all, Loader};
+pub use model::Model;
+pub use overrides::Overrides;
+pub use sizes::{SizeVar, MAX_ELEMENTS, MAX_SIZE};
+
+use crate::lang::diag::Diagnostics;
+use crate::lang::syntax::ast;
+use analyser::Analyser;
+
+/// The model of parsed files, the spec itself first, with its cells filled in by [`expand`]. `None` where errors leave none, or where there is no
+/// network: a file of shared parts is sound, and means something only where it is imported.
+pub fn analyse(
+    files: &[ast::File],
+    expansion: &Expansion,
+    overrides: &Overrides,
+    diagnostics: &mut Diagnostics,
+) -> Option<Model> {
+    Analyser::new(files, expansion, overrides, diagnostics).run()
+}

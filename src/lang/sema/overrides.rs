@@ -1,0 +1,88 @@
+//! `--set path=value`: values that take the place of what the spec says.
+
+use crate::lang::diag::{Code, Diagnostic, Diagnostics, SourceMap, Span};
+use crate::lang::settings::parse_bytes;
+use crate::lang::syntax::{self, ast};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The overrides of one compilation, by path.
+#[derive(Debug, Default)]
+pub struct Overrides {
+    values: BTreeMap<String, (ast::Initialiser, Span)>,
+}
+
+impl Overrides {
+    /// Reads `path=value` arguments, adding each as a source of its own.
+    pub fn parse(
+        arguments: &[String],
+        sources: &mut SourceMap,
+        diagnostics: &mut Diagnostics,
+    ) -> Overrides {
+        let mut overrides = Overrides::default();
+        for argument in arguments {
+            let (path, value) = match argument.split_once('=') {
+                Some((path, value)) => (path.trim(), value),
+                None => match argument.split_once('~') {
+                    Some((path, _)) => (path.trim(), &argument[path.len()..]),
+                    None => (argument.trim(), ""),
+                },
+            };
+            // A shell takes the quotes away from `memory="200MB"`.
+            let quoted = parse_bytes(value).map(|_| format!("\"{}\"", value.trim()));
+            let value = quoted.as_deref().unwrap_or(value);
+            let source = sources.add(format!("--set {path}"), value);
+            let span = Span::new(source, 0, value.len());
+            if value.trim().is_empty() || path.is_empty() {
+                diagnostics.push(
+                    Diagnostic::new(
+                        Code::UnknownOverride,
+                        span,
+                        format!("`--set {argument}` does not say what to set to what"),
+                    )
+                    .with_help("write `--set train.batch=10`"),
+                );
+                continue;
+            }
+            if let Some(init) = syntax::parse_value(source, value, diagnostics) {
+                overrides.values.insert(path.to_owned(), (init, span));
+            }
+        }
+        overrides
+    }
+
+    /// The override of `path`, if there is one.
+    pub fn get(&self, path: &str) -> Option<&(ast::Initialiser, Span)> {
+        self.values.get(path)
+    }
+
+    /// Overrides whose path begins with `prefix`, with the rest of the path.
+    pub fn under<'a>(
+        &'a self,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a (ast::Initialiser, Span))> + 'a {
+        self.values
+            .iter()
+            .filter_map(move |(path, value)| Some((path.strip_prefix(prefix)?, value)))
+    }
+
+    /// Reports every override whose path is not in `known`.
+    pub fn report_unknown(&self, known: &BTreeSet<String>, diagnostics: &mut Diagnostics) {
+        for (path, (_, span)) in &self.values {
+            if known.contains(path) {
+                continue;
+            }
+            let mut diagnostic = Diagnostic::new(
+                Code::UnknownOverride,
+                *span,
+                format!("nothing in the spec is called `{path}`"),
+            );
+            diagnostic = match Diagnostics::nearest(path, known.iter().map(String::as_str)) {
+                Some(near) => diagnostic.with_help(format!("did you mean `{near}`?")),
+                None => diagnostic.with_help(
+                    "paths look like `train.batch`, `task.steps`, `train.optimizer.lr`, `rec.eta`, `N`",
+                ),
+            };
+            diagnostics.push(diagnostic);
+        }
+    }
+}

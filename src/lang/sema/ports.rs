@@ -1,0 +1,195 @@
+//! What the task gives and the trainer needs, against what the network has.
+
+use super::constants::listed;
+use super::model::{DefKind, Model};
+use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
+use crate::learn::TrainerKind;
+
+/// Checks inputs and outputs against the task and the trainer.
+pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
+    check_inputs(model, diagnostics);
+    check_outputs(model, diagnostics);
+}
+
+fn check_inputs(model: &Model, diagnostics: &mut Diagnostics) {
+    let Some(task) = &model.task else { return };
+    let ports = task.task.inputs();
+    for slot in &model.inputs {
+        let Some(span) = slot.span else { continue };
+        if slot.path.starts_with("external.") {
+            continue;
+        }
+        let Some(port) = ports.iter().find(|port| port.name == slot.path) else {
+            let names: Vec<&str> = ports.iter().map(|port| port.name).collect();
+            diagnostics.push(
+                Diagnostic::new(
+                    Code::WrongPort,
+                    span,
+                    format!("task `{}` gives no input `{}`", task.name, slot.path),
+                )
+                .with_secondary(task.span, "the task is chosen here")
+                .with_help(format!("it gives {}", listed(&names))),
+            );
+            continue;
+        };
+        let size: usize = slot.dims.iter().product();
+        if size != port.size {
+            diagnostics.push(
+                Diagnostic::new(
+                    Code::WrongPort,
+                    span,
+                    format!(
+                        "input `{}` has size {size}, but the task gives {}",
+                        slot.path, port.size
+                    ),
+                )
+                .with_secondary(task.span, "the task is chosen here")
+                .with_help(format!("write `input {}: [task.{}]`", slot.path, port.name)),
+            );
+        }
+    }
+}
+
+fn check_outputs(model: &Model, diagnostics: &mut Diagnostics) {
+    let Some(train) = &model.train else { return };
+    match train.trainer.kind {
+        TrainerKind::Reward => {
+            let actions = model.task.as_ref().and_then(|task| {
+                task.task
+                    .sizes()
+                    .iter()
+                    .find(|port| port.name == "actions")
+                    .map(|port| port.size)
+            });
+            if let (Some(task), None) = (&model.task, actions) {
+                diagnostics.push(
+                    Diagnostic::new(
+                        Code::WrongPort,
+                        train.span,
+                        format!(
+                            "`a2c` needs a task with actions, and `{}` has none",
+                            task.name
+                        ),
+                    )
+                    .with_secondary(task.span, "the task is chosen here")
+                    .with_help("tasks with targets are trained with `train supervised`"),
+                );
+                return;
+            }
+            let wanted = actions.map_or("[2]".to_owned(), |n| n.to_string());
+            require(model, "policy", actions, train.span, &wanted, diagnostics);
+            require(model, "value", Some(1), train.span, "1", diagnostics);
+        }
+        TrainerKind::Language
+            if model
+                .task
+                .as_ref()
+                .is_none_or(|task| task.task.text().is_none()) =>
+        {
+            let mut diagnostic = Diagnostic::new(
+                Code::WrongPort,
+                train.span,
+                "`language_model` needs the task `text`",
+            )
+            .with_help("add for instance `task text { words = 10_000 }`");
+            if let Some(task) = &model.task {
+                diagnostic = diagnostic.with_secondary(task.span, "the task is chosen here");
+            }
+            diagnostics.push(diagnostic);
+        }
+        TrainerKind::Supervised | TrainerKind::Language => {
+            let targets = model.task.as_ref().map(|task| task.task.targets());
+            match (&model.task, targets) {
+                (Some(task), Some(targets)) if targets.is_empty() => {
+                    diagnostics.push(
+                        Diagnostic::new(
+                            Code::WrongPort,
+                            train.span,
+                            format!(
+                                "`supervised` needs a task with targets, and `{}` has none",
+                                task.name
+                            ),
+                        )
+                        .with_secondary(task.span, "the task is chosen here")
+                        .with_help("tasks with rewards are trained with `train a2c`"),
+                    );
+                }
+                (_, Some(targets)) => {
+                    for port in targets {
+                        let size = port.size.to_string();
+                        require(
+                            model,
+                            port.name,
+                            Some(port.size),
+                            train.span,
+                            &size,
+                            diagnostics,
+                        );
+                    }
+                }
+                (_, None) => {
+                    if model.outputs.is_empty() {
+                        diagnostics.push(
+                            Diagnostic::new(
+                                Code::MissingOutput,
+                                train.span,
+                                "`supervised` needs at least one output",
+                            )
+                            .with_help("add `output prediction = linear(y, 3)`"),
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An output the trainer reads must be there with the right size.
+fn require(
+    model: &Model,
+    name: &str,
+    size: Option<usize>,
+    at: Span,
+    wanted: &str,
+    diagnostics: &mut Diagnostics,
+) {
+    let found = model
+        .outputs
+        .iter()
+        .map(|id| &model.definitions[id.index()])
+        .find(|definition| definition.path == name);
+    let Some(definition) = found else {
+        let near = model
+            .definitions
+            .iter()
+            .find(|d| d.path == name && d.kind != DefKind::Output);
+        let mut diagnostic = Diagnostic::new(
+            Code::MissingOutput,
+            at,
+            format!("this trainer needs an output called `{name}`, and the network has none"),
+        );
+        diagnostic = match near {
+            Some(near) => diagnostic
+                .with_secondary(near.span, "this is a value, not an output")
+                .with_help(format!("write `output {name} = ...`")),
+            None => diagnostic.with_help(format!(
+                "add `output {name} = linear(y, {wanted})` with `y` the network's activity"
+            )),
+        };
+        diagnostics.push(diagnostic);
+        return;
+    };
+    let actual: usize = model.dims(definition.expr.ty).iter().product();
+    if let Some(size) = size {
+        if actual != size {
+            diagnostics.push(
+                Diagnostic::new(
+                    Code::WrongPort,
+                    definition.span,
+                    format!("output `{name}` has size {actual}, but size {size} is needed"),
+                )
+                .with_secondary(at, "needed here"),
+            );
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Sizes: variables that are unified where two vectors meet, and arithmetic on them.
+
+use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
+use crate::lang::syntax::ast::BinaryOp;
+
+/// Largest size of one axis.
+pub const MAX_SIZE: u64 = 1 << 32;
+
+/// Largest number of elements of one parameter or of one lane of one trace.
+pub const MAX_ELEMENTS: u64 = 1 << 40;
+
+/// A size that may not be known yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SizeVar(pub u32);
+
+impl SizeVar {
+    /// As an index.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Arithmetic on sizes. `/` rounds down.
+#[derive(Clone, Debug)]
+pub enum SizeExpr {
+    /// A number.
+    Constant(u64),
+    /// A variable.
+    Variable(SizeVar),
+    /// `a op b` with the place of the whole.
+    Binary(BinaryOp, Box<SizeExpr>, Box<SizeExpr>, Span),
+    /// Stands for an expression with an error.
+    Poison,
+}
+
+/// Why a [`SizeExpr`] has no value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SizeFault {
+    /// A variable in it is not known yet.
+    Unknown(SizeVar),
+    /// Overflow, division by zero or a negative result.
+    Arithmetic(Span),
+    /// An error was already reported.
+    Poison,
+}
+
+#[derive(Clone, Debug)]
+struct Cell {
+    parent: u32,
+    value: Option<u64>,
+    /// Whether an error about it was already reported.
+    poisoned: bool,
+    /// What it is the size of, for messages.
+    what: String,
+    span: Span,
+}
+
+/// All sizes of a model: a union–find whose classes may have a value.
+#[derive(Clone, Debug, Default)]
+pub struct SizeTable {
+    cells: Vec<Cell>,
+    deferred: Vec<(SizeVar, SizeExpr, Span)>,
+}
+
+impl SizeTable {
+    /// A size not known yet; `what` names it in messages ("`y`").
+    pub fn fresh(&mut self, what: impl Into<String>, span: Span) -> SizeVar {
+        let id = self.cells.len() as u32;
+        self.cells.push(Cell {
+            parent: id,
+            value: None,
+            poisoned: false,
+            what: what.into(),
+            span,
+        });
+        SizeVar(id)
+    }
+
+    /// A known size.
+    pub fn known(&mut self, value: u64, what: impl Into<String>, span: Span) -> SizeVar {
+        let var = self.fresh(what, span);
+        self.cells[var.index()].value = Some(value);
+        var
+    }
+
+    fn root(&self, var: SizeVar) -> usize {
+        let mut k = var.index();
+        while self.cells[k].parent as usize != k {
+            k = self.cells[k].parent as usize;
+        }
+        k
+    }
+
+    fn compress(&mut self, var: SizeVar) -> usize {
+        let root = self.root(var);
+        let mut k = var.index();
+        while self.cells[k].parent as usize != k {
+            let next = self.cells[k].parent as usize;
+            self.cells[k].parent = root as u32;
+            k = next;
+        }
+        root
+    }
+
+    /// The value, if it is known by now.
+    pub fn get(&self, var: SizeVar) -> Option<u64> {
+        self.cells[self.root(var)].value
+    }
+
+    fn is_poisoned(&self, var: SizeVar) -> bool {
+        self.cells[self.root(var)].poisoned
+    }
+
+    /// Makes two sizes equal, or reports that they differ, at `at`, naming both declarations.
+    /// Returns whether they agree.
+    pub fn unify(
+        &mut self,
+        a: SizeVar,
+        b: SizeVar,
+        at: Span,
+        diagnostics: &mut Diagnostics,
+    ) -> bool {
+        let (ra, rb) = (self.compress(a), self.compress(b));
+        if ra == rb {
+            return true;
+        }
+        match (self.cells[ra].value, self.cells[rb].value) {
+            (Some(x), Some(y)) if x != y => {
+                if !self.cells[ra].poisoned && !self.cells[rb].poisoned {
+                    let (ca, cb) = (self.origin(a), self.origin(b));
+                    let mut diagnostic = Diagnostic::new(
+                        Code::SizeMismatch,
+                        at,
+                        format!("{} has size {x}, but {} has size {y}", ca.what, cb.what),
+                    )
+                    .with_label("these must be equal");
+                    if ca.span != at {
+                        diagnostic = diagnostic.with_secondary(ca.span, format!("size {x}"));
+                    }
+                    if cb.span != at && cb.span != ca.span {
+                        diagnostic = diagnostic.with_secondary(cb.span, format!("size {y}"));
+                    }
+                    diagnostics.push(diagnostic);
+                }
+                return false;
+            }
+            (None, Some(_)) => self.join(ra, rb),
+            (Some(_), _) | (None, None) => self.join(rb, ra),
+        }
+        true
+    }
+
+    fn join(&mut self, child: usize, root: usize) {
+        let poisoned = self.cells[child].poisoned || self.cells[root].poisoned;
+        self.cells[child].parent = root as u32;
+        self.cells[root].poisoned = poisoned;
+    }
+
+    /// The declaration that gave the class of `var` its value, else `var` itself.
+    fn origin(&self, var: SizeVar) -> &Cell {
+        let root = &self.cells[self.root(var)];
+        if root.what.is_empty() {
+            &self.cells[var.index()]
+        } else {
+            root
+        }
+    }
+
+    /// The value of an expression.
+    ///
+    /// # Errors
+    /// See [`SizeFault`].
+    pub fn evaluate(&self, expr: &SizeExpr) -> Result<u64, SizeFault> {
+        match expr {
+            SizeExpr::Constant(value) => Ok(*value),
+            SizeExpr::Variable(var) if self.is_poisoned(*var) => Err(SizeFault::Poison),
+            SizeExpr::Variable(var) => self.get(*var).ok_or(SizeFault::Unknown(*var)),
+            SizeExpr::Poison => Err(SizeFault::Poison),
+            SizeExpr::Binary(op, a, b, span) => {
+                let (a, b) = (self.evaluate(a)?, self.evaluate(b)?);
+                let value = match op {
+                    BinaryOp::Add => a.checked_add(b),
+                    BinaryOp::Subtract => a.checked_sub(b),
+                    BinaryOp::Multiply => a.checked_mul(b),
+                    BinaryOp::Divide => a.checked_div(b),
+                    BinaryOp::Power => u32::try_from(b).ok().and_then(|b| a.checked_pow(b)),
+                    BinaryOp::Or
+                    | BinaryOp::And
+                    | BinaryOp::Equal
+                    | BinaryOp::NotEqual
+                    | BinaryOp::Less
+                    | BinaryOp::LessEqual
+                    | BinaryOp::Greater
+                    | BinaryOp::GreaterEqual => None,
+                };
+                value.ok_or(SizeFault::Arithmetic(*span))
+            }
+        }
+    }
+
+    /// Makes `var` equal to `expr`, now if it is known and else in [`SizeTable::solve`].
+    pub fn define(
+        &mut self,
+        var: SizeVar,
+        expr: SizeExpr,
+        at: Span,
+        diagnostics: &mut Diagnostics,
+    ) {
+        match self.evaluate(&expr) {
+            Ok(value) => self.define_known(var, value, at, diagnostics),
+            Err(SizeFault::Unknown(_)) => self.deferred.push((var, expr, at)),
+            Err(SizeFault::Poison) => self.mark(var),
+            Err(SizeFault::Arithmetic(span)) => {
+                diagnostics.push(arithmetic(span));
+                self.mark(var);
+            }
+        }
+    }
+
+    /// Says nothing more about a size that is not known yet: what it meets has an error of its own.
+    pub fn forgive(&mut self, var: SizeVar) {
+        if self.get(var).is_none() {
+            self.mark(var);
+        }
+    }
+
+    fn mark(&mut self, var: SizeVar) {
+        let root = self.compress(var);
+        self.cells[root].poisoned = true;
+    }
+
+    fn define_known(&mut self, var: SizeVar, value: u64, at: Span, diagnostics: &mut Diagnostics) {
+        if let Some(diagnostic) = check_size(value, at) {
+            diagnostics.push(diagnostic);
+            self.mark(var);
+            return;
+        }
+        let what = self.cells[var.index()].what.clone();
+        let known = self.known(value, what, at);
+        self.unify(var, known, at, diagnostics);
+    }
+
+    /// Gives every size its value; reports those that nothing determines.
+    pub fn solve(&mut self, diagnostics: &mut Diagnostics) -> Vec<usize> {
+        loop {
+            let before = self.deferred.len();
+            for (var, expr, at) in std::mem::take(&mut self.deferred) {
+                self.define(var, expr, at, diagnostics);
+            }
+            if self.deferred.len() == before {
+                break;
+            }
+        }
+        let mut values = Vec::with_capacity(self.cells.len());
+        for k in 0..self.cells.len() {
+            let root = self.compress(SizeVar(k as u32));
+            let cell = &self.cells[root];
+            if cell.value.is_none() && !cell.poisoned {
+                diagnostics.push(
+                    Diagnostic::new(
+                        Code::SizeUnknown,
+                        cell.span,
+                        format!("nothing determines the size of {}", cell.what),
+                    )
+                    .with_help("give it: `linear(x, 100)`, or `state h: [100]` where it is stored"),
+                );
+                self.cells[root].poisoned = true;
+            }
+            values.push(self.cells[root].value.unwrap_or(1) as usize);
+        }
+        values
+    }
+}
+
+/// The diagnostic for a size that is zero or too large, if it is.
+pub fn check_size(value: u64, at: Span) -> Option<Diagnostic> {
+    if value == 0 {
+        Some(
+            Diagnostic::new(Code::BadSize, at, "this size is 0")
+                .with_help("sizes are whole numbers from 1"),
+        )
+    } else if value > MAX_SIZE {
+        Some(Diagnostic::new(
+            Code::BadSize,
+            at,
+            format!("this size is {value}; the largest is {MAX_SIZE}"),
+        ))
+    } else {
+        None
+    }
+}
+
+/// The diagnostic for arithmetic that has no result.
+pub fn arithmetic(at: Span) -> Diagnostic {
+    Diagnostic::new(
+        Code::BadSize,
+        at,
+        "this arithmetic has no positive whole result",
+    )
+    .with_help("sizes are whole numbers from 1; `/` rounds down")
+}

@@ -1,0 +1,286 @@
+//! Statements as canonical text.
+
+use crate::lang::syntax::ast::{
+    DeclEntry, DeclKind, Ident, Initialiser, Path, RuleUse, Stmt, StmtKind,
+};
+
+use super::expression::{layout, layout_call, path};
+use super::{one_line, Braces, Printer, INDENT, WIDTH};
+
+impl Printer<'_> {
+    /// `header { body }`, between the brace `open` and `end`.
+    pub(super) fn body(
+        &mut self,
+        header: &str,
+        body: &[Stmt],
+        open: Option<usize>,
+        end: usize,
+        limit: usize,
+    ) {
+        let braces = Braces {
+            open,
+            end,
+            first: body.first().map(|stmt| stmt.span.start as usize),
+            limit,
+        };
+        self.braces(
+            header,
+            braces,
+            |printer| printer.flat_body(body),
+            |printer, close| {
+                for (k, stmt) in body.iter().enumerate() {
+                    let limit = body
+                        .get(k + 1)
+                        .map_or(close, |next| next.span.start as usize);
+                    printer.statement(stmt, limit);
+                }
+            },
+        );
+    }
+
+    fn flat_body(&self, body: &[Stmt]) -> Option<String> {
+        let body: Option<Vec<String>> = body.iter().map(|stmt| self.flat_statement(stmt)).collect();
+        Some(body?.join("; "))
+    }
+
+    /// A statement on one line; its source is known to be on one line and without comments.
+    fn flat_statement(&self, stmt: &Stmt) -> Option<String> {
+        let text = match &stmt.kind {
+            StmtKind::Decl { kind, entries } => {
+                let column = self.indent + kind.word().len() + 1;
+                let entries: Vec<String> = entries
+                    .iter()
+                    .map(|entry| declared(entry, self.indent, column))
+                    .collect();
+                format!("{} {}", kind.word(), entries.join(", "))
+            }
+            StmtKind::Plastic { body, .. } | StmtKind::Cell { body, .. } => {
+                let header = self.header(stmt)?;
+                if may_lack_body(stmt) && body.is_empty() {
+                    header
+                } else {
+                    one_line(&header, &self.flat_body(body)?)
+                }
+            }
+            StmtKind::On { body, .. } | StmtKind::When { body, .. } => {
+                one_line(&self.header(stmt)?, &self.flat_body(body)?)
+            }
+            StmtKind::Let { .. } | StmtKind::Update { .. } | StmtKind::Transmit { .. } => {
+                self.simple(stmt)?
+            }
+        };
+        self.fits(&text).then_some(text)
+    }
+
+    /// A statement without a body, declarations apart.
+    fn simple(&self, stmt: &Stmt) -> Option<String> {
+        let (head, value) = match &stmt.kind {
+            StmtKind::Let { target, value } => (format!("{} = ", target.name), value),
+            StmtKind::Update { target, value } => (format!("{} <- ", target.name), value),
+            StmtKind::Transmit { value } => ("transmit ".to_string(), value),
+            StmtKind::Decl { .. }
+            | StmtKind::Plastic { .. }
+            | StmtKind::Cell { .. }
+            | StmtKind::On { .. }
+            | StmtKind::When { .. } => return None,
+        };
+        let column = self.indent + head.chars().count();
+        Some(head + &layout(value, self.indent, column, 0))
+    }
+
+    /// What stands before the body of a statement that can have one.
+    fn header(&self, stmt: &Stmt) -> Option<String> {
+        match &stmt.kind {
+            StmtKind::Plastic {
+                name,
+                pre,
+                post,
+                using,
+                reset,
+                ..
+            } => {
+                let head = format!("plastic {}: {} -> {}", name.name, path(pre), path(post));
+                Some(self.clauses(head, using.as_ref(), reset.as_ref()))
+            }
+            StmtKind::Cell {
+                name,
+                cell,
+                using,
+                reset,
+                ..
+            } => {
+                let head = format!("cell {}: ", name.name);
+                let column = self.indent + head.chars().count();
+                let call = layout_call(&cell.name.name, &cell.args, self.indent, column, 2);
+                Some(self.clauses(head + &call, using.as_ref(), reset.as_ref()))
+            }
+            StmtKind::On {
+                side, start, end, ..
+            } => {
+                let column = self.indent + side.name.chars().count() + 4;
+                let start = layout(start, self.indent, column, 5);
+                let end = layout(end, self.indent, column + start.chars().count() + 4, 3);
+                Some(format!("on {}[{start} .. {end}]", side.name))
+            }
+            StmtKind::When { condition, .. } => {
+                let condition = layout(condition, self.indent, self.indent + 5, 2);
+                Some(format!("when {condition}"))
+            }
+            StmtKind::Decl { .. }
+            | StmtKind::Let { .. }
+            | StmtKind::Update { .. }
+            | StmtKind::Transmit { .. } => None,
+        }
+    }
+
+    /// `head using rule(..) reset policy`
+    fn clauses(&self, mut head: String, using: Option<&RuleUse>, reset: Option<&Ident>) -> String {
+        let reset = reset.map_or(String::new(), |reset| format!(" reset {}", reset.name));
+        if let Some(using) = using {
+            let last = head.rsplit('\n').next().unwrap_or_default();
+            let indent = if head.contains('\n') { 0 } else { self.indent };
+            let column = indent + last.chars().count() + 7;
+            let after = 2 + reset.chars().count();
+            let call = layout_call(&using.name.name, &using.args, self.indent, column, after);
+            head = format!("{head} using {call}");
+        }
+        head + &reset
+    }
+
+    fn statement(&mut self, stmt: &Stmt, limit: usize) {
+        let (start, end) = (stmt.span.start as usize, stmt.span.end as usize);
+        let (body, head_end) = match &stmt.kind {
+            StmtKind::Decl { kind, entries } => {
+                self.declaration(start, *kind, entries, limit);
+                return;
+            }
+            StmtKind::Let { .. } | StmtKind::Update { .. } | StmtKind::Transmit { .. } => {
+                if let Some(text) = self.simple(stmt) {
+                    self.single(start, end, limit, &text);
+                }
+                return;
+            }
+            StmtKind::Plastic {
+                post: Path { span, .. },
+                using,
+                reset,
+                body,
+                ..
+            }
+            | StmtKind::Cell {
+                cell: RuleUse { span, .. },
+                using,
+                reset,
+                body,
+                ..
+            } => {
+                let using = using.as_ref().map(|using| using.span);
+                let reset = reset.as_ref().map(|reset| reset.span);
+                (body, reset.or(using).unwrap_or(*span).end)
+            }
+            StmtKind::On { end, body, .. } => (body, end.span.end),
+            StmtKind::When { condition, body } => (body, condition.span.end),
+        };
+        let head_end = head_end as usize;
+        let open = self.open_brace(head_end, end);
+        self.lead(start, open.unwrap_or(end));
+        let header = self.header(stmt).unwrap_or_default();
+        if may_lack_body(stmt) && body.is_empty() && !self.has_comment(head_end, end) {
+            self.start_line(&header);
+            self.finish_line(end, limit);
+        } else {
+            self.body(&header, body, open, end, limit);
+        }
+    }
+
+    fn declaration(&mut self, start: usize, kind: DeclKind, entries: &[DeclEntry], limit: usize) {
+        let outer = self.indent;
+        let mut line = kind.word().to_string();
+        let mut rest = entries;
+        let mut is_first = true;
+        while !rest.is_empty() {
+            let (group, after) = rest.split_at(self.count_on_line(rest));
+            rest = after;
+            let Some(end) = group.last().map(|entry| entry.span.end as usize) else {
+                break;
+            };
+            if is_first {
+                self.lead(start, end);
+            } else {
+                self.comments_before(end, false);
+            }
+            for entry in group {
+                let separator = if is_first { " " } else { ", " };
+                let column = self.indent + if is_first { line.len() + 1 } else { 0 };
+                let text = declared(entry, self.indent, column);
+                let joined = format!("{line}{separator}{text}");
+                // A comma may have to follow.
+                if is_first || line.is_empty() {
+                    line = if line.is_empty() { text } else { joined };
+                } else if !joined.contains('\n') && self.indent + joined.chars().count() < WIDTH {
+                    line = joined;
+                } else {
+                    self.start_line(&line);
+                    self.out.push_str(",\n");
+                    self.indent = outer + INDENT;
+                    line = declared(entry, self.indent, self.indent);
+                }
+                is_first = false;
+            }
+            self.start_line(&line);
+            line.clear();
+            match rest.first() {
+                Some(next) => {
+                    self.out.push(',');
+                    self.finish_line(end, next.span.start as usize);
+                }
+                None => self.finish_line(end, limit),
+            }
+            self.indent = outer + INDENT;
+        }
+        self.indent = outer;
+    }
+
+    /// How many of the entries stood on the first one's line.
+    fn count_on_line(&self, entries: &[DeclEntry]) -> usize {
+        let joins = |pair: &&[DeclEntry]| {
+            self.same_line(pair[0].span.end as usize, pair[1].span.start as usize)
+        };
+        entries.windows(2).take_while(joins).count() + 1
+    }
+}
+
+/// Whether the braces may be left out.
+fn may_lack_body(stmt: &Stmt) -> bool {
+    matches!(
+        stmt.kind,
+        StmtKind::Plastic { using: Some(_), .. } | StmtKind::Cell { .. }
+    )
+}
+
+/// `h: [200] = 0 per post reset trial`, beginning in `column` of a line indented by `indent`.
+fn declared(entry: &DeclEntry, indent: usize, column: usize) -> String {
+    let mut tail = String::new();
+    if let Some(per) = &entry.per {
+        tail.push_str(&format!(" per {}", per.name));
+    }
+    if let Some(reset) = &entry.reset {
+        tail.push_str(&format!(" reset {}", reset.name));
+    }
+    let after = tail.chars().count() + 1;
+    let mut text = entry.name.name.clone();
+    if let Some(size) = &entry.size {
+        text.push_str(": [");
+        let at = column + text.chars().count();
+        text.push_str(&layout(size, indent, at, 1));
+        text.push(']');
+    }
+    let (sign, value) = match &entry.init {
+        Some(Initialiser::Value(value)) => (" = ", value),
+        Some(Initialiser::Draw(value)) => (" ~ ", value),
+        None => return text + &tail,
+    };
+    text.push_str(sign);
+    let at = column + text.chars().count();
+    text + &layout(value, indent, at, after) + &tail
+}

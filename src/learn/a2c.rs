@@ -1,0 +1,339 @@
+//! The advantage actor-critic loss of one lane (Miconi et al. 2019, §4).
+//!
+//! With returns `R(t) = r(t) + γ R(t+1)`, zero after the end, advantage `A = stop(R - V)` and policy
+//! `π = softmax(logits)`:
+//!
+//! `loss = scale Σ_t [ -log π(a_t) A + c_v (R - V)² + c_s Σ_a π_a² - c_e H(π) ]`, with `H = -Σ_a π_a log π_a`.
+//!
+//! With `scale = 1 / (lanes · steps)` the sum over lanes is the loss of the batch. `V` is the lane's own value.
+
+use super::softmax::log_softmax;
+use crate::lang::settings::Settings;
+
+/// The coefficients of the loss.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct A2c {
+    /// Discount γ.
+    pub gamma: f64,
+    /// Coefficient c_v of the squared value error.
+    pub value: f64,
+    /// Coefficient c_s of the sum of squared action probabilities.
+    pub concentration: f64,
+    /// Coefficient c_e of the entropy, which is taken from the loss.
+    pub entropy: f64,
+}
+
+/// One lane's episode of `T` steps.
+#[derive(Clone, Copy, Debug)]
+pub struct Episode<'a> {
+    /// Logits of the policy, `[T, actions]`.
+    pub logits: &'a [f64],
+    /// Values, `[T]`.
+    pub values: &'a [f64],
+    /// Actions taken, `[T]`, each less than the number of actions.
+    pub actions: &'a [usize],
+    /// Rewards earned by them, `[T]`.
+    pub rewards: &'a [f64],
+}
+
+/// What each term adds to the loss, coefficient and scale included.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Parts {
+    /// `-log π(a) A`.
+    pub policy: f64,
+    /// `c_v (R - V)²`.
+    pub value: f64,
+    /// `c_s Σ π²`.
+    pub concentration: f64,
+    /// `-c_e H(π)`.
+    pub entropy: f64,
+}
+
+impl Parts {
+    /// The loss.
+    pub fn total(&self) -> f64 {
+        self.policy + self.value + self.concentration + self.entropy
+    }
+}
+
+impl std::ops::AddAssign for Parts {
+    fn add_assign(&mut self, other: Parts) {
+        self.policy += other.policy;
+        self.value += other.value;
+        self.concentration += other.concentration;
+        self.entropy += other.entropy;
+    }
+}
+
+impl A2c {
+    /// The coefficients in the settings of the trainer `a2c`.
+    pub fn new(settings: &Settings) -> A2c {
+        A2c {
+            gamma: settings.real("gamma"),
+            value: settings.real("value"),
+            concentration: settings.real("concentration"),
+            entropy: settings.real("entropy"),
+        }
+    }
+
+    /// Discounted returns of `rewards`, `[T]`.
+    pub fn returns(&self, rewards: &[f64]) -> Vec<f64> {
+        let mut returns = rewards.to_vec();
+        let mut later = 0.0;
+        for reward in returns.iter_mut().rev() {
+            later = *reward + self.gamma * later;
+            *reward = later;
+        }
+        returns
+    }
+
+    /// The loss of one lane. Writes its derivatives to `logit_adjoints`, `[T, actions]`, and
+    /// `value_adjoints`, `[T]`.
+    pub fn lane(
+        &self,
+        episode: Episode<'_>,
+        scale: f64,
+        logit_adjoints: &mut [f64],
+        value_adjoints: &mut [f64],
+    ) -> Parts {
+        let returns = self.returns(episode.rewards);
+        let steps = returns.len();
+        let actions = episode.logits.len() / steps.max(1);
+        let mut log_probabilities = vec![0.0; actions];
+        let mut parts = Parts::default();
+        for t in 0..steps {
+            let logits = &episode.logits[t * actions..(t + 1) * actions];
+            let adjoints = &mut logit_adjoints[t * actions..(t + 1) * actions];
+            log_softmax(logits, &mut log_probabilities);
+            let action = episode.actions[t];
+            let advantage = returns[t] - episode.values[t];
+
+            let mut squares = 0.0;
+            let mut negative_entropy = 0.0;
+            for log_probability in &log_probabilities {
+                let probability = log_probability.exp();
+                squares += probability * probability;
+                negative_entropy += probability * log_probability;
+            }
+            parts.policy -= scale * log_probabilities[action] * advantage;
+            parts.value += scale * self.value * advantage * advantage;
+            parts.concentration += scale * self.concentration * squares;
+            parts.entropy += scale * self.entropy * negative_entropy;
+
+            // With log π_k = z_k - log Σ exp z:  d(-log π_a)/dz_k = π_k - δ_ka,
+            // d(Σ π²)/dz_k = 2 π_k (π_k - Σ π²),  d(-H)/dz_k = π_k (log π_k + H).
+            for (k, (adjoint, log_probability)) in
+                adjoints.iter_mut().zip(&log_probabilities).enumerate()
+            {
+                let probability = log_probability.exp();
+                let chosen = if k == action { 1.0 } else { 0.0 };
+                let policy = advantage * (probability - chosen);
+                let concentration = 2.0 * probability * (probability - squares);
+                let entropy = probability * (log_probability - negative_entropy);
+                *adjoint =
+                    scale * (policy + self.concentration * concentration + self.entropy * entropy);
+            }
+            value_adjoints[t] = -2.0 * scale * self.value * advantage;
+        }
+        parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{A2c, Episode, Parts};
+    use crate::ir::rng::{Key, Stream};
+    use serde_json::Value;
+
+    /// The loss with the advantage held at its value for `frozen`, as `stop` says.
+    fn plain_loss(a2c: &A2c, episode: Episode<'_>, frozen: &[f64], scale: f64) -> f64 {
+        let steps = episode.values.len();
+        let actions = episode.logits.len() / steps;
+        let mut loss = 0.0;
+        for t in 0..steps {
+            let exps: Vec<f64> = episode.logits[t * actions..(t + 1) * actions]
+                .iter()
+                .map(|z| z.exp())
+                .collect();
+            let total: f64 = exps.iter().sum();
+            let p: Vec<f64> = exps.iter().map(|e| e / total).collect();
+            let mut ret = 0.0;
+            for k in (t..steps).rev() {
+                ret = episode.rewards[k] + a2c.gamma * ret;
+            }
+            let entropy: f64 = p.iter().map(|p| -p * p.ln()).sum();
+            loss += -p[episode.actions[t]].ln() * (ret - frozen[t])
+                + a2c.value * (ret - episode.values[t]).powi(2)
+                + a2c.concentration * p.iter().map(|p| p * p).sum::<f64>()
+                - a2c.entropy * entropy;
+        }
+        loss * scale
+    }
+
+    #[test]
+    fn adjoints_are_the_derivatives() {
+        let (steps, actions, scale) = (5, 3, 0.07);
+        let a2c = A2c {
+            gamma: 0.8,
+            value: 0.3,
+            concentration: 0.4,
+            entropy: 0.25,
+        };
+        let place = Key::new(1, Stream::Task).at(0, 0, 0);
+        let mut logits: Vec<f64> = (0..15).map(|k| place.normal(k)).collect();
+        let mut values: Vec<f64> = (15..20).map(|k| place.normal(k)).collect();
+        let rewards: Vec<f64> = (20..25).map(|k| place.normal(k)).collect();
+        let taken = [0, 2, 1, 1, 0];
+        let frozen = values.clone();
+        let (mut d_logits, mut d_values) = (vec![f64::NAN; 15], vec![f64::NAN; 5]);
+        let loss = |logits: &[f64], values: &[f64]| {
+            let episode = Episode {
+                logits,
+                values,
+                actions: &taken,
+                rewards: &rewards,
+            };
+            plain_loss(&a2c, episode, &frozen, scale)
+        };
+        let episode = Episode {
+            logits: &logits,
+            values: &values,
+            actions: &taken,
+            rewards: &rewards,
+        };
+        let parts = a2c.lane(episode, scale, &mut d_logits, &mut d_values);
+        assert!((parts.total() - loss(&logits, &values)).abs() < 1e-13);
+        assert!(parts.entropy < 0.0 && parts.concentration > 0.0 && parts.value > 0.0);
+
+        let h = 1e-5;
+        for k in 0..steps * actions {
+            let kept = logits[k];
+            logits[k] = kept + h;
+            let above = loss(&logits, &values);
+            logits[k] = kept - h;
+            let slope = (above - loss(&logits, &values)) / (2.0 * h);
+            logits[k] = kept;
+            assert!(
+                (slope - d_logits[k]).abs() < 1e-9,
+                "{k}: {slope} {d_logits:?}"
+            );
+        }
+        for k in 0..steps {
+            let kept = values[k];
+            values[k] = kept + h;
+            let above = loss(&logits, &values);
+            values[k] = kept - h;
+            let slope = (above - loss(&logits, &values)) / (2.0 * h);
+            values[k] = kept;
+            assert!(
+                (slope - d_values[k]).abs() < 1e-9,
+                "{k}: {slope} {d_values:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_certain_policy_gives_finite_numbers() {
+        let a2c = A2c {
+            gamma: 0.9,
+            value: 0.1,
+            concentration: 0.1,
+            entropy: 0.1,
+        };
+        let episode = Episode {
+            logits: &[1e4, -1e4],
+            values: &[0.0],
+            actions: &[0],
+            rewards: &[1.0],
+        };
+        let (mut d_logits, mut d_values) = ([f64::NAN; 2], [f64::NAN]);
+        let parts = a2c.lane(episode, 1.0, &mut d_logits, &mut d_values);
+        assert!((parts.total() - 0.2).abs() < 1e-12, "{parts:?}");
+        assert!(d_logits.iter().all(|d| d.abs() < 1e-12));
+    }
+
+    fn numbers(value: &Value) -> Vec<f64> {
+        match value {
+            Value::Array(items) => items.iter().flat_map(numbers).collect(),
+            _ => vec![value.as_f64().unwrap()],
+        }
+    }
+
+    /// Takes lane `b` out of `[T, lanes, width]`.
+    fn lane_of(all: &[f64], lanes: usize, width: usize, b: usize) -> Vec<f64> {
+        all.chunks(lanes * width)
+            .flat_map(|step| step[b * width..(b + 1) * width].to_vec())
+            .collect()
+    }
+
+    #[test]
+    fn the_fixture_of_another_framework() {
+        let file = include_str!("../../tests/fixtures/rnn_retro_mod_a2c.json");
+        let fixture: Value = serde_json::from_str(file).unwrap();
+        let (lanes, steps, hidden, n) = (3, 6, 7, 4);
+        let a2c = A2c {
+            gamma: 0.9,
+            value: 0.1,
+            concentration: 0.03,
+            entropy: 0.0,
+        };
+        let outputs = &fixture["expected"]["outputs"];
+        let [y, v, h] = ["y", "v", "h"].map(|name| numbers(&outputs[name]));
+        let taken = numbers(&fixture["inputs"]["actions"]);
+        let rewards = numbers(&fixture["inputs"]["rewards"]);
+        let returns = numbers(&fixture["inputs"]["returns"]);
+        let mut total = Parts::default();
+        let (mut d_b_out, mut d_w_out) = (vec![0.0; n], vec![0.0; hidden * n]);
+        let (mut d_b_val, mut d_w_val) = (0.0, vec![0.0; hidden]);
+        for b in 0..lanes {
+            let actions: Vec<usize> = lane_of(&taken, lanes, 1, b)
+                .iter()
+                .map(|a| *a as usize)
+                .collect();
+            let (values, rewards) = (lane_of(&v, lanes, 1, b), lane_of(&rewards, lanes, 1, b));
+            let (logits, h) = (lane_of(&y, lanes, n, b), lane_of(&h, lanes, hidden, b));
+            for (ours, theirs) in a2c
+                .returns(&rewards)
+                .iter()
+                .zip(lane_of(&returns, lanes, 1, b))
+            {
+                assert!((ours - theirs).abs() < 1e-12);
+            }
+            let episode = Episode {
+                logits: &logits,
+                values: &values,
+                actions: &actions,
+                rewards: &rewards,
+            };
+            let (mut d_logits, mut d_values) = (vec![0.0; steps * n], vec![0.0; steps]);
+            total += a2c.lane(episode, 1.0 / 18.0, &mut d_logits, &mut d_values);
+            for t in 0..steps {
+                d_b_val += d_values[t];
+                for k in 0..n {
+                    d_b_out[k] += d_logits[t * n + k];
+                }
+                for i in 0..hidden {
+                    d_w_val[i] += h[t * hidden + i] * d_values[t];
+                    for k in 0..n {
+                        d_w_out[i * n + k] += h[t * hidden + i] * d_logits[t * n + k];
+                    }
+                }
+            }
+        }
+        let expected = &fixture["expected"];
+        let loss = expected["loss"].as_f64().unwrap();
+        assert!((total.total() - loss).abs() < 1e-12 * loss);
+        for (name, ours) in [
+            ("b_out", d_b_out),
+            ("w_out", d_w_out),
+            ("b_val", vec![d_b_val]),
+            ("w_val", d_w_val),
+        ] {
+            let theirs = numbers(&expected["grads"][name]);
+            assert_eq!(ours.len(), theirs.len());
+            for (a, b) in ours.iter().zip(theirs) {
+                assert!((a - b).abs() < 1e-11, "{name}: {a} {b}");
+            }
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Which blocks run the lanes of an experiment, and what reads a text: the one place that knows all backends and devices.
+
+use super::average::Average;
+use super::block::{Block, LaneBlock, Objective};
+use super::device_block::{DeviceBlock, DevicePlan};
+use super::fused_block::FusedBlock;
+use super::language::device::{DeviceReader, DeviceStages, TextGoal};
+use super::language::in_step::InStepReader;
+use super::language::objective::TextObjective;
+use super::language::reader::{Reader, StagedReader};
+use super::language::staged::Staged;
+use super::language::{stream, LanguageError};
+use super::trainer::{BackendKind, TrainError, TrainerOptions};
+use crate::driver::{Prepared, Stopwatch};
+use crate::engine::bptt::least_memory_interval;
+use crate::engine::candle::{Candle, Precision};
+use crate::engine::fused::device::Update;
+use crate::engine::fused::Fused;
+use crate::engine::plan::{Limits, Plan, Together};
+use crate::engine::reference::Reference;
+use crate::lang::settings::Settings;
+use crate::learn::tasks::Task;
+use crate::machine::device::{self, DeviceError, DeviceKind};
+use std::sync::Arc;
+
+/// What is to be run.
+pub(super) struct Work<'a> {
+    /// The step and its adjoint.
+    pub prepared: &'a Prepared,
+    /// The task.
+    pub task: &'a dyn Task,
+    /// What is learned from it.
+    pub objective: Objective,
+    /// The steps of the optimiser, for devices that do them.
+    pub update: Update,
+    /// Lanes of an iteration.
+    pub lanes: usize,
+    /// What of the memory the run may take.
+    pub limits: Limits,
+}
+
+type Blocks = (Plan, Vec<Box<dyn Block>>);
+
+/// Refuses what does not fit.
+pub(super) fn fits(plan: &Plan, limits: Limits) -> Result<(), TrainError> {
+    match plan.refusal(limits) {
+        Some(refusal) => Err(TrainError::Memory(refusal)),
+        None => Ok(()),
+    }
+}
+
+/// The plan of a run and its blocks. Nothing of the size of the run is allocated before it is known to fit.
+pub(super) fn blocks(
+    work: &Work<'_>,
+    options: &TrainerOptions,
+    watch: &mut Stopwatch,
+) -> Result<Blocks, TrainError> {
+    let on_device = options.device.kind != DeviceKind::Cpu;
+    match options.backend {
+        BackendKind::Fused if on_device => on_a_device(work, options, watch),
+        BackendKind::Fused => lane_by_lane(work, options, watch),
+        BackendKind::Candle | BackendKind::Reference => in_step(work, options),
+    }
+}
+
+/// The plan of a run on a text, and what reads it for training and for evaluation.
+pub(super) fn readers(
+    work: &Work<'_>,
+    options: &TrainerOptions,
+    (objective, settings): (TextObjective, &Settings),
+    watch: &mut Stopwatch,
+) -> Result<(Plan, [Box<dyn Reader>; 2]), TrainError> {
+    let Work {
+        prepared,
+        lanes,
+        limits,
+        ..
+    } = *work;
+    let (step, steps) = (&prepared.step, work.task.steps());
+    let eval_lanes = settings.int("eval_batch");
+    if options.backend != BackendKind::Fused {
+        let candle = device_of(options)?;
+        let mut plan = Plan::batched(step, &prepared.adjoint, lanes, steps);
+        plan.together = Together::Blocks(vec![plan.lanes]);
+        fits(&plan, limits)?;
+        let reader = |lanes: usize| -> Result<Box<dyn Reader>, TrainError> {
+            let (step, backward) = (step.clone(), prepared.adjoint.clone());
+            Ok(if options.backend == BackendKind::Candle {
+                let executor = Candle::new(step, backward, lanes, Precision::Single, &candle)?;
+                Box::new(InStepReader::new(executor))
+            } else {
+                Box::new(InStepReader::new(Reference::new(step, backward, lanes)))
+            })
+        };
+        return Ok((plan, [reader(lanes)?, reader(eval_lanes)?]));
+    }
+    let staged = Staged::new(step, &options.passes).map_err(LanguageError::from)?;
+    watch.lap("kernels");
+    if options.device.kind != DeviceKind::Cpu {
+        let limits = device::open(options.device)?;
+        let (free, limits) = (limits.free(), limits.limits());
+        let longest = longest(work);
+        let interval = least_memory_interval(longest);
+        let size = [lanes.max(eval_lanes), longest];
+        let goal = TextGoal {
+            objective,
+            update: work.update.clone(),
+            averages: Average::new(settings).is_wanted(),
+        };
+        let stages = DeviceStages::new(Arc::new(staged), size, limits, &goal);
+        let (once, lane) = stages.bytes(true);
+        // The lanes of evaluation are there, too.
+        let (eval_once, eval_lane) = stages.bytes(false);
+        let bytes = (once + eval_once + eval_lanes as u64 * eval_lane, lane);
+        let plan = Plan::device(step, lanes, longest, interval, bytes);
+        let limits = Limits {
+            free,
+            ..work.limits
+        };
+        fits(&plan, limits)?;
+        let stages = Arc::new(stages);
+        let reader = |lanes, learns| -> Result<Box<dyn Reader>, TrainError> {
+            let reader = DeviceReader::new(Arc::clone(&stages), lanes, learns, options.device)?;
+            Ok(Box::new(reader))
+        };
+        let both = [reader(lanes, true)?, reader(eval_lanes, false)?];
+        watch.lap("device");
+        return Ok((plan, both));
+    }
+    let plan = Plan::staged(step, lanes, steps, staged.bytes(lanes, steps));
+    fits(&plan, limits)?;
+    let staged = Arc::new(staged);
+    let reader = |lanes| Box::new(StagedReader::new(Arc::clone(&staged), lanes)) as Box<dyn Reader>;
+    Ok((plan, [reader(lanes), reader(eval_lanes)]))
+}
+
+/// Steps of the longest chunk.
+fn longest(work: &Work<'_>) -> usize {
+    let text = work.task.text();
+    text.map_or(work.task.steps(), |text| {
+        stream::longest(text.steps, text.random_lengths)
+    })
+}
+
+/// What Candle calls the device; the reference knows one only.
+fn device_of(options: &TrainerOptions) -> Result<candle_core::Device, TrainError> {
+    if options.backend == BackendKind::Reference && options.device.kind != DeviceKind::Cpu {
+        return Err(TrainError::Device(DeviceError::Absent {
+            what: "the reference is a plain interpreter for the processor".to_owned(),
+            help: "use `--device cpu`, or another backend".to_owned(),
+        }));
+    }
+    Ok(device::of_candle(options.device)?)
+}
+
+fn fused(work: &Work<'_>) -> Result<Fused, TrainError> {
+    let prepared = work.prepared;
+    Ok(Fused::with(
+        &prepared.step,
+        &prepared.adjoint,
+        prepared.choices,
+    )?)
+}
+
+/// Fused kernels on the processor.
+fn lane_by_lane(
+    work: &Work<'_>,
+    options: &TrainerOptions,
+    watch: &mut Stopwatch,
+) -> Result<Blocks, TrainError> {
+    let step = &work.prepared.step;
+    let program = fused(work)?;
+    watch.lap("kernels");
+    let steps = work.task.steps();
+    let limits = work.limits;
+    let plan = Plan::lane_major(step, &program, work.lanes, steps, options.threads, limits);
+    fits(&plan, limits)?;
+    let graph = Arc::new(step.clone());
+    let all = FusedBlock::new(Arc::new(program), graph, work.task, &plan, work.objective);
+    Ok((plan, vec![Box::new(all)]))
+}
+
+/// Generated kernels on a device.
+fn on_a_device(
+    work: &Work<'_>,
+    options: &TrainerOptions,
+    watch: &mut Stopwatch,
+) -> Result<Blocks, TrainError> {
+    let step = &work.prepared.step;
+    if matches!(work.objective, Objective::A2c(_)) && work.task.device().is_none() {
+        return Err(TrainError::Device(DeviceError::Absent {
+            what: "the task has no device code, and what it shows depends on actions".to_owned(),
+            help: "use `--backend candle`, or `--device cpu`".to_owned(),
+        }));
+    }
+    let device = device::open(options.device)?;
+    let program = fused(work)?;
+    watch.lap("kernels");
+    let update = work.update.clone();
+    let limits = device.limits();
+    let task = (work.task, work.lanes);
+    let kernels = DevicePlan::new(&program, step, task, work.objective, update, limits);
+    let plan = kernels.plan(&program, step, work.lanes);
+    let limits = Limits {
+        free: device.free(),
+        ..work.limits
+    };
+    fits(&plan, limits)?;
+    let graph = Arc::new(step.clone());
+    let all = DeviceBlock::new(
+        Arc::new(program),
+        graph,
+        work.task,
+        plan.lanes,
+        work.objective,
+        kernels,
+        device,
+    )?;
+    watch.lap("device");
+    Ok((plan, vec![Box::new(all)]))
+}
+
+/// Blocks of lanes in step.
+fn in_step(work: &Work<'_>, options: &TrainerOptions) -> Result<Blocks, TrainError> {
+    let Work {
+        prepared,
+        task,
+        objective,
+        lanes,
+        limits,
+        ..
+    } = *work;
+    let candle = device_of(options)?;
+    let mut plan = Plan::batched(&prepared.step, &prepared.adjoint, lanes, task.steps());
+    if options.device.kind != DeviceKind::Cpu {
+        // A GPU is one worker.
+        plan.together = Together::Blocks(vec![plan.lanes]);
+    }
+    fits(&plan, limits)?;
+    let Together::Blocks(sizes) = plan.together.clone() else {
+        return Ok((plan, Vec::new()));
+    };
+    let mut blocks: Vec<Box<dyn Block>> = Vec::with_capacity(sizes.len());
+    let mut first = 0;
+    for lanes in sizes {
+        let (step, backward) = (prepared.step.clone(), prepared.adjoint.clone());
+        let interval = plan.interval;
+        blocks.push(if options.backend == BackendKind::Candle {
+            let executor = Candle::new(step, backward, lanes, Precision::Single, &candle)?;
+            Box::new(LaneBlock::new(executor, task, first, interval, objective))
+        } else {
+            let executor = Reference::new(step, backward, lanes);
+            Box::new(LaneBlock::new(executor, task, first, interval, objective))
+        });
+        first += lanes;
+    }
+    Ok((plan, blocks))
+}

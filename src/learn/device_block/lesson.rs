@@ -1,0 +1,44 @@
+//! Whole iterations on a device: parameters and moments go there and come back.
+
+use super::DeviceBlock;
+use crate::engine::BackendError;
+use crate::learn::a2c::Parts;
+use crate::learn::learner::{Learned, Learner, Lesson};
+
+impl DeviceBlock {
+    /// Has the device do iterations; nothing where it cannot.
+    pub(super) fn lesson(
+        &mut self,
+        mut learner: Learner<'_>,
+    ) -> Result<Option<Lesson<Learned>>, BackendError> {
+        let steps = learner.steps(|_| 1.0, None);
+        let (run, carried) = (self.episodes(&learner.options), self.carried_in());
+        let mut held = learner.held();
+        let Some(trained) = self.on.iterate(&run, &carried, &steps, &mut held)? else {
+            return Ok(None);
+        };
+        learner.count(trained.done.len());
+        let carried = self.on.carried()?;
+        self.keep_carried(&carried);
+        // Those of an iteration that failed were left behind.
+        self.carried_before.clone_from(&self.carried);
+        let lanes = self.count.max(1) as f64;
+        let done = trained.done.iter().map(|done| {
+            let [policy, value, concentration, entropy] = done.parts;
+            Learned {
+                parts: Parts {
+                    policy,
+                    value,
+                    concentration,
+                    entropy,
+                },
+                reward: done.reward / lanes,
+                norm: done.norm,
+            }
+        });
+        Ok(Some(Lesson {
+            done: done.collect(),
+            stop: trained.stop.map(|stop| learner.not_finite(stop)),
+        }))
+    }
+}

@@ -1,0 +1,282 @@
+//! All lanes on a device: one launch forward, one back.
+//!
+//! Tasks with device code run there, and whole iterations can follow each other there, too. Others are supervised: the host
+//! gives all inputs before the episode and the adjoints of all outputs after it.
+
+mod lesson;
+mod plan;
+
+pub(super) use plan::update;
+pub use plan::{device_source, DevicePlan};
+
+use super::a2c::Parts;
+use super::block::{Block, BlockReport, EpisodeOptions, Objective};
+use super::lane_episode::{LaneEpisode, Wiring};
+use super::learner::{Learned, Learner, Lesson};
+use super::phases::Phases;
+use crate::engine::fused::device::{DeviceLanes, DeviceRun};
+use crate::engine::fused::{Fused, Shared};
+use crate::engine::kernel::KernelReport;
+use crate::engine::BackendError;
+use crate::ir::rng::{Key, Stream};
+use crate::ir::Graph;
+use crate::learn::tasks::Task;
+use crate::machine::device::{Device, KernelTime};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Lanes on a device.
+pub struct DeviceBlock {
+    program: Arc<Fused>,
+    graph: Arc<Graph>,
+    wiring: Wiring,
+    on_device: bool,
+    on: DeviceLanes,
+    /// What the host gives and takes where the task is not on the device.
+    lanes: Vec<LaneEpisode>,
+    shared: Shared<f32>,
+    count: usize,
+    /// By slot, lane by lane.
+    carried: Vec<Option<Vec<f64>>>,
+    /// What `carried` was before the last run.
+    carried_before: Vec<Option<Vec<f64>>>,
+}
+
+impl DeviceBlock {
+    /// All lanes of a task.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn new(
+        program: Arc<Fused>,
+        graph: Arc<Graph>,
+        task: &dyn Task,
+        lanes: usize,
+        objective: Objective,
+        kernels: DevicePlan,
+        device: Box<dyn Device>,
+    ) -> Result<DeviceBlock, BackendError> {
+        let wiring = Wiring::new(&graph, task, objective);
+        let keys = 2 + graph.noises.len();
+        let on_device = kernels.on_device;
+        let shared = program.shared_size();
+        let on = DeviceLanes::new(device, kernels.source, lanes, shared, keys)?;
+        let host = if on_device { 0 } else { lanes };
+        Ok(DeviceBlock {
+            lanes: (0..host)
+                .map(|lane| LaneEpisode::new(&wiring, task, lane))
+                .collect(),
+            carried: graph.states.iter().map(|_| None).collect(),
+            carried_before: graph.states.iter().map(|_| None).collect(),
+            shared: Shared::default(),
+            count: lanes,
+            program,
+            graph,
+            wiring,
+            on_device,
+            on,
+        })
+    }
+
+    /// How the device runs episodes.
+    fn episodes(&self, options: &EpisodeOptions) -> DeviceRun {
+        let noises = (0..self.graph.noises.len() as u32).map(Stream::Noise);
+        let streams = [Stream::Task, Stream::Action].into_iter().chain(noises);
+        DeviceRun {
+            keys: streams.map(|s| Key::new(options.seed, s).words()).collect(),
+            iteration: options.iteration,
+            learn: options.learn,
+            greedy: options.greedy,
+            scale: 1.0 / (options.batch * self.wiring.steps().max(1)) as f64,
+        }
+    }
+
+    /// The states that outlive an episode as the device has them: first values where none were.
+    fn carried_in(&self) -> Vec<f32> {
+        let width = self.on.source().sizes.carried;
+        let mut out = vec![0.0f32; self.count * width];
+        for (slot, place) in self.on.source().carried.iter().enumerate() {
+            let Some((at, n)) = *place else {
+                continue;
+            };
+            for (lane, to) in out.chunks_exact_mut(width).enumerate() {
+                let to = &mut to[at..at + n];
+                match &self.carried[slot] {
+                    Some(values) => {
+                        for (to, x) in to.iter_mut().zip(&values[lane * n..]) {
+                            *to = *x as f32;
+                        }
+                    }
+                    None => to.fill(self.graph.states[slot].init as f32),
+                }
+            }
+        }
+        out
+    }
+
+    /// Keeps the states that outlive an episode as the device has them now.
+    fn keep_carried(&mut self, values: &[f32]) {
+        let width = self.on.source().sizes.carried;
+        let mut carried: Vec<Option<Vec<f64>>> = vec![None; self.carried.len()];
+        for (slot, place) in self.on.source().carried.iter().enumerate() {
+            if let Some((at, n)) = *place {
+                let lanes = values.chunks_exact(width);
+                let own = lanes.flat_map(|lane| lane[at..at + n].iter().map(|x| f64::from(*x)));
+                carried[slot] = Some(own.collect());
+            }
+        }
+        self.carried_before = std::mem::replace(&mut self.carried, carried);
+    }
+
+    /// Inputs of all steps, a table of `[lanes, steps, n]` for each slot; what the task shows does not depend on outputs.
+    fn inputs(&mut self, options: &EpisodeOptions) -> Vec<f32> {
+        let sizes = self
+            .graph
+            .inputs
+            .iter()
+            .map(|slot| slot.dims.iter().product());
+        let (steps, rows) = (self.wiring.steps(), self.lanes.len() * self.wiring.steps());
+        let mut tables: Vec<Vec<f32>> =
+            sizes.map(|n: usize| Vec::with_capacity(rows * n)).collect();
+        let silent = self.wiring.silent();
+        for lane in &mut self.lanes {
+            lane.start(options);
+            for step in 0..steps {
+                lane.observe(&self.wiring, |slot, values| {
+                    tables[slot].extend_from_slice(values);
+                });
+                let outputs = silent.iter().map(Vec::as_slice);
+                lane.take(&self.wiring, step, options, outputs);
+            }
+        }
+        tables.concat()
+    }
+
+    /// Loss of the outputs, and their adjoints, a table of `[lanes, steps, n]` for each.
+    fn host_loss(
+        &mut self,
+        options: &EpisodeOptions,
+        report: &mut BlockReport,
+    ) -> Result<Vec<f32>, BackendError> {
+        let outputs = self.on.outputs()?;
+        let (steps, rows) = (self.wiring.steps(), self.lanes.len() * self.wiring.steps());
+        let mut rest = outputs.as_slice();
+        let tables: Vec<(usize, Vec<f64>)> = self
+            .wiring
+            .read_sizes()
+            .map(|n| {
+                let (own, others) = rest.split_at(rows * n);
+                rest = others;
+                (n, own.iter().map(|x| f64::from(*x)).collect())
+            })
+            .collect();
+        let mut seeds: Vec<Vec<f32>> = vec![Vec::new(); tables.len()];
+        for (k, lane) in self.lanes.iter_mut().enumerate() {
+            lane.start(options);
+            for step in 0..steps {
+                let row = k * steps + step;
+                let parts = tables.iter().map(|(n, own)| &own[row * n..(row + 1) * n]);
+                lane.observe(&self.wiring, |_, _| {});
+                lane.take(&self.wiring, step, options, parts);
+            }
+            let adjoints = report.add(lane, lane.loss(&self.wiring, options));
+            for (seeds, adjoints) in seeds.iter_mut().zip(&adjoints) {
+                seeds.extend(adjoints.iter().map(|x| *x as f32));
+            }
+        }
+        Ok(seeds.concat())
+    }
+}
+
+impl Block for DeviceBlock {
+    fn run(
+        &mut self,
+        parameters: &[Vec<f64>],
+        options: EpisodeOptions,
+    ) -> Result<BlockReport, BackendError> {
+        let mut phases = Phases::default();
+        let start = Instant::now();
+        self.program.share(parameters, &mut self.shared)?;
+        let run = self.episodes(&options);
+        let carried = self.carried_in();
+        let inputs = if self.on_device {
+            Vec::new()
+        } else {
+            self.inputs(&options)
+        };
+        self.on.forward(&self.shared, &run, &carried, &inputs)?;
+        let carried = self.on.carried()?;
+        self.keep_carried(&carried);
+        let mut report = BlockReport::default();
+        let seeds = if self.on_device {
+            None
+        } else {
+            Some(self.host_loss(&options, &mut report)?)
+        };
+        phases.forward = start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        if options.learn {
+            let sums = self.on.backward(&self.program, seeds.as_deref())?;
+            report.gradients = self.program.gradients(parameters, &sums)?;
+        }
+        if self.on_device {
+            let loss = self.on.loss(options.learn)?;
+            for [policy, value, concentration, entropy, reward] in loss.lanes {
+                let parts = Parts {
+                    policy,
+                    value,
+                    concentration,
+                    entropy,
+                };
+                report.parts += parts;
+                report.loss += parts.total();
+                report.rewards.push(reward);
+            }
+            report.step_rewards = loss.step_rewards;
+        }
+        phases.backward = start.elapsed().as_secs_f64();
+        report.phases = phases;
+        Ok(report)
+    }
+
+    fn learn(&mut self, learner: Learner<'_>) -> Result<Option<Lesson<Learned>>, BackendError> {
+        self.lesson(learner)
+    }
+
+    fn carried(&self) -> &[Option<Vec<f64>>] {
+        &self.carried
+    }
+
+    fn set_carried(&mut self, carried: Vec<Option<Vec<f64>>>) {
+        self.carried = carried;
+    }
+
+    fn take_back(&mut self) {
+        self.carried.clone_from(&self.carried_before);
+    }
+
+    fn lanes(&self) -> usize {
+        self.count
+    }
+
+    fn measure_kernels(&mut self, on: bool) {
+        self.on.measure_kernels(on);
+    }
+
+    fn kernels(&self) -> Vec<KernelReport> {
+        let times = self.on.device().kernel_times();
+        times.iter().map(|time| report(time, "")).collect()
+    }
+}
+
+/// What is known of a kernel of a device, its name after where it belongs.
+pub(super) fn report(time: &KernelTime, of: &str) -> KernelReport {
+    KernelReport {
+        name: format!("{of}{}", time.name),
+        form: "on the device".to_owned(),
+        calls: time.calls as f64,
+        seconds: time.seconds,
+        bytes: 0.0,
+        operations: time.operations,
+    }
+}

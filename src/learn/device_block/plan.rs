@@ -1,0 +1,124 @@
+//! Kernels for an experiment.
+
+use crate::driver::{Compiled, Prepared};
+use crate::engine::bptt::least_memory_interval;
+use crate::engine::fused::device::{
+    bytes, Coefficients, DeviceSource, Episode, Feed, ParamPlaces, Update,
+};
+use crate::engine::fused::Fused;
+use crate::engine::plan::Plan;
+use crate::ir::Graph;
+use crate::lang::settings::Settings;
+use crate::learn::block::Objective;
+use crate::learn::experiment::{experiment, optimizer};
+use crate::learn::lane_episode::Wiring;
+use crate::learn::optim::Optimizer;
+use crate::learn::tasks::Task;
+use crate::learn::trainer::TrainError;
+use crate::machine::device::BlockLimits;
+
+/// Kernels for a network in a task, and how large its lanes are.
+pub struct DevicePlan {
+    pub(super) source: DeviceSource,
+    pub(super) on_device: bool,
+}
+
+impl DevicePlan {
+    /// For so many lanes of a step whose slots were checked against the task and the trainer.
+    pub fn new(
+        program: &Fused,
+        graph: &Graph,
+        (task, lanes): (&dyn Task, usize),
+        objective: Objective,
+        update: Update,
+        limits: BlockLimits,
+    ) -> DevicePlan {
+        let interval = program.interval(least_memory_interval(task.steps()));
+        let wiring = Wiring::new(graph, task, objective);
+        let coefficients = match objective {
+            Objective::A2c(a2c) => Some(Coefficients {
+                gamma: a2c.gamma,
+                value: a2c.value,
+                concentration: a2c.concentration,
+                entropy: a2c.entropy,
+            }),
+            Objective::Supervised(_) => None,
+        };
+        let device = task.device().filter(|_| coefficients.is_some());
+        let on_device = device.is_some();
+        // One table after another.
+        let mut next = 0;
+        let mut table = |n: usize| {
+            next += n;
+            next - n
+        };
+        let feeds = if on_device {
+            wiring.feeds()
+        } else {
+            let sizes = graph.inputs.iter().map(|slot| slot.dims.iter().product());
+            sizes.map(|n| Feed::Given(table(n))).collect()
+        };
+        next = 0;
+        let mut table = |n: usize| {
+            next += n;
+            next - n
+        };
+        let read = wiring.read().zip(wiring.read_sizes());
+        let read = read.map(|(slot, n)| (slot, table(n))).collect();
+        let episode = Episode {
+            graph,
+            lanes,
+            steps: wiring.steps(),
+            interval,
+            feeds,
+            read,
+            input_adjoints: Vec::new(),
+            noises: (0..graph.noises.len()).collect(),
+            passage: false,
+            places: on_device.then(|| ParamPlaces::new(&graph.params)),
+            task: device,
+            objective: coefficients.filter(|_| on_device),
+            update: on_device.then_some(update),
+        };
+        DevicePlan {
+            source: program.device_source(&episode, limits),
+            on_device,
+        }
+    }
+
+    /// The plan of a run.
+    pub fn plan(&self, program: &Fused, step: &Graph, lanes: usize) -> Plan {
+        let sizes = self.source.sizes;
+        let bytes = bytes(&self.source, program.shared_size());
+        Plan::device(step, lanes, sizes.steps, sizes.interval, bytes)
+    }
+}
+
+/// The kernels of an experiment as a source, for a device with these limits.
+///
+/// # Errors
+/// Where the spec cannot be trained, or the fused kernels do not know its network.
+pub fn device_source(
+    program: &Compiled,
+    prepared: &Prepared,
+    limits: BlockLimits,
+) -> Result<DeviceSource, TrainError> {
+    let (train, task) = experiment(&program.model)?;
+    let fused = Fused::with(&prepared.step, &prepared.adjoint, prepared.choices)?;
+    let objective = Objective::new(train.trainer.kind, &train.settings);
+    let task = task.task.as_ref();
+    let optimizer = optimizer(train, &[])?;
+    let update = update(optimizer.as_ref(), &train.settings);
+    let lanes = train.settings.int("batch").max(1);
+    let step = &prepared.step;
+    let plan = DevicePlan::new(&fused, step, (task, lanes), objective, update, limits);
+    Ok(plan.source)
+}
+
+/// The steps of an optimiser on a device.
+pub(in crate::learn) fn update(optimizer: &dyn Optimizer, settings: &Settings) -> Update {
+    Update {
+        optimizer: optimizer.device(),
+        clip_norm: settings.real("clip_norm"),
+    }
+}

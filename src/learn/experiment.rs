@@ -1,0 +1,37 @@
+//! The blocks a spec must have to be trained.
+
+use super::optim::Optimizer;
+use super::trainer::TrainError;
+use crate::lang::sema::model::{Model, TaskModel, TrainModel};
+
+/// The `train` and the `task` block of `model`.
+///
+/// # Errors
+/// [`TrainError::Missing`] names the block that the spec has not, and what to add.
+pub(crate) fn experiment(model: &Model) -> Result<(&TrainModel, &TaskModel), TrainError> {
+    let train = model.train.as_ref().ok_or(TrainError::Missing(
+        "train",
+        "add for instance `train a2c { }`",
+    ))?;
+    let task = model.task.as_ref().ok_or(TrainError::Missing(
+        "task",
+        "add for instance `task maze { }`; for given values there is `bpmc grad`",
+    ))?;
+    Ok((train, task))
+}
+
+/// The optimiser of a `train` block, for parameters of these lengths.
+///
+/// # Errors
+/// [`TrainError::Settings`], where its settings contradict each other.
+pub(crate) fn optimizer(
+    train: &TrainModel,
+    lengths: &[usize],
+) -> Result<Box<dyn Optimizer>, TrainError> {
+    (train.optimizer.build)(&train.optimizer_settings, lengths).map_err(|conflict| {
+        TrainError::Settings {
+            message: conflict.message,
+            help: conflict.help,
+        }
+    })
+}

@@ -1,0 +1,321 @@
+//! One lane's episode as the trainer sees it: inputs in, outputs and actions out, loss and seeds at the end.
+
+use super::a2c::{Episode, Parts};
+use super::action;
+use super::block::{EpisodeOptions, Objective};
+use super::supervised::Errors;
+use crate::engine::fused::device::Feed;
+use crate::ir::rng::{fill, Key, Stream};
+use crate::ir::{Graph, NoiseKind};
+use crate::learn::tasks::{EpisodeKey, Lane, Score, Task};
+use crate::step::lower::{GIVEN, TRIAL_START};
+
+/// Where the values of an input slot come from.
+#[derive(Clone, Copy, Debug)]
+enum InputSource {
+    /// Elements of the task's observation from an offset, so many.
+    Port(usize, usize),
+    /// A signal of the task.
+    Signal(usize),
+    /// Whether the step is the first of a trial.
+    TrialStart,
+    /// Given by whoever runs the episode.
+    Given,
+}
+
+/// How a step graph is connected to a task and a trainer. Shared by all lanes.
+#[derive(Clone, Debug)]
+pub struct Wiring {
+    objective: Objective,
+    sources: Vec<InputSource>,
+    observation: usize,
+    signals: usize,
+    /// For each output the trainer reads, in the order policy, value or of the targets: its slot and size.
+    read: Vec<(usize, usize)>,
+    steps: usize,
+}
+
+impl Wiring {
+    /// For a step whose slots were checked against the task and the trainer.
+    pub fn new(graph: &Graph, task: &dyn Task, objective: Objective) -> Wiring {
+        let ports = task.inputs();
+        let sources = graph
+            .inputs
+            .iter()
+            .map(|slot| {
+                if slot.path == TRIAL_START {
+                    return InputSource::TrialStart;
+                }
+                if slot.path.starts_with(GIVEN) {
+                    return InputSource::Given;
+                }
+                if let Some(name) = slot.path.strip_prefix("external.") {
+                    let k = task.signals().iter().position(|signal| *signal == name);
+                    return InputSource::Signal(k.expect("signals were checked against the task"));
+                }
+                let k = ports.iter().position(|port| port.name == slot.path);
+                let k = k.expect("inputs were checked against the task");
+                InputSource::Port(ports[..k].iter().map(|port| port.size).sum(), ports[k].size)
+            })
+            .collect();
+        let names: Vec<&str> = match objective {
+            Objective::A2c(_) => vec!["policy", "value"],
+            Objective::Supervised(_) => task.targets().iter().map(|port| port.name).collect(),
+        };
+        let read = names
+            .iter()
+            .map(|name| {
+                let slot = graph.outputs.iter().position(|slot| slot.path == *name);
+                let slot = slot.expect("outputs were checked against the trainer");
+                (slot, graph.outputs[slot].dims.iter().product())
+            })
+            .collect();
+        Wiring {
+            objective,
+            sources,
+            observation: ports.iter().map(|port| port.size).sum(),
+            signals: task.signals().len(),
+            read,
+            steps: task.steps(),
+        }
+    }
+
+    /// Steps of an episode.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Where the values of the input slots come from, as generated kernels name it.
+    pub fn feeds(&self) -> Vec<Feed> {
+        let feed = |source: &InputSource| match source {
+            InputSource::Port(offset, _) => Feed::Observation(*offset),
+            InputSource::Signal(k) => Feed::Signal(*k),
+            InputSource::TrialStart => Feed::TrialStart,
+            InputSource::Given => Feed::Given(0),
+        };
+        self.sources.iter().map(feed).collect()
+    }
+
+    /// Sizes of the outputs the trainer reads.
+    pub fn read_sizes(&self) -> impl Iterator<Item = usize> + '_ {
+        self.read.iter().map(|(_, size)| *size)
+    }
+
+    /// Outputs that are all 0, in the order of [`LaneEpisode::take`].
+    pub fn silent(&self) -> Vec<Vec<f64>> {
+        self.read_sizes().map(|size| vec![0.0; size]).collect()
+    }
+
+    /// Slots of the outputs the trainer reads, in the order of [`LaneEpisode::take`].
+    pub fn read(&self) -> impl Iterator<Item = usize> + '_ {
+        self.read.iter().map(|(slot, _)| *slot)
+    }
+}
+
+/// One lane and what its episode has given so far. Buffers are kept from one episode to the next.
+pub struct LaneEpisode {
+    lane: Box<dyn Lane>,
+    index: u32,
+    observation: Vec<f32>,
+    signals: Vec<f32>,
+    /// Outputs read, `[output][T * size]`.
+    outputs: Vec<Vec<f64>>,
+    actions: Vec<usize>,
+    rewards: Vec<f64>,
+    /// Targets, `[output][T * size]`.
+    targets: Vec<Vec<f64>>,
+    weights: Vec<f64>,
+    target: Vec<f32>,
+}
+
+/// What one lane's episode adds to the batch.
+#[derive(Clone, Debug, Default)]
+pub struct LaneLoss {
+    /// Terms of the reward loss.
+    pub parts: Parts,
+    /// The loss.
+    pub loss: f64,
+    /// Reward of the episode, for reward tasks.
+    pub reward: Option<f64>,
+    /// The task's own measure.
+    pub score: Option<Score>,
+    /// Adjoints of the outputs read, `[output][T * size]`.
+    pub seeds: Vec<Vec<f64>>,
+}
+
+impl LaneEpisode {
+    /// Lane `index` of the batch.
+    pub fn new(wiring: &Wiring, task: &dyn Task, index: usize) -> LaneEpisode {
+        LaneEpisode {
+            lane: task.lane(),
+            index: index as u32,
+            observation: vec![0.0; wiring.observation],
+            signals: vec![0.0; wiring.signals],
+            outputs: vec![Vec::new(); wiring.read.len()],
+            actions: Vec::new(),
+            rewards: Vec::new(),
+            targets: vec![Vec::new(); wiring.read.len()],
+            weights: Vec::new(),
+            target: vec![0.0; wiring.read.iter().map(|(_, size)| size).sum()],
+        }
+    }
+
+    /// Starts the episode of an iteration.
+    pub fn start(&mut self, options: &EpisodeOptions) {
+        self.lane.reset(EpisodeKey {
+            seed: options.seed,
+            iteration: options.iteration,
+            lane: self.index,
+        });
+        for values in self.outputs.iter_mut().chain(&mut self.targets) {
+            values.clear();
+        }
+        self.actions.clear();
+        self.rewards.clear();
+        self.weights.clear();
+    }
+
+    /// The inputs of the current step: calls `put(slot, values)` for each input slot.
+    pub fn observe(&mut self, wiring: &Wiring, mut put: impl FnMut(usize, &[f32])) {
+        self.lane.observe(&mut self.observation);
+        self.lane.signals(&mut self.signals);
+        for (slot, source) in wiring.sources.iter().enumerate() {
+            match source {
+                InputSource::Port(offset, size) => {
+                    put(slot, &self.observation[*offset..offset + size]);
+                }
+                InputSource::Signal(k) => put(slot, &self.signals[*k..=*k]),
+                InputSource::TrialStart => {
+                    put(slot, &[f32::from(u8::from(self.lane.trial_starts()))]);
+                }
+                InputSource::Given => {}
+            }
+        }
+    }
+
+    /// Noise of one step and slot: a function of (seed, stream, iteration, step, lane, index).
+    pub fn noise(
+        &self,
+        graph: &Graph,
+        slot: usize,
+        step: usize,
+        options: &EpisodeOptions,
+        out: &mut [f64],
+    ) {
+        let noise = &graph.noises[slot];
+        let step = match noise.kind {
+            NoiseKind::Step => step,
+            NoiseKind::Mask => 0,
+        };
+        let key = Key::new(options.seed, Stream::Noise(slot as u32));
+        let place = key.at(options.iteration, step as u32, self.index);
+        let columns = noise.dims.last().copied().unwrap_or(1);
+        if noise.kind == NoiseKind::Mask && !options.learn {
+            out.fill(noise.draw.mean());
+            return;
+        }
+        fill(&noise.draw, place, columns, out);
+    }
+
+    /// Takes the outputs of step `step`, in the order of [`Wiring::read`], and ends the step.
+    pub fn take<'a>(
+        &mut self,
+        wiring: &Wiring,
+        step: usize,
+        options: &EpisodeOptions,
+        outputs: impl Iterator<Item = &'a [f64]>,
+    ) {
+        for (all, values) in self.outputs.iter_mut().zip(outputs) {
+            all.extend_from_slice(values);
+        }
+        match wiring.objective {
+            Objective::A2c(_) => {
+                let size = wiring.read[0].1;
+                let logits = &self.outputs[0][step * size..];
+                let action = if options.greedy {
+                    action::greedy(logits)
+                } else {
+                    let key = Key::new(options.seed, Stream::Action);
+                    action::sample(logits, key.at(options.iteration, step as u32, self.index))
+                };
+                self.actions.push(action);
+                self.rewards.push(f64::from(self.lane.act(action)));
+            }
+            Objective::Supervised(_) => {
+                self.weights
+                    .push(f64::from(self.lane.target(&mut self.target)));
+                let mut rest = self.target.as_slice();
+                for (targets, (_, size)) in self.targets.iter_mut().zip(&wiring.read) {
+                    let (mine, others) = rest.split_at(*size);
+                    targets.extend(mine.iter().map(|x| f64::from(*x)));
+                    rest = others;
+                }
+            }
+        }
+    }
+
+    /// Whether the current step is the first of a trial.
+    pub fn trial_starts(&self) -> bool {
+        self.lane.trial_starts()
+    }
+
+    /// What the task showed in the current step, after [`LaneEpisode::observe`].
+    pub fn observation(&self) -> &[f32] {
+        &self.observation
+    }
+
+    /// Actions of the steps so far; empty for supervised tasks.
+    pub fn actions(&self) -> &[usize] {
+        &self.actions
+    }
+
+    /// Rewards of the steps so far; empty for supervised tasks.
+    pub fn rewards(&self) -> &[f64] {
+        &self.rewards
+    }
+
+    /// The loss of a finished episode, with seeds.
+    pub fn loss(&self, wiring: &Wiring, options: &EpisodeOptions) -> LaneLoss {
+        let mut out = LaneLoss {
+            seeds: self.outputs.iter().map(|o| vec![0.0; o.len()]).collect(),
+            ..LaneLoss::default()
+        };
+        match wiring.objective {
+            Objective::A2c(a2c) => {
+                let scale = 1.0 / (options.batch * wiring.steps.max(1)) as f64;
+                let episode = Episode {
+                    logits: &self.outputs[0],
+                    values: &self.outputs[1],
+                    actions: &self.actions,
+                    rewards: &self.rewards,
+                };
+                let (logits, values) = out.seeds.split_at_mut(1);
+                out.parts = a2c.lane(episode, scale, &mut logits[0], &mut values[0]);
+                out.loss = out.parts.total();
+                out.reward = Some(self.rewards.iter().sum());
+            }
+            Objective::Supervised(loss) => {
+                for (k, adjoints) in out.seeds.iter_mut().enumerate() {
+                    let errors = Errors {
+                        outputs: &self.outputs[k],
+                        targets: &self.targets[k],
+                        weights: &self.weights,
+                    };
+                    out.loss += loss.lane(errors, options.batch, adjoints);
+                }
+                let last: Vec<f32> = self
+                    .outputs
+                    .iter()
+                    .zip(&wiring.read)
+                    .flat_map(|(all, (_, size))| {
+                        all[all.len().saturating_sub(*size)..]
+                            .iter()
+                            .map(|x| *x as f32)
+                    })
+                    .collect();
+                out.score = self.lane.score(&last);
+            }
+        }
+        out
+    }
+}

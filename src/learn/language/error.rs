@@ -1,0 +1,23 @@
+//! Why a language model cannot be made.
+
+use super::staged::StagedError;
+use crate::learn::text::CorpusError;
+
+/// Why a language model cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum LanguageError {
+    /// The texts.
+    #[error(transparent)]
+    Corpus(#[from] CorpusError),
+    /// The network.
+    #[error(transparent)]
+    Staged(#[from] StagedError),
+    /// A penalty without the output it is on.
+    #[error("`train.{setting}` is a penalty on the output `{output}`, which the network does not have: add `output {output} = ...`")]
+    NoOutput {
+        /// The setting.
+        setting: &'static str,
+        /// The output.
+        output: &'static str,
+    },
+}

@@ -1,0 +1,308 @@
+//! A language model being trained: chunks to learn from, and texts to evaluate.
+//!
+//! A text is one episode: states go on from chunk to chunk, and gradients stop where a chunk begins.
+
+use super::error::LanguageError;
+use super::loss::Loss;
+use super::objective::TextObjective;
+use super::reader::Reader;
+use super::runner::{Gradients, Passage};
+use super::schedule::Schedule;
+use super::stream::{epoch, Lanes, Place};
+use crate::engine::kernel::KernelReport;
+use crate::engine::BackendError;
+use crate::lang::settings::Settings;
+use crate::learn::average::Average;
+use crate::learn::learner::{Learner, Lesson};
+use crate::learn::params::ParamStore;
+use crate::learn::phases::Phases;
+use crate::learn::tasks::Text;
+use crate::learn::text::{Corpus, CorpusError, Part};
+use std::path::Path;
+use std::time::Instant;
+
+/// A language model with its texts.
+pub struct Language {
+    corpus: Corpus,
+    runner: Box<dyn Reader>,
+    evaluator: Box<dyn Reader>,
+    places: Vec<Place>,
+    schedule: Schedule,
+    objective: TextObjective,
+    steps: usize,
+    seed: u64,
+}
+
+/// What a text costs a model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Perplexity {
+    /// Mean of `-log p` of a word, in nats.
+    pub loss: f64,
+    /// Words predicted, ends of lines among them.
+    pub words: u64,
+}
+
+impl Perplexity {
+    fn new(loss: Loss) -> Perplexity {
+        Perplexity {
+            loss: loss.mean(),
+            words: loss.words as u64,
+        }
+    }
+
+    /// The perplexity, `exp` of the mean.
+    pub fn value(self) -> f64 {
+        self.loss.exp()
+    }
+
+    /// Bits per word.
+    pub fn bits(self) -> f64 {
+        self.loss / std::f64::consts::LN_2
+    }
+}
+
+/// What a chunk gave.
+pub struct ChunkReport {
+    /// Loss, without penalties.
+    pub loss: Loss,
+    /// Penalties.
+    pub penalty: f64,
+    /// Gradients by parameter.
+    pub gradients: Gradients,
+    /// Where the time went.
+    pub phases: Phases,
+}
+
+/// What a chunk gave to a reader that learns by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct ChunkLesson {
+    /// Mean of `-log p` of a word, without penalties, in nats.
+    pub loss: f64,
+    /// Penalties.
+    pub penalty: f64,
+    /// Norm of the gradient before it is clipped.
+    pub norm: f64,
+}
+
+impl Language {
+    /// Reads the texts of `data` or makes some. `readers` are for training and for evaluation, with as many lanes as the
+    /// settings say.
+    ///
+    /// # Errors
+    /// Where texts cannot be read or are too short.
+    pub fn new(
+        objective: TextObjective,
+        task: &Text,
+        settings: &Settings,
+        [runner, evaluator]: [Box<dyn Reader>; 2],
+        data: Option<&Path>,
+    ) -> Result<Language, LanguageError> {
+        let seed = settings.int("seed") as u64;
+        let lanes = settings.int("batch");
+        let corpus = match data {
+            Some(directory) => Corpus::read(directory, task.words, task.unknown)?,
+            None => Corpus::generate(task.words, seed),
+        };
+        for (part, lanes) in [(Part::Train, lanes), (Part::Valid, 1), (Part::Test, 1)] {
+            let tokens = corpus.part(part).len();
+            if tokens < 2 * lanes {
+                return Err(LanguageError::Corpus(CorpusError::TooShort {
+                    part: part.name(),
+                    tokens,
+                    lanes,
+                }));
+            }
+        }
+        let total = Lanes::new(corpus.part(Part::Train), lanes).steps();
+        let places = (0..settings.int("epochs"))
+            .flat_map(|k| epoch(k, total, task.steps, task.random_lengths, seed))
+            .collect();
+        Ok(Language {
+            runner,
+            evaluator,
+            schedule: Schedule::new(settings, task.steps),
+            objective,
+            steps: task.steps,
+            seed,
+            corpus,
+            places,
+        })
+    }
+
+    /// The texts.
+    pub fn corpus(&self) -> &Corpus {
+        &self.corpus
+    }
+
+    /// Chunks of all epochs.
+    pub fn iterations(&self) -> u64 {
+        self.places.len() as u64
+    }
+
+    /// The chunk of an iteration, from 0; the last one where there are no more.
+    pub fn place(&self, iteration: u64) -> Place {
+        let last = self.places.len().saturating_sub(1);
+        self.places[(iteration as usize).min(last)]
+    }
+
+    /// Whether an iteration, from 0, is the last of its epoch.
+    pub fn ends_epoch(&self, iteration: u64) -> bool {
+        let next = self.places.get(iteration as usize + 1);
+        next.is_none_or(|next| next.start == 0)
+    }
+
+    /// The factor on the learning rate at an iteration, from 0.
+    pub fn rate(&self, iteration: u64) -> f64 {
+        let place = self.place(iteration);
+        self.schedule.factor(place.epoch, place.steps)
+    }
+
+    /// Runs the chunk of an iteration, from 0, forward and back.
+    ///
+    /// # Errors
+    /// Where parameters do not fit.
+    pub fn chunk(
+        &mut self,
+        parameters: &ParamStore,
+        iteration: u64,
+    ) -> Result<ChunkReport, BackendError> {
+        let mut start = Instant::now();
+        let mut phases = Phases::default();
+        let mut lap = |phase: &mut f64| {
+            let now = Instant::now();
+            *phase += (now - start).as_secs_f64();
+            start = now;
+        };
+        let place = self.place(iteration);
+        if place.start == 0 {
+            self.runner.restart();
+        }
+        let text = Lanes::new(self.corpus.part(Part::Train), self.runner.lanes());
+        let chunk = text.chunk(place.start, place.steps);
+        let passage = Passage::learned(&chunk, self.seed, iteration as u32);
+        lap(&mut phases.task);
+        self.runner.forward(parameters, passage)?;
+        lap(&mut phases.forward);
+        let (loss, penalty, adjoints) = self.objective.of(self.runner.as_mut(), &chunk);
+        lap(&mut phases.task);
+        let gradients = self.runner.backward(parameters, passage, adjoints)?;
+        lap(&mut phases.backward);
+        Ok(ChunkReport {
+            loss,
+            penalty,
+            gradients,
+            phases,
+        })
+    }
+
+    /// Has the reader learn by itself from the chunks of an iteration, from 0, and of those after it in its epoch; nothing
+    /// where it cannot.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn learn(
+        &mut self,
+        mut learner: Learner<'_>,
+        iteration: u64,
+        average: &mut Average,
+    ) -> Result<Option<Lesson<ChunkLesson>>, BackendError> {
+        if self.runner.by_itself().is_none() {
+            return Ok(None);
+        }
+        let here = self.place(iteration);
+        let lanes = self.runner.lanes();
+        let rest = self.places.iter().skip(iteration as usize);
+        let places = rest.take_while(|place| place.epoch == here.epoch);
+        let mut places: Vec<Place> = places.take(learner.iterations as usize).copied().collect();
+        if places.is_empty() {
+            // After the last epoch its last chunk is read again.
+            places.push(here);
+        }
+        learner.iterations = places.len() as u64;
+        let averaged = average.held(here.epoch as u64 + 1, learner.parameters);
+        let (before, averages) = averaged.map_or((None, Vec::new()), |(n, means)| (Some(n), means));
+        let steps = learner.steps(|k| self.rate(iteration + k), before);
+        if here.start == 0 {
+            self.runner.restart();
+        }
+        let text = Lanes::new(self.corpus.part(Part::Train), lanes);
+        let mut chunks = places
+            .iter()
+            .map(|place| text.chunk(place.start, place.steps));
+        let Some(reader) = self.runner.by_itself() else {
+            return Ok(None);
+        };
+        let mut held = learner.held();
+        held.averages = averages;
+        let noise = (self.seed, iteration as u32);
+        let trained = reader.learn(&steps, &mut held, &mut chunks, noise);
+        let done = trained.as_ref().map_or(0, |trained| trained.done.len());
+        average.count(done as u64);
+        learner.count(done);
+        let trained = trained?;
+        let done = trained.done.iter().map(|done| ChunkLesson {
+            loss: done.parts[0],
+            penalty: done.parts[1],
+            norm: done.norm,
+        });
+        Ok(Some(Lesson {
+            done: done.collect(),
+            stop: trained.stop.map(|stop| learner.not_finite(stop)),
+        }))
+    }
+
+    /// The perplexity of a part of the corpus: its own lanes, states kept throughout, nothing dropped.
+    ///
+    /// # Errors
+    /// Where parameters do not fit.
+    pub fn evaluate(
+        &mut self,
+        parameters: &ParamStore,
+        part: Part,
+    ) -> Result<Perplexity, BackendError> {
+        let text = Lanes::new(self.corpus.part(part), self.evaluator.lanes());
+        self.evaluator.restart();
+        let places = epoch(0, text.steps(), self.steps, false, self.seed).into_iter();
+        let mut chunks = places.map(|place| text.chunk(place.start, place.steps));
+        let predicts = (self.objective.output, self.objective.words);
+        let reader = self.evaluator.as_mut();
+        let loss = reader.cost(parameters, predicts, &mut chunks, self.seed)?;
+        Ok(Perplexity::new(loss))
+    }
+
+    /// Takes the times of kernels in what is learned from now on, or no longer.
+    pub fn measure_kernels(&mut self, on: bool) {
+        self.runner.measure_kernels(on);
+    }
+
+    /// What each kernel did since then; nothing where the backend does not tell.
+    pub fn kernels(&self) -> Vec<KernelReport> {
+        self.runner.kernels()
+    }
+
+    /// Goes back to the states that the last chunk began with.
+    pub fn take_back(&mut self) {
+        self.runner.take_back();
+    }
+
+    /// Takes back the memory of gradients.
+    pub fn give_back(&mut self, gradients: Vec<Vec<f32>>) {
+        self.runner.give_back(gradients);
+    }
+
+    /// States that the next chunk goes on from, by slot, lane by lane.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn carried(&mut self) -> Result<Vec<Option<Vec<f64>>>, BackendError> {
+        self.runner.states()
+    }
+
+    /// Goes on from states that [`Language::carried`] gave.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn set_carried(&mut self, states: &[Option<Vec<f64>>]) -> Result<(), BackendError> {
+        self.runner.set_states(states)
+    }
+}

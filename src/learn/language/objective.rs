@@ -1,0 +1,101 @@
+//! What is learned from a text: to predict it, with penalties on activity.
+
+use super::error::LanguageError;
+use super::loss::{cross_entropy, Loss};
+use super::reader::Reader;
+use super::stream::Chunk;
+use crate::ir::Graph;
+use crate::lang::settings::Settings;
+
+/// Of which outputs the loss of a text is made. The penalties are those of Merity et al. 2018, §4.6.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TextObjective {
+    /// Slot of the output that predicts.
+    pub output: usize,
+    /// Words that it knows.
+    pub words: usize,
+    /// Coefficient of the mean square of the last layer's activity after dropout, and the slot of that.
+    pub activity: Option<(f64, usize)>,
+    /// Coefficient of the mean square of the change of the activity from step to step, and the slot of the activity before
+    /// dropout.
+    pub change: Option<(f64, usize)>,
+}
+
+/// Adjoints by output slot, row after row.
+pub type OutputAdjoints = Vec<(usize, Vec<f32>)>;
+
+impl TextObjective {
+    /// From checked settings, for a network with this step.
+    ///
+    /// # Errors
+    /// Where there is a penalty on what the network does not give.
+    pub fn new(
+        step: &Graph,
+        words: usize,
+        settings: &Settings,
+    ) -> Result<TextObjective, LanguageError> {
+        let slot = |name: &str| step.outputs.iter().position(|slot| slot.path == name);
+        let penalty = |setting: &'static str, output: &'static str| {
+            let coefficient = settings.real(setting);
+            match (coefficient == 0.0, slot(output)) {
+                (true, _) => Ok(None),
+                (false, Some(slot)) => Ok(Some((coefficient, slot))),
+                (false, None) => Err(LanguageError::NoOutput { setting, output }),
+            }
+        };
+        Ok(TextObjective {
+            output: slot("next_word").expect("the output was checked against the trainer"),
+            words,
+            activity: penalty("activity", "dropped")?,
+            change: penalty("change", "activity")?,
+        })
+    }
+
+    /// The loss of the chunk that was read last, what penalties cost, and the adjoints of both.
+    pub fn of(&self, reader: &mut dyn Reader, chunk: &Chunk) -> (Loss, f64, OutputAdjoints) {
+        let mut logits = std::mem::take(reader.output(self.output));
+        let loss = cross_entropy(&mut logits, self.words, &chunk.targets, &chunk.weights);
+        let mut adjoints = vec![(self.output, logits)];
+        let penalty = self.penalise(reader, chunk, &mut adjoints);
+        (loss, penalty, adjoints)
+    }
+
+    /// Adds the adjoints of penalties, and returns what they cost: the mean square of the activity, and that of its
+    /// change from step to step.
+    fn penalise(
+        &self,
+        reader: &mut dyn Reader,
+        chunk: &Chunk,
+        adjoints: &mut OutputAdjoints,
+    ) -> f64 {
+        let mut cost = 0.0;
+        let rows = chunk.inputs.len();
+        if let Some((coefficient, slot)) = self.activity {
+            let values = reader.output(slot);
+            let scale = coefficient / values.len() as f64;
+            cost += scale * values.iter().map(|x| f64::from(*x * *x)).sum::<f64>();
+            let adjoint = values.iter().map(|x| (2.0 * scale) as f32 * x);
+            adjoints.push((slot, adjoint.collect()));
+        }
+        if let Some((coefficient, slot)) = self.change {
+            let values = reader.output(slot);
+            let width = values.len() / rows.max(1);
+            let pairs = rows - rows / chunk.steps;
+            let scale = coefficient / (pairs * width).max(1) as f64;
+            let mut adjoint = vec![0.0f32; values.len()];
+            for row in 1..rows {
+                if row % chunk.steps == 0 {
+                    continue;
+                }
+                for k in row * width..(row + 1) * width {
+                    let change = values[k] - values[k - width];
+                    cost += scale * f64::from(change * change);
+                    adjoint[k] += (2.0 * scale) as f32 * change;
+                    adjoint[k - width] -= (2.0 * scale) as f32 * change;
+                }
+            }
+            adjoints.push((slot, adjoint));
+        }
+        cost
+    }
+}

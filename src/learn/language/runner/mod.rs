@@ -1,0 +1,282 @@
+//! The stages of a network over a chunk of all lanes, forward and back.
+
+mod lanes;
+mod rows;
+
+use super::staged::{Program, Staged};
+use super::stream::Chunk;
+use crate::engine::fused::{LaneMemory, Shared};
+use crate::engine::staged::rows::Scratch;
+use crate::engine::BackendError;
+use crate::ir::rng::{fill, Key, Stream};
+use crate::ir::NoiseKind;
+use crate::learn::params::ParamStore;
+use rayon::prelude::*;
+use std::borrow::Cow;
+
+/// A chunk being run.
+#[derive(Clone, Copy, Debug)]
+pub struct Passage<'a> {
+    /// Words read, row `lane * steps + step`.
+    pub words: &'a [u32],
+    /// Steps.
+    pub steps: usize,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Iteration, which with the seed fixes noise and masks.
+    pub iteration: u32,
+    /// Whether masks are drawn; else they are at their means.
+    pub learn: bool,
+}
+
+impl<'a> Passage<'a> {
+    /// A chunk to learn from.
+    pub fn learned(chunk: &'a Chunk, seed: u64, iteration: u32) -> Passage<'a> {
+        Passage {
+            words: &chunk.inputs,
+            steps: chunk.steps,
+            seed,
+            iteration,
+            learn: true,
+        }
+    }
+
+    /// A chunk whose cost is asked for only.
+    pub fn judged(chunk: &'a Chunk, seed: u64) -> Passage<'a> {
+        Passage {
+            learn: false,
+            ..Passage::learned(chunk, seed, u32::MAX)
+        }
+    }
+}
+
+/// Lanes of a network with their states.
+#[derive(Debug)]
+pub struct Runner {
+    lanes: usize,
+    /// By stage, lane by lane; empty for stages without states.
+    memories: Vec<Vec<LaneMemory<f32>>>,
+    /// By stage.
+    shared: Vec<Shared<f32>>,
+    /// Whether lanes go on where they were.
+    started: bool,
+    /// Whether they did in the last chunk.
+    had_started: bool,
+    scratch: Scratch,
+    /// Values given from stage to stage, row after row.
+    tables: Vec<Vec<f32>>,
+    noises: Vec<Vec<f32>>,
+}
+
+/// Gradients by parameter of the network.
+pub type Gradients = Vec<Option<Vec<f32>>>;
+
+impl Runner {
+    /// So many lanes, at the beginning of a text.
+    pub fn new(staged: &Staged, lanes: usize) -> Runner {
+        Runner {
+            lanes,
+            memories: staged
+                .programs
+                .iter()
+                .map(|program| match program {
+                    Program::Rows(_) => Vec::new(),
+                    Program::Lanes(_) => (0..lanes).map(|_| LaneMemory::new()).collect(),
+                })
+                .collect(),
+            shared: vec![Shared::default(); staged.programs.len()],
+            started: false,
+            had_started: false,
+            scratch: Scratch::default(),
+            tables: vec![Vec::new(); staged.split.sizes.len()],
+            noises: Vec::new(),
+        }
+    }
+
+    /// Goes back to the beginning: states are at their first values when the next chunk begins.
+    pub fn restart(&mut self) {
+        self.started = false;
+    }
+
+    /// Goes back to where the last chunk began.
+    pub fn take_back(&mut self) {
+        for memory in self.memories.iter_mut().flatten() {
+            memory.take_back();
+        }
+        self.started = self.had_started;
+    }
+
+    /// How many lanes there are.
+    pub fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    /// An output of the last chunk by slot, row after row.
+    pub fn output(&mut self, staged: &Staged, slot: usize) -> &mut Vec<f32> {
+        &mut self.tables[staged.split.outputs[slot]]
+    }
+
+    /// Runs a chunk; states go on from the last one.
+    ///
+    /// # Errors
+    /// Where parameters do not fit.
+    pub fn forward(
+        &mut self,
+        staged: &Staged,
+        parameters: &ParamStore,
+        passage: Passage<'_>,
+    ) -> Result<(), BackendError> {
+        self.draw(staged, passage);
+        for k in 0..staged.programs.len() {
+            match &staged.programs[k] {
+                Program::Rows(graphs) => {
+                    self.rows_forward(staged, k, &graphs[0], parameters, passage);
+                }
+                Program::Lanes(fused) => {
+                    self.lanes_forward(staged, k, fused, parameters, passage)?;
+                }
+            }
+        }
+        self.had_started = self.started;
+        self.started = true;
+        Ok(())
+    }
+
+    /// Goes back through the last chunk. `adjoints` are by output slot, row after row; outputs without have none.
+    ///
+    /// # Errors
+    /// Where parameters do not fit.
+    pub fn backward(
+        &mut self,
+        staged: &Staged,
+        parameters: &ParamStore,
+        passage: Passage<'_>,
+        adjoints: Vec<(usize, Vec<f32>)>,
+    ) -> Result<Gradients, BackendError> {
+        let mut gradients: Gradients = vec![None; staged.step.params.len()];
+        let mut waiting: Vec<Option<Vec<f32>>> = vec![None; staged.split.sizes.len()];
+        for (slot, values) in adjoints {
+            add(&mut waiting[staged.split.outputs[slot]], Cow::Owned(values));
+        }
+        for k in (0..staged.programs.len()).rev() {
+            match &staged.programs[k] {
+                Program::Rows(graphs) => self.rows_backward(
+                    staged,
+                    k,
+                    &graphs[1],
+                    parameters,
+                    passage,
+                    &mut waiting,
+                    &mut gradients,
+                ),
+                Program::Lanes(fused) => self.lanes_backward(
+                    staged,
+                    k,
+                    fused,
+                    parameters,
+                    passage,
+                    &mut waiting,
+                    &mut gradients,
+                )?,
+            }
+            for number in &staged.split.stages[k].outputs {
+                if let Some(values) = waiting[*number].take() {
+                    self.scratch.give(values);
+                }
+            }
+        }
+        Ok(gradients)
+    }
+
+    /// Draws noise and masks of a chunk: `[lane][size]` for masks, `[lane][step][size]` for what is new at every step.
+    fn draw(&mut self, staged: &Staged, passage: Passage<'_>) {
+        self.noises.resize_with(staged.step.noises.len(), Vec::new);
+        for (k, (slot, out)) in staged.step.noises.iter().zip(&mut self.noises).enumerate() {
+            let size: usize = slot.dims.iter().product();
+            let draws = match (slot.kind, passage.learn) {
+                (NoiseKind::Mask, true) => 1,
+                (NoiseKind::Mask, false) => 0,
+                (NoiseKind::Step, _) => passage.steps,
+            };
+            out.resize(self.lanes * draws * size, 0.0);
+            let key = Key::new(passage.seed, Stream::Noise(k as u32));
+            let columns = slot.dims.last().copied().unwrap_or(1);
+            if size == 0 || draws == 0 {
+                continue;
+            }
+            out.par_chunks_exact_mut(size)
+                .enumerate()
+                .for_each(|(number, out)| {
+                    let (lane, step) = (number / draws, number % draws);
+                    let place = key.at(passage.iteration, step as u32, lane as u32);
+                    let mut values = vec![0.0; size];
+                    fill(&slot.draw, place, columns, &mut values);
+                    for (to, x) in out.iter_mut().zip(values) {
+                        *to = x as f32;
+                    }
+                });
+        }
+    }
+
+    /// Takes back the memory of gradients.
+    pub fn give_back(&mut self, gradients: Vec<Vec<f32>>) {
+        for values in gradients {
+            self.scratch.give(values);
+        }
+    }
+
+    /// States of all lanes, by slot of the network; nothing before the first chunk.
+    pub fn states(&mut self, staged: &Staged) -> Vec<Option<Vec<f64>>> {
+        let mut out: Vec<Option<Vec<f64>>> = vec![None; staged.step.states.len()];
+        if !self.started {
+            return out;
+        }
+        for (k, program) in staged.programs.iter().enumerate() {
+            let Program::Lanes(fused) = program else {
+                continue;
+            };
+            for (slot, state) in staged.split.stages[k].states.iter().enumerate() {
+                let lanes = self.memories[k].iter_mut();
+                let values = lanes.flat_map(|memory| memory.state(fused, &self.shared[k], slot));
+                out[*state] = Some(values.collect());
+            }
+        }
+        out
+    }
+
+    /// Goes on from states that [`Runner::states`] gave.
+    pub fn set_states(&mut self, staged: &Staged, states: &[Option<Vec<f64>>]) {
+        self.started = false;
+        if states.is_empty() {
+            return;
+        }
+        for (k, program) in staged.programs.iter().enumerate() {
+            let Program::Lanes(fused) = program else {
+                continue;
+            };
+            for (lane, memory) in self.memories[k].iter_mut().enumerate() {
+                memory.start(fused, 0, 1);
+                for (slot, state) in staged.split.stages[k].states.iter().enumerate() {
+                    if let Some(Some(values)) = states.get(*state) {
+                        let size = values.len() / self.lanes;
+                        let mine = &values[lane * size..(lane + 1) * size];
+                        memory.set_state(fused, slot, mine);
+                        self.started = true;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds values to what is there.
+fn add(total: &mut Option<Vec<f32>>, values: Cow<'_, [f32]>) {
+    match total {
+        None => *total = Some(values.into_owned()),
+        Some(total) => {
+            for (to, x) in total.iter_mut().zip(values.iter()) {
+                *to += x;
+            }
+        }
+    }
+}

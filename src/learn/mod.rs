@@ -1,0 +1,355 @@
+//! Training: what a spec's `train` block can say, losses with their adjoints, optimizers, parameters,
+//! checkpoints and metrics.
+//!
+//! Losses are computed in f64 whatever the backend's precision, lane by lane over a whole episode, and
+//! hand the adjoints of the step's outputs back to the adjoint program.
+
+pub mod a2c;
+pub mod action;
+mod average;
+pub mod block;
+mod blocks;
+pub mod checkpoint;
+pub mod device_block;
+pub mod episodes;
+mod experiment;
+pub mod fused_block;
+pub mod given;
+pub mod gradient;
+pub mod lane_episode;
+pub mod language;
+pub mod learner;
+pub mod optim;
+pub mod params;
+pub mod phases;
+mod softmax;
+pub mod supervised;
+pub mod tasks;
+pub mod text;
+pub mod trainer;
+pub mod values;
+
+use crate::lang::settings::Setting;
+
+/// A trainer as the compiler sees it.
+pub struct TrainerInfo {
+    /// The word after `train`.
+    pub name: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// Its settings.
+    pub settings: &'static [Setting],
+    /// Blocks that may stand in its block, each at most once.
+    pub blocks: &'static [TrainerBlock],
+    /// What it learns from.
+    pub kind: TrainerKind,
+}
+
+/// What a trainer learns from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrainerKind {
+    /// Rewards: the spec needs a task with actions, and outputs `policy` and `value`.
+    Reward,
+    /// Targets.
+    Supervised,
+    /// A text: the spec needs the task `text`, and an output `next_word`.
+    Language,
+}
+
+/// A block inside a `train` block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrainerBlock {
+    /// `optimizer NAME { ... }`, NAME and settings from [`optim::OPTIMIZERS`].
+    Optimizer,
+    /// `grad_scale { PATH = number, ... }`: factors on the gradients of parameters, before clipping.
+    GradScale,
+}
+
+impl TrainerBlock {
+    /// The word that begins it.
+    pub fn name(self) -> &'static str {
+        match self {
+            TrainerBlock::Optimizer => "optimizer",
+            TrainerBlock::GradScale => "grad_scale",
+        }
+    }
+
+    /// One sentence.
+    pub fn summary(self) -> &'static str {
+        match self {
+            TrainerBlock::Optimizer => "how parameters move along their gradients",
+            TrainerBlock::GradScale => {
+                "factors on the gradients of parameters, by path, before the norm is clipped"
+            }
+        }
+    }
+}
+
+/// The optimizer of a `train` block that names none.
+pub const DEFAULT_OPTIMIZER: &str = "adam";
+
+/// All trainers, by name.
+pub static TRAINERS: &[TrainerInfo] = &[
+    TrainerInfo {
+        name: "a2c",
+        summary: "advantage actor-critic over whole episodes (Miconi et al. 2019, §4)",
+        settings: &[
+            BATCH,
+            ITERATIONS,
+            SEED,
+            Setting::real(
+                "gamma",
+                (0.0, 1.0),
+                0.9,
+                "Discount of the return: R(t) = r(t) + gamma R(t+1) (paper: 0.9).",
+            ),
+            Setting::real(
+                "value",
+                (0.0, 1e6),
+                0.1,
+                "Coefficient of the squared error of the value (paper: 0.1).",
+            ),
+            Setting::real(
+                "concentration",
+                (0.0, 1e6),
+                0.0,
+                "Coefficient of the sum of squared action probabilities, which keeps the policy open (paper: 0.1 cue–reward, 0.03 maze).",
+            ),
+            Setting::real(
+                "entropy",
+                (0.0, 1e6),
+                0.0,
+                "Coefficient of the entropy of the policy, taken from the loss (paper: 0).",
+            ),
+            CLIP_NORM,
+            BURN_IN,
+            CHECKPOINT_EVERY,
+            KEEP_CHECKPOINTS,
+            METRICS_EVERY,
+            MEMORY,
+        ],
+        blocks: &[TrainerBlock::Optimizer, TrainerBlock::GradScale],
+        kind: TrainerKind::Reward,
+    },
+    TrainerInfo {
+        name: "supervised",
+        summary: "gradient descent on the error of outputs for which the task has targets",
+        settings: &[
+            BATCH,
+            ITERATIONS,
+            SEED,
+            Setting::choice(
+                "loss",
+                &[
+                    "half_sum_squares",
+                    "mean_squares",
+                    "cross_entropy",
+                    "binary_cross_entropy",
+                ],
+                "Half the summed squared error; the mean squared error; cross-entropy of the softmax; or of the logistic function of each output.",
+            ),
+            Setting::int(
+                "steps",
+                (1, 1_000_000),
+                1,
+                "Steps of an episode in a spec without a task; a task brings its own.",
+            ),
+            CLIP_NORM,
+            BURN_IN,
+            CHECKPOINT_EVERY,
+            KEEP_CHECKPOINTS,
+            METRICS_EVERY,
+            MEMORY,
+        ],
+        blocks: &[TrainerBlock::Optimizer, TrainerBlock::GradScale],
+        kind: TrainerKind::Supervised,
+    },
+    TrainerInfo {
+        name: "language_model",
+        summary: "cross-entropy of the next word of a text that is read from beginning to end (Miconi et al. 2019, §4.3)",
+        settings: &[
+            Setting::int(
+                "batch",
+                (1, 65_536),
+                20,
+                "Lanes: parts of the text that are read side by side (paper: 20 small, 7 large).",
+            ),
+            Setting::int(
+                "epochs",
+                (0, 10_000),
+                13,
+                "How often the text is read (paper: 13 small).",
+            ),
+            SEED,
+            Setting::int(
+                "eval_batch",
+                (1, 65_536),
+                10,
+                "Lanes of validation and test.",
+            ),
+            Setting::real(
+                "decay",
+                (0.0, 1.0),
+                1.0,
+                "Factor on the learning rate in each epoch from `decay_from` on (paper, small: 0.25 to 0.40).",
+            ),
+            Setting::int(
+                "decay_from",
+                (0, 10_000),
+                0,
+                "First epoch, counted from 1, with a smaller learning rate; 0 for none (paper, small: 4 to 6).",
+            ),
+            Setting::int(
+                "decay_every",
+                (1, 10_000),
+                1,
+                "Epochs from one such factor to the next.",
+            ),
+            Setting::int(
+                "average_from",
+                (0, 10_000),
+                0,
+                "First epoch, counted from 1, over whose steps parameters are averaged for validation and test, as in averaged SGD; 0 for none (paper, large: 45).",
+            ),
+            Setting::int(
+                "average_patience",
+                (0, 10_000),
+                0,
+                "Average them once validation is worse than the best of all epochs before but the last so many; 0 for never.",
+            ),
+            Setting::flag(
+                "rate_by_length",
+                false,
+                "Scale the learning rate with the length of a chunk (paper, large).",
+            ),
+            Setting::real(
+                "activity",
+                (0.0, 1e6),
+                0.0,
+                "Penalty on the mean square of the output `dropped` (paper, large: 2).",
+            ),
+            Setting::real(
+                "change",
+                (0.0, 1e6),
+                0.0,
+                "Penalty on the mean square of the change of the output `activity` from step to step (paper, large: 1).",
+            ),
+            CLIP_NORM,
+            BURN_IN,
+            CHECKPOINT_EVERY,
+            KEEP_CHECKPOINTS,
+            METRICS_EVERY,
+            MEMORY,
+        ],
+        blocks: &[TrainerBlock::Optimizer, TrainerBlock::GradScale],
+        kind: TrainerKind::Language,
+    },
+];
+
+/// The trainer with this name.
+pub fn find(name: &str) -> Option<&'static TrainerInfo> {
+    TRAINERS.iter().find(|trainer| trainer.name == name)
+}
+
+const BATCH: Setting = Setting::int(
+    "batch",
+    (1, 65_536),
+    30,
+    "Lanes of an iteration: episodes whose gradients are added (paper: 30).",
+);
+const ITERATIONS: Setting = Setting::int(
+    "iterations",
+    (0, u32::MAX as u64),
+    200_000,
+    "Steps of the optimizer, one batch of episodes each (paper: 200 000).",
+);
+const SEED: Setting = Setting::int(
+    "seed",
+    (0, u64::MAX),
+    0,
+    "What all random numbers of the run are drawn from.",
+);
+const CLIP_NORM: Setting = Setting::real(
+    "clip_norm",
+    (0.0, 1e12),
+    7.0,
+    "Largest norm of all gradients together; a longer gradient is scaled down to it; 0 turns it off (paper: 7.0).",
+);
+const BURN_IN: Setting = Setting::int(
+    "burn_in",
+    (0, u32::MAX as u64),
+    0,
+    "First iterations that compute gradients and do not apply them (published maze runs: 100).",
+);
+const CHECKPOINT_EVERY: Setting = Setting::int(
+    "checkpoint_every",
+    (0, u32::MAX as u64),
+    1000,
+    "Iterations between checkpoints; 0 writes only the last.",
+);
+const KEEP_CHECKPOINTS: Setting = Setting::int(
+    "keep_checkpoints",
+    (1, 1_000_000),
+    3,
+    "How many of the last checkpoints stay, beside the best one.",
+);
+const MEMORY: Setting = Setting::bytes(
+    "memory",
+    "Most memory the run may plan for: fewer lanes run at once where they need more, and a run that cannot fit is refused before it begins.",
+);
+const METRICS_EVERY: Setting = Setting::int(
+    "metrics_every",
+    (1, u32::MAX as u64),
+    10,
+    "Iterations between lines of the metrics.",
+);
+
+#[cfg(test)]
+mod tests {
+    use super::{find, optim, DEFAULT_OPTIMIZER, TRAINERS};
+    use crate::lang::settings::{Setting, SettingKind, SettingValue, Settings};
+
+    fn check(table: &[Setting]) {
+        for (k, row) in table.iter().enumerate() {
+            assert!(table[..k].iter().all(|other| other.name != row.name));
+            assert!(row.doc.ends_with('.'), "{}", row.name);
+            let fits = match (row.kind, row.default) {
+                (SettingKind::Int { min, max }, SettingValue::Int(x)) => (min..=max).contains(&x),
+                (SettingKind::Real { min, max }, SettingValue::Real(x)) => (min..=max).contains(&x),
+                (SettingKind::Bool, SettingValue::Bool(_))
+                | (SettingKind::Bytes, SettingValue::Bytes(_)) => true,
+                (SettingKind::Choice(words), SettingValue::Word(word)) => words.contains(&word),
+                _ => false,
+            };
+            assert!(fits, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn tables_are_sound() {
+        for trainer in TRAINERS {
+            assert!(find(trainer.name).is_some_and(|found| std::ptr::eq(found, trainer)));
+            check(trainer.settings);
+        }
+        for info in optim::OPTIMIZERS {
+            check(info.settings);
+            let built = (info.build)(&Settings::defaults(info.settings), &[3]).unwrap();
+            assert_eq!(built.name(), info.name);
+        }
+        assert!(optim::find(DEFAULT_OPTIMIZER).is_some());
+        assert!(find("a2d").is_none());
+    }
+
+    #[test]
+    fn every_loss_word_is_a_loss() {
+        let table = find("supervised").unwrap().settings;
+        let loss = table.iter().find(|row| row.name == "loss").unwrap();
+        let SettingKind::Choice(words) = loss.kind else {
+            panic!("{:?}", loss.kind)
+        };
+        for word in words {
+            assert!(super::supervised::SupervisedLoss::parse(word).is_some());
+        }
+        assert!(super::supervised::SupervisedLoss::parse("squares").is_none());
+    }
+}

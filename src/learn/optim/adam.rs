@@ -1,0 +1,193 @@
+//! Adam (Kingma, Ba 2015) with L2 coupled into the gradient, and AdamW (Loshchilov, Hutter 2019), whose
+//! decay acts on the parameter itself.
+
+use super::{Moment, Optimizer, OptimizerInfo, OptimizerState};
+use crate::lang::settings::{Setting, Settings};
+use crate::learn::gradient::PIECE;
+use crate::machine::device::{OptimizerSource, RATES};
+use rayon::prelude::*;
+
+const LR: Setting = Setting::real("lr", (0.0, 1e6), 1e-4, "Learning rate (paper: 1e-4).");
+const BETA1: Setting = Setting::real(
+    "beta1",
+    (0.0, 0.999_999_999),
+    0.9,
+    "Decay of the mean of gradients.",
+);
+const BETA2: Setting = Setting::real(
+    "beta2",
+    (0.0, 0.999_999_999),
+    0.999,
+    "Decay of the mean of squared gradients.",
+);
+const EPS: Setting = Setting::real(
+    "eps",
+    (0.0, 1.0),
+    1e-8,
+    "Added to the root of the mean square (paper: 1e-6 cue–reward, 1e-4 maze).",
+);
+
+pub(super) const ADAM: OptimizerInfo = OptimizerInfo {
+    name: "adam",
+    summary: "Adam, with an optional L2 penalty added to the gradient",
+    settings: &[
+        LR,
+        BETA1,
+        BETA2,
+        EPS,
+        Setting::real(
+            "l2",
+            (0.0, 1e6),
+            0.0,
+            "L2 penalty: this times the parameter is added to its gradient, after clipping.",
+        ),
+    ],
+    build: |settings, lengths| {
+        let decay = Decay::Coupled(settings.real("l2"));
+        Ok(Box::new(Adam::new(settings, decay, lengths)))
+    },
+};
+
+pub(super) const ADAMW: OptimizerInfo = OptimizerInfo {
+    name: "adamw",
+    summary: "Adam with weight decay apart from the gradient",
+    settings: &[
+        LR,
+        BETA1,
+        BETA2,
+        EPS,
+        Setting::real(
+            "weight_decay",
+            (0.0, 1e6),
+            0.01,
+            "Each step first multiplies the parameter with 1 - lr times this.",
+        ),
+    ],
+    build: |settings, lengths| {
+        let decay = Decay::Decoupled(settings.real("weight_decay"));
+        Ok(Box::new(Adam::new(settings, decay, lengths)))
+    },
+};
+
+#[derive(Clone, Copy, Debug)]
+enum Decay {
+    Coupled(f64),
+    Decoupled(f64),
+}
+
+/// Adam or AdamW. With gradient `g`, step `n` from 1:
+/// `m ← β₁ m + (1-β₁) g`, `s ← β₂ s + (1-β₂) g²`,
+/// `p ← p - lr / (1-β₁ⁿ) · m / (√(s / (1-β₂ⁿ)) + ε)`.
+#[derive(Clone, Debug)]
+pub struct Adam {
+    lr: f64,
+    betas: [f64; 2],
+    eps: f64,
+    decay: Decay,
+    state: OptimizerState,
+}
+
+impl Adam {
+    fn new(settings: &Settings, decay: Decay, lengths: &[usize]) -> Adam {
+        Adam {
+            lr: settings.real("lr"),
+            betas: [settings.real("beta1"), settings.real("beta2")],
+            eps: settings.real("eps"),
+            decay,
+            state: OptimizerState {
+                steps: 0,
+                moments: vec![
+                    Moment::zeros("mean", lengths),
+                    Moment::zeros("square", lengths),
+                ],
+            },
+        }
+    }
+
+    /// What is added to the gradient of the parameter itself.
+    fn l2(&self) -> f32 {
+        match self.decay {
+            Decay::Coupled(l2) => l2 as f32,
+            Decay::Decoupled(_) => 0.0,
+        }
+    }
+}
+
+impl Optimizer for Adam {
+    fn name(&self) -> &'static str {
+        match self.decay {
+            Decay::Coupled(_) => ADAM.name,
+            Decay::Decoupled(_) => ADAMW.name,
+        }
+    }
+
+    fn step(&mut self, parameters: &mut [&mut [f32]], gradients: &[Vec<f32>], rate: f64) {
+        self.state.steps += 1;
+        let [step_size, square_scale, keep, _] = self.rates(self.state.steps, rate);
+        let (eps, l2) = (self.eps as f32, self.l2());
+        let [beta1, beta2] = self.betas.map(|beta| beta as f32);
+        let [new1, new2] = self.betas.map(|beta| (1.0 - beta) as f32);
+        let update =
+            |parameter: &mut [f32], gradient: &[f32], [means, squares]: [&mut [f32]; 2]| {
+                let moments = means.iter_mut().zip(squares);
+                for ((value, gradient), (mean, square)) in
+                    parameter.iter_mut().zip(gradient).zip(moments)
+                {
+                    let gradient = gradient + l2 * *value;
+                    *mean = beta1 * *mean + new1 * gradient;
+                    *square = beta2 * *square + new2 * gradient * gradient;
+                    *value =
+                        *value * keep - step_size * *mean / ((*square * square_scale).sqrt() + eps);
+                }
+            };
+        let (means, squares) = self.state.moments.split_at_mut(1);
+        let moments = means[0].values.iter_mut().zip(&mut squares[0].values);
+        for ((parameter, gradient), (means, squares)) in
+            parameters.iter_mut().zip(gradients).zip(moments)
+        {
+            parameter
+                .par_chunks_mut(PIECE)
+                .zip(gradient.par_chunks(PIECE))
+                .zip(means.par_chunks_mut(PIECE))
+                .zip(squares.par_chunks_mut(PIECE))
+                .for_each(|(((parameter, gradient), means), squares)| {
+                    update(parameter, gradient, [means, squares]);
+                });
+        }
+    }
+
+    fn rates(&self, number: u64, rate: f64) -> [f32; RATES] {
+        let lr = self.lr * rate;
+        // Powers of β in f64 for any number of steps: exact enough, and a pure function of the count.
+        let unbiased = self.betas.map(|beta| 1.0 - beta.powf(number as f64));
+        let keep = match self.decay {
+            Decay::Coupled(_) => 1.0,
+            Decay::Decoupled(decay) => 1.0 - lr * decay,
+        };
+        let rates = [lr / unbiased[0], 1.0 / unbiased[1], keep, 0.0];
+        rates.map(|rate| rate as f32)
+    }
+
+    fn device(&self) -> OptimizerSource {
+        OptimizerSource {
+            settings: OptimizerSource::settings(&[
+                ("BETA1", self.betas[0] as f32),
+                ("BETA2", self.betas[1] as f32),
+                ("NEW1", (1.0 - self.betas[0]) as f32),
+                ("NEW2", (1.0 - self.betas[1]) as f32),
+                ("EPS", self.eps as f32),
+                ("L2", self.l2()),
+            ]),
+            source: include_str!("adam.h"),
+            moments: self.state.moments.len(),
+        }
+    }
+
+    fn state(&self) -> &OptimizerState {
+        &self.state
+    }
+
+    fn state_mut(&mut self) -> &mut OptimizerState {
+        &mut self.state
+    }
+}

@@ -1,0 +1,253 @@
+//! Tasks: where observations, rewards and targets come from. One task a file, one line in [`TASKS`].
+
+mod cue_reward;
+mod maze;
+mod pattern_completion;
+mod text;
+
+pub use cue_reward::CueReward;
+pub use maze::Maze;
+pub use pattern_completion::PatternCompletion;
+pub use text::Text;
+
+use crate::ir::rng::{Key, Place, Stream};
+use crate::lang::settings::{Setting, SettingConflict, Settings};
+use crate::machine::device::TaskSource;
+
+/// A task as the compiler sees it: its name, its settings and how to build it.
+pub struct TaskInfo {
+    /// The word after `task`.
+    pub name: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// The page that `bpmc explain task NAME` prints: episode, observation, actions, reward, differences
+    /// from the paper. Markdown.
+    pub page: &'static str,
+    /// Its settings.
+    pub settings: &'static [Setting],
+    /// Builds it from checked settings.
+    pub build: fn(&Settings) -> Result<Box<dyn Task>, SettingConflict>,
+}
+
+/// All tasks, by name.
+pub static TASKS: &[TaskInfo] = &[
+    cue_reward::INFO,
+    maze::INFO,
+    pattern_completion::INFO,
+    text::INFO,
+];
+
+/// The task with this name.
+pub fn find(name: &str) -> Option<&'static TaskInfo> {
+    TASKS.iter().find(|task| task.name == name)
+}
+
+/// A named vector that a task gives or takes each step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Its name.
+    pub name: &'static str,
+    /// Its size.
+    pub size: usize,
+}
+
+/// A task with fixed settings. Shared by all lanes; holds no episode state.
+pub trait Task: Send + Sync {
+    /// Steps of an episode.
+    fn steps(&self) -> usize;
+
+    /// Sizes a spec can name as `task.NAME`, in a fixed order.
+    fn sizes(&self) -> Vec<Port>;
+
+    /// Vectors it gives as inputs each step, in the order [`Lane::observe`] writes them.
+    fn inputs(&self) -> Vec<Port>;
+
+    /// Scalars it gives as `external NAME`, in the order [`Lane::signals`] writes them.
+    fn signals(&self) -> &'static [&'static str];
+
+    /// Outputs for which it has targets; empty for a reward task.
+    fn targets(&self) -> Vec<Port>;
+
+    /// The task of predicting a text, for trainers that read it from beginning to end.
+    fn text(&self) -> Option<&Text> {
+        None
+    }
+
+    /// The task for generated kernels, with the same episodes as [`Task::lane`]; `None` where the host must give them.
+    fn device(&self) -> Option<TaskSource> {
+        None
+    }
+
+    /// A fresh lane. [`Lane::reset`] must be called before anything else.
+    fn lane(&self) -> Box<dyn Lane>;
+}
+
+/// What an episode is drawn from: with the same key, the same episode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpisodeKey {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Iteration of the trainer.
+    pub iteration: u32,
+    /// Lane in the batch.
+    pub lane: u32,
+}
+
+impl EpisodeKey {
+    /// Where the episode as a whole is drawn from, before its first step.
+    pub fn episode(self) -> Place {
+        Key::new(self.seed, Stream::Task).at(self.iteration, 0, self.lane)
+    }
+
+    /// Where the chance events of step `step` (from 0) are drawn from.
+    pub fn step(self, step: usize) -> Place {
+        Key::new(self.seed, Stream::Task).at(self.iteration, step as u32 + 1, self.lane)
+    }
+}
+
+/// One lane of a task: one episode at a time.
+pub trait Lane: Send {
+    /// Starts the episode of `key` at step 0.
+    fn reset(&mut self, key: EpisodeKey);
+
+    /// Writes the inputs of the current step, one after another, into `inputs`.
+    fn observe(&mut self, inputs: &mut [f32]);
+
+    /// Writes the signals of the current step.
+    fn signals(&mut self, signals: &mut [f32]);
+
+    /// Whether the current step is the first of a trial.
+    fn trial_starts(&self) -> bool {
+        false
+    }
+
+    /// Ends the current step of a reward task with `action`; returns the reward it earned.
+    fn act(&mut self, action: usize) -> f32;
+
+    /// Writes the targets of the current step of a supervised task, ends the step, and returns the
+    /// weight of its loss (0 where the output does not matter).
+    fn target(&mut self, targets: &mut [f32]) -> f32;
+
+    /// The task's own measure of the episode, where it has one, from the `outputs` of the last step (in the
+    /// order and sizes of [`Task::targets`], one after another). Called after the episode, before the
+    /// next [`Lane::reset`]; not part of the loss.
+    fn score(&self, outputs: &[f32]) -> Option<Score> {
+        let _ = outputs;
+        None
+    }
+}
+
+/// A task's own measure of one episode.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Its name in the metrics.
+    pub name: &'static str,
+    /// Its value; averaged over lanes.
+    pub value: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{find, EpisodeKey, Task, TASKS};
+    use crate::lang::settings::{SettingKind, SettingValue, Settings};
+
+    #[test]
+    fn tables_are_sound_and_defaults_build() {
+        for info in TASKS {
+            assert!(find(info.name).is_some_and(|found| std::ptr::eq(found, info)));
+            for (k, row) in info.settings.iter().enumerate() {
+                assert!(info.settings[..k].iter().all(|r| r.name != row.name));
+                assert!(row.doc.ends_with('.'), "{}.{}", info.name, row.name);
+                match (row.kind, row.default) {
+                    (SettingKind::Int { min, max }, SettingValue::Int(x)) => {
+                        assert!((min..=max).contains(&x));
+                    }
+                    (SettingKind::Real { min, max }, SettingValue::Real(x)) => {
+                        assert!((min..=max).contains(&x));
+                    }
+                    (SettingKind::Bool, SettingValue::Bool(_))
+                    | (SettingKind::Bytes, SettingValue::Bytes(_)) => {}
+                    (SettingKind::Choice(words), SettingValue::Word(word)) => {
+                        assert!(words.contains(&word));
+                    }
+                    (kind, default) => panic!("{}: {kind:?} {default:?}", row.name),
+                }
+            }
+            let task = (info.build)(&Settings::defaults(info.settings));
+            let task = task.map_err(|conflict| conflict.message).unwrap();
+            let names: Vec<_> = task.sizes().iter().map(|port| port.name).collect();
+            assert!(names.contains(&"obs") && names.contains(&"steps"));
+            assert!(info.page.starts_with("# "));
+            for row in info.settings {
+                let quoted = format!("`{}", row.name);
+                assert!(info.page.contains(&quoted), "{}: {quoted}", info.name);
+            }
+        }
+        assert!(find("no_such_task").is_none());
+    }
+
+    /// Everything an episode shows, with actions that depend only on the step.
+    fn episode(task: &dyn Task, key: EpisodeKey) -> Vec<f32> {
+        let mut lane = task.lane();
+        lane.reset(key);
+        let width: usize = task.inputs().iter().map(|port| port.size).sum();
+        let outputs: usize = task.targets().iter().map(|port| port.size).sum();
+        let mut record = Vec::new();
+        let mut inputs = vec![f32::NAN; width];
+        let mut signals = vec![f32::NAN; task.signals().len()];
+        let mut targets = vec![f32::NAN; outputs];
+        for step in 0..task.steps() {
+            lane.observe(&mut inputs);
+            lane.signals(&mut signals);
+            record.extend(inputs.iter().chain(&signals));
+            if outputs == 0 {
+                record.push(lane.act((step / 2) * 7 % 5 % 4));
+            } else {
+                record.push(lane.target(&mut targets));
+                record.extend(&targets);
+            }
+        }
+        assert!(record.iter().all(|x| x.is_finite()));
+        record
+    }
+
+    #[test]
+    fn an_episode_depends_on_its_key_and_on_nothing_else() {
+        for info in TASKS {
+            let key = EpisodeKey {
+                seed: 1 << 40,
+                iteration: 3,
+                lane: 2,
+            };
+            // A random start, so that the first steps of a maze episode already differ.
+            let mut settings = Settings::defaults(info.settings);
+            if info.name == "maze" {
+                settings.set("start", SettingValue::Word("random"));
+            }
+            let task = (info.build)(&settings).unwrap();
+            let first = episode(task.as_ref(), key);
+            let others = [
+                EpisodeKey { seed: 0, ..key },
+                EpisodeKey {
+                    iteration: 4,
+                    ..key
+                },
+                EpisodeKey { lane: 3, ..key },
+            ];
+            for other in others {
+                let differs = first != episode(task.as_ref(), other);
+                assert!(differs, "{}: {other:?}", info.name);
+            }
+            assert!(first == episode(task.as_ref(), key), "{}", info.name);
+
+            let mut used = task.lane();
+            used.reset(others[0]);
+            used.act(1);
+            used.reset(key);
+            let width: usize = task.inputs().iter().map(|port| port.size).sum();
+            let mut inputs = vec![0.0; width];
+            used.observe(&mut inputs);
+            assert_eq!(inputs, first[..width], "{}: a used lane", info.name);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Iterations: one after another, or as many as a device does before it is asked what came of them.
+
+use super::{mean_of, IterationReport, TrainError, Trainer};
+use crate::learn::a2c::Parts;
+use crate::learn::block::EpisodeOptions;
+use crate::learn::learner::Learner;
+use crate::learn::phases::Phases;
+use std::time::Instant;
+
+/// Seconds that a device may go on by itself: whoever waits wants to see something, or to stop.
+const ALONE: f64 = 0.25;
+
+impl Trainer {
+    /// One batch of episodes and one step of the optimiser (none while burning in).
+    ///
+    /// # Errors
+    /// [`TrainError::NotFinite`], after which everything is as before the iteration, and errors of the backend.
+    pub fn step(&mut self) -> Result<IterationReport, TrainError> {
+        let mut reports = Vec::new();
+        self.advance(1, &mut reports)?;
+        let report = reports.pop();
+        Ok(report.expect("an iteration that did not fail has its report"))
+    }
+
+    /// At least one iteration and at most `most`, more than one where a device goes on by itself: the same numbers either
+    /// way. The reports of those that were done are added to `reports`, also where one after them fails.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`], where all is as before the iteration that failed.
+    pub fn advance(
+        &mut self,
+        most: u64,
+        reports: &mut Vec<IterationReport>,
+    ) -> Result<(), TrainError> {
+        let advanced = self.try_advance(most, reports);
+        if matches!(advanced, Err(TrainError::NotFinite { .. })) {
+            for block in &mut self.blocks {
+                block.take_back();
+            }
+            if let Some(mut model) = self.language() {
+                model.take_back();
+            }
+        }
+        advanced
+    }
+
+    fn try_advance(
+        &mut self,
+        most: u64,
+        reports: &mut Vec<IterationReport>,
+    ) -> Result<(), TrainError> {
+        if self.language.is_some() {
+            if self.let_read(most, reports)? {
+                return Ok(());
+            }
+            reports.push(self.read_chunk()?);
+            return Ok(());
+        }
+        if self.let_learn(most, reports)? {
+            return Ok(());
+        }
+        reports.push(self.batch_of_episodes()?);
+        Ok(())
+    }
+
+    /// How many iterations a device does before it is asked, of at most so many, in about so many seconds.
+    pub(super) fn at_once(&self, most: u64, seconds: f64) -> u64 {
+        let room = (seconds / self.pace.max(f64::MIN_POSITIVE)) as u64;
+        most.min(room).max(1)
+    }
+
+    /// Has the block do iterations by itself; whether it can.
+    fn let_learn(
+        &mut self,
+        most: u64,
+        reports: &mut Vec<IterationReport>,
+    ) -> Result<bool, TrainError> {
+        let (options, iterations) = (self.next_episodes(), self.at_once(most, ALONE));
+        let [block] = self.blocks.as_mut_slice() else {
+            return Ok(false);
+        };
+        let start = Instant::now();
+        let lesson = block.learn(Learner {
+            parameters: &mut self.parameters,
+            optimizer: self.optimizer.as_mut(),
+            options,
+            iterations,
+            burning_in: self.burn_in.saturating_sub(self.iteration),
+        })?;
+        let Some(lesson) = lesson else {
+            return Ok(false);
+        };
+        let done = lesson.done.len() as u64;
+        let seconds = start.elapsed().as_secs_f64() / done.max(1) as f64;
+        self.pace = seconds;
+        for (k, learned) in (1..).zip(lesson.done) {
+            reports.push(IterationReport {
+                iteration: self.iteration + k,
+                loss: learned.parts.total(),
+                parts: Some(learned.parts),
+                reward: Some(learned.reward),
+                score: None,
+                epoch: None,
+                validation: None,
+                gradient_norm: learned.norm,
+                phases: Phases::default(),
+                seconds,
+            });
+        }
+        self.iteration += done;
+        match lesson.stop {
+            None => Ok(true),
+            Some(what) => Err(TrainError::NotFinite {
+                iteration: self.iteration + 1,
+                what,
+            }),
+        }
+    }
+
+    fn batch_of_episodes(&mut self) -> Result<IterationReport, TrainError> {
+        let start = Instant::now();
+        let number = self.iteration + 1;
+        let reports = self.episodes(EpisodeOptions {
+            seed: self.episode_seed(),
+            iteration: self.iteration as u32,
+            learn: true,
+            greedy: false,
+            batch: self.batch,
+        })?;
+        let update = Instant::now();
+        let mut gradients: Vec<Vec<f32>> = Vec::new();
+        for id in self.parameters.trained_ids() {
+            // Blocks are added in their order, whichever thread was first.
+            let mut sum = vec![0.0f64; self.parameters.get(id).values.len()];
+            for report in &reports {
+                if let Some(Some(part)) = report.gradients.get(id.index()) {
+                    for (total, value) in sum.iter_mut().zip(part) {
+                        *total += value;
+                    }
+                }
+            }
+            gradients.push(sum.into_iter().map(|x| x as f32).collect());
+        }
+        let loss: f64 = reports.iter().map(|report| report.loss).sum();
+        let norm = self.update(loss, &mut gradients, 1.0)?;
+        self.iteration = number;
+        let mut phases = Phases {
+            update: update.elapsed().as_secs_f64(),
+            ..Phases::default()
+        };
+        let mut parts = Parts::default();
+        for report in &reports {
+            parts += report.parts;
+            phases += report.phases;
+        }
+        let rewards: Vec<f64> = reports.iter().flat_map(|r| r.rewards.clone()).collect();
+        let scores: Vec<(&'static str, f64)> =
+            reports.iter().flat_map(|r| r.scores.clone()).collect();
+        Ok(IterationReport {
+            iteration: number,
+            loss,
+            parts: (!self.supervised).then_some(parts),
+            reward: mean_of(&rewards),
+            score: scores.first().map(|(name, _)| {
+                let values: Vec<f64> = scores.iter().map(|(_, value)| *value).collect();
+                (*name, mean_of(&values).unwrap_or(f64::NAN))
+            }),
+            epoch: None,
+            validation: None,
+            gradient_norm: norm,
+            phases,
+            seconds: start.elapsed().as_secs_f64(),
+        })
+    }
+}

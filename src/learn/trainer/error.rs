@@ -1,0 +1,83 @@
+//! What stops training.
+
+use super::super::checkpoint::CheckpointError;
+use crate::driver::InternalFault;
+use crate::engine::fused::Unsupported;
+use crate::engine::BackendError;
+use crate::learn::language::LanguageError;
+use crate::machine::device::DeviceError;
+
+/// Which number of an iteration is not finite.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotFinite {
+    /// The loss.
+    Loss,
+    /// The norm of the gradient.
+    Gradient,
+    /// A parameter, after the step of the optimiser: its path.
+    Parameter(String),
+}
+
+impl std::fmt::Display for NotFinite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NotFinite::Loss => f.write_str("the loss"),
+            NotFinite::Gradient => f.write_str("the gradient"),
+            NotFinite::Parameter(path) => write!(f, "the parameter `{path}`"),
+        }
+    }
+}
+
+/// Why training could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The spec lacks a block.
+    #[error("the spec has no `{0}` block, which `bpmc train` needs; {1}")]
+    Missing(&'static str, &'static str),
+    /// The machine has not enough memory.
+    #[error("{0}")]
+    Memory(String),
+    /// Settings of the optimiser that do not go together.
+    #[error("{message}; {help}")]
+    Settings {
+        /// What is wrong.
+        message: String,
+        /// What would help.
+        help: String,
+    },
+    /// A number of the run is not finite.
+    #[error(
+        "iteration {iteration}: {what} is not a finite number; lower the learning rate, bound the \
+         traces or lower `clip_norm`"
+    )]
+    NotFinite {
+        /// Counted from 1.
+        iteration: u64,
+        /// Which number.
+        what: NotFinite,
+    },
+    /// A text for a trainer that reads none.
+    #[error("{} is data for `train language_model`, and the spec has another trainer", .0.display())]
+    NoText(std::path::PathBuf),
+    /// A text or a network that cannot read it.
+    #[error(transparent)]
+    Language(#[from] LanguageError),
+    /// Threads could not be started.
+    #[error("cannot start threads: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+    /// The fused kernels cannot run the step.
+    #[error("{0}; `--backend candle` can")]
+    Unsupported(#[from] Unsupported),
+    /// There is no such device, or it failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The backend failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The compiler failed.
+    #[error(transparent)]
+    Internal(#[from] InternalFault),
+    /// A checkpoint could not be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}

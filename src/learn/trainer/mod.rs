@@ -1,0 +1,501 @@
+//! The trainer: batches of episodes, one gradient each, one step of the optimiser each.
+
+mod advance;
+mod error;
+pub mod kept;
+mod reading;
+mod rehearsal;
+mod resume;
+
+pub use error::{NotFinite, TrainError};
+pub use rehearsal::Rehearsal;
+
+use super::a2c::Parts;
+use super::average::Average;
+use super::block::{Block, BlockReport, EpisodeOptions, Objective};
+use super::blocks::{blocks, readers, Work};
+use super::device_block::update;
+use super::experiment::{experiment, optimizer};
+use super::gradient;
+use super::language::objective::TextObjective;
+use super::language::{Language, Perplexity};
+use super::optim::Optimizer;
+use super::params::ParamStore;
+use super::phases::Phases;
+use super::TrainerKind;
+use crate::driver::{prepare, Compiled, Prepared, Stopwatch};
+use crate::engine::plan::{Limits, Plan};
+use crate::engine::BackendError;
+use crate::ir::Reset;
+use crate::machine::device::DeviceChoice;
+use crate::step::autodiff::Options;
+use crate::step::passes::Selection;
+use kept::Kept;
+use rayon::prelude::*;
+use std::path::Path;
+use std::sync::Mutex;
+
+/// What runs the compiled step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BackendKind {
+    /// Fused kernels in f32 on the CPU, one lane at a time.
+    #[default]
+    Fused,
+    /// Candle in f32 on the CPU.
+    Candle,
+    /// The f64 reference interpreter.
+    Reference,
+}
+
+impl BackendKind {
+    /// All of them, the default first.
+    pub const ALL: [BackendKind; 3] = [
+        BackendKind::Fused,
+        BackendKind::Candle,
+        BackendKind::Reference,
+    ];
+
+    /// The one of this name.
+    pub fn parse(name: &str) -> Option<BackendKind> {
+        BackendKind::ALL
+            .into_iter()
+            .find(|kind| kind.name() == name)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            BackendKind::Fused => "fused",
+            BackendKind::Candle => "candle",
+            BackendKind::Reference => "reference",
+        }
+    }
+}
+
+/// What an iteration gave, over all lanes.
+#[derive(Clone, Debug)]
+pub struct IterationReport {
+    /// Iterations done by now.
+    pub iteration: u64,
+    /// The loss of the batch.
+    pub loss: f64,
+    /// Terms of the reward loss; `None` for supervised trainers.
+    pub parts: Option<Parts>,
+    /// Mean reward of an episode; `None` for supervised tasks.
+    pub reward: Option<f64>,
+    /// The task's own measure, averaged over lanes.
+    pub score: Option<(&'static str, f64)>,
+    /// The epoch, from 1, where a text is read.
+    pub epoch: Option<u64>,
+    /// What the validation text costs, where an epoch ends.
+    pub validation: Option<Perplexity>,
+    /// Norm of the whole gradient before clipping.
+    pub gradient_norm: f64,
+    /// Where the time went.
+    pub phases: Phases,
+    /// Seconds from begin to end.
+    pub seconds: f64,
+}
+
+/// What episodes without learning gave.
+#[derive(Clone, Debug, Default)]
+pub struct Evaluation {
+    /// Loss, averaged over batches.
+    pub loss: f64,
+    /// Reward of each episode.
+    pub rewards: Vec<f64>,
+    /// Mean reward of each step.
+    pub step_rewards: Vec<f64>,
+    /// The task's own measure of each episode, with its name.
+    pub scores: Vec<f64>,
+    /// Name of that measure.
+    pub score_name: Option<&'static str>,
+}
+
+/// What the random numbers of training episodes are drawn from, in a run with this seed that went back so often.
+pub fn episode_seed(seed: u64, rollbacks: u64) -> u64 {
+    // Multiples of an odd number: as many seeds as there are rollbacks.
+    seed ^ rollbacks.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// An experiment being trained.
+pub struct Trainer {
+    seed: u64,
+    batch: usize,
+    clip_norm: f64,
+    burn_in: u64,
+    iteration: u64,
+    rollbacks: u64,
+    options: TrainerOptions,
+    /// What the last step of the optimiser started from.
+    kept: Kept,
+    blocks: Vec<Box<dyn Block>>,
+    /// Instead of blocks, where a text is read.
+    language: Option<Mutex<Language>>,
+    parameters: ParamStore,
+    average: Average,
+    optimizer: Box<dyn Optimizer>,
+    pool: rayon::ThreadPool,
+    /// Seconds of an iteration, where a device goes on by itself.
+    pace: f64,
+    supervised: bool,
+    carried: Vec<CarriedSlot>,
+    plan: Plan,
+    prepared: Prepared,
+}
+
+/// A state that outlives an episode.
+struct CarriedSlot {
+    slot: usize,
+    path: String,
+    dims: Vec<usize>,
+}
+
+/// What a [`Trainer`] is made with, beside the spec.
+#[derive(Clone, Copy, Debug)]
+pub struct TrainerOptions {
+    /// Threads that share the blocks.
+    pub threads: usize,
+    /// What runs the step.
+    pub backend: BackendKind,
+    /// Where.
+    pub device: DeviceChoice,
+    /// How the step and its adjoint are optimised, and the fused kernels made.
+    pub passes: Selection,
+    /// Bytes that are free: fewer lanes run at once where more are needed, and what cannot fit is refused.
+    pub memory: Option<u64>,
+}
+
+/// What one batch of episodes gave.
+#[derive(Clone, Debug, Default)]
+pub struct Probe {
+    /// The loss.
+    pub loss: f64,
+    /// Reward of each lane's episode; empty for supervised tasks.
+    pub rewards: Vec<f64>,
+    /// Gradients by slot of the parameters, before scales and clipping; nothing for constants.
+    pub gradients: Vec<Option<Vec<f64>>>,
+}
+
+impl Trainer {
+    /// Prepares the experiment at iteration 0.
+    ///
+    /// # Errors
+    /// [`TrainError`]; nothing of the size of the run is allocated before it is known to fit.
+    pub fn new(program: &Compiled, options: TrainerOptions) -> Result<Trainer, TrainError> {
+        Trainer::with_data(program, options, None)
+    }
+
+    /// As [`Trainer::new`], for a text from a directory.
+    ///
+    /// # Errors
+    /// [`TrainError`].
+    pub fn with_data(
+        program: &Compiled,
+        options: TrainerOptions,
+        data: Option<&Path>,
+    ) -> Result<Trainer, TrainError> {
+        let model = &program.model;
+        let (train, task) = experiment(model)?;
+        let task = task.task.as_ref();
+        let batch = train.settings.int("batch");
+        let limits = Limits {
+            free: options.memory,
+            allowed: train.settings.bytes("memory"),
+        };
+        let (lanes, steps) = (batch.max(1), task.steps());
+        let (step, passes) = (&program.step, &options.passes);
+        let mut prepared = prepare(step, Options::default(), passes, Some(steps))?;
+        let objective = Objective::new(train.trainer.kind, &train.settings);
+        let mut watch = Stopwatch::start();
+        let step = &prepared.step;
+        let text = task
+            .text()
+            .filter(|_| train.trainer.kind == TrainerKind::Language);
+        if let (Some(directory), None) = (data, text) {
+            return Err(TrainError::NoText(directory.to_owned()));
+        }
+        // Its device code does not depend on lengths, and nothing of the size of the run is there yet.
+        let described = optimizer(train, &[])?;
+        let work = Work {
+            prepared: &prepared,
+            task,
+            objective,
+            update: update(described.as_ref(), &train.settings),
+            lanes,
+            limits,
+        };
+        let mut language = None;
+        let (plan, blocks) = if let Some(text) = text {
+            let settings = &train.settings;
+            let objective = TextObjective::new(step, text.words, settings)?;
+            let (plan, both) = readers(&work, &options, (objective, settings), &mut watch)?;
+            let model = Language::new(objective, text, settings, both, data)?;
+            language = Some(Mutex::new(model));
+            (plan, Vec::new())
+        } else {
+            blocks(&work, &options, &mut watch)?
+        };
+        prepared.stages.extend(watch.stages);
+        let seed = train.settings.int("seed") as u64;
+        let parameters = ParamStore::init(&program.step.params, seed);
+        let optimizer = optimizer(train, &parameters.trained_lengths())?;
+        let average = match language {
+            Some(_) => Average::new(&train.settings),
+            None => Average::default(),
+        };
+        let of_states = if language.is_some() {
+            &program.step
+        } else {
+            &prepared.step
+        };
+        let carried = of_states
+            .states
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| {
+                // A text is one episode, read in many iterations.
+                language.is_some() || matches!(slot.reset, Reset::Never | Reset::Carry)
+            })
+            .map(|(k, slot)| CarriedSlot {
+                slot: k,
+                path: slot.path.clone(),
+                dims: slot.dims.clone(),
+            })
+            .collect();
+        Ok(Trainer {
+            seed,
+            batch,
+            clip_norm: train.settings.real("clip_norm"),
+            burn_in: train.settings.int("burn_in") as u64,
+            iteration: 0,
+            rollbacks: 0,
+            options,
+            kept: Kept::default(),
+            pace: f64::INFINITY,
+            blocks,
+            language,
+            parameters,
+            average,
+            optimizer,
+            pool: rayon::ThreadPoolBuilder::new()
+                .num_threads(options.threads.max(1))
+                .build()?,
+            supervised: matches!(objective, Objective::Supervised(_)),
+            carried,
+            plan,
+            prepared,
+        })
+    }
+
+    /// The graphs that run, what the passes did, and how long compiling took.
+    pub fn prepared(&self) -> &Prepared {
+        &self.prepared
+    }
+
+    /// How lanes and memory are planned.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Whether its task gives rewards.
+    pub fn has_rewards(&self) -> bool {
+        !self.supervised
+    }
+
+    /// Applies gradients from now on, however long the spec burns in: for measurements of whole iterations.
+    pub fn end_burn_in(&mut self) {
+        self.burn_in = 0;
+    }
+
+    /// Iterations done.
+    pub fn iteration(&self) -> u64 {
+        self.iteration
+    }
+
+    /// How often it was told to draw other episodes.
+    pub fn rollbacks(&self) -> u64 {
+        self.rollbacks
+    }
+
+    /// The seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Lanes of an iteration.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// The optimiser.
+    pub fn optimizer(&self) -> &dyn Optimizer {
+        self.optimizer.as_ref()
+    }
+
+    /// The parameters.
+    pub fn parameters(&self) -> &ParamStore {
+        &self.parameters
+    }
+
+    fn episodes(&mut self, options: EpisodeOptions) -> Result<Vec<BlockReport>, TrainError> {
+        let values: Vec<Vec<f64>> = self
+            .parameters
+            .iter()
+            .map(|p| p.values.iter().map(|x| f64::from(*x)).collect())
+            .collect();
+        let blocks = &mut self.blocks;
+        let reports: Vec<Result<BlockReport, BackendError>> = self.pool.install(|| {
+            blocks
+                .par_iter_mut()
+                .map(|block| block.run(&values, options))
+                .collect()
+        });
+        Ok(reports.into_iter().collect::<Result<_, _>>()?)
+    }
+
+    /// One batch of training episodes, or a chunk of the text, with the parameters as they are, and no step of the optimiser: losses, rewards and
+    /// gradients, for comparisons.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn probe(&mut self) -> Result<Probe, TrainError> {
+        if let Some(mut model) = self.language() {
+            let model = &mut *model;
+            let chunk = self
+                .pool
+                .install(|| model.chunk(&self.parameters, self.iteration))?;
+            let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect();
+            return Ok(Probe {
+                loss: chunk.loss.mean() + chunk.penalty,
+                rewards: Vec::new(),
+                gradients: chunk.gradients.into_iter().map(|g| g.map(wide)).collect(),
+            });
+        }
+        let mut probe = Probe::default();
+        for report in self.episodes(self.next_episodes())? {
+            probe.loss += report.loss;
+            probe.rewards.extend(report.rewards);
+            probe.gradients.resize(report.gradients.len(), None);
+            for (sum, part) in probe.gradients.iter_mut().zip(report.gradients) {
+                match (sum.as_mut(), part) {
+                    (Some(sum), Some(part)) => {
+                        for (sum, x) in sum.iter_mut().zip(part) {
+                            *sum += x;
+                        }
+                    }
+                    (None, part) => *sum = part,
+                    (Some(_), None) => {}
+                }
+            }
+        }
+        Ok(probe)
+    }
+
+    /// What the random numbers of the training episodes are drawn from.
+    pub fn episode_seed(&self) -> u64 {
+        episode_seed(self.seed, self.rollbacks)
+    }
+
+    /// What it was made with.
+    pub fn options(&self) -> TrainerOptions {
+        self.options
+    }
+
+    /// How the episodes of the next iteration are run.
+    pub fn next_episodes(&self) -> EpisodeOptions {
+        EpisodeOptions {
+            seed: self.episode_seed(),
+            iteration: self.iteration as u32,
+            learn: true,
+            greedy: false,
+            batch: self.batch,
+        }
+    }
+
+    /// A step of the optimiser (none while burning in), with a factor on the learning rate. Returns the norm of the
+    /// gradients before they are clipped.
+    fn update(
+        &mut self,
+        loss: f64,
+        gradients: &mut [Vec<f32>],
+        rate: f64,
+    ) -> Result<f64, TrainError> {
+        let number = self.iteration + 1;
+        let finite = |value: f64, what| {
+            if value.is_finite() {
+                Ok(value)
+            } else {
+                Err(TrainError::NotFinite {
+                    iteration: number,
+                    what,
+                })
+            }
+        };
+        finite(loss, NotFinite::Loss)?;
+        let burning_in = number <= self.burn_in;
+        let Trainer {
+            pool,
+            parameters,
+            optimizer,
+            kept,
+            clip_norm,
+            ..
+        } = self;
+        pool.install(|| {
+            gradient::scale(gradients, &parameters.trained_scales());
+            let norm = gradient::clip_global_norm(gradients, *clip_norm);
+            finite(norm, NotFinite::Gradient)?;
+            if burning_in {
+                return Ok(norm);
+            }
+            kept.keep(parameters, optimizer.as_ref());
+            optimizer.step(&mut parameters.trained_values_mut(), gradients, rate);
+            match kept::first_not_finite(parameters).map(str::to_owned) {
+                None => Ok(norm),
+                Some(parameter) => {
+                    kept.put_back(parameters, optimizer.as_mut());
+                    finite(f64::NAN, NotFinite::Parameter(parameter))
+                }
+            }
+        })
+    }
+
+    /// Episodes without learning, as many batches as hold `episodes`; the same for the same seed.
+    /// They are drawn from iterations that training never reaches.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn evaluate(&mut self, episodes: usize, greedy: bool) -> Result<Evaluation, TrainError> {
+        let mut out = Evaluation::default();
+        let batches = episodes.div_ceil(self.batch);
+        for k in 0..batches {
+            let reports = self.episodes(EpisodeOptions {
+                seed: self.seed,
+                iteration: u32::MAX - k as u32,
+                learn: false,
+                greedy,
+                batch: self.batch,
+            })?;
+            for report in reports {
+                out.loss += report.loss / batches as f64;
+                out.rewards.extend(&report.rewards);
+                out.step_rewards.resize(report.step_rewards.len(), 0.0);
+                for (total, value) in out.step_rewards.iter_mut().zip(&report.step_rewards) {
+                    *total += value / (batches * self.batch) as f64;
+                }
+                for (name, value) in report.scores {
+                    out.score_name = Some(name);
+                    out.scores.push(value);
+                }
+            }
+        }
+        out.rewards.truncate(episodes);
+        out.scores.truncate(episodes);
+        Ok(out)
+    }
+}
+
+fn mean_of(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}

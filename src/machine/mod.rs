@@ -1,0 +1,3 @@
+//! Machines: what runs generated code.
+
+pub mod device;
