@@ -4,12 +4,13 @@
 //! is in connections, so that 1 / throughput is the time of one connection and step.
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
-use bpmc::driver::{compile, from_disk, prepare};
+use bpmc::driver::{compile, from_disk};
 use bpmc::engine::fused::{Fused, LaneMemory, Shared};
+use bpmc::engine::params::ParamStore;
 use bpmc::engine::plan::Plan;
-use bpmc::learn::params::ParamStore;
 use bpmc::step::autodiff::Options;
 use bpmc::step::passes::Selection;
+use bpmc::step::prepare;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use std::path::Path;
 use std::time::{Duration, Instant};

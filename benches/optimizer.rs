@@ -27,10 +27,11 @@ fn main() {
             .iter()
             .map(|n| (0..*n).map(|k| 0.01 * (k % 7) as f32 - 0.03).collect())
             .collect();
-        for info in OPTIMIZERS {
-            let mut optimizer = (info.build)(&Settings::defaults(info.settings), &lengths).unwrap();
+        for row in OPTIMIZERS {
+            let mut optimizer =
+                (row.build)(&Settings::defaults(row.info.settings), &lengths).unwrap();
             let mut values: Vec<Vec<f32>> = lengths.iter().map(|n| vec![0.01; *n]).collect();
-            group.bench_function(format!("{}/{size}", info.name), |bencher| {
+            group.bench_function(format!("{}/{size}", row.info.name), |bencher| {
                 bencher.iter(|| {
                     let mut values: Vec<&mut [f32]> =
                         values.iter_mut().map(Vec::as_mut_slice).collect();

@@ -1,18 +1,14 @@
-//! The pipeline as two readable functions: text → syntax → meaning → step graph, and step graph →
-//! rewritten step → adjoint graph → optimised graphs.
+//! The pipeline from a text to a checked step graph, as one readable function.
 
-use crate::engine::fused::Choices;
-use crate::ir::{verify, Graph, GraphKind};
+use crate::ir::GraphKind;
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, SourceMap, Span};
-use crate::lang::sema::{self, checks, Loader, Model, Overrides};
+use crate::lang::sema::{self, checks, Loader, Overrides};
 use crate::lang::syntax::ast;
-use crate::step::autodiff::{differentiate, Options};
+use crate::learn;
+use crate::step::autodiff::reached_parameters;
 use crate::step::lower::lower;
-use crate::step::passes::{
-    optimise, optimise_through, rewrite_step, Applied, Form, Pass, Selection,
-};
+use crate::step::{verified, Compiled, InternalFault, StageTime, Stopwatch};
 use std::path::Path;
-use std::time::Instant;
 
 /// What came out of a compilation, as far as it got.
 pub struct Compilation {
@@ -28,37 +24,6 @@ pub struct Compilation {
     pub program: Option<Compiled>,
     /// How long each stage took.
     pub stages: Vec<StageTime>,
-}
-
-/// How long a stage of the compiler took.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StageTime {
-    /// Its name, as in the pipeline of the crate.
-    pub stage: &'static str,
-    /// Seconds.
-    pub seconds: f64,
-}
-
-/// Times stages that follow each other.
-pub(crate) struct Stopwatch {
-    since: Instant,
-    pub(crate) stages: Vec<StageTime>,
-}
-
-impl Stopwatch {
-    pub(crate) fn start() -> Stopwatch {
-        Stopwatch {
-            since: Instant::now(),
-            stages: Vec::new(),
-        }
-    }
-
-    /// Ends a stage; the next one begins.
-    pub(crate) fn lap(&mut self, stage: &'static str) {
-        let seconds = self.since.elapsed().as_secs_f64();
-        self.stages.push(StageTime { stage, seconds });
-        self.since = Instant::now();
-    }
 }
 
 impl Compilation {
@@ -78,24 +43,6 @@ impl Compilation {
         }
         self.program.as_ref()
     }
-}
-
-/// A spec without errors.
-pub struct Compiled {
-    /// What it means.
-    pub model: Model,
-    /// One step of it.
-    pub step: Graph,
-}
-
-/// The compiler broke one of its own invariants.
-#[derive(Debug, thiserror::Error)]
-#[error("the compiler made a graph that breaks its own rules ({stage}): {}", faults.join("; "))]
-pub struct InternalFault {
-    /// After which stage.
-    pub stage: &'static str,
-    /// What the verifier says.
-    pub faults: Vec<String>,
 }
 
 /// Compiles `text`, called `name`, with `--set` arguments. `load` reads imported files.
@@ -121,7 +68,13 @@ pub fn compile(
     let broken = diagnostics.has_errors();
     let mut found = Diagnostics::new();
     let expansion = sema::expand(&files, &overrides, &mut sources, &mut found);
-    let model = sema::analyse(&files, &expansion, &overrides, &mut found);
+    let model = sema::analyse(
+        &files,
+        &expansion,
+        &overrides,
+        &learn::catalog(),
+        &mut found,
+    );
     for diagnostic in found.iter() {
         if !broken || stands_alone(diagnostic.code) {
             diagnostics.push(diagnostic.clone());
@@ -133,7 +86,7 @@ pub fn compile(
         let step = lower(&model);
         verified("lowering", &step, GraphKind::Step)?;
         watch.lap("lower");
-        checks::run(&model, &step, &mut diagnostics);
+        checks::run(&model, &reached_parameters(&step), &mut diagnostics);
         watch.lap("checks");
         program = Some(Compiled { model, step });
     }
@@ -161,90 +114,6 @@ fn stands_alone(code: Code) -> bool {
             | Code::BadInitialiser
             | Code::MisplacedStatement
     )
-}
-
-/// The adjoint of a step, verified.
-///
-/// # Errors
-/// For faults of the compiler itself.
-pub fn adjoint(step: &Graph, options: Options) -> Result<Graph, InternalFault> {
-    let adjoint = differentiate(step, options);
-    verified("autodiff", &adjoint, GraphKind::Adjoint)?;
-    Ok(adjoint)
-}
-
-/// A step and its adjoint as backends run them.
-#[derive(Clone, Debug)]
-pub struct Prepared {
-    /// The step.
-    pub step: Graph,
-    /// Its adjoint.
-    pub adjoint: Graph,
-    /// How the fused kernels are made.
-    pub choices: Choices,
-    /// Which form each trace has, and why; empty where no pass chose one.
-    pub forms: Vec<Form>,
-    /// What each pass did.
-    pub passes: Vec<Applied>,
-    /// How long each stage took.
-    pub stages: Vec<StageTime>,
-}
-
-/// The selected passes over a step, its adjoint, and the selected passes over both.
-///
-/// `episode` is the number of steps of an episode, for training: with it, passes may give the step other states than the
-/// spec has, and no adjoint by a state's name can be asked for. Without it the states stay as they are.
-///
-/// # Errors
-/// For faults of the compiler itself.
-pub fn prepare(
-    step: &Graph,
-    options: Options,
-    selection: &Selection,
-    episode: Option<usize>,
-) -> Result<Prepared, InternalFault> {
-    prepare_through(step, options, selection, episode, None)
-}
-
-/// As [`prepare`], up to and with the pass `last` where one is given.
-///
-/// # Errors
-/// As [`prepare`].
-pub fn prepare_through(
-    step: &Graph,
-    options: Options,
-    selection: &Selection,
-    episode: Option<usize>,
-    last: Option<&Pass>,
-) -> Result<Prepared, InternalFault> {
-    let mut watch = Stopwatch::start();
-    let rewritten = rewrite_step(step, episode, selection, last)?;
-    watch.lap("passes on the step");
-    let backward = adjoint(&rewritten.step, options)?;
-    watch.lap("autodiff");
-    let (step, rest) = (&rewritten.step, &rewritten.rest);
-    let optimised = match last {
-        Some(last) => optimise_through(step, Some(&backward), rest, last)?,
-        None => optimise(step, Some(&backward), rest)?,
-    };
-    watch.lap("passes");
-    Ok(Prepared {
-        step: optimised.step,
-        adjoint: optimised.adjoint.unwrap_or(backward),
-        choices: optimised.choices,
-        forms: rewritten.forms,
-        passes: [rewritten.report, optimised.report].concat(),
-        stages: watch.stages,
-    })
-}
-
-fn verified(stage: &'static str, graph: &Graph, kind: GraphKind) -> Result<(), InternalFault> {
-    let faults = verify(graph, kind);
-    if faults.is_empty() {
-        Ok(())
-    } else {
-        Err(InternalFault { stage, faults })
-    }
 }
 
 /// Reads imported files from disk.

@@ -171,7 +171,7 @@ fn graph() {
 fn grad() {
     snapshots("grad", |case| {
         let step = step("grad", case);
-        driver::adjoint(&step, Options::default())
+        bpmc::step::adjoint(&step, Options::default())
             .unwrap()
             .to_string()
     });
@@ -187,7 +187,7 @@ fn opt() {
             .fold(Selection::level(0), |selection, name| {
                 selection.with(find(name).unwrap())
             });
-        let out = driver::prepare(&step, Options::default(), &selection, case.episode).unwrap();
+        let out = bpmc::step::prepare(&step, Options::default(), &selection, case.episode).unwrap();
         let mut text = String::new();
         for applied in &out.passes {
             assert!(applied.rewrites > 0, "{}: {}", case.name, applied.pass);

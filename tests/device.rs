@@ -2,13 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
-use bpmc::driver::{compile, from_disk, prepare, Compiled};
+use bpmc::driver::{compile, from_disk};
 use bpmc::learn::device_block::device_source;
 use bpmc::learn::language::device::device_stages;
 use bpmc::learn::trainer::{BackendKind, IterationReport, Probe, Trainer, TrainerOptions};
 use bpmc::machine::device::{BlockLimits, DeviceChoice, DeviceKind, Nvrtc};
 use bpmc::step::autodiff::Options;
 use bpmc::step::passes::Selection;
+use bpmc::step::{prepare, Compiled};
 use std::path::Path;
 
 /// The program of a shipped spec, or of a text.
@@ -551,7 +552,7 @@ fn sources_compile_for_a_gpu() {
     }
     for spec in specs {
         let program = program(&spec, &[]);
-        let steps = program.model.task.as_ref().map(|task| task.task.steps());
+        let steps = program.model.task.as_ref().map(|task| task.ports.steps);
         let prepared = prepare(
             &program.step,
             Options::default(),

@@ -5,13 +5,14 @@
 //! The files call things by short names; [`PATHS`] says what those are in the specs.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use bpmc::driver::{self, Compiled};
+use bpmc::driver;
 use bpmc::engine::candle::{Candle, Precision};
 use bpmc::engine::fused::{Fused, Real};
 use bpmc::engine::reference::Reference;
 use bpmc::learn::given::{self, GivenResults, GivenValues};
 use bpmc::learn::values::{self, ValuesLayout};
 use bpmc::step::autodiff::Options;
+use bpmc::step::Compiled;
 use candle_core::Device;
 use serde_json::{json, Map, Value};
 use std::path::{Path, PathBuf};
@@ -207,7 +208,7 @@ impl Fixture {
 
     fn reference(&self) -> GivenResults {
         let step = &self.compiled.step;
-        let adjoint = driver::adjoint(step, Options::default()).unwrap();
+        let adjoint = bpmc::step::adjoint(step, Options::default()).unwrap();
         let mut executor = Reference::new(step.clone(), adjoint, 3);
         let train = self.compiled.model.train.as_ref().unwrap();
         given::evaluate(&mut executor, train, &self.given).unwrap()
@@ -215,7 +216,7 @@ impl Fixture {
 
     fn candle(&self, precision: Precision) -> GivenResults {
         let step = &self.compiled.step;
-        let adjoint = driver::adjoint(step, Options::default()).unwrap();
+        let adjoint = bpmc::step::adjoint(step, Options::default()).unwrap();
         let mut executor = Candle::new(step.clone(), adjoint, 3, precision, &Device::Cpu).unwrap();
         let train = self.compiled.model.train.as_ref().unwrap();
         given::evaluate(&mut executor, train, &self.given).unwrap()
@@ -223,7 +224,7 @@ impl Fixture {
 
     fn fused<T: Real>(&self) -> GivenResults {
         let step = &self.compiled.step;
-        let adjoint = driver::adjoint(step, Options::default()).unwrap();
+        let adjoint = bpmc::step::adjoint(step, Options::default()).unwrap();
         let program = Fused::new(step, &adjoint).unwrap();
         let train = self.compiled.model.train.as_ref().unwrap();
         given::evaluate_fused::<T>(&program, step, train, &self.given).unwrap()

@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use bpmc::driver::{self, compile, from_disk, Compiled};
+use bpmc::driver::{self, compile, from_disk};
+use bpmc::engine::params::ParamStore;
 use bpmc::engine::reference::Reference;
 use bpmc::ir::rng::{fill, Key, Stream};
 use bpmc::ir::NoiseKind;
@@ -11,10 +12,10 @@ use bpmc::learn::given::{evaluate, GivenValues};
 use bpmc::learn::language::loss::cross_entropy;
 use bpmc::learn::language::runner::{Passage, Runner};
 use bpmc::learn::language::staged::Staged;
-use bpmc::learn::params::ParamStore;
 use bpmc::learn::trainer::{BackendKind, Trainer, TrainerOptions};
 use bpmc::machine::device::DeviceChoice;
 use bpmc::step::passes::Selection;
+use bpmc::step::Compiled;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -133,7 +134,7 @@ fn agrees(text: &str) {
             targets: vec![by_step(&one_hot(&targets), lanes, steps)],
             ..GivenValues::default()
         };
-        let adjoint = driver::adjoint(step, bpmc::step::autodiff::Options::default()).unwrap();
+        let adjoint = bpmc::step::adjoint(step, bpmc::step::autodiff::Options::default()).unwrap();
         let mut oracle = Reference::new(step.clone(), adjoint, lanes);
         let expected = evaluate(&mut oracle, train, &given).unwrap();
         assert!(

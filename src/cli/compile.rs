@@ -3,11 +3,12 @@
 use super::options::{Overrides, Passes};
 use super::screen::Screen;
 use super::{output, spec, timing, Failure, Outcome};
-use bpmc::driver::{adjoint, Compilation, Compiled, Prepared, StageTime};
+use bpmc::driver::Compilation;
 use bpmc::engine::fused::Fused;
 use bpmc::lang::{sema, syntax};
 use bpmc::step::autodiff::Options;
 use bpmc::step::passes::{self, Pass, Selection};
+use bpmc::step::{adjoint, Compiled, Prepared, StageTime};
 use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
 use clap::{Args, ValueEnum};
 use std::ffi::OsStr;
@@ -188,6 +189,6 @@ fn timed(
     Ok(timing::table(compilation, &prepared))
 }
 
-fn internal(fault: bpmc::driver::InternalFault) -> Failure {
+fn internal(fault: bpmc::step::InternalFault) -> Failure {
     Failure::Run(anyhow::Error::new(fault))
 }

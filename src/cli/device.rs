@@ -3,9 +3,9 @@
 use super::options::{Device, Devices};
 use super::screen::Screen;
 use super::Failure;
-use bpmc::driver::Compiled;
 use bpmc::learn::trainer::{BackendKind, Trainer, TrainerOptions};
 use bpmc::machine::device::{self, DeviceChoice, DeviceKind};
+use bpmc::step::Compiled;
 use std::time::Instant;
 
 /// Iterations of which the fastest counts, the first one left out.

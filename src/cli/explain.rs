@@ -75,6 +75,7 @@ fn topics() -> Vec<Topic> {
         rules::cell_names().filter_map(|name| library("cell", name, rules::cell_text(name)?)),
     );
     for task in TASKS {
+        let task = &task.info;
         let topic = Topic::with_settings("task", task.name, task.summary, task.page, task.settings);
         all.push(topic);
     }
@@ -89,6 +90,7 @@ fn topics() -> Vec<Topic> {
         all.push(topic);
     }
     for optimizer in optim::OPTIMIZERS {
+        let optimizer = &optimizer.info;
         let (name, summary) = (optimizer.name, optimizer.summary);
         all.push(Topic::with_settings(
             "optimizer",

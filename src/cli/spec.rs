@@ -3,17 +3,18 @@
 use super::screen::Screen;
 use super::Failure;
 use anyhow::Context;
-use bpmc::driver::{self, Compilation, Compiled, Prepared};
+use bpmc::driver::{self, Compilation};
 use bpmc::engine::fused::Fused;
-use bpmc::engine::plan::{free_memory, seconds_per_iteration, Limits, Plan};
+use bpmc::engine::plan::{seconds_per_iteration, Limits, Plan};
+use bpmc::lang::catalog::TrainerKind;
 use bpmc::lang::sema::Model;
 use bpmc::learn::device_block::device_source;
 use bpmc::learn::language::device::device_stages;
 use bpmc::learn::language::staged::Staged;
-use bpmc::learn::TrainerKind;
 use bpmc::machine::device::BlockLimits;
 use bpmc::step::autodiff::Options;
 use bpmc::step::passes::{Pass, Selection};
+use bpmc::step::{Compiled, Prepared};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -56,7 +57,7 @@ pub fn extent(model: &Model) -> (usize, usize) {
             .any(|(n, _)| n == name)
             .then(|| settings.int(name))
     };
-    let task = model.task.as_ref().map(|task| task.task.steps());
+    let task = model.task.as_ref().map(|task| task.ports.steps);
     let steps = task.or_else(|| setting("steps")).unwrap_or(1);
     (steps, setting("batch").unwrap_or(1))
 }
@@ -86,7 +87,7 @@ pub fn prepare_through(
     last: Option<&Pass>,
 ) -> Result<Prepared, Failure> {
     let episode = episode(&program.model);
-    driver::prepare_through(&program.step, Options::default(), passes, episode, last)
+    bpmc::step::prepare_through(&program.step, Options::default(), passes, episode, last)
         .map_err(|fault| Failure::Run(anyhow::Error::new(fault)))
 }
 
@@ -121,8 +122,8 @@ pub fn cuda(program: &Compiled, passes: &Selection) -> Result<String, Failure> {
 /// Whether a language model is trained.
 pub fn reads_text(model: &Model) -> bool {
     let kind = model.train.as_ref().map(|train| train.trainer.kind);
-    let task = model.task.as_ref().and_then(|task| task.task.text());
-    task.is_some() && kind == Some(TrainerKind::Language)
+    let text = model.task.as_ref().is_some_and(|task| task.ports.is_text);
+    text && kind == Some(TrainerKind::Language)
 }
 
 /// The plan of a run on all cores, with the time of an iteration, and the form of each trace.
@@ -137,7 +138,7 @@ pub fn plan(program: &Compiled, passes: &Selection) -> Result<String, Failure> {
     let (steps, lanes) = extent(&program.model);
     let settings = program.model.train.as_ref().map(|train| &train.settings);
     let limits = Limits {
-        free: free_memory(),
+        free: bpmc::machine::memory::free(),
         allowed: settings.and_then(|settings| settings.bytes("memory")),
     };
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

@@ -1,6 +1,7 @@
 //! What `--time-passes` shows.
 
-use bpmc::driver::{Compilation, Prepared, StageTime};
+use bpmc::driver::Compilation;
+use bpmc::step::{Prepared, StageTime};
 use std::fmt::Write;
 
 /// A row for each pass that ran and one for each stage of the compiler, in their order.

@@ -127,7 +127,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         backend: backend.kind(),
         device: DeviceChoice::CPU,
         passes: selection,
-        memory: bpmc::engine::plan::free_memory(),
+        memory: bpmc::machine::memory::free(),
     };
     let device = device::choose(&arguments.devices, program, trainer, screen)?;
     let options = RunOptions {
@@ -139,7 +139,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         backend: backend.kind(),
         device,
         passes: selection,
-        memory: bpmc::engine::plan::free_memory(),
+        memory: bpmc::machine::memory::free(),
         on_nan: arguments.on_nan.kind(),
         tensorboard: arguments.tensorboard,
         data: arguments.data.clone(),

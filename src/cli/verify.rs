@@ -4,10 +4,10 @@ use super::options::{Backend, Devices, Overrides, Passes, Threads};
 use super::screen::Screen;
 use super::{device, sentence, spec, Failure, Outcome};
 use anyhow::Context;
-use bpmc::driver::Compiled;
 use bpmc::learn::trainer::{BackendKind, Probe, Rehearsal, Trainer, TrainerOptions};
 use bpmc::machine::device::{DeviceChoice, DeviceKind};
 use bpmc::step::passes::Selection;
+use bpmc::step::Compiled;
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -138,7 +138,7 @@ fn compare(
         backend,
         device: DeviceChoice::CPU,
         passes,
-        memory: bpmc::engine::plan::free_memory(),
+        memory: bpmc::machine::memory::free(),
     };
     let device = device::choose(&arguments.devices, program, options, screen)?;
     let found = probe(program, TrainerOptions { device, ..options })?;

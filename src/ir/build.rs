@@ -7,7 +7,7 @@ use super::graph::{Graph, InputSlot, NoiseSlot, OutputSlot, ParamSlot, Reset, St
 use super::id::{InputId, NoiseId, OutputId, ParamId, StateId, ValueId};
 use super::op::{Binary, Boundary, Op, Reduction, Shape, Unary};
 use super::shape::{infer, ShapeError};
-use crate::lang::diag::Span;
+use super::Span;
 
 impl Graph {
     /// Adds `op` on `operands`, or finds the value that is already that.

@@ -2,7 +2,7 @@
 
 use super::id::{InputId, OutputId, ParamId, StateId, ValueId};
 use super::op::{Op, Shape};
-use crate::lang::diag::Span;
+use super::Span;
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::HashMap;
 

@@ -10,6 +10,7 @@ mod print;
 pub mod rng;
 
 mod shape;
+mod span;
 mod verify;
 
 pub use draw::{dot, svg};
@@ -20,4 +21,5 @@ pub use graph::{
 pub use id::{InputId, NoiseId, OutputId, ParamId, StateId, ValueId};
 pub use op::{Binary, Bits, Boundary, Op, Reduction, Shape, Unary};
 pub use shape::{infer, ShapeError, MAX_RANK};
+pub use span::{SourceId, Span};
 pub use verify::{verify, GraphKind};

@@ -7,7 +7,9 @@
 //! | [`sema`] | names, sizes and checks: syntax tree to [`sema::Model`] |
 //! | [`library`] | rules and cells that come with bpmc, written in the language |
 //! | [`settings`] | settings of tasks, trainers and optimizers: kinds, bounds, defaults |
+//! | [`catalog`] | what tasks, trainers and optimizers are to the language |
 
+pub mod catalog;
 pub mod diag;
 pub mod library;
 pub mod sema;

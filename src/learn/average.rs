@@ -3,7 +3,7 @@
 
 use super::checkpoint::{Averaging, Checkpoint, CheckpointError, Tensor};
 use super::gradient::PIECE;
-use super::params::ParamStore;
+use crate::engine::params::ParamStore;
 use crate::lang::settings::Settings;
 use rayon::prelude::*;
 

@@ -5,11 +5,11 @@ use super::lane_episode::{LaneEpisode, LaneLoss, Wiring};
 use super::learner::{Learned, Learner, Lesson};
 use super::phases::Phases;
 use super::supervised::SupervisedLoss;
-use super::TrainerKind;
 use crate::engine::bptt::{zero_adjoint, Environment, Rollout, StepInputs};
 use crate::engine::kernel::KernelReport;
 use crate::engine::{BackendError, Executor};
 use crate::ir::Reset;
+use crate::lang::catalog::TrainerKind;
 use crate::learn::tasks::Task;
 use std::time::Instant;
 

@@ -11,7 +11,6 @@ use super::language::reader::{Reader, StagedReader};
 use super::language::staged::Staged;
 use super::language::{stream, LanguageError};
 use super::trainer::{BackendKind, TrainError, TrainerOptions};
-use crate::driver::{Prepared, Stopwatch};
 use crate::engine::bptt::least_memory_interval;
 use crate::engine::candle::{Candle, Precision};
 use crate::engine::fused::device::Update;
@@ -21,6 +20,7 @@ use crate::engine::reference::Reference;
 use crate::lang::settings::Settings;
 use crate::learn::tasks::Task;
 use crate::machine::device::{self, DeviceError, DeviceKind};
+use crate::step::{Prepared, Stopwatch};
 use std::sync::Arc;
 
 /// What is to be run.

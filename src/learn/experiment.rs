@@ -1,6 +1,6 @@
 //! The blocks a spec must have to be trained.
 
-use super::optim::Optimizer;
+use super::optim::{self, Optimizer};
 use super::trainer::TrainError;
 use crate::lang::sema::model::{Model, TaskModel, TrainModel};
 
@@ -20,7 +20,7 @@ pub(crate) fn experiment(model: &Model) -> Result<(&TrainModel, &TaskModel), Tra
     Ok((train, task))
 }
 
-/// The optimiser of a `train` block, for parameters of these lengths.
+/// The optimizer of a `train` block, for parameters of these lengths.
 ///
 /// # Errors
 /// [`TrainError::Settings`], where its settings contradict each other.
@@ -28,10 +28,10 @@ pub(crate) fn optimizer(
     train: &TrainModel,
     lengths: &[usize],
 ) -> Result<Box<dyn Optimizer>, TrainError> {
-    (train.optimizer.build)(&train.optimizer_settings, lengths).map_err(|conflict| {
-        TrainError::Settings {
-            message: conflict.message,
-            help: conflict.help,
-        }
+    let entry = optim::find(train.optimizer.name);
+    let entry = entry.expect("the catalog holds no other optimizers than these");
+    (entry.build)(&train.optimizer_settings, lengths).map_err(|conflict| TrainError::Settings {
+        message: conflict.message,
+        help: conflict.help,
     })
 }

@@ -3,10 +3,10 @@
 
 use super::a2c::{A2c, Episode};
 use super::supervised::{Errors, SupervisedLoss};
-use super::TrainerKind;
 use crate::engine::bptt::{least_memory_interval, zero_adjoint, Recorded, Rollout, StepInputs};
 use crate::engine::fused::{Fused, LaneMemory, Real, Shared};
 use crate::engine::{BackendError, Executor};
+use crate::lang::catalog::TrainerKind;
 use crate::lang::sema::model::TrainModel;
 
 /// Values of everything a spec leaves open, by path, flat and row by row: inputs `[T, B, ..]`, noise draws

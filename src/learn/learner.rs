@@ -3,9 +3,9 @@
 use super::a2c::Parts;
 use super::block::EpisodeOptions;
 use super::optim::Optimizer;
-use super::params::ParamStore;
 use super::trainer::NotFinite;
 use crate::engine::fused::device::{Held, Step, Stop, MOST};
+use crate::engine::params::ParamStore;
 
 /// Parameters and their optimiser, for some iterations.
 pub struct Learner<'a> {

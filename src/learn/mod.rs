@@ -20,7 +20,6 @@ pub mod lane_episode;
 pub mod language;
 pub mod learner;
 pub mod optim;
-pub mod params;
 pub mod phases;
 mod softmax;
 pub mod supervised;
@@ -29,64 +28,21 @@ pub mod text;
 pub mod trainer;
 pub mod values;
 
+use crate::lang::catalog::{Catalog, TrainerBlock, TrainerInfo, TrainerKind};
 use crate::lang::settings::Setting;
-
-/// A trainer as the compiler sees it.
-pub struct TrainerInfo {
-    /// The word after `train`.
-    pub name: &'static str,
-    /// One sentence.
-    pub summary: &'static str,
-    /// Its settings.
-    pub settings: &'static [Setting],
-    /// Blocks that may stand in its block, each at most once.
-    pub blocks: &'static [TrainerBlock],
-    /// What it learns from.
-    pub kind: TrainerKind,
-}
-
-/// What a trainer learns from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TrainerKind {
-    /// Rewards: the spec needs a task with actions, and outputs `policy` and `value`.
-    Reward,
-    /// Targets.
-    Supervised,
-    /// A text: the spec needs the task `text`, and an output `next_word`.
-    Language,
-}
-
-/// A block inside a `train` block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TrainerBlock {
-    /// `optimizer NAME { ... }`, NAME and settings from [`optim::OPTIMIZERS`].
-    Optimizer,
-    /// `grad_scale { PATH = number, ... }`: factors on the gradients of parameters, before clipping.
-    GradScale,
-}
-
-impl TrainerBlock {
-    /// The word that begins it.
-    pub fn name(self) -> &'static str {
-        match self {
-            TrainerBlock::Optimizer => "optimizer",
-            TrainerBlock::GradScale => "grad_scale",
-        }
-    }
-
-    /// One sentence.
-    pub fn summary(self) -> &'static str {
-        match self {
-            TrainerBlock::Optimizer => "how parameters move along their gradients",
-            TrainerBlock::GradScale => {
-                "factors on the gradients of parameters, by path, before the norm is clipped"
-            }
-        }
-    }
-}
 
 /// The optimizer of a `train` block that names none.
 pub const DEFAULT_OPTIMIZER: &str = "adam";
+
+/// All tasks, trainers and optimizers, for the compilation of a spec.
+pub fn catalog() -> Catalog {
+    Catalog {
+        tasks: tasks::TASKS.iter().map(|task| &task.info).collect(),
+        trainers: TRAINERS.iter().collect(),
+        optimizers: optim::OPTIMIZERS.iter().map(|row| &row.info).collect(),
+        default_optimizer: DEFAULT_OPTIMIZER,
+    }
+}
 
 /// All trainers, by name.
 pub static TRAINERS: &[TrainerInfo] = &[
@@ -331,10 +287,12 @@ mod tests {
             assert!(find(trainer.name).is_some_and(|found| std::ptr::eq(found, trainer)));
             check(trainer.settings);
         }
-        for info in optim::OPTIMIZERS {
-            check(info.settings);
-            let built = (info.build)(&Settings::defaults(info.settings), &[3]).unwrap();
-            assert_eq!(built.name(), info.name);
+        for row in optim::OPTIMIZERS {
+            check(row.info.settings);
+            let settings = Settings::defaults(row.info.settings);
+            assert!((row.info.check)(&settings).is_ok());
+            let built = (row.build)(&settings, &[3]).unwrap();
+            assert_eq!(built.name(), row.info.name);
         }
         assert!(optim::find(DEFAULT_OPTIMIZER).is_some());
         assert!(find("a2d").is_none());

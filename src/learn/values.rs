@@ -1,7 +1,7 @@
 //! Files of values: what `bpmc grad` reads and writes as JSON, and templates of them.
 
 use super::given::{GivenResults, GivenValues};
-use super::TrainerKind;
+use crate::lang::catalog::TrainerKind;
 use serde_json::{Map, Value};
 
 /// Numbers as nested lists of these dimensions.

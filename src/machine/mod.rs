@@ -1,3 +1,4 @@
 //! Machines: what runs generated code.
 
 pub mod device;
+pub mod memory;

@@ -5,9 +5,19 @@
 //! | [`lower`] | model to step graph |
 //! | [`autodiff`] | step graph to adjoint graph |
 //! | [`passes`] | rewrites of both |
+//! | [`prepare`] | all of them in their order |
 //! | [`split`] | the cut of a step into stages, for sequences that are known ahead |
 
 pub mod autodiff;
+mod fault;
 pub mod lower;
 pub mod passes;
+mod prepare;
 pub mod split;
+mod stopwatch;
+
+pub(crate) use fault::verified;
+pub use fault::InternalFault;
+pub use prepare::{adjoint, prepare, prepare_through, Compiled, Prepared};
+pub use stopwatch::StageTime;
+pub(crate) use stopwatch::Stopwatch;

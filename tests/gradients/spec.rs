@@ -1,8 +1,9 @@
 //! Whole specs, compiled, with numbers for everything they read.
 
 use crate::run::{adjoint_of, check_differences, reference, run, Draws, Numbers, Outcome};
-use bpmc::driver::{self, Compiled};
+use bpmc::driver;
 use bpmc::ir::Graph;
+use bpmc::step::Compiled;
 use std::path::Path;
 
 /// Compiles a spec that must have no error; warnings are of no interest here.

@@ -277,7 +277,7 @@ fn compile(text: &str) -> (Duration, bool) {
     // A file of rules alone is sound and no program.
     assert!(!(sound && compilation.diagnostics.has_errors()));
     if let Some(compiled) = compilation.program {
-        driver::adjoint(&compiled.step, Options::default()).unwrap();
+        bpmc::step::adjoint(&compiled.step, Options::default()).unwrap();
     }
     (start.elapsed(), sound)
 }

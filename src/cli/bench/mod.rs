@@ -170,7 +170,7 @@ fn here(arguments: &Arguments, path: &Path, screen: &Screen) -> Result<SpecRepor
         backend,
         device: DeviceChoice::CPU,
         passes,
-        memory: bpmc::engine::plan::free_memory(),
+        memory: bpmc::machine::memory::free(),
     };
     let device = device::choose(&arguments.devices, program, options, screen)?;
     let options = TrainerOptions { device, ..options };

@@ -1,9 +1,9 @@
 //! How long an iteration will take, from a few steps on this machine.
 
 use crate::engine::fused::{Fused, LaneMemory, Shared};
+use crate::engine::params::ParamStore;
 use crate::engine::BackendError;
 use crate::ir::Graph;
-use crate::learn::params::ParamStore;
 use std::time::{Duration, Instant};
 
 /// Steps that are timed.

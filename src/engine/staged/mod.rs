@@ -7,11 +7,9 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`mod@split`] | which value belongs to which stage |
+//! | [`crate::step::split`] | which value belongs to which stage |
 //! | [`rows`] | stages without states: all rows at once, in f32 |
 //! | [`device`] | the same on a device |
 
 pub mod device;
 pub mod rows;
-
-pub use split::{split, Source, Split, Stage};

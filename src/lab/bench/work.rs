@@ -213,8 +213,9 @@ fn is_product(graph: &Graph, id: ValueId) -> bool {
 #[cfg(test)]
 mod tests {
     use super::Work;
-    use crate::driver::{adjoint, compile, from_disk};
+    use crate::driver::{compile, from_disk};
     use crate::engine::plan::Plan;
+    use crate::step::adjoint;
     use crate::step::autodiff::Options;
 
     fn work(body: &str, modulator: &str) -> (Work, Plan) {

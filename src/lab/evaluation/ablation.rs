@@ -1,7 +1,6 @@
 //! Parts of a network that can be taken away.
 
 use super::{collect_with, Outcome, Wanted};
-use crate::driver::Compiled;
 use crate::engine::BackendError;
 use crate::ir::rng::{Key, Stream};
 use crate::lang::diag::Diagnostics;
@@ -9,6 +8,7 @@ use crate::lang::sema::model::{DefId, DefKind, Model};
 use crate::learn::episodes::{Episodes, Moment, Observer};
 use crate::learn::trainer::{TrainError, TrainerOptions};
 use crate::step::lower::{lower_with, Changes, GIVEN};
+use crate::step::Compiled;
 use std::str::FromStr;
 
 /// A part that is taken away.
@@ -134,7 +134,7 @@ impl Ablation {
                     .filter(|(_, state)| state.trace)
                     .map(|(slot, state)| (slot, state.init))
                     .collect();
-                let steps = model.task.as_ref().map_or(0, |task| task.task.steps());
+                let steps = model.task.as_ref().map_or(0, |task| task.ports.steps);
                 if slots.is_empty() {
                     let text = "the network has no traces to reset";
                     return Err(AblationError::NoSuchPart(text.to_owned()));

@@ -11,10 +11,10 @@ pub use ablation::{Ablation, AblationError};
 pub use curves::{Curves, TrialReward};
 pub use statistics::{Effect, Statistics};
 
-use crate::driver::Compiled;
 use crate::learn::block::EpisodeOptions;
 use crate::learn::episodes::{Batch, Episodes, LaneResult, Observer};
 use crate::learn::trainer::{TrainError, TrainerOptions};
+use crate::step::Compiled;
 use ablation::Prepared;
 
 /// What episodes gave.
@@ -83,7 +83,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The graphs that run, what the passes did, and how long compiling took.
-    pub fn prepared(&self) -> &crate::driver::Prepared {
+    pub fn prepared(&self) -> &crate::step::Prepared {
         self.intact.prepared()
     }
 

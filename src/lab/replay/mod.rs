@@ -16,12 +16,12 @@ pub use probes::{find_probe, probes, Probe, UnknownProbe};
 pub use recorder::{RecordPlan, Recorder};
 pub use tensors::to_safetensors;
 
-use crate::driver::Compiled;
+use crate::engine::params::ParamStore;
 use crate::learn::block::EpisodeOptions;
 use crate::learn::checkpoint::{Checkpoint, CheckpointError};
 use crate::learn::episodes::Episodes;
-use crate::learn::params::ParamStore;
 use crate::learn::trainer::{episode_seed, BackendKind, TrainError, TrainerOptions};
+use crate::step::Compiled;
 
 /// Where the numbers of a series come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

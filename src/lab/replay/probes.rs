@@ -1,8 +1,8 @@
 //! What can be looked at in an episode, by name.
 
-use crate::driver::Compiled;
 use crate::lang::diag::Diagnostics;
 use crate::lang::sema::model::{DefId, DefKind};
+use crate::step::Compiled;
 
 /// Something that has a value in every step of an episode.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ pub fn probes(program: &Compiled) -> Vec<Probe> {
     let rewarded = model
         .task
         .as_ref()
-        .is_some_and(|task| task.task.targets().is_empty());
+        .is_some_and(|task| task.ports.targets.is_empty());
     if rewarded {
         add("episode.action", "action taken", &[], Kind::Action);
         add("episode.reward", "reward earned", &[], Kind::Reward);

@@ -2,13 +2,13 @@
 
 use super::probes::{Kind, Probe};
 use super::{Series, Source};
-use crate::driver::Compiled;
 use crate::engine::reference::{evaluate, Leaves};
 use crate::engine::BackendError;
 use crate::ir::{Graph, OutputId, ResultKind};
 use crate::lang::sema::model::DefId;
 use crate::learn::episodes::{Moment, Observer};
 use crate::step::lower::{lower_with, Changes};
+use crate::step::Compiled;
 
 /// What is to be recorded, and how.
 pub struct RecordPlan {

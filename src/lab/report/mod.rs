@@ -18,11 +18,11 @@ pub mod gather;
 pub mod illustrate;
 pub mod page;
 
-use crate::driver::InternalFault;
 use crate::lab::evaluation::AblationError;
 use crate::lab::run::{RunError, Which};
 use crate::lab::sweep::{Directory, SweepError};
 use crate::learn::trainer::TrainError;
+use crate::step::InternalFault;
 use figures::{Figure, FigureError};
 use std::path::{Path, PathBuf};
 

@@ -1,12 +1,12 @@
 //! Why a run could not start or go on.
 
 use super::Which;
-use crate::driver::InternalFault;
 use crate::lab::lock::LockError;
 use crate::lab::metrics::MetricsError;
 use crate::lab::watchdog::Located;
 use crate::learn::checkpoint::CheckpointError;
 use crate::learn::trainer::TrainError;
+use crate::step::InternalFault;
 use std::path::{Path, PathBuf};
 
 /// Why a run could not start or go on.

@@ -1,12 +1,13 @@
 //! Runs that are looked at, not trained: manifest, spec and any state the run has been in.
 
 use super::{find_checkpoint, Manifest, OnNan, RunError, Which, MANIFEST, SPEC};
-use crate::driver::{self, Compilation, Compiled};
+use crate::driver::{self, Compilation};
+use crate::engine::params::ParamStore;
 use crate::learn::checkpoint::Checkpoint;
-use crate::learn::params::ParamStore;
 use crate::learn::trainer::{BackendKind, TrainError, Trainer, TrainerOptions};
 use crate::machine::device::DeviceChoice;
 use crate::step::passes::Selection;
+use crate::step::Compiled;
 use std::path::{Path, PathBuf};
 
 /// A run read from its directory.
@@ -62,7 +63,7 @@ impl OpenedRun {
             backend: BackendKind::parse(&self.manifest.backend).unwrap_or_default(),
             device: DeviceChoice::CPU,
             passes: self.passes(),
-            memory: crate::engine::plan::free_memory(),
+            memory: crate::machine::memory::free(),
         }
     }
 

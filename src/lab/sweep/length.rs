@@ -1,10 +1,11 @@
 //! How long the cells of a sweep are: iterations, or epochs of a text.
 
-use crate::driver::{Compilation, Compiled};
+use crate::driver::Compilation;
+use crate::lang::catalog::TrainerKind;
 use crate::learn::language::stream::{epoch, Lanes};
-use crate::learn::tasks::Text;
+use crate::learn::tasks::{self, Text};
 use crate::learn::text::{Corpus, CorpusError, Part};
-use crate::learn::TrainerKind;
+use crate::step::Compiled;
 use std::path::PathBuf;
 
 /// What says how long a cell trains.
@@ -97,8 +98,9 @@ impl Texts {
 }
 
 /// The text of a language model.
-fn text(program: &Compiled) -> Option<&Text> {
+fn text(program: &Compiled) -> Option<Text> {
     let train = program.model.train.as_ref()?;
-    let text = program.model.task.as_ref()?.task.text()?;
+    let task = tasks::of_model(program.model.task.as_ref()?);
+    let text = task.text()?.clone();
     (train.trainer.kind == TrainerKind::Language).then_some(text)
 }

@@ -2,7 +2,6 @@
 
 use super::forward::Seen;
 use super::{first_bad_value, Culprit};
-use crate::driver::{adjoint, Compiled};
 use crate::engine::bptt::least_memory_interval;
 use crate::engine::reference::{evaluate, Leaves};
 use crate::engine::BackendError;
@@ -10,6 +9,7 @@ use crate::ir::{Graph, ResultKind};
 use crate::learn::episodes::{Episodes, Given, LaneResult};
 use crate::learn::trainer::TrainError;
 use crate::step::autodiff::Options;
+use crate::step::{adjoint, Compiled};
 use rayon::prelude::*;
 
 /// One lane on the way back.

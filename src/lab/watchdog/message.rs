@@ -1,11 +1,12 @@
 //! What a search for a number that is not finite found, in words and as a finding in the spec.
 
 use super::{Culprit, Located, What};
-use crate::driver::{adjoint, Compilation, Compiled};
+use crate::driver::Compilation;
 use crate::ir::{Graph, ValueId};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, LineIndex, SourceMap, Span};
 use crate::learn::checkpoint::Checkpoint;
 use crate::learn::trainer::NotFinite;
+use crate::step::{adjoint, Compiled};
 
 const HELP: &str = "bound what grows (`clip`, a decay), keep arguments of `log`, `sqrt` and `/` away from 0, or lower the \
      learning rate; `--on-nan skip` or `rollback` goes on";

@@ -10,7 +10,7 @@ mod backward;
 mod forward;
 mod message;
 
-use crate::driver::{Compilation, Compiled};
+use crate::driver::Compilation;
 use crate::engine::reference::{evaluate_with, Leaves};
 use crate::engine::BackendError;
 use crate::ir::{Graph, Op, ValueId};
@@ -19,6 +19,7 @@ use crate::learn::block::EpisodeOptions;
 use crate::learn::checkpoint::Checkpoint;
 use crate::learn::episodes::Episodes;
 use crate::learn::trainer::{episode_seed, NotFinite, TrainError, TrainerOptions};
+use crate::step::Compiled;
 
 /// Where a number that is not finite comes from, in words.
 #[derive(Clone, Debug)]

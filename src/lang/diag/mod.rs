@@ -8,12 +8,13 @@ mod position;
 mod render;
 mod source;
 
+pub use crate::ir::{SourceId, Span};
 pub use code::Code;
 pub use explain::{examples, explain, list_codes};
 pub use json::render_json;
 pub use position::{LineIndex, Position};
 pub use render::{render, Style};
-pub use source::{SourceFile, SourceId, SourceMap, Span};
+pub use source::{SourceFile, SourceMap};
 
 use std::collections::BTreeMap;
 

@@ -11,6 +11,7 @@ use super::overrides::Overrides;
 use super::scope::{Context, Named, Names, RuleInstance, Symbol};
 use super::sizes::{SizeExpr, SizeTable, SizeVar};
 use crate::ir::{InputId, InputSlot, NoiseSlot, ParamSlot, StateId, StateSlot};
+use crate::lang::catalog::Catalog;
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 use crate::lang::syntax::ast;
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,6 +110,8 @@ pub(super) enum ParamType {
 pub(super) struct Analyser<'a, 'd> {
     pub diagnostics: &'d mut Diagnostics,
     pub overrides: &'a Overrides,
+    /// The tasks, trainers and optimizers there are.
+    pub catalog: &'a Catalog,
     /// Paths that `--set` may name.
     pub known_paths: BTreeSet<String>,
     pub files: &'a [ast::File],
@@ -164,11 +167,13 @@ impl<'a, 'd> Analyser<'a, 'd> {
         files: &'a [ast::File],
         expansion: &'a Expansion,
         overrides: &'a Overrides,
+        catalog: &'a Catalog,
         diagnostics: &'d mut Diagnostics,
     ) -> Analyser<'a, 'd> {
         Analyser {
             diagnostics,
             overrides,
+            catalog,
             known_paths: expansion.known_paths.clone(),
             files,
             expansion,

@@ -4,32 +4,32 @@ use super::analyser::Analyser;
 use super::constants::{dotted, listed};
 use super::model::{TaskModel, TrainModel};
 use super::scope::Context;
+use crate::lang::catalog::TrainerBlock;
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 use crate::lang::settings::{parse_bytes, Setting, SettingKind, SettingValue, Settings};
 use crate::lang::syntax::ast::{Block, Entry, Expr, ExprKind, Initialiser, ItemKind};
-use crate::learn::tasks::{self, TASKS};
-use crate::learn::{self as train, optim, TrainerBlock, TRAINERS};
 use std::collections::BTreeMap;
 
 /// The task block of the spec, built.
 pub(super) fn task(analyser: &mut Analyser<'_, '_>) -> Option<TaskModel> {
     analyser.report_unknown_blocks();
     let block = analyser.only_block("task")?;
+    let tasks = &analyser.catalog.tasks;
+    let names: Vec<&str> = tasks.iter().map(|task| task.name).collect();
     let name = block.name.as_ref().or_else(|| {
-        analyser.nameless(block, &TASKS.iter().map(|t| t.name).collect::<Vec<_>>());
+        analyser.nameless(block, &names);
         None
     })?;
-    let Some(info) = tasks::find(&name.name) else {
-        let names: Vec<&str> = TASKS.iter().map(|t| t.name).collect();
+    let Some(info) = tasks.iter().find(|task| task.name == name.name) else {
         analyser.unknown_word("task", name.span, &name.name, &names);
         return None;
     };
     let (settings, places) = analyser.settings(block, "task", info.settings, &[])?;
-    match (info.build)(&settings) {
-        Ok(task) => Some(TaskModel {
-            name: info.name,
+    match (info.ports)(&settings) {
+        Ok(ports) => Some(TaskModel {
+            info,
             settings,
-            task,
+            ports,
             span: name.span,
         }),
         Err(conflict) => {
@@ -42,12 +42,13 @@ pub(super) fn task(analyser: &mut Analyser<'_, '_>) -> Option<TaskModel> {
 /// The train block of the spec.
 pub(super) fn train(analyser: &mut Analyser<'_, '_>) -> Option<TrainModel> {
     let block = analyser.only_block("train")?;
-    let names: Vec<&str> = TRAINERS.iter().map(|t| t.name).collect();
+    let trainers = &analyser.catalog.trainers;
+    let names: Vec<&str> = trainers.iter().map(|trainer| trainer.name).collect();
     let name = block.name.as_ref().or_else(|| {
         analyser.nameless(block, &names);
         None
     })?;
-    let Some(info) = train::find(&name.name) else {
+    let Some(info) = trainers.iter().find(|info| info.name == name.name) else {
         analyser.unknown_word("trainer", name.span, &name.name, &names);
         return None;
     };
@@ -79,21 +80,22 @@ pub(super) fn train(analyser: &mut Analyser<'_, '_>) -> Option<TrainModel> {
             TrainerBlock::GradScale => analyser.grad_scales(block),
         }
     }
+    let catalog = analyser.catalog;
+    let names: Vec<&str> = catalog.optimizers.iter().map(|info| info.name).collect();
+    let find = |name: &str| catalog.optimizers.iter().find(|info| info.name == name);
     let chosen = match optimizer_block.and_then(|b| b.name.as_ref()) {
-        Some(word) => match optim::find(&word.name) {
+        Some(word) => match find(&word.name) {
             Some(found) => Some(found),
             None => {
-                let names: Vec<&str> = optim::OPTIMIZERS.iter().map(|o| o.name).collect();
                 analyser.unknown_word("optimizer", word.span, &word.name, &names);
                 None
             }
         },
         None => {
             if let Some(block) = optimizer_block {
-                let names: Vec<&str> = optim::OPTIMIZERS.iter().map(|o| o.name).collect();
                 analyser.nameless(block, &names);
             }
-            optim::find(train::DEFAULT_OPTIMIZER)
+            find(catalog.default_optimizer)
         }
     };
     if let Some(chosen) = chosen {
@@ -102,7 +104,7 @@ pub(super) fn train(analyser: &mut Analyser<'_, '_>) -> Option<TrainModel> {
             None => analyser.settings_of(&[], "train.optimizer", chosen.settings, &[]),
         };
         if let Some((settings, places)) = found {
-            if let Err(conflict) = (chosen.build)(&settings, &[]) {
+            if let Err(conflict) = (chosen.check)(&settings) {
                 analyser.conflict(conflict, &places, name.span);
             }
             optimizer = Some((chosen, settings));

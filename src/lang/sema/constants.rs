@@ -276,7 +276,7 @@ impl<'a> Analyser<'a, '_> {
             }
             return SizeExpr::Poison;
         };
-        let sizes = task.task.sizes();
+        let sizes = &task.ports.sizes;
         match sizes.iter().find(|port| port.name == name.name) {
             Some(port) => SizeExpr::Constant(port.size as u64),
             None => {
@@ -285,7 +285,10 @@ impl<'a> Analyser<'a, '_> {
                     Diagnostic::new(
                         Code::UnknownName,
                         name.span,
-                        format!("task `{}` has no size called `{}`", task.name, name.name),
+                        format!(
+                            "task `{}` has no size called `{}`",
+                            task.info.name, name.name
+                        ),
                     )
                     .with_secondary(task.span, "the task is chosen here")
                     .with_help(format!("it has {}", listed(&names))),

@@ -102,7 +102,7 @@ fn write_model(model: &Model, out: &mut String) -> std::fmt::Result {
         }
     }
     if let Some(task) = &model.task {
-        writeln!(out, "task {}", task.name)?;
+        writeln!(out, "task {}", task.info.name)?;
         for (name, value) in task.settings.iter() {
             writeln!(out, "  {name} = {value}")?;
         }

@@ -37,6 +37,7 @@ pub use model::Model;
 pub use overrides::Overrides;
 pub use sizes::{SizeVar, MAX_ELEMENTS, MAX_SIZE};
 
+use crate::lang::catalog::Catalog;
 use crate::lang::diag::Diagnostics;
 use crate::lang::syntax::ast;
 use analyser::Analyser;
@@ -47,7 +48,8 @@ pub fn analyse(
     files: &[ast::File],
     expansion: &Expansion,
     overrides: &Overrides,
+    catalog: &Catalog,
     diagnostics: &mut Diagnostics,
 ) -> Option<Model> {
-    Analyser::new(files, expansion, overrides, diagnostics).run()
+    Analyser::new(files, expansion, overrides, catalog, diagnostics).run()
 }

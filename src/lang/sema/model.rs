@@ -5,9 +5,9 @@ use crate::ir::{
     Binary, Boundary, InputId, InputSlot, NoiseId, NoiseSlot, ParamId, ParamSlot, StateId,
     StateSlot, Unary,
 };
+use crate::lang::catalog::{OptimizerInfo, TaskInfo, TaskPorts, TrainerInfo};
 use crate::lang::diag::Span;
 use crate::lang::settings::Settings;
-use crate::learn::tasks::Task;
 
 /// Index of a definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -206,12 +206,12 @@ pub struct Bundle {
 
 /// The task of an experiment.
 pub struct TaskModel {
-    /// The word after `task`.
-    pub name: &'static str,
+    /// The task.
+    pub info: &'static TaskInfo,
     /// Its settings, defaults filled in.
     pub settings: Settings,
-    /// The task itself.
-    pub task: Box<dyn Task>,
+    /// What it gives and wants with these settings.
+    pub ports: TaskPorts,
     /// The name in the spec.
     pub span: Span,
 }
@@ -220,12 +220,12 @@ pub struct TaskModel {
 #[derive(Clone)]
 pub struct TrainModel {
     /// The trainer.
-    pub trainer: &'static crate::learn::TrainerInfo,
+    pub trainer: &'static TrainerInfo,
     /// Its settings, defaults filled in.
     pub settings: Settings,
-    /// The optimiser.
-    pub optimizer: &'static crate::learn::optim::OptimizerInfo,
-    /// The optimiser's settings, defaults filled in.
+    /// The optimizer.
+    pub optimizer: &'static OptimizerInfo,
+    /// The optimizer's settings, defaults filled in.
     pub optimizer_settings: Settings,
     /// The name in the spec.
     pub span: Span,

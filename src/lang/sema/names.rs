@@ -152,7 +152,7 @@ impl<'a> Analyser<'a, '_> {
 
     pub(super) fn external(&mut self, name: &ast::Ident) -> Expr {
         if let Some(task) = &self.task {
-            let signals = task.task.signals();
+            let signals = task.ports.signals;
             if !signals.contains(&name.name.as_str()) {
                 let help = match Diagnostics::nearest(&name.name, signals.iter().copied()) {
                     Some(near) => format!("did you mean `external {near}`?"),
@@ -162,7 +162,7 @@ impl<'a> Analyser<'a, '_> {
                     Diagnostic::new(
                         Code::UnknownSignal,
                         name.span,
-                        format!("task `{}` gives no signal `{}`", task.name, name.name),
+                        format!("task `{}` gives no signal `{}`", task.info.name, name.name),
                     )
                     .with_secondary(task.span, "the task is chosen here")
                     .with_help(help),

@@ -2,8 +2,8 @@
 
 use super::constants::listed;
 use super::model::{DefKind, Model};
+use crate::lang::catalog::TrainerKind;
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
-use crate::learn::TrainerKind;
 
 /// Checks inputs and outputs against the task and the trainer.
 pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
@@ -13,7 +13,7 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
 
 fn check_inputs(model: &Model, diagnostics: &mut Diagnostics) {
     let Some(task) = &model.task else { return };
-    let ports = task.task.inputs();
+    let ports = &task.ports.inputs;
     for slot in &model.inputs {
         let Some(span) = slot.span else { continue };
         if slot.path.starts_with("external.") {
@@ -25,7 +25,7 @@ fn check_inputs(model: &Model, diagnostics: &mut Diagnostics) {
                 Diagnostic::new(
                     Code::WrongPort,
                     span,
-                    format!("task `{}` gives no input `{}`", task.name, slot.path),
+                    format!("task `{}` gives no input `{}`", task.info.name, slot.path),
                 )
                 .with_secondary(task.span, "the task is chosen here")
                 .with_help(format!("it gives {}", listed(&names))),
@@ -55,8 +55,8 @@ fn check_outputs(model: &Model, diagnostics: &mut Diagnostics) {
     match train.trainer.kind {
         TrainerKind::Reward => {
             let actions = model.task.as_ref().and_then(|task| {
-                task.task
-                    .sizes()
+                task.ports
+                    .sizes
                     .iter()
                     .find(|port| port.name == "actions")
                     .map(|port| port.size)
@@ -68,7 +68,7 @@ fn check_outputs(model: &Model, diagnostics: &mut Diagnostics) {
                         train.span,
                         format!(
                             "`a2c` needs a task with actions, and `{}` has none",
-                            task.name
+                            task.info.name
                         ),
                     )
                     .with_secondary(task.span, "the task is chosen here")
@@ -80,12 +80,7 @@ fn check_outputs(model: &Model, diagnostics: &mut Diagnostics) {
             require(model, "policy", actions, train.span, &wanted, diagnostics);
             require(model, "value", Some(1), train.span, "1", diagnostics);
         }
-        TrainerKind::Language
-            if model
-                .task
-                .as_ref()
-                .is_none_or(|task| task.task.text().is_none()) =>
-        {
+        TrainerKind::Language if model.task.as_ref().is_none_or(|task| !task.ports.is_text) => {
             let mut diagnostic = Diagnostic::new(
                 Code::WrongPort,
                 train.span,
@@ -98,7 +93,7 @@ fn check_outputs(model: &Model, diagnostics: &mut Diagnostics) {
             diagnostics.push(diagnostic);
         }
         TrainerKind::Supervised | TrainerKind::Language => {
-            let targets = model.task.as_ref().map(|task| task.task.targets());
+            let targets = model.task.as_ref().map(|task| &task.ports.targets);
             match (&model.task, targets) {
                 (Some(task), Some(targets)) if targets.is_empty() => {
                     diagnostics.push(
@@ -107,7 +102,7 @@ fn check_outputs(model: &Model, diagnostics: &mut Diagnostics) {
                             train.span,
                             format!(
                                 "`supervised` needs a task with targets, and `{}` has none",
-                                task.name
+                                task.info.name
                             ),
                         )
                         .with_secondary(task.span, "the task is chosen here")

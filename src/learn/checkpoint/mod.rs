@@ -8,7 +8,7 @@
 mod file;
 
 use super::optim::Optimizer;
-use super::params::{ParamStore, Parameter};
+use crate::engine::params::{ParamStore, Parameter};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

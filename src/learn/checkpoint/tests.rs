@@ -1,10 +1,10 @@
 use super::file::{decode, encode, Problem};
 use super::{Averaging, BestSoFar, Checkpoint, CheckpointError, Header, Pending, Standing, Tensor};
+use crate::engine::params::ParamStore;
 use crate::ir::rng::{Key, Stream};
 use crate::ir::{Draw, ParamSlot};
 use crate::lang::settings::{SettingValue, Settings};
 use crate::learn::optim::{self, Optimizer};
-use crate::learn::params::ParamStore;
 use std::path::{Path, PathBuf};
 
 fn slot(path: &str, dims: &[usize], trained: bool) -> ParamSlot {
@@ -27,12 +27,12 @@ fn slots() -> Vec<ParamSlot> {
 }
 
 fn optimizer(name: &str, momentum: f64) -> Box<dyn Optimizer> {
-    let info = optim::find(name).unwrap();
-    let mut settings = Settings::defaults(info.settings);
+    let entry = optim::find(name).unwrap();
+    let mut settings = Settings::defaults(entry.info.settings);
     if name == "sgd" {
         settings.set("momentum", SettingValue::Real(momentum));
     }
-    (info.build)(&settings, &[6, 1]).unwrap()
+    (entry.build)(&settings, &[6, 1]).unwrap()
 }
 
 fn header() -> Header {

@@ -1,6 +1,5 @@
 //! Kernels for an experiment.
 
-use crate::driver::{Compiled, Prepared};
 use crate::engine::bptt::least_memory_interval;
 use crate::engine::fused::device::{
     bytes, Coefficients, DeviceSource, Episode, Feed, ParamPlaces, Update,
@@ -13,9 +12,10 @@ use crate::learn::block::Objective;
 use crate::learn::experiment::{experiment, optimizer};
 use crate::learn::lane_episode::Wiring;
 use crate::learn::optim::Optimizer;
-use crate::learn::tasks::Task;
+use crate::learn::tasks::{self, Task};
 use crate::learn::trainer::TrainError;
 use crate::machine::device::BlockLimits;
+use crate::step::{Compiled, Prepared};
 
 /// Kernels for a network in a task, and how large its lanes are.
 pub struct DevicePlan {
@@ -106,7 +106,8 @@ pub fn device_source(
     let (train, task) = experiment(&program.model)?;
     let fused = Fused::with(&prepared.step, &prepared.adjoint, prepared.choices)?;
     let objective = Objective::new(train.trainer.kind, &train.settings);
-    let task = task.task.as_ref();
+    let task = tasks::of_model(task);
+    let task = task.as_ref();
     let optimizer = optimizer(train, &[])?;
     let update = update(optimizer.as_ref(), &train.settings);
     let lanes = train.settings.int("batch").max(1);

@@ -13,7 +13,6 @@ use super::block::{EpisodeOptions, Objective};
 use super::experiment::experiment;
 use super::lane_episode::{LaneEpisode, LaneLoss, Wiring};
 use super::trainer::{BackendKind, TrainError, TrainerOptions};
-use crate::driver::{prepare, Prepared, Stopwatch};
 use crate::engine::candle::{Candle, Precision};
 use crate::engine::fused::Fused;
 use crate::engine::plan::{Limits, Plan, Together};
@@ -21,7 +20,9 @@ use crate::engine::reference::Reference;
 use crate::engine::BackendError;
 use crate::ir::{Graph, Reset};
 use crate::lang::sema::Model;
+use crate::learn::tasks;
 use crate::step::autodiff::Options;
+use crate::step::{prepare, Prepared, Stopwatch};
 use rayon::prelude::*;
 use std::sync::Arc;
 use stepper::{Batched, FusedLane, Memories, Stepper};
@@ -172,7 +173,8 @@ impl Episodes {
         options: TrainerOptions,
     ) -> Result<Episodes, TrainError> {
         let (train, task) = experiment(model)?;
-        let task = task.task.as_ref();
+        let task = tasks::of_model(task);
+        let task = task.as_ref();
         let batch = train.settings.int("batch").max(1);
         // Observers ask for the states of the spec by their slots, so no pass may change which there are.
         let mut prepared = prepare(step, Options::default(), &options.passes, None)?;

@@ -4,10 +4,10 @@
 use super::reader::Reader;
 use super::runner::{Gradients, Passage};
 use crate::engine::bptt::{least_memory_interval, zero_adjoint, Environment, Rollout, StepInputs};
+use crate::engine::params::ParamStore;
 use crate::engine::{BackendError, Executor};
 use crate::ir::rng::{fill, Key, Stream};
 use crate::ir::NoiseKind;
-use crate::learn::params::ParamStore;
 
 /// Lanes of a network with their states.
 pub struct InStepReader<E: Executor> {

@@ -6,8 +6,8 @@ use super::staged::Staged;
 use super::stream::Chunk;
 use crate::engine::fused::device::{Held, Step, Trained};
 use crate::engine::kernel::KernelReport;
+use crate::engine::params::ParamStore;
 use crate::engine::BackendError;
-use crate::learn::params::ParamStore;
 use std::sync::Arc;
 
 /// Reads a text in lanes, chunk by chunk. The rows of a table are those of [`Passage::words`].

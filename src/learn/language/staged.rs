@@ -1,13 +1,12 @@
 //! A network cut into stages and compiled, each with its adjoint.
 
-use crate::driver::{prepare, InternalFault};
 use crate::engine::bptt::least_memory_interval;
 use crate::engine::fused::{Fused, Unsupported};
-use crate::engine::staged::{Source, Split};
 use crate::ir::Graph;
 use crate::step::autodiff::Options;
 use crate::step::passes::Selection;
-use crate::step::split;
+use crate::step::split::{split, Source, Split};
+use crate::step::{prepare, InternalFault};
 use std::fmt::Write;
 
 /// A network in stages, compiled.

@@ -1,7 +1,8 @@
 //! Adam (Kingma, Ba 2015) with L2 coupled into the gradient, and AdamW (Loshchilov, Hutter 2019), whose
 //! decay acts on the parameter itself.
 
-use super::{Moment, Optimizer, OptimizerInfo, OptimizerState};
+use super::{Moment, Optimizer, OptimizerEntry, OptimizerState};
+use crate::lang::catalog::OptimizerInfo;
 use crate::lang::settings::{Setting, Settings};
 use crate::learn::gradient::PIECE;
 use crate::machine::device::{OptimizerSource, RATES};
@@ -27,42 +28,48 @@ const EPS: Setting = Setting::real(
     "Added to the root of the mean square (paper: 1e-6 cue–reward, 1e-4 maze).",
 );
 
-pub(super) const ADAM: OptimizerInfo = OptimizerInfo {
-    name: "adam",
-    summary: "Adam, with an optional L2 penalty added to the gradient",
-    settings: &[
-        LR,
-        BETA1,
-        BETA2,
-        EPS,
-        Setting::real(
-            "l2",
-            (0.0, 1e6),
-            0.0,
-            "L2 penalty: this times the parameter is added to its gradient, after clipping.",
-        ),
-    ],
+pub(super) const ADAM: OptimizerEntry = OptimizerEntry {
+    info: OptimizerInfo {
+        name: "adam",
+        summary: "Adam, with an optional L2 penalty added to the gradient",
+        settings: &[
+            LR,
+            BETA1,
+            BETA2,
+            EPS,
+            Setting::real(
+                "l2",
+                (0.0, 1e6),
+                0.0,
+                "L2 penalty: this times the parameter is added to its gradient, after clipping.",
+            ),
+        ],
+        check: |_| Ok(()),
+    },
     build: |settings, lengths| {
         let decay = Decay::Coupled(settings.real("l2"));
         Ok(Box::new(Adam::new(settings, decay, lengths)))
     },
 };
 
-pub(super) const ADAMW: OptimizerInfo = OptimizerInfo {
-    name: "adamw",
-    summary: "Adam with weight decay apart from the gradient",
-    settings: &[
-        LR,
-        BETA1,
-        BETA2,
-        EPS,
-        Setting::real(
-            "weight_decay",
-            (0.0, 1e6),
-            0.01,
-            "Each step first multiplies the parameter with 1 - lr times this.",
-        ),
-    ],
+pub(super) const ADAMW: OptimizerEntry = OptimizerEntry {
+    info: OptimizerInfo {
+        name: "adamw",
+        summary: "Adam with weight decay apart from the gradient",
+        settings: &[
+            LR,
+            BETA1,
+            BETA2,
+            EPS,
+            Setting::real(
+                "weight_decay",
+                (0.0, 1e6),
+                0.01,
+                "Each step first multiplies the parameter with 1 - lr times this.",
+            ),
+        ],
+        check: |_| Ok(()),
+    },
     build: |settings, lengths| {
         let decay = Decay::Decoupled(settings.real("weight_decay"));
         Ok(Box::new(Adam::new(settings, decay, lengths)))
@@ -116,8 +123,8 @@ impl Adam {
 impl Optimizer for Adam {
     fn name(&self) -> &'static str {
         match self.decay {
-            Decay::Coupled(_) => ADAM.name,
-            Decay::Decoupled(_) => ADAMW.name,
+            Decay::Coupled(_) => ADAM.info.name,
+            Decay::Decoupled(_) => ADAMW.info.name,
         }
     }
 

@@ -7,17 +7,14 @@ mod sgd;
 pub use adam::Adam;
 pub use sgd::Sgd;
 
-use crate::lang::settings::{Setting, SettingConflict, Settings};
+use crate::lang::catalog::OptimizerInfo;
+use crate::lang::settings::{SettingConflict, Settings};
 use crate::machine::device::{OptimizerSource, RATES};
 
-/// An optimizer as the compiler sees it.
-pub struct OptimizerInfo {
-    /// The word after `optimizer`.
-    pub name: &'static str,
-    /// One sentence.
-    pub summary: &'static str,
-    /// Its settings.
-    pub settings: &'static [Setting],
+/// An optimizer: what the language knows of it, and how it is built.
+pub struct OptimizerEntry {
+    /// Name and settings.
+    pub info: OptimizerInfo,
     /// Builds it from checked settings for parameters of these lengths.
     pub build: BuildOptimizer,
 }
@@ -26,11 +23,11 @@ pub struct OptimizerInfo {
 pub type BuildOptimizer = fn(&Settings, &[usize]) -> Result<Box<dyn Optimizer>, SettingConflict>;
 
 /// All optimizers, by name.
-pub static OPTIMIZERS: &[OptimizerInfo] = &[adam::ADAM, adam::ADAMW, sgd::SGD];
+pub static OPTIMIZERS: &[OptimizerEntry] = &[adam::ADAM, adam::ADAMW, sgd::SGD];
 
 /// The optimizer with this name.
-pub fn find(name: &str) -> Option<&'static OptimizerInfo> {
-    OPTIMIZERS.iter().find(|optimizer| optimizer.name == name)
+pub fn find(name: &str) -> Option<&'static OptimizerEntry> {
+    OPTIMIZERS.iter().find(|row| row.info.name == name)
 }
 
 /// One running mean (or the like) for every element of every parameter.

@@ -1,34 +1,38 @@
 //! Stochastic gradient descent with momentum and weight decay.
 
-use super::{Moment, Optimizer, OptimizerInfo, OptimizerState};
+use super::{Moment, Optimizer, OptimizerEntry, OptimizerState};
+use crate::lang::catalog::OptimizerInfo;
 use crate::lang::settings::{Setting, SettingConflict, Settings};
 use crate::learn::gradient::PIECE;
 use crate::machine::device::{OptimizerSource, RATES};
 use rayon::prelude::*;
 
-pub(super) const SGD: OptimizerInfo = OptimizerInfo {
-    name: "sgd",
-    summary: "stochastic gradient descent, with momentum and weight decay",
-    settings: &[
-        Setting::real("lr", (0.0, 1e6), 0.01, "Learning rate."),
-        Setting::real(
-            "momentum",
-            (0.0, 0.999_999_999),
-            0.0,
-            "Decay of the running sum of gradients that is followed; 0 follows the gradient.",
-        ),
-        Setting::flag(
-            "nesterov",
-            false,
-            "Follow the gradient plus momentum times the running sum; needs momentum.",
-        ),
-        Setting::real(
-            "weight_decay",
-            (0.0, 1e6),
-            0.0,
-            "This times the parameter is added to its gradient, after clipping.",
-        ),
-    ],
+pub(super) const SGD: OptimizerEntry = OptimizerEntry {
+    info: OptimizerInfo {
+        name: "sgd",
+        summary: "stochastic gradient descent, with momentum and weight decay",
+        settings: &[
+            Setting::real("lr", (0.0, 1e6), 0.01, "Learning rate."),
+            Setting::real(
+                "momentum",
+                (0.0, 0.999_999_999),
+                0.0,
+                "Decay of the running sum of gradients that is followed; 0 follows the gradient.",
+            ),
+            Setting::flag(
+                "nesterov",
+                false,
+                "Follow the gradient plus momentum times the running sum; needs momentum.",
+            ),
+            Setting::real(
+                "weight_decay",
+                (0.0, 1e6),
+                0.0,
+                "This times the parameter is added to its gradient, after clipping.",
+            ),
+        ],
+        check: |settings| Sgd::new(settings, &[]).map(drop),
+    },
     build: |settings, lengths| Ok(Box::new(Sgd::new(settings, lengths)?)),
 };
 
@@ -71,7 +75,7 @@ impl Sgd {
 
 impl Optimizer for Sgd {
     fn name(&self) -> &'static str {
-        SGD.name
+        SGD.info.name
     }
 
     fn step(&mut self, parameters: &mut [&mut [f32]], gradients: &[Vec<f32>], rate: f64) {

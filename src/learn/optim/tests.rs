@@ -2,12 +2,12 @@ use super::{find, Optimizer};
 use crate::lang::settings::{SettingValue, Settings};
 
 fn build(name: &str, changes: &[(&'static str, f64)]) -> Box<dyn Optimizer> {
-    let info = find(name).unwrap();
-    let mut settings = Settings::defaults(info.settings);
+    let entry = find(name).unwrap();
+    let mut settings = Settings::defaults(entry.info.settings);
     for (name, value) in changes {
         settings.set(name, SettingValue::Real(*value));
     }
-    (info.build)(&settings, &[2, 1]).unwrap()
+    (entry.build)(&settings, &[2, 1]).unwrap()
 }
 
 fn step(optimizer: &mut dyn Optimizer, (a, b): &mut ([f32; 2], [f32; 1]), n: usize) {
@@ -77,15 +77,15 @@ fn sgd() {
         run(build("sgd", &[("lr", 0.1), ("momentum", 0.9), decay]).as_mut()),
         [0.34741856, -1.2123064, 1.71417696],
     );
-    let info = find("sgd").unwrap();
-    let mut settings = Settings::defaults(info.settings);
+    let entry = find("sgd").unwrap();
+    let mut settings = Settings::defaults(entry.info.settings);
     settings.set("nesterov", SettingValue::Bool(true));
-    let refused = (info.build)(&settings, &[2, 1]).err().unwrap();
+    let refused = (entry.build)(&settings, &[2, 1]).err().unwrap();
     assert_eq!(refused.setting, "nesterov");
     settings.set("lr", SettingValue::Real(0.1));
     settings.set("momentum", SettingValue::Real(0.9));
     assert_near(
-        run((info.build)(&settings, &[2, 1]).unwrap().as_mut()),
+        run((entry.build)(&settings, &[2, 1]).unwrap().as_mut()),
         [0.352409, -1.470493, 2.100647],
     );
 }

@@ -1,16 +1,20 @@
 #![doc = include_str!("cue_reward.md")]
 
-use super::{EpisodeKey, Lane, Port, Task, TaskInfo};
+use super::{ports, EpisodeKey, Lane, Task, TaskEntry};
 use crate::ir::rng::Draws;
+use crate::lang::catalog::{Port, TaskInfo};
 use crate::lang::settings::{Setting, SettingConflict, Settings};
 use crate::machine::device::TaskSource;
 
-pub(super) const INFO: TaskInfo = TaskInfo {
+pub(super) const ENTRY: TaskEntry = TaskEntry {
+    info: TaskInfo {
     name: "cue_reward",
     summary:
         "say whether this episode's rewarded cue was among those shown (Miconi et al. 2019, §4.1)",
     page: include_str!("cue_reward.md"),
     settings: SETTINGS,
+        ports: |settings| Ok(ports(&CueReward::new(settings)?)),
+    },
     build: |settings| Ok(Box::new(CueReward::new(settings)?)),
 };
 

@@ -1,15 +1,20 @@
 #![doc = include_str!("maze.md")]
 
-use super::{EpisodeKey, Lane, Port, Task, TaskInfo};
+use super::{ports, EpisodeKey, Lane, Task, TaskEntry};
+use crate::lang::catalog::{Port, TaskInfo};
 use crate::lang::settings::{Setting, SettingConflict, Settings};
 use crate::machine::device::TaskSource;
 use std::sync::Arc;
 
-pub(super) const INFO: TaskInfo = TaskInfo {
-    name: "maze",
-    summary: "find an invisible reward in a grid and come back to it (Miconi et al. 2019, §4.2)",
-    page: include_str!("maze.md"),
-    settings: SETTINGS,
+pub(super) const ENTRY: TaskEntry = TaskEntry {
+    info: TaskInfo {
+        name: "maze",
+        summary:
+            "find an invisible reward in a grid and come back to it (Miconi et al. 2019, §4.2)",
+        page: include_str!("maze.md"),
+        settings: SETTINGS,
+        ports: |settings| Ok(ports(&Maze::new(settings)?)),
+    },
     build: |settings| Ok(Box::new(Maze::new(settings)?)),
 };
 

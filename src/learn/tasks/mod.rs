@@ -11,44 +11,49 @@ pub use pattern_completion::PatternCompletion;
 pub use text::Text;
 
 use crate::ir::rng::{Key, Place, Stream};
-use crate::lang::settings::{Setting, SettingConflict, Settings};
+use crate::lang::catalog::{Port, TaskInfo, TaskPorts};
+use crate::lang::sema::model::TaskModel;
+use crate::lang::settings::{SettingConflict, Settings};
 use crate::machine::device::TaskSource;
 
-/// A task as the compiler sees it: its name, its settings and how to build it.
-pub struct TaskInfo {
-    /// The word after `task`.
-    pub name: &'static str,
-    /// One sentence.
-    pub summary: &'static str,
-    /// The page that `bpmc explain task NAME` prints: episode, observation, actions, reward, differences
-    /// from the paper. Markdown.
-    pub page: &'static str,
-    /// Its settings.
-    pub settings: &'static [Setting],
+/// A task: what the language knows of it, and how it is built.
+pub struct TaskEntry {
+    /// Name, settings and ports.
+    pub info: TaskInfo,
     /// Builds it from checked settings.
     pub build: fn(&Settings) -> Result<Box<dyn Task>, SettingConflict>,
 }
 
 /// All tasks, by name.
-pub static TASKS: &[TaskInfo] = &[
-    cue_reward::INFO,
-    maze::INFO,
-    pattern_completion::INFO,
-    text::INFO,
+pub static TASKS: &[TaskEntry] = &[
+    cue_reward::ENTRY,
+    maze::ENTRY,
+    pattern_completion::ENTRY,
+    text::ENTRY,
 ];
 
 /// The task with this name.
-pub fn find(name: &str) -> Option<&'static TaskInfo> {
-    TASKS.iter().find(|task| task.name == name)
+pub fn find(name: &str) -> Option<&'static TaskEntry> {
+    TASKS.iter().find(|task| task.info.name == name)
 }
 
-/// A named vector that a task gives or takes each step.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Port {
-    /// Its name.
-    pub name: &'static str,
-    /// Its size.
-    pub size: usize,
+/// The task that a spec names, built.
+pub fn of_model(model: &TaskModel) -> Box<dyn Task> {
+    let entry = find(model.info.name).expect("the catalog holds no other tasks than these");
+    let built = (entry.build)(&model.settings);
+    built.unwrap_or_else(|_| unreachable!("its ports were made from the same settings"))
+}
+
+/// The ports of a task.
+fn ports(task: &dyn Task) -> TaskPorts {
+    TaskPorts {
+        steps: task.steps(),
+        sizes: task.sizes(),
+        inputs: task.inputs(),
+        signals: task.signals(),
+        targets: task.targets(),
+        is_text: task.text().is_some(),
+    }
 }
 
 /// A task with fixed settings. Shared by all lanes; holds no episode state.
@@ -153,8 +158,9 @@ mod tests {
 
     #[test]
     fn tables_are_sound_and_defaults_build() {
-        for info in TASKS {
-            assert!(find(info.name).is_some_and(|found| std::ptr::eq(found, info)));
+        for entry in TASKS {
+            let info = &entry.info;
+            assert!(find(info.name).is_some_and(|found| std::ptr::eq(found, entry)));
             for (k, row) in info.settings.iter().enumerate() {
                 assert!(info.settings[..k].iter().all(|r| r.name != row.name));
                 assert!(row.doc.ends_with('.'), "{}.{}", info.name, row.name);
@@ -173,7 +179,7 @@ mod tests {
                     (kind, default) => panic!("{}: {kind:?} {default:?}", row.name),
                 }
             }
-            let task = (info.build)(&Settings::defaults(info.settings));
+            let task = (entry.build)(&Settings::defaults(info.settings));
             let task = task.map_err(|conflict| conflict.message).unwrap();
             let names: Vec<_> = task.sizes().iter().map(|port| port.name).collect();
             assert!(names.contains(&"obs") && names.contains(&"steps"));
@@ -213,7 +219,8 @@ mod tests {
 
     #[test]
     fn an_episode_depends_on_its_key_and_on_nothing_else() {
-        for info in TASKS {
+        for entry in TASKS {
+            let info = &entry.info;
             let key = EpisodeKey {
                 seed: 1 << 40,
                 iteration: 3,
@@ -224,7 +231,7 @@ mod tests {
             if info.name == "maze" {
                 settings.set("start", SettingValue::Word("random"));
             }
-            let task = (info.build)(&settings).unwrap();
+            let task = (entry.build)(&settings).unwrap();
             let first = episode(task.as_ref(), key);
             let others = [
                 EpisodeKey { seed: 0, ..key },

@@ -1,13 +1,18 @@
 #![doc = include_str!("pattern_completion.md")]
 
-use super::{EpisodeKey, Lane, Port, Score, Task, TaskInfo};
+use super::{ports, EpisodeKey, Lane, Score, Task, TaskEntry};
+use crate::lang::catalog::{Port, TaskInfo};
 use crate::lang::settings::{Setting, SettingConflict, Settings};
 
-pub(super) const INFO: TaskInfo = TaskInfo {
-    name: "pattern_completion",
-    summary: "fill in the erased half of a pattern seen before (Miconi, Stanley, Clune 2018, §4.1)",
-    page: include_str!("pattern_completion.md"),
-    settings: SETTINGS,
+pub(super) const ENTRY: TaskEntry = TaskEntry {
+    info: TaskInfo {
+        name: "pattern_completion",
+        summary:
+            "fill in the erased half of a pattern seen before (Miconi, Stanley, Clune 2018, §4.1)",
+        page: include_str!("pattern_completion.md"),
+        settings: SETTINGS,
+        ports: |settings| Ok(ports(&PatternCompletion::new(settings)?)),
+    },
     build: |settings| Ok(Box::new(PatternCompletion::new(settings)?)),
 };
 

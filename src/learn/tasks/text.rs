@@ -1,15 +1,19 @@
 #![doc = include_str!("text.md")]
 
-use super::{EpisodeKey, Lane, Port, Task, TaskInfo};
+use super::{ports, EpisodeKey, Lane, Task, TaskEntry};
+use crate::lang::catalog::{Port, TaskInfo};
 use crate::lang::settings::{Setting, Settings};
 use crate::learn::text::generate::Associations;
 use crate::learn::text::Unknown;
 
-pub(super) const INFO: TaskInfo = TaskInfo {
-    name: "text",
-    summary: "predict the next word of a text (Miconi et al. 2019, §4.3)",
-    page: include_str!("text.md"),
-    settings: SETTINGS,
+pub(super) const ENTRY: TaskEntry = TaskEntry {
+    info: TaskInfo {
+        name: "text",
+        summary: "predict the next word of a text (Miconi et al. 2019, §4.3)",
+        page: include_str!("text.md"),
+        settings: SETTINGS,
+        ports: |settings| Ok(ports(&Text::new(settings))),
+    },
     build: |settings| Ok(Box::new(Text::new(settings))),
 };
 

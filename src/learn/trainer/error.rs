@@ -1,11 +1,11 @@
 //! What stops training.
 
 use super::super::checkpoint::CheckpointError;
-use crate::driver::InternalFault;
 use crate::engine::fused::Unsupported;
 use crate::engine::BackendError;
 use crate::learn::language::LanguageError;
 use crate::machine::device::DeviceError;
+use crate::step::InternalFault;
 
 /// Which number of an iteration is not finite.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! The watch over every iteration: whether parameters are still finite, and what a step of the optimiser started
 //! from, so that one that leads to no numbers can be taken back.
 
+use crate::engine::params::ParamStore;
 use crate::learn::gradient::PIECE;
 use crate::learn::optim::{Moment, Optimizer};
-use crate::learn::params::ParamStore;
 use rayon::prelude::*;
 
 /// Copies of the trained parameters and the optimiser's memory. The buffers stay from step to step.

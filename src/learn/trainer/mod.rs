@@ -20,16 +20,17 @@ use super::gradient;
 use super::language::objective::TextObjective;
 use super::language::{Language, Perplexity};
 use super::optim::Optimizer;
-use super::params::ParamStore;
 use super::phases::Phases;
-use super::TrainerKind;
-use crate::driver::{prepare, Compiled, Prepared, Stopwatch};
+use crate::engine::params::ParamStore;
 use crate::engine::plan::{Limits, Plan};
 use crate::engine::BackendError;
 use crate::ir::Reset;
+use crate::lang::catalog::TrainerKind;
+use crate::learn::tasks;
 use crate::machine::device::DeviceChoice;
 use crate::step::autodiff::Options;
 use crate::step::passes::Selection;
+use crate::step::{prepare, Compiled, Prepared, Stopwatch};
 use kept::Kept;
 use rayon::prelude::*;
 use std::path::Path;
@@ -197,7 +198,8 @@ impl Trainer {
     ) -> Result<Trainer, TrainError> {
         let model = &program.model;
         let (train, task) = experiment(model)?;
-        let task = task.task.as_ref();
+        let task = tasks::of_model(task);
+        let task = task.as_ref();
         let batch = train.settings.int("batch");
         let limits = Limits {
             free: options.memory,

@@ -54,7 +54,7 @@ impl Device for Emulated {
     }
 
     fn free(&self) -> Option<u64> {
-        crate::engine::plan::free_memory()
+        crate::machine::memory::free()
     }
 
     fn load(&mut self, source: &str) -> Result<(), DeviceError> {

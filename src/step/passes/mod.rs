@@ -3,7 +3,7 @@
 //! A pass rewrites the step before it is differentiated ([`StepPass`]), or step and adjoint ([`GraphPass`]), or chooses
 //! how the fused kernels are made ([`KernelPass`]). All are named,
 //! can be switched ([`Selection`]) and are checked after they ran: a pass that breaks a graph is an
-//! [`InternalFault`](crate::driver::InternalFault), never a wrong number.
+//! [`InternalFault`](crate::step::InternalFault), never a wrong number.
 //!
 //! Graph passes see the step and its adjoint as one graph, in which a value that both compute is one value.
 //! They are told apart again by their results: [`Output`](crate::ir::ResultKind::Output) and

@@ -4,9 +4,9 @@ use super::joint::{join, part, Side};
 use super::rewrite::Budget;
 use super::selection::{choose, none};
 use super::{Form, Pass, Run, Selection, PIPELINE};
-use crate::driver::InternalFault;
 use crate::engine::fused::Choices;
 use crate::ir::{verify, Graph, GraphKind};
+use crate::step::InternalFault;
 use std::time::Instant;
 
 /// What a pass did.

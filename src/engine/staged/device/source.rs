@@ -7,8 +7,8 @@ use crate::engine::fused::device::slots::draw;
 use crate::engine::fused::device::text::Text;
 use crate::engine::fused::device::values::{element, Body, Operand};
 use crate::engine::fused::device::{opening, ParamPlace, ParamPlaces};
-use crate::engine::staged::{Source, Stage};
 use crate::ir::{Graph, NoiseKind, Op, ResultKind, ValueId};
+use crate::step::split::{Source, Stage};
 
 /// What kernels are made for.
 #[derive(Clone, Copy, Debug)]

@@ -3,16 +3,16 @@
 
 use super::alignment::{around, perceived, Average, Course};
 use super::traces::{bounds, spread, Spread};
-use crate::driver::Compiled;
 use crate::engine::BackendError;
 use crate::lab::evaluation::{Ablation, Curves, Effect, Evaluator, Outcome, Statistics, Wanted};
 use crate::lab::replay::{probes, Probe, RecordPlan, Recorder};
 use crate::lab::report::figures::timeline::Episode;
 use crate::lab::report::{Options, ReportError};
 use crate::lab::run::OpenedRun;
+use crate::lang::catalog::TrainerKind;
 use crate::lang::sema::model::DefKind;
 use crate::learn::episodes::{Moment, Observer};
-use crate::learn::TrainerKind;
+use crate::step::Compiled;
 
 /// Episodes whose modulators are shown over time.
 const SHOWN: usize = 3;
@@ -106,7 +106,7 @@ pub fn ablations(program: &Compiled) -> Vec<Ablation> {
             all.extend([Ablation::Freeze(name()), Ablation::Shuffle(name())]);
         }
     }
-    let steps = model.task.as_ref().map_or(0, |task| task.task.steps());
+    let steps = model.task.as_ref().map_or(0, |task| task.ports.steps);
     if program.step.states.iter().any(|state| state.trace) && steps > 1 {
         all.push(Ablation::Reset(steps / 2));
     }
@@ -139,7 +139,7 @@ pub fn observe(
         .as_ref()
         .map_or(1, |train| train.settings.int("batch"))
         .max(1);
-    let steps = model.task.as_ref().map_or(0, |task| task.task.steps());
+    let steps = model.task.as_ref().map_or(0, |task| task.ports.steps);
     let is_modulator = |probe: &Probe| {
         let mut definitions = model.definitions.iter();
         definitions.any(|one| one.kind == DefKind::Modulator && one.path == probe.name)

@@ -32,7 +32,7 @@ impl Experiment {
         let model = compilation.program.as_ref().map(|program| &program.model);
         Experiment {
             equations: model.map(Equations::of),
-            task: model.and_then(|model| model.task.as_ref().map(|task| task.name)),
+            task: model.and_then(|model| model.task.as_ref().map(|task| task.info.name)),
             difference: preset::nearest(compilation, overrides, stem),
         }
     }

@@ -81,7 +81,7 @@ fn rules_of(compilation: &Compilation) -> Vec<Option<String>> {
 /// The task of a spec with a network.
 fn task_of(compilation: &Compilation) -> Option<&'static str> {
     let model = &compilation.program.as_ref()?.model;
-    model.task.as_ref().map(|task| task.name)
+    model.task.as_ref().map(|task| task.info.name)
 }
 
 /// Presets import files that are presets, too.

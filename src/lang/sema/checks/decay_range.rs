@@ -1,12 +1,12 @@
 //! W0106.
 
 use super::reads_state;
-use crate::ir::{Binary, Draw, Graph, StateId};
+use crate::ir::{Binary, Draw, StateId};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
 use crate::lang::sema::model::{Expr, ExprKind, Model};
 
 /// In `(1 - eta) * trace`, `eta` must start between 0 and 1.
-pub(super) fn check(model: &Model, _graph: &Graph, diagnostics: &mut Diagnostics) {
+pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     for (k, next) in model.nexts.iter().enumerate() {
         let Some(next) = next else { continue };
         let id = StateId(k as u32);

@@ -10,38 +10,38 @@ mod unused_value;
 mod zero_coefficient;
 
 use super::model::{DefId, Expr, ExprKind, Model};
-use crate::ir::{Graph, StateId};
+use crate::ir::StateId;
 use crate::lang::diag::{Code, Diagnostics};
 use std::collections::BTreeSet;
 
-/// A check of a sound model and its step graph.
+/// A check of a sound model.
 pub struct Check {
     /// The code of its findings.
     pub code: Code,
     /// Runs it.
-    pub run: fn(&Model, &Graph, &mut Diagnostics),
+    pub run: fn(&Model, &mut Diagnostics),
 }
 
-const fn check(code: Code, run: fn(&Model, &Graph, &mut Diagnostics)) -> Check {
+const fn check(code: Code, run: fn(&Model, &mut Diagnostics)) -> Check {
     Check { code, run }
 }
 
-/// All checks, in the order of their codes.
+/// All checks that need the model alone, in the order of their codes.
 pub static CHECKS: &[Check] = &[
     check(Code::UnusedModulator, unused_modulator::check),
     check(Code::UnreadTrace, unread_trace::check),
-    check(Code::NoGradient, no_gradient::check),
     check(Code::UnboundedTrace, unbounded_trace::check),
     check(Code::UnusedValue, unused_value::check),
     check(Code::DecayRange, decay_range::check),
     check(Code::ZeroCoefficient, zero_coefficient::check),
 ];
 
-/// Runs all checks.
-pub fn run(model: &Model, graph: &Graph, diagnostics: &mut Diagnostics) {
+/// Runs all checks. `reached` says of each parameter whether its gradient can be other than 0.
+pub fn run(model: &Model, reached: &[bool], diagnostics: &mut Diagnostics) {
     for check in CHECKS {
-        (check.run)(model, graph, diagnostics);
+        (check.run)(model, diagnostics);
     }
+    no_gradient::check(model, reached, diagnostics);
 }
 
 /// Definitions that an expression names, directly.

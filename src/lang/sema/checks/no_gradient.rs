@@ -1,17 +1,15 @@
 //! W0103.
 
-use crate::ir::Graph;
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
 use crate::lang::sema::model::Model;
-use crate::step::autodiff::reached_parameters;
 
 /// A trained parameter must be reached from an output, through time if need be.
-pub(super) fn check(model: &Model, graph: &Graph, diagnostics: &mut Diagnostics) {
+pub(super) fn check(model: &Model, reached: &[bool], diagnostics: &mut Diagnostics) {
     // Without outputs nothing is trained yet: the spec is unfinished, not wrong.
     if model.outputs.is_empty() {
         return;
     }
-    for (slot, reached) in graph.params.iter().zip(reached_parameters(graph)) {
+    for (slot, reached) in model.params.iter().zip(reached) {
         let (true, false, Some(span)) = (slot.trained, reached, slot.span) else {
             continue;
         };

@@ -1,12 +1,12 @@
 //! W0104.
 
 use super::reads_state;
-use crate::ir::{Binary, Graph, StateId, Unary};
+use crate::ir::{Binary, StateId, Unary};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
 use crate::lang::sema::model::{Expr, ExprKind, Model};
 
 /// A trace that adds to itself needs a clip, a decay or a term that forgets, unless every read clips it.
-pub(super) fn check(model: &Model, _graph: &Graph, diagnostics: &mut Diagnostics) {
+pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     for (k, slot) in model.states.iter().enumerate() {
         let id = StateId(k as u32);
         let (true, Some(next), Some(span)) = (slot.trace, &model.nexts[k], slot.span) else {

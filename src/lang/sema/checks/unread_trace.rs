@@ -1,13 +1,13 @@
 //! W0102.
 
 use super::{reads_state, states_in};
-use crate::ir::{Graph, StateId};
+use crate::ir::StateId;
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
 use crate::lang::sema::model::Model;
 use std::collections::BTreeSet;
 
 /// A trace must be read by something other than its own update.
-pub(super) fn check(model: &Model, _graph: &Graph, diagnostics: &mut Diagnostics) {
+pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     let mut read: BTreeSet<StateId> = BTreeSet::new();
     for definition in &model.definitions {
         read.extend(states_in(&definition.expr));

@@ -1,13 +1,12 @@
 //! W0101.
 
 use super::needed_through_time;
-use crate::ir::Graph;
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
 use crate::lang::sema::model::{DefId, DefKind, Expr, ExprKind, Model, Type};
 
 /// A modulator must reach the update of a trace, directly, through other values or through states that
 /// filter it.
-pub(super) fn check(model: &Model, _graph: &Graph, diagnostics: &mut Diagnostics) {
+pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     if model
         .definitions
         .iter()

@@ -1,13 +1,12 @@
 //! W0105.
 
 use super::needed_through_time;
-use crate::ir::Graph;
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
 use crate::lang::sema::model::{DefId, DefKind, ExprKind, Model};
 use std::collections::BTreeSet;
 
 /// Values, bundles and inputs must be used by something.
-pub(super) fn check(model: &Model, _graph: &Graph, diagnostics: &mut Diagnostics) {
+pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     let outputs = model
         .outputs
         .iter()

@@ -1,13 +1,13 @@
 //! W0107.
 
 use super::states_in;
-use crate::ir::{Binary, Draw, Graph, ParamId};
+use crate::ir::{Binary, Draw, ParamId};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
 use crate::lang::sema::model::{Expr, ExprKind, Model};
 use std::collections::BTreeSet;
 
 /// A trained factor of a trace that starts at 0 everywhere lets no gradient reach the trace's rule.
-pub(super) fn check(model: &Model, _graph: &Graph, diagnostics: &mut Diagnostics) {
+pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     let mut scaling = BTreeSet::new();
     for definition in &model.definitions {
         definition.expr.walk(&mut |e| {

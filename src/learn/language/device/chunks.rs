@@ -3,13 +3,13 @@
 use super::{DeviceReader, Stage};
 use crate::engine::fused::device::{Held, ParamPlace, Step, Trained};
 use crate::engine::kernel::KernelReport;
+use crate::engine::params::ParamStore;
 use crate::engine::BackendError;
 use crate::learn::device_block::report;
 use crate::learn::language::loss::Loss;
 use crate::learn::language::reader::{Reader, SelfTaught};
 use crate::learn::language::runner::{Gradients, Passage};
 use crate::learn::language::stream::Chunk;
-use crate::learn::params::ParamStore;
 use crate::machine::device::{bytes_of, bytes_of_mut};
 
 impl Reader for DeviceReader {

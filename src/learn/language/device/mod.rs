@@ -11,9 +11,9 @@ use super::stream::Chunk;
 use crate::engine::fused::device::{
     DeviceLanes, DeviceSource, Iterations, ParamPlace, Step, STATUS,
 };
+use crate::engine::params::ParamStore;
 use crate::engine::staged::device::RowsRun;
 use crate::ir::rng::{Key, Stream};
-use crate::learn::params::ParamStore;
 use crate::machine::device::{
     bytes_of, bytes_of_mut, Args, Device, DeviceChoice, DeviceError, Memory,
 };

@@ -1,21 +1,22 @@
 //! The kernels of all stages of a network, of the loss of its text and of the optimiser.
 
-use crate::driver::Compiled;
 use crate::engine::bptt::least_memory_interval;
 use crate::engine::fused::device::{
     bytes, DeviceSource, Episode, Feed, ParamPlaces, Update, UpdateSizes,
 };
 use crate::engine::staged::device::{Extent, LossSource, RowsSource, RowsStage, Table, TextLoss};
-use crate::engine::staged::Source;
 use crate::learn::average::Average;
 use crate::learn::device_block::update;
 use crate::learn::experiment::{experiment, optimizer};
 use crate::learn::language::objective::TextObjective;
 use crate::learn::language::staged::{Program, Staged};
 use crate::learn::language::{stream, LanguageError};
+use crate::learn::tasks;
 use crate::learn::trainer::TrainError;
 use crate::machine::device::BlockLimits;
 use crate::step::passes::Selection;
+use crate::step::split::Source;
+use crate::step::Compiled;
 use std::sync::Arc;
 
 /// What a text is read for.
@@ -206,7 +207,8 @@ pub fn device_stages(
 ) -> Result<DeviceStages, TrainError> {
     let (train, task) = experiment(&program.model)?;
     let settings = &train.settings;
-    let Some(text) = task.task.text() else {
+    let task = tasks::of_model(task);
+    let Some(text) = task.text() else {
         return Err(TrainError::Missing("task", "add `task text { }`"));
     };
     let staged = Staged::new(&program.step, passes).map_err(LanguageError::from)?;

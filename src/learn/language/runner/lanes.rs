@@ -3,12 +3,12 @@
 use super::{add, Gradients, Passage, Runner};
 use crate::engine::bptt::least_memory_interval;
 use crate::engine::fused::{Fused, LaneMemory};
-use crate::engine::staged::{Source, Stage};
+use crate::engine::params::ParamStore;
 use crate::engine::BackendError;
 use crate::ir::NoiseKind;
 use crate::learn::gradient::PIECE;
 use crate::learn::language::staged::{groups, Program, Staged};
-use crate::learn::params::ParamStore;
+use crate::step::split::{Source, Stage};
 use rayon::prelude::*;
 use std::borrow::Cow;
 

@@ -6,11 +6,11 @@ mod rows;
 use super::staged::{Program, Staged};
 use super::stream::Chunk;
 use crate::engine::fused::{LaneMemory, Shared};
+use crate::engine::params::ParamStore;
 use crate::engine::staged::rows::Scratch;
 use crate::engine::BackendError;
 use crate::ir::rng::{fill, Key, Stream};
 use crate::ir::NoiseKind;
-use crate::learn::params::ParamStore;
 use rayon::prelude::*;
 use std::borrow::Cow;
 

@@ -1,11 +1,11 @@
 //! Stages without states: all steps of all lanes at once.
 
 use super::{add, Gradients, Passage, Runner};
+use crate::engine::params::ParamStore;
 use crate::engine::staged::rows::{evaluate, Leaves, Table};
-use crate::engine::staged::{Source, Stage};
 use crate::ir::{Graph, NoiseKind, ResultKind};
 use crate::learn::language::staged::Staged;
-use crate::learn::params::ParamStore;
+use crate::step::split::{Source, Stage};
 use std::borrow::Cow;
 
 impl Runner {

@@ -65,7 +65,7 @@ fn the_layout_is_the_papers() {
         picture(&maze(&[("size", SettingValue::Int(7))])),
         [".......", ".#.#.#.", ".......", ".#...#.", ".......", ".#.#.#.", "......."]
     );
-    let page = super::INFO.page.replace('S', ".").replace(' ', "");
+    let page = super::ENTRY.info.page.replace('S', ".").replace(' ', "");
     assert!(page.contains(&picture(&maze9).join("\n")));
 }
 

@@ -1,11 +1,12 @@
 use super::*;
-use crate::driver::{adjoint, compile, from_disk, prepare, Compiled};
+use crate::driver::{compile, from_disk};
 use crate::engine::fused::Fused;
 use crate::engine::reference::Reference;
 use crate::ir::{verify, GraphKind};
 use crate::learn::given::{evaluate, evaluate_fused, GivenResults, GivenValues};
 use crate::step::autodiff::Options;
 use crate::step::passes::{find, Selection};
+use crate::step::{adjoint, prepare, Compiled};
 
 const LINEAR: &str = "transmit w + alpha * hebb\n hebb <- hebb + 0.1 * pre * post";
 

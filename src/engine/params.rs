@@ -82,7 +82,7 @@ impl ParamStore {
             .collect()
     }
 
-    /// Values of the trained ones, for [`super::optim::Optimizer::step`].
+    /// Values of the trained ones, for [`crate::learn::optim::Optimizer::step`].
     pub fn trained_values_mut(&mut self) -> Vec<&mut [f32]> {
         self.parameters
             .iter_mut()
@@ -96,7 +96,7 @@ impl ParamStore {
         self.trained().map(|p| p.values.len()).collect()
     }
 
-    /// Factors on the gradients of the trained ones, for [`super::gradient::scale`].
+    /// Factors on the gradients of the trained ones, for [`crate::learn::gradient::scale`].
     pub fn trained_scales(&self) -> Vec<f64> {
         self.trained().map(|p| p.grad_scale).collect()
     }

@@ -1,0 +1,92 @@
+//! From a step graph to the optimised step and its adjoint.
+
+use super::autodiff::{differentiate, Options};
+use super::fault::{verified, InternalFault};
+use super::passes::{optimise, optimise_through, rewrite_step, Applied, Form, Pass, Selection};
+use super::stopwatch::{StageTime, Stopwatch};
+use crate::engine::fused::Choices;
+use crate::ir::{Graph, GraphKind};
+use crate::lang::sema::Model;
+
+/// A spec without errors.
+pub struct Compiled {
+    /// What it means.
+    pub model: Model,
+    /// One step of it.
+    pub step: Graph,
+}
+
+/// The adjoint of a step, verified.
+///
+/// # Errors
+/// For faults of the compiler itself.
+pub fn adjoint(step: &Graph, options: Options) -> Result<Graph, InternalFault> {
+    let adjoint = differentiate(step, options);
+    verified("autodiff", &adjoint, GraphKind::Adjoint)?;
+    Ok(adjoint)
+}
+
+/// A step and its adjoint as backends run them.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The step.
+    pub step: Graph,
+    /// Its adjoint.
+    pub adjoint: Graph,
+    /// How the fused kernels are made.
+    pub choices: Choices,
+    /// Which form each trace has, and why; empty where no pass chose one.
+    pub forms: Vec<Form>,
+    /// What each pass did.
+    pub passes: Vec<Applied>,
+    /// How long each stage took.
+    pub stages: Vec<StageTime>,
+}
+
+/// The selected passes over a step, its adjoint, and the selected passes over both.
+///
+/// `episode` is the number of steps of an episode, for training: with it, passes may give the step other states than the
+/// spec has, and no adjoint by a state's name can be asked for. Without it the states stay as they are.
+///
+/// # Errors
+/// For faults of the compiler itself.
+pub fn prepare(
+    step: &Graph,
+    options: Options,
+    selection: &Selection,
+    episode: Option<usize>,
+) -> Result<Prepared, InternalFault> {
+    prepare_through(step, options, selection, episode, None)
+}
+
+/// As [`prepare`], up to and with the pass `last` where one is given.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_through(
+    step: &Graph,
+    options: Options,
+    selection: &Selection,
+    episode: Option<usize>,
+    last: Option<&Pass>,
+) -> Result<Prepared, InternalFault> {
+    let mut watch = Stopwatch::start();
+    let rewritten = rewrite_step(step, episode, selection, last)?;
+    watch.lap("passes on the step");
+    let backward = adjoint(&rewritten.step, options)?;
+    watch.lap("autodiff");
+    let (step, rest) = (&rewritten.step, &rewritten.rest);
+    let optimised = match last {
+        Some(last) => optimise_through(step, Some(&backward), rest, last)?,
+        None => optimise(step, Some(&backward), rest)?,
+    };
+    watch.lap("passes");
+    Ok(Prepared {
+        step: optimised.step,
+        adjoint: optimised.adjoint.unwrap_or(backward),
+        choices: optimised.choices,
+        forms: rewritten.forms,
+        passes: [rewritten.report, optimised.report].concat(),
+        stages: watch.stages,
+    })
+}
