@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use bpmc::driver::{self, compile, from_disk};
+use bpmc::driver::{compile, from_disk};
 use bpmc::engine::params::ParamStore;
 use bpmc::engine::reference::Reference;
 use bpmc::ir::rng::{fill, Key, Stream};
