@@ -134,7 +134,8 @@ pub struct Devices {
     #[arg(long, value_name = "HOW", default_value = "f32", value_parser = str::parse::<Matmul>)]
     pub matmul: Matmul,
 
-    /// Refuse what does not give the same bits every time: Candle on a GPU; generated kernels always do
+    /// Stop with an error if a result could differ between runs. Only `--backend candle` on a GPU is
+    /// affected
     #[arg(long)]
     pub deterministic: bool,
 }

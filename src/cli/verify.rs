@@ -22,10 +22,10 @@ Examples:
   bpmc verify agent.bpm --lanes 7 --json
   bpmc verify specs/paper/maze/simple.bpm --set task.steps=20      a short episode: the interpreter is slow
 
-Runs one batch of episodes twice, with first weights drawn as for training: as it is trained, in f32, and by the \
-plain interpreter in f64, or one chunk of a text. Both must take the same actions and earn the same rewards; losses and gradients must agree: \
-the largest difference of a gradient is told as a part of its parameter's largest. A device that does whole iterations \
-does one more, whose loss and norm of the gradient must agree, too.";
+Runs one batch of episodes (or one chunk of a text) twice, with the initial weights of training: once as it is \
+trained, in f32, and once by the plain interpreter in f64. Both must take the same actions and earn the same rewards; losses and \
+gradients must agree. verify reports the largest gradient error, divided by the largest gradient of that parameter. A device \
+that runs whole iterations runs one more, and its loss and gradient norm must agree, too.";
 
 /// Compare what trains a spec with the reference interpreter.
 ///

@@ -24,10 +24,9 @@ Examples:
   bpmc bench specs/paper/maze/simple*.bpm --threads 1 --seconds 10
   bpmc bench agent.bpm --set task.steps=120 --json
 
-Two iterations are run first and not counted. Floors say how fast an iteration could be at most: \
-the bytes it moves by what the second-level caches of this machine deliver (on a GPU, the shared \
-memory of all its multiprocessors), and its operations by the multiply-adds it can do; the larger of \
-the two is what the time is compared with.";
+Two iterations run first and are not counted. The floor is the shortest possible time of an iteration: \
+bytes moved divided by the bandwidth of the L2 caches (on a GPU, of shared memory), or multiply-adds \
+divided by the machine's peak rate, whichever is longer.";
 
 /// Measure how fast specs train on this machine, in how much memory, and where the time goes.
 ///
