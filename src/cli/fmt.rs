@@ -3,9 +3,9 @@
 use super::screen::Screen;
 use super::{sentence, spec, Failure, Outcome};
 use anyhow::Context;
-use bpmc::lab::replace;
 use bpmc::lang::diag::{Diagnostics, SourceMap};
 use bpmc::lang::syntax;
+use bpmc::learn::replace;
 use clap::Args;
 use std::path::{Path, PathBuf};
 

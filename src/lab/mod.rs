@@ -10,13 +10,12 @@
 //! | [`sweep`] | many runs: plans, processes, Slurm, tables |
 //! | [`report`] | pages and figures about runs and sweeps |
 //! | [`bench`] | speed, memory and floors |
-//! | [`lock`], [`replace`], [`shell`], [`statistics`] | file locks, atomic files, quoting, medians and quartiles |
+//! | [`lock`], [`shell`], [`statistics`] | file locks, quoting, medians and quartiles |
 
 pub mod bench;
 pub mod evaluation;
 pub mod lock;
 pub mod metrics;
-pub mod replace;
 pub mod replay;
 pub mod report;
 pub mod run;

@@ -21,6 +21,7 @@ pub mod language;
 pub mod learner;
 pub mod optim;
 pub mod phases;
+pub mod replace;
 mod softmax;
 pub mod supervised;
 pub mod tasks;

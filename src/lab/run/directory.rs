@@ -3,7 +3,7 @@
 use super::manifest::Manifest;
 use super::{RunError, CHECKPOINTS};
 use crate::lab::lock::Lock;
-use crate::lab::replace::{create, replace};
+use crate::learn::replace::{create, replace};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 

@@ -6,8 +6,8 @@
 //! there; it follows from the files and is never read back.
 
 use super::{RunError, Standing};
-use crate::lab::replace::{clear_temporaries, replace};
 use crate::learn::checkpoint::{Checkpoint, CheckpointError};
+use crate::learn::replace::{clear_temporaries, replace};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 

@@ -3,8 +3,8 @@
 use super::directory::Directory;
 use super::plan::Cell;
 use super::SweepError;
-use crate::lab::replace::replace;
 use crate::lab::run::{checkpoints, Manifest, LOG, MANIFEST, METRICS, METRICS_TABLE, SPEC};
+use crate::learn::replace::replace;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

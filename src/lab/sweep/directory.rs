@@ -4,8 +4,8 @@ use super::plan::{Cell, Plan};
 use super::state::{state, State};
 use super::SweepError;
 use crate::lab::lock::{Lock, LockError};
-use crate::lab::replace::replace;
 use crate::lab::run::{Manifest, MANIFEST};
+use crate::learn::replace::replace;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 

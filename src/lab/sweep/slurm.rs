@@ -17,7 +17,7 @@ use super::file::SlurmSettings;
 use super::plan::Cell;
 use super::state::{state, State};
 use super::SweepError;
-use crate::lab::replace::replace;
+use crate::learn::replace::replace;
 use std::fmt::Write;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

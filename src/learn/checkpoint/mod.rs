@@ -287,7 +287,7 @@ impl Checkpoint {
     /// [`CheckpointError::Unwritable`].
     pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
         file::encode(self)
-            .and_then(|bytes| crate::lab::replace::replace(path, &bytes))
+            .and_then(|bytes| crate::learn::replace::replace(path, &bytes))
             .map_err(|source| CheckpointError::Unwritable {
                 path: path.to_owned(),
                 source,

@@ -1,8 +1,8 @@
 //! Files of a collection.
 
 use super::{Collection, Test};
-use crate::lab::replace::replace;
 use crate::lab::sweep::SweepError;
+use crate::learn::replace::replace;
 use std::path::Path;
 
 /// Name of the file of curves.
