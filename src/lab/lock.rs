@@ -1,51 +1,52 @@
-//! Locks on files that end with the process that holds them, however it ends.
+//! File locks that end with the process that holds them, however it ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Error, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Name of the lock in a directory that only one process may work in.
+/// The name of the lock file in a directory that only one process may work in.
 pub const LOCK: &str = ".lock";
 
-/// Times that a lock is tried: [`is_held`] of another process may hold it for a moment.
+/// The number of attempts to take a lock: [`is_held`] in another process may hold it for a moment.
 const TRIES: u32 = 5;
-/// Time between tries.
+/// The pause between attempts.
 const PAUSE: Duration = Duration::from_millis(40);
 
-/// Why a lock was not taken.
+/// The reason why a lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another process works there.
+    /// Another process uses the directory.
     #[error("{} is in use by {holder}", path.display())]
     Held {
         /// The directory.
         path: PathBuf,
-        /// Who works there, in words.
+        /// The description of that process.
         holder: String,
     },
-    /// The lock file cannot be made.
+    /// The lock file cannot be created.
     #[error("cannot write {}: {source}", path.display())]
     File {
         /// The lock file.
         path: PathBuf,
-        /// Why not.
+        /// The error of the file system.
         source: Error,
     },
 }
 
-/// A lock on a directory, until it is dropped or the process ends. The operating system lets go of it even
-/// where the process is killed, so that no lock is ever left over. File systems without locks give none.
+/// A lock on a directory, held until it is dropped or the process ends. The operating system releases it even
+/// if the process is killed, so no stale lock remains. On file systems without locks it locks nothing.
 #[derive(Debug)]
 pub struct Lock {
-    /// Closing it lets go.
+    /// The open lock file; closing it releases the lock.
     _file: File,
 }
 
 impl Lock {
-    /// Locks `directory`, which exists.
+    /// Locks `directory`, which must exist.
     ///
     /// # Errors
+    ///
     /// [`LockError`].
     pub fn take(directory: &Path) -> Result<Lock, LockError> {
         let path = directory.join(LOCK);
@@ -62,12 +63,12 @@ impl Lock {
         for attempt in 1..=TRIES {
             match file.try_lock() {
                 Ok(()) => break,
-                // There are no locks here: nothing to hold.
+                // This file system has no locks.
                 Err(TryLockError::Error(_)) => break,
                 Err(TryLockError::WouldBlock) if attempt < TRIES => std::thread::sleep(PAUSE),
                 Err(TryLockError::WouldBlock) => {
                     let mut holder = String::new();
-                    // The words are a help only.
+                    // The description is optional.
                     let _ = file.read_to_string(&mut holder);
                     let holder = match holder.trim() {
                         "" => "another process".to_owned(),
@@ -80,7 +81,7 @@ impl Lock {
                 }
             }
         }
-        // The words are a help only, too.
+        // Writing the description is optional, too.
         let _ = file.set_len(0).and_then(|()| {
             let process = std::process::id();
             writeln!(file, "process {process} on {}", host())
@@ -95,7 +96,7 @@ pub fn is_held(directory: &Path) -> bool {
         .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
-/// Name of this machine, as far as it is known.
+/// The name of this machine, or a substitute if it is unknown.
 fn host() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .ok()

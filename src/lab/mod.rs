@@ -2,7 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`run`] | run directories: what is written, resumed and watched |
+//! | [`run`] | run directories: their files, resuming, checks for non-finite values |
 //! | [`metrics`] | records of a run: JSON lines, tables, TensorBoard events |
 //! | [`watchdog`] | the search for the equation that gave a non-finite number |
 //! | [`evaluation`] | fresh episodes of a trained network, with ablations |

@@ -1,6 +1,6 @@
-//! Words of commands that are shown to be copied into a shell.
+//! Shell quoting for commands that are shown to be copied.
 
-/// A word as a shell reads it back.
+/// Quotes a word so that a shell reads it back unchanged.
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "_-./=+,:@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

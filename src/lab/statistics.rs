@@ -1,7 +1,7 @@
 //! Order statistics.
 
-/// The value below which `part` (from 0 to 1) of the sorted values lie, by linear interpolation between the
-/// two nearest; `None` where there are none.
+/// The quantile of sorted values at `part` (from 0 to 1), interpolated linearly between the two nearest;
+/// `None` without values.
 pub fn quantile(sorted: &[f64], part: f64) -> Option<f64> {
     let place = part.clamp(0.0, 1.0) * sorted.len().checked_sub(1)? as f64;
     let below = sorted[place.floor() as usize];
@@ -9,8 +9,8 @@ pub fn quantile(sorted: &[f64], part: f64) -> Option<f64> {
     Some(below + (above - below) * place.fract())
 }
 
-/// How far the mean of `other` lies from that of `base`, in pooled standard deviations (Cohen's d); `None` where
-/// either has fewer than two values, or nothing varies.
+/// Cohen's d: the distance of the mean of `other` from that of `base` in pooled standard deviations; `None`
+/// if either has fewer than two values, or nothing varies.
 pub fn cohens_d(base: &[f64], other: &[f64]) -> Option<f64> {
     let (base_mean, base_squares) = mean_and_squares(base)?;
     let (other_mean, other_squares) = mean_and_squares(other)?;
@@ -28,9 +28,9 @@ fn mean_and_squares(values: &[f64]) -> Option<(f64, f64)> {
     Some((mean, values.iter().map(|x| (x - mean).powi(2)).sum()))
 }
 
-/// The matched-pairs rank-biserial correlation (Kerby 2014): the share of the rank sum of the differences `other -
-/// base` that is positive, less the share that is negative, from -1 to 1. Equal pairs are left out, equal
-/// differences share their ranks; `None` where all pairs are equal.
+/// The matched-pairs rank-biserial correlation (Kerby 2014), from -1 to 1: the positive share of the rank sum
+/// of the differences `other - base`, minus the negative share. Equal pairs are left out, and equal
+/// differences share their ranks. `None` if all pairs are equal.
 pub fn rank_biserial(base: &[f64], other: &[f64]) -> Option<f64> {
     let mut differences: Vec<f64> = base
         .iter()
@@ -47,7 +47,7 @@ pub fn rank_biserial(base: &[f64], other: &[f64]) -> Option<f64> {
         while end < differences.len() && differences[end].abs() == size {
             end += 1;
         }
-        // Ranks first + 1 to end, shared.
+        // These share the ranks first + 1 to end.
         let rank = (first + 1 + end) as f64 / 2.0;
         for difference in &differences[first..end] {
             *(if *difference > 0.0 {

@@ -1,9 +1,9 @@
-//! What this machine can do at most: the measure that floors are made with.
+//! The peak rates of this machine, from which floors are computed.
 //!
-//! Three rates, each of one thread and of all of them together: multiply-adds in registers, and bytes of an
-//! array that is changed in place, once for an array that stays in the second-level cache of a core and once for
-//! one that does not. Each takes about a tenth of a second. Of a device: multiply-adds, shared memory, the device's memory; of one
-//! block and of as many as are there at once.
+//! There are three rates, each of one thread and of all threads together: multiply-adds in registers, bytes
+//! of an array that stays in a core's L2 cache, and bytes of an array too large for it. Each measurement
+//! takes about a tenth of a second. The rates of a GPU are multiply-adds, bytes of shared memory and bytes of
+//! device memory; they are measured for one block and for as many blocks as run at once.
 
 pub mod device;
 mod loops;
@@ -14,48 +14,48 @@ use serde::{Deserialize, Serialize};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-/// Time that a rate is measured for.
+/// The time that each rate is measured for.
 const SPAN: Duration = Duration::from_millis(80);
 
-/// Bytes of the second-level cache of a core where the system does not tell.
+/// The size of a core's L2 cache in bytes, if the system does not report it.
 const USUAL_CACHE: usize = 512 << 10;
 
-/// Bytes that all threads together go through to stay outside caches, and the fewest of one.
+/// Bytes that all threads together read to stay outside the caches, and the least that one thread reads.
 const FAR_BYTES: usize = 128 << 20;
 const FAR_LEAST: usize = 8 << 20;
 
 /// A rate of one thread, and of all threads together.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Rates {
-    /// Of one thread.
+    /// The rate of one thread.
     pub one: f64,
-    /// Of all of them.
+    /// The rate of all threads together.
     pub all: f64,
 }
 
-/// The rates of this machine.
+/// The peak rates of one machine.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Machine {
-    /// The device, where it is not the processor; threads are blocks of threads then, and the second-level cache is the
-    /// memory that the threads of a block share.
+    /// The name of the GPU; `None` on the CPU. On a GPU a "thread" is a block of threads, and the "L2 cache"
+    /// is the shared memory of a block.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
-    /// How many threads "all" are.
+    /// The number of threads behind the rates "of all threads".
     pub threads: usize,
-    /// Bits of the vectors that the measuring loops used.
+    /// The width of the vectors in the measuring loops, in bits.
     pub vector_bits: usize,
-    /// Arithmetic operations in f32 a second; a multiply-add is two.
+    /// Arithmetic operations (f32) per second; a multiply-add counts as two.
     pub operations_per_second: Rates,
-    /// Bytes a thread went through in its second-level cache.
+    /// The size in bytes of the array that a thread reads in its L2 cache.
     pub near_bytes: usize,
-    /// Bytes read and written a second, there.
+    /// Bytes read and written per second in the L2 cache.
     pub near_bytes_per_second: Rates,
-    /// Bytes a second, read and written, in arrays that are too large for that cache.
+    /// Bytes read and written per second in arrays too large for the L2 cache.
     pub far_bytes_per_second: Rates,
 }
 
 impl Machine {
-    /// Measures with one thread and with `threads`.
+    /// Measures this machine with one thread and with `threads` threads.
     pub fn measure(threads: usize) -> Machine {
         let loops = Loops::best();
         let threads = threads.max(1);
@@ -84,7 +84,8 @@ impl Machine {
     }
 }
 
-/// Bytes read and written a second by threads that each change an array of so many bytes again and again.
+/// Measures bytes read and written per second by threads that each change an array of `bytes` bytes again and
+/// again.
 fn in_place(loops: Loops, threads: usize, bytes: usize, times: usize) -> f64 {
     let lines = bytes / std::mem::size_of::<Line>();
     rate(
@@ -94,9 +95,10 @@ fn in_place(loops: Loops, threads: usize, bytes: usize, times: usize) -> f64 {
     )
 }
 
-/// Units a second of `work`, which returns how many it did, added over threads that work at the same time. Of
-/// the many short stretches of a thread the upper quartile counts: a stretch that was interrupted says
-/// nothing of the machine, and neither does one that ran while the others stood still.
+/// Measures the units per second of `work`, which returns the number of units it did; the rates of threads
+/// that run at the same time are added. Each thread measures many short stretches, and the upper quartile
+/// counts: an interrupted stretch says nothing about the machine, nor does one that ran while the other
+/// threads stood still.
 fn rate<S>(
     threads: usize,
     prepare: impl Fn() -> S + Sync,
@@ -120,7 +122,7 @@ fn rate<S>(
     std::thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(one)).collect();
         let mine = one();
-        // A thread that failed adds nothing.
+        // A thread that failed counts as 0.
         let theirs = others
             .into_iter()
             .map(|thread| thread.join().unwrap_or(0.0));
@@ -128,7 +130,7 @@ fn rate<S>(
     })
 }
 
-/// Bytes of the second-level cache of a core.
+/// The size of a core's L2 cache in bytes.
 fn cache() -> usize {
     let place = |k: usize, what: &str| {
         let path = format!("/sys/devices/system/cpu/cpu0/cache/index{k}/{what}");
@@ -140,7 +142,7 @@ fn cache() -> usize {
         .unwrap_or(USUAL_CACHE)
 }
 
-/// `1024K` in bytes.
+/// Converts a size such as `1024K` to bytes.
 fn cache_size(text: &str) -> Option<usize> {
     let text = text.trim();
     let (digits, unit) = match text.strip_suffix('K') {
@@ -169,7 +171,7 @@ mod tests {
     fn rates_are_those_of_a_computer() {
         let start = std::time::Instant::now();
         let machine = Machine::measure(2);
-        // Six rates; far more than they take, since tests run side by side.
+        // The six rates take far less; tests run side by side.
         assert!(start.elapsed().as_secs_f64() < 6.0 * 2.0);
         let rates = [
             machine.operations_per_second,

@@ -3,16 +3,16 @@
 use crate::learn::trainer::{IterationReport, TrainError, Trainer};
 use std::time::Instant;
 
-/// How long to measure.
+/// The length of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Extent {
-    /// Iterations that are run first and left out: buffers grow and caches fill in them.
+    /// Iterations that run first and do not count: they fill caches and grow buffers.
     pub warm_up: usize,
     /// Iterations to measure; `None` runs as many as `seconds` have room for.
     pub iterations: Option<usize>,
     /// Seconds to measure where no number of iterations is given.
     pub seconds: f64,
-    /// Fewest iterations that are measured all the same.
+    /// The minimum number of iterations, even if they take longer than `seconds`.
     pub least: usize,
 }
 
@@ -36,11 +36,12 @@ impl Extent {
     }
 }
 
-/// Trains on and returns what was measured, at least one iteration. Burning in is skipped, so that each
-/// has its step of the optimiser.
+/// Continues training and returns the report of each measured iteration, at least one. Burn-in is skipped, so
+/// that every iteration includes an optimizer step.
 ///
 /// # Errors
-/// Those of [`Trainer::advance`].
+///
+/// Errors of [`Trainer::advance`].
 pub fn measure(trainer: &mut Trainer, extent: Extent) -> Result<Vec<IterationReport>, TrainError> {
     trainer.end_burn_in();
     for _ in 0..extent.warm_up {

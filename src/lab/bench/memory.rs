@@ -1,6 +1,6 @@
-//! The most memory the process has held.
+//! The peak memory of this process.
 
-/// The largest resident size of this process so far, in bytes. Only Linux tells without further libraries.
+/// The largest resident size of this process so far, in bytes; `None` outside Linux.
 pub fn peak() -> Option<u64> {
     high_water(&std::fs::read_to_string("/proc/self/status").ok()?)
 }

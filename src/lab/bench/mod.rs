@@ -1,12 +1,12 @@
-//! Measurements of training: how long an iteration takes, where the time goes, and how far the floor is.
+//! Measurements of training: the time of an iteration, its parts, and its distance from the floor.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `measure` | runs iterations and takes their times |
-//! | [`machine`] | what this machine can do: multiply-adds a second, bytes a second |
-//! | [`work`] | the least that a spec's iteration has to do, counted from its graphs |
-//! | [`memory`] | the most memory the process has held |
-//! | [`report`] | all of it together, as `bpmc bench --json` writes it |
+//! | [`machine`] | the machine's peak rates: multiply-adds and bytes per second |
+//! | [`work`] | the least work of one iteration, counted from the spec's graphs |
+//! | [`memory`] | the peak memory of the process |
+//! | [`report`] | all measurements together, as `bpmc bench --json` writes them |
 
 pub mod machine;
 mod measure;

@@ -1,4 +1,4 @@
-//! Everything that was measured, in the form that `bpmc bench --json` writes.
+//! All measurements, in the form that `bpmc bench --json` writes.
 
 use super::machine::{Machine, Rates};
 use super::work::Work;
@@ -8,83 +8,83 @@ use crate::learn::phases::Phases;
 use crate::learn::trainer::IterationReport;
 use serde::{Deserialize, Serialize};
 
-/// All that one call measured.
+/// All measurements of one call.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Document {
-    /// Version of bpmc.
+    /// The version of bpmc.
     pub version: String,
-    /// What the machine can do; `None` where that was not asked for.
+    /// The machine's peak rates; `None` if they were not asked for.
     pub machine: Option<Machine>,
-    /// One for each spec, in the order they were named.
+    /// One report per spec, in the order of the command line.
     pub specs: Vec<SpecReport>,
 }
 
-/// The measurement of one spec.
+/// The measurements of one spec.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct SpecReport {
-    /// The file.
+    /// The path of the spec.
     pub spec: String,
-    /// What ran it.
+    /// The name of the backend.
     pub backend: String,
-    /// Where: `cpu`, `cuda`.
+    /// The name of the device: `cpu` or `cuda`.
     pub device: String,
-    /// Threads that shared the lanes.
+    /// The number of threads that shared the lanes.
     pub threads: usize,
-    /// Lanes of an iteration.
+    /// The number of lanes per iteration.
     pub lanes: usize,
-    /// Steps of an episode.
+    /// The number of steps per episode.
     pub steps: usize,
-    /// Numbers that are trained.
+    /// The number of trained scalars.
     pub parameters: usize,
-    /// Milliseconds from the text of the spec to a program that is ready to run.
+    /// The time from the text of the spec to a program ready to run, in milliseconds.
     pub compile_ms: f64,
-    /// Iterations measured.
+    /// The number of measured iterations.
     pub iterations: usize,
-    /// Seconds of an iteration.
+    /// Quartiles of the time per iteration, in seconds.
     pub seconds: Spread,
-    /// Iterations a second, by the median.
+    /// Iterations per second, from the median time.
     pub iterations_per_second: f64,
-    /// Steps of the environment a second, all lanes, by the median.
+    /// Environment steps per second over all lanes, from the median time.
     pub environment_steps_per_second: f64,
-    /// Most memory the process has held; `None` where the system does not tell.
+    /// The peak memory of the process in bytes; `None` if the system does not report it.
     pub peak_memory_bytes: Option<u64>,
-    /// Where the time went; `None` where the backend does not tell.
+    /// The share of time in each phase; `None` if the backend does not report it.
     pub phases: Option<PhaseShares>,
-    /// What an iteration does.
+    /// The bytes and operations of one iteration.
     pub work: Work,
-    /// What `work` was counted from.
+    /// The origin of `work`.
     pub counted_from: Source,
-    /// The least time that `work` takes on this machine; `None` where the machine was not measured.
+    /// The shortest possible time for `work` on this machine; `None` if the machine was not measured.
     pub floor: Option<Floor>,
-    /// Kernels of one iteration; empty where the backend does not tell.
+    /// Kernels of one iteration; empty if the backend does not report them.
     pub kernels: Vec<KernelReport>,
 }
 
-/// Where a count of work comes from.
+/// The origin of a count of work.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
-    /// The kernels that ran, with all that they moved.
+    /// The kernels that ran, with everything they moved.
     Kernels,
-    /// The graphs of the step and its adjoint: what has to be done.
+    /// The graphs of the step and its adjoint: the least that must be done.
     Graph,
 }
 
-/// Order statistics of one number per iteration.
+/// The minimum and quartiles of one number per iteration.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Spread {
-    /// The smallest.
+    /// The minimum.
     pub minimum: f64,
-    /// A quarter lies below.
+    /// The lower quartile.
     pub lower_quartile: f64,
-    /// Half lies below.
+    /// The median.
     pub median: f64,
-    /// A quarter lies above.
+    /// The upper quartile.
     pub upper_quartile: f64,
 }
 
 impl Spread {
-    /// `None` where there are no values.
+    /// The quartiles of `values`; `None` if there are none.
     pub fn of(values: impl Iterator<Item = f64>) -> Option<Spread> {
         let mut sorted: Vec<f64> = values.collect();
         sorted.sort_by(f64::total_cmp);
@@ -97,23 +97,24 @@ impl Spread {
     }
 }
 
-/// Shares of the time that all threads had. They add up to 1.
+/// The shares of the time of all threads, by phase; they add up to 1.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct PhaseShares {
-    /// The network forwards.
+    /// The forward pass.
     pub forward: f64,
-    /// The task, sampling and the loss.
+    /// The environment or data, sampling and the loss.
     pub task: f64,
-    /// The adjoint, with what is replayed for it.
+    /// The backward pass, with the steps recomputed for it.
     pub backward: f64,
-    /// Gradients added up and clipped, and the optimiser.
+    /// Summing and clipping gradients, and the optimizer.
     pub update: f64,
-    /// None of these: threads without work, and what is set up for each iteration.
+    /// The rest: idle threads, and the setup of each iteration.
     pub other: f64,
 }
 
 impl PhaseShares {
-    /// Of iterations that took `seconds` together on so many threads; `None` where only the update was measured.
+    /// The shares for iterations that took `seconds` in all on `threads` threads; `None` if only the update
+    /// was measured.
     pub fn new(phases: Phases, seconds: f64, threads: usize) -> Option<PhaseShares> {
         if phases.forward + phases.task + phases.backward <= 0.0 {
             return None;
@@ -129,19 +130,19 @@ impl PhaseShares {
     }
 }
 
-/// The least time an iteration takes on a machine, by its two limits.
+/// The shortest possible time of an iteration on a machine, by its two limits.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Floor {
-    /// Seconds to move the bytes, were all of them in second-level caches, or in shared memory of a device.
+    /// Seconds to move the bytes if all of them were in L2 caches, or in the shared memory of a GPU.
     pub bytes_seconds: f64,
-    /// Seconds to do the operations, were all of them multiply-adds.
+    /// Seconds to do the operations if all of them were multiply-adds.
     pub operations_seconds: f64,
-    /// The larger of the two, as a share of the median time; 1 is the floor.
+    /// The larger of the two divided by the median time; 1 means the floor is reached.
     pub reached: f64,
 }
 
 impl Floor {
-    /// Of an iteration that takes `seconds`.
+    /// The floor of an iteration that takes `seconds`.
     pub fn new(work: Work, machine: &Machine, seconds: f64) -> Floor {
         let bytes_seconds = work.bytes / machine.near_bytes_per_second.all;
         let operations_seconds = work.operations / machine.operations_per_second.all;
@@ -153,31 +154,31 @@ impl Floor {
     }
 }
 
-/// What is known of a spec before its iterations are measured.
+/// The facts about a spec that are known before its iterations are measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setup {
-    /// The file.
+    /// The path of the spec.
     pub spec: String,
-    /// What runs it.
+    /// The name of the backend.
     pub backend: String,
-    /// Where.
+    /// The name of the device.
     pub device: String,
-    /// Threads that share the lanes.
+    /// The number of threads that share the lanes.
     pub threads: usize,
-    /// Lanes of an iteration.
+    /// The number of lanes per iteration.
     pub lanes: usize,
-    /// Steps of an episode.
+    /// The number of steps per episode.
     pub steps: usize,
-    /// Numbers that are trained.
+    /// The number of trained scalars.
     pub parameters: usize,
-    /// Seconds from the text to a program that is ready to run.
+    /// The time from the text to a program ready to run, in seconds.
     pub compile_seconds: f64,
-    /// What the graphs say an iteration does.
+    /// The work of one iteration, counted from the graphs.
     pub work: Work,
 }
 
 impl SpecReport {
-    /// Puts together what was measured; `None` without iterations. The floor comes with [`SpecReport::on`].
+    /// Builds the report; `None` without iterations. [`SpecReport::on`] adds the floor.
     pub fn new(
         setup: Setup,
         iterations: &[IterationReport],
@@ -222,14 +223,15 @@ impl SpecReport {
         })
     }
 
-    /// The report with its floor on a machine.
+    /// Adds the floor on `machine`.
     pub fn on(mut self, machine: &Machine) -> SpecReport {
         self.floor = Some(Floor::new(self.work, machine, self.seconds.median));
         self
     }
 }
 
-/// The least seconds a kernel takes by the tighter of its two limits: those of a thread of the processor, or of a whole device.
+/// The shortest possible time of a kernel in seconds, by the tighter of its two limits: those of one CPU
+/// thread, or of a whole GPU.
 pub fn kernel_floor(kernel: &KernelReport, machine: &Machine) -> f64 {
     let of = |rates: Rates| match machine.device {
         None => rates.one,

@@ -1,4 +1,4 @@
-//! Parts of a network that can be taken away.
+//! Ablations: parts of a trained network that are taken away.
 
 use super::{collect_with, Outcome, Wanted};
 use crate::engine::BackendError;
@@ -11,38 +11,38 @@ use crate::step::lower::{lower_with, Changes, GIVEN};
 use crate::step::Compiled;
 use std::str::FromStr;
 
-/// A part that is taken away.
+/// One ablation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ablation {
-    /// Parameters of this path, or of this name in any bundle, have one number everywhere.
+    /// Parameters with this path, or with this name in any bundle, get one value everywhere.
     Parameter {
-        /// `rec.alpha` or `alpha`.
+        /// The path `rec.alpha` or the name `alpha`.
         path: String,
-        /// The number.
+        /// The value of every element.
         value: f64,
     },
-    /// A modulator (all of them without a name) always has its mean: over steps, lanes and episodes of the intact
-    /// network, for each of its elements.
+    /// A modulator (without a name: every modulator) is fixed at its mean over steps, lanes and episodes of
+    /// the intact network, element by element.
     Freeze(Option<String>),
-    /// A modulator (all of them without a name) has the values it has in the intact network, in the same episode, in
-    /// random order of the steps.
+    /// A modulator (without a name: every modulator) gets the values it has in the intact network in the same
+    /// episode, with the steps in random order.
     Shuffle(Option<String>),
-    /// All traces go back to their first values before this step, counted from 0.
+    /// All traces return to their initial values before this step, counted from 0.
     Reset(usize),
 }
 
-/// Why a network cannot be ablated so.
+/// The reason why a network cannot be ablated like this.
 #[derive(Debug, thiserror::Error)]
 pub enum AblationError {
-    /// It has no such part, or the part is not of the right kind.
+    /// The network has no such part, or the part has the wrong kind.
     #[error("{0}")]
     NoSuchPart(String),
-    /// It cannot be run.
+    /// The ablated network cannot be run.
     #[error(transparent)]
     Train(#[from] TrainError),
 }
 
-/// What to write, for messages.
+/// The accepted forms, for messages.
 const FORMS: &str =
     "write PARAMETER=NUMBER, `freeze`, `freeze:MODULATOR`, `shuffle`, `shuffle:MODULATOR` or `reset:STEP`";
 
@@ -89,16 +89,16 @@ impl std::fmt::Display for Ablation {
     }
 }
 
-/// An ablation of one network.
+/// An ablation prepared for one network.
 pub(super) enum Prepared {
-    /// All parameters, by slot.
+    /// The values of all parameters, by slot.
     Parameters(Vec<Vec<f64>>),
-    /// Traces to reset, with their first values.
+    /// The traces to reset, with their initial values.
     Reset {
         slots: Vec<(usize, f64)>,
         step: usize,
     },
-    /// Modulators to replace.
+    /// The modulators to replace.
     Modulators { ids: Vec<DefId>, shuffled: bool },
 }
 
@@ -196,7 +196,7 @@ fn modulators(
     }
 }
 
-/// Puts traces back to their first values before a step.
+/// An observer that resets traces to their initial values before one step.
 pub(super) struct ResetTraces {
     slots: Vec<(usize, f64)>,
     step: usize,
@@ -224,7 +224,7 @@ impl Observer for ResetTraces {
     }
 }
 
-/// Notes the values of some outputs: by output, then step, the lanes after one another.
+/// An observer that stores the values of some outputs: by output, then step, lanes in sequence.
 struct Notes<'a> {
     outputs: &'a [usize],
     values: Vec<Vec<Vec<f64>>>,
@@ -239,7 +239,7 @@ impl Observer for Notes<'_> {
     }
 }
 
-/// Gives values to some inputs: by input, then step, the lanes after one another.
+/// An observer that sets some inputs: by input, then step, lanes in sequence.
 struct Gives<'a> {
     inputs: &'a [usize],
     values: Vec<Vec<Vec<f64>>>,
@@ -249,7 +249,7 @@ impl Observer for Gives<'_> {
     fn before(&mut self, moment: &mut Moment<'_>) -> Result<(), BackendError> {
         for (slot, values) in self.inputs.iter().zip(&self.values) {
             let now = &values[moment.step()];
-            // One value for all lanes, or one for each.
+            // There is one value for all lanes, or one per lane.
             let elements: usize = moment.graph().inputs[*slot].dims.iter().product();
             let wanted = elements * moment.lanes().len();
             let values = now.iter().copied().cycle().take(wanted).collect();
@@ -259,7 +259,7 @@ impl Observer for Gives<'_> {
     }
 }
 
-/// Runs the network with modulators that are given their mean, or their values in another order.
+/// Runs the network with modulators replaced by their means, or by their own values in shuffled order.
 pub(super) fn without_modulators(
     program: &Compiled,
     options: TrainerOptions,
@@ -300,7 +300,7 @@ pub(super) fn without_modulators(
         .collect();
     let mut noting = Episodes::new(model, &shown, options)?;
     noting.set_parameters(parameters)?;
-    // By batch and block of lanes.
+    // The stored values, by batch and block of lanes.
     let mut noted: Vec<Vec<Vec<Vec<Vec<f64>>>>> = Vec::new();
     let note = |_, _, _| Notes {
         outputs: &outputs,
@@ -322,7 +322,7 @@ pub(super) fn without_modulators(
     let batch = giving.batch();
     let give = |k: usize, first: usize, lanes: usize| {
         let values = if shuffled {
-            // Blocks have equally many lanes in both programs unless the plan cuts them otherwise.
+            // Both programs split lanes into the same blocks unless the plan divides them differently.
             (0..inputs.len())
                 .map(|input| {
                     let all = lanes_of(&noted[k], input, batch);
@@ -355,7 +355,7 @@ fn mean(noted: &[Vec<Vec<Vec<Vec<f64>>>>], k: usize, elements: usize) -> Vec<f64
     sums.iter().map(|sum| sum / f64::max(count, 1.0)).collect()
 }
 
-/// Values of one modulator in one batch: by lane and step.
+/// The values of modulator `k` in one batch, by lane and step.
 fn lanes_of(blocks: &[Vec<Vec<Vec<f64>>>], k: usize, batch: usize) -> Vec<Vec<Vec<f64>>> {
     let mut lanes = Vec::with_capacity(batch);
     let widest = blocks.iter().filter_map(|block| block[k].first());
@@ -372,7 +372,7 @@ fn lanes_of(blocks: &[Vec<Vec<Vec<f64>>>], k: usize, batch: usize) -> Vec<Vec<Ve
     lanes
 }
 
-/// The steps of each lane in a random order of its own: by step, the lanes after one another.
+/// Shuffles the steps of each lane separately; the result is by step, lanes in sequence.
 fn in_other_order(
     lanes: &[Vec<Vec<f64>>],
     wanted: Wanted,

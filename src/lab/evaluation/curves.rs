@@ -1,4 +1,4 @@
-//! Reward over the steps and over the trials of an episode.
+//! The reward over the steps and over the trials of an episode.
 
 use crate::learn::episodes::LaneResult;
 use serde::Serialize;
@@ -6,25 +6,26 @@ use serde::Serialize;
 /// Mean rewards within an episode; empty for tasks without rewards.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Curves {
-    /// By step: the mean over episodes.
+    /// The mean over episodes, by step.
     pub steps: Vec<f64>,
-    /// By trial; empty where an episode is one trial.
+    /// The mean by trial; empty if an episode is one trial.
     pub trials: Vec<TrialReward>,
 }
 
-/// The reward of one trial: the first of an episode, the second and so on.
+/// The mean reward of one trial: the first of an episode, the second, and so on.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TrialReward {
-    /// Counted from 1.
+    /// The number of the trial, counted from 1.
     pub trial: usize,
-    /// Episodes in which it took place.
+    /// The number of episodes in which the trial took place.
     pub episodes: usize,
-    /// Mean reward over these. A trial that the end of the episode cut off counts with what it had.
+    /// The mean reward over these episodes. A trial cut off by the end of its episode counts with the reward
+    /// it had.
     pub reward: f64,
 }
 
 impl Curves {
-    /// Of some episodes of equal length.
+    /// The curves of episodes of equal length.
     pub(super) fn of(episodes: &[LaneResult]) -> Curves {
         let steps = episodes.first().map_or(0, |episode| episode.rewards.len());
         let mut curves = Curves {
@@ -61,7 +62,7 @@ impl Curves {
         curves
     }
 
-    /// The mean reward a step in so many equal parts of the episode, with the first step of each.
+    /// The mean reward per step in `count` equal parts of the episode, each with its first step.
     pub fn parts(&self, count: usize) -> Vec<(usize, f64)> {
         let steps = self.steps.len();
         let count = count.min(steps);

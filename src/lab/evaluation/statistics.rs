@@ -1,30 +1,30 @@
-//! What episodes come to: one number each, and what an ablation does to them.
+//! Statistics over episodes, and the effect of an ablation.
 
 use super::Outcome;
 use crate::lab::statistics::{cohens_d, quantile, rank_biserial};
 use serde::Serialize;
 
-/// Of one number per episode. The field names are those of `bpmc eval --json`.
+/// Statistics of one number per episode. The field names are those of `bpmc eval --json`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Statistics {
-    /// Mean.
+    /// The mean.
     pub mean: f64,
-    /// Standard deviation of the sample.
+    /// The standard deviation of the sample.
     pub standard_deviation: f64,
-    /// The smallest.
+    /// The minimum.
     pub minimum: f64,
-    /// A quarter lies below.
+    /// The lower quartile.
     pub lower_quartile: f64,
-    /// Half lies below.
+    /// The median.
     pub median: f64,
-    /// Three quarters lie below.
+    /// The upper quartile.
     pub upper_quartile: f64,
-    /// The largest.
+    /// The maximum.
     pub maximum: f64,
 }
 
 impl Statistics {
-    /// `None` where there are no values.
+    /// The statistics of `values`; `None` if there are none.
     pub fn of(values: &[f64]) -> Option<Statistics> {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -44,21 +44,22 @@ impl Statistics {
     }
 }
 
-/// What taking a part away did to the measure; each is positive where the measure is larger without the part.
+/// The effect of an ablation on the measure; each number is positive if the measure is larger without the
+/// part.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Effect {
-    /// Difference of the means.
+    /// The difference of the means.
     pub mean_difference: f64,
-    /// Median of the differences of episodes.
+    /// The median of the differences per episode.
     pub median_difference: f64,
-    /// In pooled standard deviations; `null` where nothing varies.
+    /// Cohen's d, in pooled standard deviations; `null` if nothing varies.
     pub cohens_d: Option<f64>,
-    /// Over pairs of equal episodes; `null` where all are equal.
+    /// The rank-biserial correlation over pairs of equal episodes; `null` if all pairs are equal.
     pub rank_biserial: Option<f64>,
 }
 
 impl Effect {
-    /// Of an ablation, on the same episodes as the intact network.
+    /// The effect of an ablation, on the same episodes as the intact network.
     pub fn of(intact: &Outcome, ablated: &Outcome) -> Effect {
         let mut differences: Vec<f64> = intact
             .values

@@ -1,9 +1,9 @@
-//! Metrics as TensorBoard reads them: a file of TFRecords, each an `Event` message with scalars.
+//! TensorBoard event files: a sequence of TFRecords, each an `Event` message with scalars.
 //!
-//! A TFRecord is the length of its data (u64), a masked CRC-32C of these eight bytes (u32), the data, and a masked
-//! CRC-32C of it, all little-endian. Of the protocol buffers only what is needed is written: `Event { wall_time = 1:
-//! double, step = 2: varint, file_version = 3: string, summary = 5 }`, `Summary { value = 1, repeated }`, `Value { tag =
-//! 1: string, simple_value = 2: float }`.
+//! A TFRecord is the length of its data (u64), a masked CRC-32C of these eight bytes (u32), the data, and a
+//! masked CRC-32C of it, all little-endian. Only these fields of the protocol buffers are written: `Event {
+//! wall_time = 1: double, step = 2: varint, file_version = 3: string, summary = 5 }`, `Summary { value = 1,
+//! repeated }`, `Value { tag = 1: string, simple_value = 2: float }`.
 
 use super::lines::Growing;
 use super::{MetricsError, Record};
@@ -12,19 +12,19 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// How the names of such files begin.
+/// The prefix of the names of event files.
 const PREFIX: &str = "events.out.tfevents.";
-/// What the first record of a file says.
+/// The file version that the first record states.
 const VERSION: &[u8] = b"brain.Event:2";
 
-/// The events of a run that is trained.
+/// The event file of a run in training.
 #[derive(Debug)]
 pub(super) struct Events {
     pub(super) file: Growing,
 }
 
 impl Events {
-    /// Goes on after `iteration` in the file that is in `directory`, or begins one.
+    /// Opens the event file in `directory` and cuts it after `iteration`, or begins a new one.
     pub(super) fn resume(directory: &Path, iteration: u64) -> Result<Events, MetricsError> {
         let path = existing(directory)
             .unwrap_or_else(|| directory.join(format!("{PREFIX}{:010}.bpmc", now() as u64)));
@@ -42,7 +42,7 @@ impl Events {
         Ok(Events { file })
     }
 
-    /// Adds the numbers of a record.
+    /// Appends the numbers of a record.
     pub(super) fn write(&mut self, record: &Record) -> Result<(), MetricsError> {
         let mut summary = Vec::new();
         let timing = record
@@ -117,10 +117,10 @@ fn framed(data: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Castagnoli's checksum; its catalogue calls it iSCSI's.
+/// The CRC-32C of Castagnoli, which the crate's catalogue calls iSCSI.
 const CRC32C: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
 
-/// The checksum of TFRecords: CRC-32C, rotated and moved, so that data holding checksums is as safe.
+/// The checksum of TFRecords: a CRC-32C, rotated and offset so that data may itself contain checksums.
 fn masked_crc(data: &[u8]) -> u32 {
     CRC32C
         .checksum(data)
@@ -128,7 +128,7 @@ fn masked_crc(data: &[u8]) -> u32 {
         .wrapping_add(0xa282_ead8)
 }
 
-/// Bytes of the leading whole records of iterations up to `iteration`.
+/// The length in bytes of the leading whole records of iterations up to `iteration`.
 fn length_up_to(mut file: &File, iteration: u64) -> std::io::Result<u64> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
@@ -142,7 +142,7 @@ fn length_up_to(mut file: &File, iteration: u64) -> std::io::Result<u64> {
     Ok(kept as u64)
 }
 
-/// The data of the record at the beginning of `bytes`, if it is whole and right.
+/// The data of the record at the beginning of `bytes`; `None` if it is incomplete or its checksum differs.
 fn record_at(bytes: &[u8]) -> Option<&[u8]> {
     let (length, rest) = bytes.split_first_chunk::<8>()?;
     let (sum, rest) = rest.split_first_chunk::<4>()?;
@@ -154,7 +154,7 @@ fn record_at(bytes: &[u8]) -> Option<&[u8]> {
     whole.then_some(data)
 }
 
-/// The `step` of an event, which stands after its time.
+/// The `step` field of an event, which follows its time.
 fn step(event: &[u8]) -> Option<u64> {
     let rest = event.get(9..)?;
     let (tag, mut rest) = rest.split_first()?;
@@ -213,7 +213,7 @@ mod tests {
             steps
         };
         assert_eq!(steps(&whole), [None, Some(4), Some(8), Some(300)]);
-        // Torn in the last record.
+        // The last record is torn.
         std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
         let mut events = Events::resume(&folder, 299).unwrap();
         write(&mut events, &[300]);

@@ -1,4 +1,4 @@
-//! A file of lines that grows while a run goes on, and is cut back where it resumes.
+//! A file that grows during a run, and is cut when the run resumes.
 
 use super::MetricsError;
 use std::fs::{File, OpenOptions};
@@ -6,10 +6,10 @@ use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Longest time that something written waits in memory while the run goes on.
+/// The longest time that written data stays in memory.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
-/// A file that is appended to. What is still in memory is written when it is dropped.
+/// A file that is appended to. Dropping it writes the data still in memory.
 #[derive(Debug)]
 pub(super) struct Growing {
     path: PathBuf,
@@ -18,12 +18,12 @@ pub(super) struct Growing {
 }
 
 impl Growing {
-    /// An empty file.
+    /// Creates an empty file.
     pub(super) fn create(path: &Path) -> Result<Growing, MetricsError> {
         Growing::with(path, File::create(path))
     }
 
-    /// The file at `path`, made if it is missing, cut to the length that `keep` says.
+    /// Opens the file at `path`, or creates it, and cuts it to the length that `keep` returns.
     pub(super) fn resume(
         path: &Path,
         keep: impl FnOnce(&File) -> std::io::Result<u64>,
@@ -55,14 +55,14 @@ impl Growing {
         })
     }
 
-    /// Appends.
+    /// Appends `bytes`.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), MetricsError> {
         let written = self.file.write_all(bytes);
         self.check(written)?;
         self.tick()
     }
 
-    /// Brings what was appended to the file if the last time is a second ago.
+    /// Writes appended data to the file if the last write was a second ago.
     pub(super) fn tick(&mut self) -> Result<(), MetricsError> {
         if self.flushed.elapsed() >= FLUSH_EVERY {
             self.flush()?;
@@ -70,14 +70,14 @@ impl Growing {
         Ok(())
     }
 
-    /// Brings what was appended to the file.
+    /// Writes appended data to the file.
     pub(super) fn flush(&mut self) -> Result<(), MetricsError> {
         self.flushed = Instant::now();
         let flushed = self.file.flush();
         self.check(flushed)
     }
 
-    /// Brings what was appended to the disk.
+    /// Writes appended data to the file and waits until it is on the disk.
     pub(super) fn sync(&mut self) -> Result<(), MetricsError> {
         self.flush()?;
         let synced = self.file.get_ref().sync_data();
@@ -92,7 +92,7 @@ impl Growing {
     }
 }
 
-/// Bytes of the leading whole lines that `keep` takes, which is given the line and its number.
+/// The length in bytes of the leading whole lines that `keep` accepts; `keep` gets the line and its number.
 pub(super) fn length_while(
     file: &File,
     mut keep: impl FnMut(&[u8], usize) -> bool,

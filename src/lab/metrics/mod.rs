@@ -1,5 +1,5 @@
-//! Metrics: one JSON object a line. What the run computed comes first, in the order it was set; what
-//! depends on the machine stands in one last object, `timing`, so that runs can be compared without it.
+//! Metrics: one JSON object per line. Computed values come first, in the order they were set. Values that
+//! depend on the machine follow in one last object, `timing`, so that runs can be compared without it.
 
 mod events;
 mod lines;
@@ -19,7 +19,7 @@ pub struct MetricsError {
     source: std::io::Error,
 }
 
-/// One line.
+/// One record of metrics, written as one line.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record {
     fields: Map<String, Value>,
@@ -27,7 +27,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// The record of an iteration, counted from 1: so many are complete.
+    /// A record of iteration `iteration`, counted from 1: the number of complete iterations.
     pub fn new(iteration: u64) -> Record {
         let mut record = Record::default();
         record
@@ -41,13 +41,13 @@ impl Record {
         number.unwrap_or_default()
     }
 
-    /// Adds a number; one that is not finite is written as `null`.
+    /// Adds a number; a non-finite one is written as `null`.
     pub fn set(mut self, name: &str, value: f64) -> Record {
         self.fields.insert(name.to_owned(), number(value));
         self
     }
 
-    /// Adds something else, such as a list or a word.
+    /// Adds another value, such as a list or a word.
     pub fn set_value(mut self, name: &str, value: impl Into<Value>) -> Record {
         self.fields.insert(name.to_owned(), value.into());
         self
@@ -59,7 +59,7 @@ impl Record {
         self
     }
 
-    /// The line, without its end.
+    /// The record as a line of JSON, without the line end.
     pub fn to_line(&self) -> String {
         let mut object = self.fields.clone();
         if !self.timing.is_empty() {
@@ -73,7 +73,7 @@ fn number(value: f64) -> Value {
     Number::from_f64(value).map_or(Value::Null, Value::Number)
 }
 
-/// Appends records to the files of a run. What is still in memory is written when it is dropped.
+/// A writer that appends records to the files of a run. Dropping it writes the records still in memory.
 #[derive(Debug)]
 pub struct MetricsWriter {
     lines: Growing,
@@ -82,19 +82,21 @@ pub struct MetricsWriter {
 }
 
 impl MetricsWriter {
-    /// An empty file at `path`.
+    /// Creates an empty file at `path`.
     ///
     /// # Errors
-    /// Where it cannot be created.
+    ///
+    /// Fails if the file cannot be created.
     pub fn create(path: &Path) -> Result<MetricsWriter, MetricsError> {
         Growing::create(path).map(MetricsWriter::with)
     }
 
-    /// Goes on in the file at `path` after `iteration`: from the first record of a later iteration, or the
-    /// first line that is no record, it is cut off. A missing file is created.
+    /// Opens the file at `path` to continue after `iteration`. The file is cut at the first record of a later
+    /// iteration, or the first line that is not a record. A missing file is created.
     ///
     /// # Errors
-    /// Where it cannot be read or written.
+    ///
+    /// Fails if the file cannot be read or written.
     pub fn resume(path: &Path, iteration: u64) -> Result<MetricsWriter, MetricsError> {
         let lines = Growing::resume(path, |file| {
             length_while(file, |line, _| {
@@ -114,19 +116,21 @@ impl MetricsWriter {
         }
     }
 
-    /// Also keeps a table at `path`, going on after `iteration`.
+    /// Adds a table at `path`, continued after `iteration`.
     ///
     /// # Errors
-    /// Where it cannot be read or written.
+    ///
+    /// Fails if the table cannot be read or written.
     pub fn with_table(mut self, path: &Path, iteration: u64) -> Result<Self, MetricsError> {
         self.table = Some(Table::resume(path, iteration)?);
         Ok(self)
     }
 
-    /// Also keeps a file for TensorBoard in `directory`, going on after `iteration`.
+    /// Adds a TensorBoard event file in `directory`, continued after `iteration`.
     ///
     /// # Errors
-    /// Where it cannot be read or written.
+    ///
+    /// Fails if the file cannot be read or written.
     pub fn with_events(mut self, directory: &Path, iteration: u64) -> Result<Self, MetricsError> {
         self.events = Some(Events::resume(directory, iteration)?);
         Ok(self)
@@ -149,7 +153,8 @@ impl MetricsWriter {
     /// Appends a record.
     ///
     /// # Errors
-    /// Where a file cannot be written.
+    ///
+    /// Fails if a file cannot be written.
     pub fn write(&mut self, record: &Record) -> Result<(), MetricsError> {
         let mut line = record.to_line();
         line.push('\n');
@@ -163,27 +168,31 @@ impl MetricsWriter {
         }
     }
 
-    /// Brings records to the files if the last time is a second ago. The trainer calls this every iteration,
-    /// because records may come more seldom.
+    /// Writes records to the files if the last write was a second ago. The trainer calls this every
+    /// iteration, because records may be rarer.
     ///
     /// # Errors
-    /// Where a file cannot be written.
+    ///
+    /// Fails if a file cannot be written.
     pub fn tick(&mut self) -> Result<(), MetricsError> {
         self.each(Growing::tick)
     }
 
-    /// Brings all records to the files.
+    /// Writes all records to the files.
     ///
     /// # Errors
-    /// Where a file cannot be written.
+    ///
+    /// Fails if a file cannot be written.
     pub fn flush(&mut self) -> Result<(), MetricsError> {
         self.each(Growing::flush)
     }
 
-    /// Brings all records to the disk, so that they are there whenever what is written later is.
+    /// Writes all records and waits until they are on the disk. Anything written later then implies these
+    /// records.
     ///
     /// # Errors
-    /// Where a file cannot be written.
+    ///
+    /// Fails if a file cannot be written.
     pub fn sync(&mut self) -> Result<(), MetricsError> {
         self.each(Growing::sync)
     }
@@ -224,7 +233,7 @@ mod tests {
         let whole = text();
         assert_eq!(whole.lines().count(), 6);
 
-        // Cut off in the middle of a line, with records after the checkpoint.
+        // The last line is cut off, and there are records after the checkpoint.
         std::fs::write(&path, &whole[..whole.len() - 9]).unwrap();
         let mut writer = MetricsWriter::resume(&path, 4).unwrap();
         assert_eq!(text().lines().count(), 4);
@@ -232,7 +241,7 @@ mod tests {
         drop(writer);
         assert_eq!(text(), whole);
 
-        // A broken last line goes, even where its iteration would stay.
+        // A broken last line is removed, even if its iteration could stay.
         std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
         drop(MetricsWriter::resume(&path, 9).unwrap());
         assert_eq!(text().lines().count(), 5);
@@ -271,7 +280,7 @@ mod tests {
         drop(writer);
         assert!(text().ends_with("\n3,2.0,,,,\n"), "{}", text());
 
-        // A header that was torn is written again.
+        // A torn header is written again.
         std::fs::write(&table, "iterat").unwrap();
         open(0).write(&record(1)).unwrap();
         assert!(

@@ -1,11 +1,11 @@
-//! Metrics as a table, `metrics.csv`: the fields of the first record are its columns, timing last.
+//! Metrics as a table, `metrics.csv`: its columns are the fields of the first record, timing last.
 
 use super::lines::{length_while, Growing};
 use super::{MetricsError, Record};
 use serde_json::Value;
 use std::path::Path;
 
-/// The table of a run that is trained.
+/// The table of a run in training.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) file: Growing,
@@ -13,7 +13,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Goes on after `iteration` in the file at `path`, which is made if it is missing.
+    /// Opens or creates the file at `path` to continue after `iteration`.
     pub(super) fn resume(path: &Path, iteration: u64) -> Result<Table, MetricsError> {
         let mut columns = Vec::new();
         let file = Growing::resume(path, |file| {
@@ -33,7 +33,7 @@ impl Table {
         Ok(Table { file, columns })
     }
 
-    /// Adds a row, and before the first one the names of the columns. What has no column is left out.
+    /// Appends a row, and before the first row the names of the columns. Fields without a column are skipped.
     pub(super) fn write(&mut self, record: &Record) -> Result<(), MetricsError> {
         let fields = || record.fields.iter().chain(&record.timing);
         if self.columns.is_empty() {
@@ -53,7 +53,7 @@ impl Table {
     }
 }
 
-/// Numbers as in the other file; what is no number is quoted, and nothing is an empty cell.
+/// A cell of the table: numbers as in the JSON file, other values quoted, null empty.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),

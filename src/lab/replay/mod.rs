@@ -1,10 +1,12 @@
-//! Episodes looked into: any state, trace, modulator or other value over time.
+//! Replay: an episode of training run again, with the values of any state, trace, modulator or other
+//! variable.
 //!
-//! [`record`] runs an iteration of a run again and notes what [`probes`] are asked for. A [`RecordPlan`] does the
-//! same for any other episodes, those of an [`super::evaluation::Evaluator`] for instance. The episode is the
-//! same to the bit as the one that was trained on, and so are states, traces, inputs, outputs and the values that
-//! the kernels keep; but for rounding where training stores a trace in [another form](crate::step::passes::Form). Other values are computed by the 64-bit reference from the states that entered the step, and
-//! rounded to the precision of the run; [`Series::source`] tells which.
+//! [`record`] repeats one iteration of a run and stores the values that [`probes`] name. A [`RecordPlan`]
+//! does the same for other episodes, such as those of an [`super::evaluation::Evaluator`]. The replayed
+//! episode is bit-identical to the one that was trained on. So are its states, traces, inputs, outputs and
+//! the values that the kernels store, except for rounding if training stores a trace in [another
+//! form](crate::step::passes::Form). Other values are computed by the 64-bit reference backend from the
+//! states that entered the step, and rounded to the precision of the run; [`Series::source`] tells which.
 
 mod npz;
 mod probes;
@@ -23,17 +25,17 @@ use crate::learn::episodes::Episodes;
 use crate::learn::trainer::{episode_seed, BackendKind, TrainError, TrainerOptions};
 use crate::step::Compiled;
 
-/// Where the numbers of a series come from.
+/// The origin of the values of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// From the episode as it ran, to the bit.
+    /// The replayed episode itself, bit for bit.
     Run,
-    /// From the reference, given the states that entered each step.
+    /// The reference backend, given the states that entered each step.
     Reference,
 }
 
 impl Source {
-    /// As it is shown.
+    /// The name in files and output.
     pub fn name(self) -> &'static str {
         match self {
             Source::Run => "run",
@@ -42,74 +44,75 @@ impl Source {
     }
 }
 
-/// One value over the steps of some lanes.
+/// The values of one probe over the steps of some lanes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
-    /// Its name.
+    /// The name of the probe.
     pub name: String,
-    /// Its dimensions within a step and lane.
+    /// The dimensions within one step and lane.
     pub dims: Vec<usize>,
-    /// `[steps, lanes, dims...]`, the last dimension contiguous.
+    /// The values, `[steps, lanes, dims...]`, last dimension contiguous.
     pub values: Vec<f64>,
-    /// Where they come from.
+    /// The origin of the values.
     pub source: Source,
 }
 
-/// Some values over the steps of one batch of episodes.
+/// The recorded values of one batch of episodes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recording {
-    /// The iteration, counted from 1.
+    /// The number of the iteration, counted from 1.
     pub iteration: u64,
-    /// Steps of the episodes.
+    /// The number of steps per episode.
     pub steps: usize,
-    /// Which lanes were recorded, counted from 0.
+    /// The recorded lanes, counted from 0.
     pub lanes: Vec<usize>,
-    /// The values, in the order they were asked for.
+    /// The series, in the order they were asked for.
     pub series: Vec<Series>,
-    /// Reward of each recorded lane's episode; empty for supervised tasks.
+    /// The reward of each recorded lane's episode; empty for supervised tasks.
     pub rewards: Vec<f64>,
-    /// Loss of the whole batch.
+    /// The loss of the whole batch.
     pub loss: f64,
     /// Whether the run has 64 bits.
     pub wide: bool,
 }
 
-/// Why an episode could not be recorded.
+/// The reason why an episode could not be recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// There is no such lane.
+    /// The batch has no such lane.
     #[error("there is no lane {lane}; the batch has lanes 0 to {last}")]
     NoLane {
-        /// The lane.
+        /// The lane asked for.
         lane: usize,
-        /// The last there is.
+        /// The last lane of the batch.
         last: usize,
     },
-    /// It would take too much memory.
+    /// The recording would take too much memory.
     #[error("the values of {lanes} lanes over {steps} steps take {bytes} bytes; choose fewer with `--lanes`")]
     TooLarge {
-        /// Lanes.
+        /// The number of lanes.
         lanes: usize,
-        /// Steps.
+        /// The number of steps.
         steps: usize,
-        /// Bytes they take.
+        /// The bytes of the recording.
         bytes: u64,
     },
-    /// It cannot be run.
+    /// The episode cannot be run.
     #[error(transparent)]
     Train(#[from] TrainError),
-    /// The checkpoint is of something else.
+    /// The checkpoint does not fit the program.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
 }
 
-/// Most bytes a recording may take where the machine does not say what it has free.
+/// The largest recording in bytes if the free memory of the machine is unknown.
 const MOST_BYTES: u64 = 4 << 30;
 
-/// Runs the iteration that follows `before` again and records `wanted` in `lanes` (all where there are none).
+/// Repeats the iteration after `before` and records `wanted` in `lanes`; an empty slice means all lanes.
 ///
 /// # Errors
-/// [`ReplayError`]; the size is known before anything is run.
+///
+/// [`ReplayError`]; the size is checked before anything runs.
 pub fn record(
     program: &Compiled,
     options: TrainerOptions,

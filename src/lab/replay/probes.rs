@@ -1,17 +1,18 @@
-//! What can be looked at in an episode, by name.
+//! The named values of an episode that can be recorded.
 
 use crate::lang::diag::Diagnostics;
 use crate::lang::sema::model::{DefId, DefKind};
 use crate::step::Compiled;
 
-/// Something that has a value in every step of an episode.
+/// A value that exists in every step of an episode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// Its name: as in the spec, `next NAME` for what leaves a step, `episode.NAME` for what the task does.
+    /// The name: as in the spec, `next NAME` for a state that leaves a step, `episode.NAME` for values of the
+    /// task.
     pub name: String,
-    /// What it is, in a word or two.
+    /// The kind of value, in one or two words.
     pub what: &'static str,
-    /// Its dimensions, per lane.
+    /// The dimensions per lane.
     pub dims: Vec<usize>,
     pub(super) kind: Kind,
 }
@@ -20,9 +21,9 @@ pub struct Probe {
 pub(super) enum Kind {
     Input(usize),
     Noise(usize),
-    /// What enters the step.
+    /// A state on entry to the step.
     State(usize),
-    /// What leaves it.
+    /// A state on exit from the step.
     Next(usize),
     Output(usize),
     Value(DefId),
@@ -31,17 +32,17 @@ pub(super) enum Kind {
     Trial,
 }
 
-/// A name that no probe has.
+/// An unknown probe name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("nothing in this network is called `{name}`; {}", near.as_ref().map_or("`--list` shows all names".to_owned(), |near| format!("did you mean `{near}`?")))]
 pub struct UnknownProbe {
-    /// The name.
+    /// The name asked for.
     pub name: String,
-    /// The nearest there is.
+    /// The nearest known name.
     pub near: Option<String>,
 }
 
-/// Everything that can be looked at in episodes of a program.
+/// All probes of a program.
 pub fn probes(program: &Compiled) -> Vec<Probe> {
     let (model, step) = (&program.model, &program.step);
     let mut all: Vec<Probe> = Vec::new();
@@ -97,12 +98,13 @@ pub fn probes(program: &Compiled) -> Vec<Probe> {
 /// The probe with this name.
 ///
 /// # Errors
-/// With the nearest name there is.
+///
+/// [`UnknownProbe`], with the nearest known name.
 pub fn find_probe<'a>(all: &'a [Probe], name: &str) -> Result<&'a Probe, UnknownProbe> {
     all.iter().find(|probe| probe.name == name).ok_or_else(|| {
         let names = all.iter().map(|probe| probe.name.as_str());
         let near = Diagnostics::nearest(name, names.clone());
-        // `hebb` where there is a `rec.hebb`.
+        // `hebb` is near if there is a `rec.hebb`.
         let ends = names.clone().find(|known| {
             let end = known.rsplit('.').next();
             end == Some(name)

@@ -26,93 +26,93 @@ use crate::step::InternalFault;
 use figures::{Figure, FigureError};
 use std::path::{Path, PathBuf};
 
-/// What a report is to hold.
+/// The options of a report.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// Fresh episodes that a network is run on.
+    /// The number of fresh episodes.
     pub episodes: usize,
-    /// Whether it is also run with parts taken away.
+    /// Whether the network also runs with ablations.
     pub ablations: bool,
-    /// Which checkpoint of a run.
+    /// The checkpoint of a run.
     pub checkpoint: Which,
-    /// The group of a sweep that the others are tested against; by default the first.
+    /// The group of a sweep that other groups are tested against; by default the first.
     pub baseline: Option<String>,
-    /// Whether the curves of a sweep also hold what unfinished cells have.
+    /// Whether the curves of a sweep include unfinished cells.
     pub partial: bool,
-    /// Threads that share the episodes; the numbers do not depend on them.
+    /// The number of threads that share the episodes; the results do not depend on it.
     pub threads: usize,
 }
 
-/// Where the making of a report is.
+/// The progress of making a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stage {
-    /// Passes over the episodes that are done.
+    /// The number of finished passes over the episodes.
     pub done: usize,
-    /// Passes over the episodes in all.
+    /// The number of all passes over the episodes.
     pub total: usize,
-    /// What comes next.
+    /// The next task, in words.
     pub doing: String,
 }
 
 /// A finished report.
 #[derive(Debug)]
 pub struct Report {
-    /// The page, as text that is HTML and XML.
+    /// The page, as text that is both HTML and XML.
     pub page: String,
-    /// All its figures.
+    /// All figures.
     pub figures: Vec<Figure>,
 }
 
-/// Why there is no report.
+/// The reason why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// The directory is something else, or not there.
+    /// The directory is missing, or neither a run nor a sweep.
     #[error("{} is neither a run nor a sweep: it has no `run.yaml` and no `plan.json`", .0.display())]
     Neither(PathBuf),
     /// A line of the metrics is damaged.
     #[error("the metrics {} are damaged, line {line}: {why}", path.display())]
     Damaged {
-        /// The file.
+        /// The path of the metrics.
         path: PathBuf,
-        /// The line, from 1.
+        /// The number of the line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The error in the line.
         why: String,
     },
-    /// A file.
+    /// A file could not be read or written.
     #[error("cannot {verb} {}: {source}", path.display())]
     File {
-        /// What was tried.
+        /// The verb for the operation that failed.
         verb: &'static str,
-        /// With what.
+        /// The path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The error of the file system.
         source: std::io::Error,
     },
     /// The sweep has no such group.
     #[error("the sweep has no group `{name}`; there are {}", known.join(", "))]
     NoGroup {
-        /// The name.
+        /// The name asked for.
         name: String,
-        /// Those it has.
+        /// The groups of the sweep.
         known: Vec<String>,
     },
-    /// The run.
+    /// The run could not be opened.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The sweep.
+    /// The sweep could not be opened.
     #[error(transparent)]
     Sweep(#[from] SweepError),
-    /// Its episodes.
+    /// The episodes could not be run.
     #[error(transparent)]
     Train(#[from] TrainError),
-    /// An ablation.
+    /// An ablation failed.
     #[error(transparent)]
     Ablation(#[from] AblationError),
-    /// A figure.
+    /// A figure could not be drawn.
     #[error(transparent)]
     Figure(#[from] FigureError),
-    /// The compiler.
+    /// The compiler failed.
     #[error(transparent)]
     Internal(#[from] InternalFault),
 }
@@ -127,10 +127,11 @@ impl ReportError {
     }
 }
 
-/// Makes the report of the run or sweep in `directory`. `tell` is told where it is.
+/// Makes the report of the run or sweep in `directory`; `tell` is told the progress.
 ///
 /// # Errors
-/// [`ReportError`]. The directory stays as it is.
+///
+/// [`ReportError`]. The directory is not changed.
 pub fn make(
     directory: &Path,
     options: &Options,
@@ -171,7 +172,7 @@ pub fn make(
     })
 }
 
-/// Figures whose names are there once: a later one of the same name gets a number.
+/// Makes the names of figures unique: a later figure of the same name gets a number.
 fn distinct(mut figures: Vec<Figure>) -> Vec<Figure> {
     let mut names: Vec<String> = Vec::new();
     for figure in &mut figures {

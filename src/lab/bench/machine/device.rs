@@ -1,28 +1,28 @@
-//! What a device can do at most, measured by kernels of its own.
+//! The peak rates of a GPU, measured by kernels written for this purpose.
 
 use super::{Machine, Rates};
 use crate::engine::fused::device::opening;
 use crate::machine::device::{Args, BlockLimits, Device, DeviceChoice, DeviceError, Launch};
 use std::time::Instant;
 
-/// Seconds that a rate is measured for, at least.
+/// The least time in seconds that each rate is measured for.
 const SPAN: f64 = 0.02;
 
-/// Of so many stretches the fastest counts.
+/// The number of measured stretches, of which the fastest counts.
 const STRETCHES: usize = 3;
 
-/// Bytes of shared memory that are gone through, at most.
+/// The most bytes of shared memory that the kernel reads.
 const NEAR_BYTES: usize = 64 << 10;
 
-/// Bytes of the device's memory that are gone through: more than caches hold.
+/// Bytes of device memory that the kernel reads: more than the caches hold.
 const FAR_BYTES: usize = 256 << 20;
 
-/// Numbers of shared memory that are gone through.
+/// The number of f32 values in shared memory that the kernel reads.
 fn near(limits: BlockLimits) -> usize {
     limits.shared_bytes.min(NEAR_BYTES) / 4
 }
 
-/// The kernels that measure a device with these limits.
+/// The CUDA source of the measuring kernels for a device with these limits.
 pub fn source(limits: BlockLimits) -> String {
     let mut text = opening(limits.threads);
     text.raw(&format!("\n#define NEAR {}\n", near(limits)));
@@ -30,7 +30,7 @@ pub fn source(limits: BlockLimits) -> String {
     text.finish()
 }
 
-/// A device being measured.
+/// A device that is being measured.
 struct Probe {
     device: Box<dyn Device>,
     limits: BlockLimits,
@@ -38,7 +38,7 @@ struct Probe {
 }
 
 impl Probe {
-    /// Units a second of a kernel that does so many of them in each block and step.
+    /// Measures the units per second of a kernel that does `units` of them per block and step.
     fn rate(
         &mut self,
         (kernel, shared_bytes): (&str, usize),
@@ -75,7 +75,7 @@ impl Probe {
         Ok(best)
     }
 
-    /// The same of one block, and of as many as are there at once.
+    /// Measures one block, and as many blocks as run at once.
     fn rates(&mut self, kernel: (&str, usize), units: f64) -> Result<Rates, DeviceError> {
         let all = self.limits.blocks;
         Ok(Rates {
@@ -89,7 +89,8 @@ impl Machine {
     /// Measures a device.
     ///
     /// # Errors
-    /// Those of the device.
+    ///
+    /// Errors of the device.
     pub fn of_device(choice: DeviceChoice) -> Result<Machine, DeviceError> {
         let mut device = crate::machine::device::open(choice)?;
         let limits = device.limits();

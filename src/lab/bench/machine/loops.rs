@@ -1,7 +1,7 @@
-//! The innermost loops of the measurements. On x86-64 they are written in assembly, because what is measured is
-//! the machine and not what a compiler makes of a loop; elsewhere plain arrays are enough.
+//! The innermost loops of the measurements. On x86-64 they are written in assembly, because they measure the
+//! machine and not what a compiler makes of a loop; elsewhere plain arrays are enough.
 
-/// A piece of an array, 256 bytes on a boundary of cache lines.
+/// A 256-byte piece of an array, aligned to cache lines.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
 pub(super) struct Line([f32; 64]);
@@ -12,23 +12,23 @@ impl Default for Line {
     }
 }
 
-/// Loops of one vector width.
+/// The measuring loops of one vector width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Loops {
-    /// 512 bits, AVX-512.
+    /// 512-bit vectors (AVX-512).
     #[cfg(target_arch = "x86_64")]
     Wide,
-    /// 256 bits, AVX2 with FMA.
+    /// 256-bit vectors (AVX2 with FMA).
     #[cfg(target_arch = "x86_64")]
     Middle,
-    /// What the compiler makes of arrays.
+    /// Loops over arrays that the compiler vectorizes.
     Plain,
 }
 
-/// Chains of multiply-adds that do not wait for each other.
+/// The number of independent chains of multiply-adds.
 const CHAINS: usize = 12;
 
-/// Multiply-adds on twelve registers, then the registers as they were for code without wide vectors.
+/// Runs multiply-adds on twelve registers, then restores the state that code without wide vectors expects.
 #[cfg(target_arch = "x86_64")]
 macro_rules! multiply_add {
     ($register:literal, $rounds:expr) => {
@@ -72,7 +72,7 @@ macro_rules! multiply_add {
     };
 }
 
-/// Adds 0 to every element of an array, 256 bytes a round.
+/// Adds 0 to every element of an array, 256 bytes per round.
 #[cfg(target_arch = "x86_64")]
 macro_rules! add_in_place {
     ($register:literal, $bytes:literal, $start:expr, $end:expr) => {
@@ -100,7 +100,7 @@ macro_rules! add_in_place {
 }
 
 impl Loops {
-    /// The widest that this processor has.
+    /// Chooses the widest vectors that this CPU has.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn best() -> Loops {
         if is_x86_feature_detected!("avx512f") {
@@ -112,13 +112,13 @@ impl Loops {
         }
     }
 
-    /// The widest that this processor has.
+    /// Chooses the widest vectors that this CPU has.
     #[cfg(not(target_arch = "x86_64"))]
     pub(super) fn best() -> Loops {
         Loops::Plain
     }
 
-    /// Bits of a vector.
+    /// The vector width in bits.
     pub(super) fn bits(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -129,11 +129,11 @@ impl Loops {
         }
     }
 
-    /// Multiply-adds in registers; returns the operations done.
+    /// Runs multiply-adds in registers; returns the number of operations done.
     pub(super) fn multiply_add(self, rounds: u64) -> f64 {
         let rounds = rounds.max(1);
         match self {
-            // SAFETY: the processor was asked for these instructions in `best`; all registers are declared.
+            // SAFETY: `best` asked the CPU for these instructions; all registers are declared.
             #[cfg(target_arch = "x86_64")]
             Loops::Wide => unsafe { multiply_add!("zmm", rounds) },
             // SAFETY: as above.
@@ -145,14 +145,14 @@ impl Loops {
         per_round as f64 * rounds as f64
     }
 
-    /// Changes every element of the array in place; returns the bytes read and written.
+    /// Changes every element of the array in place; returns the number of bytes read and written.
     pub(super) fn add_in_place(self, array: &mut [Line]) -> f64 {
         let bytes = std::mem::size_of_val(array);
         if !array.is_empty() {
             let range = array.as_mut_ptr_range();
             match self {
-                // SAFETY: the processor was asked for these instructions in `best`; the array is not empty,
-                // lies on boundaries of 64 bytes and is a whole number of 256 bytes.
+                // SAFETY: `best` asked the CPU for these instructions; the array is not empty, is aligned to
+                // 64 bytes and is a whole number of 256 bytes.
                 #[cfg(target_arch = "x86_64")]
                 Loops::Wide => unsafe {
                     add_in_place!("zmm", "64", range.start, range.end);

@@ -4,38 +4,38 @@ use super::number::{labels, ticks};
 use super::paint::{width_of, Anchor, Paint};
 use super::palette::{Color, GRID, INK, MUTED};
 
-/// Width of every figure, in pixels: one fits a telephone, two stand side by side on a desk.
+/// The width of every figure in pixels: one fits a phone, two fit side by side on a desktop screen.
 pub const WIDTH: f64 = 460.0;
-/// Size of labels.
+/// The font size of labels.
 pub const TEXT: f64 = 13.0;
-/// Size of the labels of ticks.
+/// The font size of tick labels.
 pub const SMALL: f64 = 12.0;
-/// Height of a row of the legend.
+/// The height of one row of the legend.
 const ROW: f64 = 19.0;
-/// Space right of the axes.
+/// The margin to the right of the axes.
 const RIGHT: f64 = 16.0;
-/// Space below the axes, for ticks and a label.
+/// The margin below the axes, for ticks and a label.
 pub const BOTTOM: f64 = 44.0;
 
-/// The area between the axes, in pixels, and what its sides stand for.
+/// The area between the axes in pixels, and the data range that its sides stand for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Frame {
-    /// Left end.
+    /// The left edge in pixels.
     pub left: f64,
-    /// Upper end.
+    /// The upper edge in pixels.
     pub top: f64,
-    /// Width.
+    /// The width in pixels.
     pub width: f64,
-    /// Height.
+    /// The height in pixels.
     pub height: f64,
-    /// From left to right.
+    /// The data range from left to right.
     pub x: (f64, f64),
-    /// From bottom to top.
+    /// The data range from bottom to top.
     pub y: (f64, f64),
 }
 
 impl Frame {
-    /// A frame whose labels of ticks fit on its left.
+    /// A frame with enough room on its left for the tick labels.
     pub fn new(top: f64, height: f64, x: (f64, f64), y: (f64, f64)) -> Frame {
         let names = labels(&ticks(y.0, y.1, steps(height)));
         let widest = names.iter().map(|name| width_of(name, SMALL));
@@ -50,7 +50,7 @@ impl Frame {
         }
     }
 
-    /// Where a point lies.
+    /// The pixel position of a data point.
     pub fn at(&self, x: f64, y: f64) -> (f64, f64) {
         let part = |value: f64, (lo, hi): (f64, f64)| {
             let span = if hi > lo { hi - lo } else { 1.0 };
@@ -62,12 +62,12 @@ impl Frame {
         )
     }
 
-    /// Lower end.
+    /// The lower edge in pixels.
     pub fn bottom(&self) -> f64 {
         self.top + self.height
     }
 
-    /// Lines across, with the numbers they stand for.
+    /// Draws the horizontal grid lines and their tick labels.
     pub fn draw_y(&self, paint: &mut dyn Paint) {
         let at = ticks(self.y.0, self.y.1, steps(self.height));
         for (value, name) in at.iter().zip(labels(&at)) {
@@ -78,7 +78,7 @@ impl Frame {
         }
     }
 
-    /// The line below, with ticks, their numbers and what they are.
+    /// Draws the x axis with its ticks, tick labels and label.
     pub fn draw_x(&self, paint: &mut dyn Paint, label: &str) {
         let y = self.bottom();
         paint.line(&[(self.left, y), (self.left + self.width, y)], MUTED, 1.0);
@@ -94,7 +94,7 @@ impl Frame {
         for (value, name) in at.iter().zip(labels(&at)) {
             let (x, _) = self.at(*value, self.y.0);
             paint.line(&[(x, y), (x, y + 4.0)], MUTED, 1.0);
-            // The last number may not leave the picture.
+            // The last tick label may not leave the picture.
             let half = width_of(&name, SMALL) / 2.0;
             let x = x.min(WIDTH - half - 2.0);
             paint.text((x, y + 14.0), &name, SMALL, Anchor::Middle, MUTED);
@@ -104,7 +104,7 @@ impl Frame {
     }
 }
 
-/// Steps between ticks of an axis of such a height; a low one has them closer.
+/// The number of ticks for an axis of this height; a low axis has them closer together.
 fn steps(height: f64) -> usize {
     if height < 100.0 {
         (height / 21.0).round().max(1.0) as usize
@@ -113,7 +113,7 @@ fn steps(height: f64) -> usize {
     }
 }
 
-/// What the numbers of an axis cover: those of `values`, with a little room.
+/// The range of an axis: that of `values`, with a small margin.
 pub fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (lo, hi) = values
         .filter(|x| x.is_finite())
@@ -121,13 +121,13 @@ pub fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     if lo > hi {
         return (0.0, 1.0);
     }
-    // A flat line has room above and below.
+    // A flat line gets a margin above and below.
     let room = if hi > lo {
         0.05 * (hi - lo)
     } else {
         0.1 * hi.abs().max(1.0)
     };
-    // What is never below 0 needs no room there, and 0 is shown where it is near.
+    // Values that are never negative need no margin below 0, and the axis begins at 0 if they are near it.
     let low = if lo < 0.0 {
         lo - room
     } else if lo < 0.35 * hi {
@@ -138,7 +138,7 @@ pub fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     (low, hi + room)
 }
 
-/// A name that is no wider; its end is left out where it must.
+/// Cuts the end of a name so that it fits into `width`.
 pub fn shortened(name: &str, width: f64) -> String {
     let mut text = name.to_owned();
     while text.chars().count() > 4 && width_of(&text, TEXT) > width {
@@ -149,22 +149,22 @@ pub fn shortened(name: &str, width: f64) -> String {
     text
 }
 
-/// A name in a legend.
+/// One entry of a legend.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// What it is.
+    /// The label.
     pub name: String,
-    /// In which colour it is drawn.
+    /// The colour.
     pub color: Color,
 }
 
-/// The rows of a legend, each no wider than a figure.
+/// The rows of a legend, each at most as wide as a figure.
 pub struct Legend {
     rows: Vec<Vec<Entry>>,
 }
 
 impl Legend {
-    /// Of these; a single one needs no legend.
+    /// A legend of `entries`; a single entry needs none.
     pub fn new(entries: Vec<Entry>) -> Legend {
         let mut rows: Vec<Vec<Entry>> = Vec::new();
         let mut used = f64::MAX;
@@ -185,12 +185,12 @@ impl Legend {
         Legend { rows }
     }
 
-    /// Its height.
+    /// The height in pixels.
     pub fn height(&self) -> f64 {
         self.rows.len() as f64 * ROW
     }
 
-    /// Draws it from `top` down.
+    /// Draws the legend from `top` down.
     pub fn draw(&self, paint: &mut dyn Paint, top: f64) {
         for (k, row) in self.rows.iter().enumerate() {
             let y = top + (k as f64 + 0.5) * ROW;

@@ -1,4 +1,4 @@
-//! A matrix in colours, with their scale.
+//! Heat maps: a matrix in colours, with its colour scale.
 
 use super::frame::{SMALL, TEXT, WIDTH};
 use super::number::short;
@@ -6,44 +6,44 @@ use super::paint::{Anchor, Paint};
 use super::palette::{diverging, INK, MUTED};
 use super::raster::Raster;
 
-/// Longest side of the picture.
+/// The longest side of the picture in pixels.
 const SIDE: f64 = 300.0;
-/// Space above it.
+/// The margin above the picture.
 const TOP: f64 = 30.0;
-/// Left end of the picture.
+/// The left edge of the picture.
 const LEFT: f64 = 46.0;
-/// Steps of the scale of colours.
+/// The number of steps in the colour scale.
 const STEPS: usize = 101;
 
-/// A matrix `[pre, post]`.
+/// A heat map of a matrix `[pre, post]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Heat {
-    /// Presynaptic neurons.
+    /// The number of presynaptic neurons.
     pub pre: usize,
-    /// Postsynaptic neurons.
+    /// The number of postsynaptic neurons.
     pub post: usize,
-    /// Rows and columns of the picture, fewer where each stands for the mean of several.
+    /// The rows and columns of the picture; fewer than neurons if each stands for the mean of several.
     pub shape: (usize, usize),
-    /// Row by row.
+    /// The values, row by row.
     pub values: Vec<f64>,
-    /// The size of a number that has the darkest colour.
+    /// The absolute value that gets the darkest colour.
     pub range: f64,
 }
 
 impl Heat {
     fn picture(&self) -> (f64, f64) {
         let most = self.pre.max(self.post).max(1) as f64;
-        // A thin matrix is still to be seen.
+        // A thin matrix must still be visible.
         let side = |count: usize| (SIDE * count as f64 / most).max(24.0);
         (side(self.post), side(self.pre))
     }
 
-    /// Its width and height.
+    /// The width and height in pixels.
     pub fn size(&self) -> (f64, f64) {
         (WIDTH, TOP + self.picture().1.max(120.0) + 44.0)
     }
 
-    /// Draws it.
+    /// Draws the heat map.
     pub fn draw(&self, paint: &mut dyn Paint) {
         let (wide, high) = self.picture();
         paint.text(
@@ -86,7 +86,7 @@ impl Heat {
         self.scale(paint, high.max(120.0));
     }
 
-    /// The scale of colours, at the right.
+    /// Draws the colour scale at the right.
     fn scale(&self, paint: &mut dyn Paint, high: f64) {
         let left = LEFT + SIDE + 22.0;
         let values: Vec<f64> = (0..STEPS)
@@ -115,7 +115,7 @@ impl Heat {
     }
 }
 
-/// A matrix with at most `most` rows and columns, each the mean of as many neighbours, and its shape.
+/// Averages neighbours so that the matrix has at most `most` rows and columns; returns it with its shape.
 pub fn reduced(values: &[f64], pre: usize, post: usize, most: usize) -> (Vec<f64>, (usize, usize)) {
     let together = |count: usize| count.div_ceil(most.max(1)).max(1);
     let (down, across) = (together(pre), together(post));

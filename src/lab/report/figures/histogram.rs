@@ -1,32 +1,32 @@
-//! How numbers are spread.
+//! Histograms.
 
 use super::frame::{range, Frame, BOTTOM, TEXT, WIDTH};
 use super::paint::{Anchor, Paint};
 use super::palette::{INK, SERIES};
 
-/// Height between the axes.
+/// The height between the axes.
 const HEIGHT: f64 = 160.0;
-/// Space above the axes.
+/// The margin above the axes.
 const TOP: f64 = 32.0;
 
-/// Shares of equally wide bins.
+/// A histogram of shares in equally wide bins.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
-    /// What is counted.
+    /// The label of the x axis.
     pub x: String,
-    /// Lower end of the first bin and upper end of the last.
+    /// The lower end of the first bin and the upper end of the last.
     pub bounds: (f64, f64),
-    /// Share of each bin, from 0 to 1.
+    /// The share of each bin, from 0 to 1.
     pub shares: Vec<f64>,
 }
 
 impl Histogram {
-    /// Its width and height.
+    /// The width and height in pixels.
     pub fn size(&self) -> (f64, f64) {
         (WIDTH, TOP + HEIGHT + BOTTOM)
     }
 
-    /// Draws it.
+    /// Draws the histogram.
     pub fn draw(&self, paint: &mut dyn Paint) {
         let y = "share of the connections, %";
         paint.text((8.0, TOP - 15.0), y, TEXT, Anchor::Start, INK);

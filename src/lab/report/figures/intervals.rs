@@ -1,41 +1,41 @@
-//! Medians with the quartiles around them, one row each.
+//! Intervals: medians with their quartiles, one row each.
 
 use super::frame::{range, shortened, Frame, BOTTOM, TEXT, WIDTH};
 use super::paint::{width_of, Anchor, Paint};
 use super::palette::{Color, GRID, INK};
 
-/// Height of a row.
+/// The height of a row.
 const ROW: f64 = 26.0;
-/// Space above the rows.
+/// The margin above the rows.
 const TOP: f64 = 10.0;
 
-/// A row.
+/// One row of intervals.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// What it is.
+    /// The label.
     pub name: String,
-    /// Its colour.
+    /// The colour.
     pub color: Color,
-    /// Lower quartile, median, upper quartile.
+    /// The lower quartile, the median and the upper quartile.
     pub quartiles: [f64; 3],
 }
 
-/// Rows over one axis.
+/// Rows of intervals over one axis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Intervals {
-    /// What goes to the right.
+    /// The label of the x axis.
     pub x: String,
     /// The rows, from the top.
     pub rows: Vec<Row>,
 }
 
 impl Intervals {
-    /// Its width and height.
+    /// The width and height in pixels.
     pub fn size(&self) -> (f64, f64) {
         (WIDTH, TOP + self.rows.len() as f64 * ROW + BOTTOM)
     }
 
-    /// Draws it.
+    /// Draws the intervals.
     pub fn draw(&self, paint: &mut dyn Paint) {
         let widest = self.rows.iter().map(|row| width_of(&row.name, TEXT));
         let left = (widest.fold(0.0, f64::max) + 18.0).min(WIDTH / 2.0);

@@ -1,52 +1,52 @@
-//! Curves, with bands around them: metrics over iterations, averages around events.
+//! Curves with bands around them: metrics over iterations, averages around events.
 
 use super::frame::{range, Entry, Frame, Legend, BOTTOM, TEXT, WIDTH};
 use super::paint::{Anchor, Paint};
 use super::palette::{Color, INK, MUTED};
 
-/// Most points of a drawn curve.
+/// The largest number of points in a drawn curve.
 pub const MOST_POINTS: usize = 240;
-/// Height between the axes.
+/// The height between the axes.
 const HEIGHT: f64 = 200.0;
-/// Height of a row of marks.
+/// The height of a row of marks.
 const MARKS: f64 = 9.0;
 
-/// A curve.
+/// One curve.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
-    /// What it is called in the legend.
+    /// The label in the legend.
     pub name: String,
-    /// Its colour.
+    /// The colour.
     pub color: Color,
-    /// Its points, from left to right.
+    /// The points, from left to right.
     pub points: Vec<(f64, f64)>,
-    /// Lower and upper bound at some places, from left to right.
+    /// The band as (x, lower, upper), from left to right.
     pub band: Vec<(f64, f64, f64)>,
 }
 
-/// Places that are marked below the curves.
+/// Marked x positions below the curves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Marks {
     /// The colour.
     pub color: Color,
-    /// Where.
+    /// The x positions.
     pub places: Vec<f64>,
 }
 
-/// Curves over the same axis.
+/// A figure of curves over one axis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lines {
-    /// What goes to the right.
+    /// The label of the x axis.
     pub x: String,
-    /// What goes up.
+    /// The label of the y axis.
     pub y: String,
     /// The curves.
     pub lines: Vec<Line>,
-    /// Rows of marks.
+    /// The rows of marks.
     pub marks: Vec<Marks>,
-    /// A line down through this place.
+    /// The x position of a vertical line.
     pub event: Option<f64>,
-    /// Whether the axis begins at 0 also where the curves begin later.
+    /// Whether the x axis begins at 0 even if the curves begin later.
     pub from_zero: bool,
 }
 
@@ -63,13 +63,13 @@ impl Lines {
         self.marks.len() as f64 * MARKS
     }
 
-    /// Its width and height.
+    /// The width and height in pixels.
     pub fn size(&self) -> (f64, f64) {
         let top = 8.0 + self.legend().height() + 22.0;
         (WIDTH, top + HEIGHT + self.marked() + BOTTOM)
     }
 
-    /// Draws it.
+    /// Draws the curves.
     pub fn draw(&self, paint: &mut dyn Paint) {
         let legend = self.legend();
         legend.draw(paint, 4.0);
@@ -81,7 +81,7 @@ impl Lines {
         let x = xs.fold((f64::MAX, f64::MIN), |(lo, hi), x| (lo.min(x), hi.max(x)));
         let x = match x {
             (lo, hi) if lo > hi => (0.0, 1.0),
-            // A training begins at 0, whenever its first record is.
+            // Training begins at 0, even if its first record is later.
             (lo, hi) if lo > 0.0 && self.from_zero => (0.0, hi),
             all => all,
         };
@@ -127,7 +127,7 @@ impl Lines {
     }
 }
 
-/// At most so many points: each the mean of as many neighbours.
+/// Averages neighbours so that at most `most` points remain.
 pub fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     let together = points.len().div_ceil(most.max(1)).max(1);
     points

@@ -1,7 +1,7 @@
-//! Figures: what is to be seen, and its drawing as SVG and PNG.
+//! Figures, and their drawing as SVG and PNG.
 //!
-//! Each kind of figure is a file with one function that draws it, on anything that can [`Paint`]: both back ends of
-//! plotters get the same picture.
+//! Each kind of figure is one file with one function that draws it on anything that can [`Paint`]. Both back
+//! ends of plotters therefore get the same picture.
 
 pub mod frame;
 pub mod heat;
@@ -21,31 +21,31 @@ use lines::Lines;
 use paint::Paint;
 use timeline::Timeline;
 
-/// What a figure shows.
+/// The content of a figure, by kind.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Drawing {
     /// Curves.
     Lines(Lines),
     /// Modulators and rewards over the steps of episodes.
     Timeline(Timeline),
-    /// How numbers are spread.
+    /// A histogram.
     Histogram(Histogram),
-    /// A matrix.
+    /// A heat map of a matrix.
     Heat(Heat),
-    /// Medians and quartiles.
+    /// Medians with quartiles.
     Intervals(Intervals),
 }
 
 /// A figure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
-    /// Its file name without an ending: letters, digits, `-` and `_`.
+    /// The file name without extension: letters, digits, `-` and `_`.
     pub name: String,
-    /// What it shows, in a few words.
+    /// The title, a few words.
     pub title: String,
-    /// What one has to know to read it.
+    /// The caption: everything needed to read the figure.
     pub caption: String,
-    /// What it shows.
+    /// The content.
     pub drawing: Drawing,
 }
 
@@ -58,7 +58,7 @@ pub struct FigureError {
 }
 
 impl Figure {
-    /// A figure; what its name may not hold is taken away.
+    /// A figure; characters that its file name may not contain are removed from `name`.
     pub fn new(name: &str, title: &str, caption: &str, drawing: Drawing) -> Figure {
         let name: String = name
             .chars()
@@ -105,28 +105,31 @@ impl Figure {
         }
     }
 
-    /// Its elements in the language of SVG, without a root, and the size of their view box.
+    /// The figure as SVG elements without a root, and the size of their view box.
     ///
     /// # Errors
-    /// Where it cannot be drawn.
+    ///
+    /// Fails if the figure cannot be drawn.
     pub fn elements(&self) -> Result<(String, (i32, i32)), FigureError> {
         paint::svg(self.size(), &|paint| self.draw(paint)).map_err(|message| self.fault(message))
     }
 
-    /// As an SVG file.
+    /// The figure as an SVG file.
     ///
     /// # Errors
-    /// Where it cannot be drawn.
+    ///
+    /// Fails if the figure cannot be drawn.
     pub fn svg(&self) -> Result<String, FigureError> {
         let (body, view) = self.elements()?;
         let title = super::page::escaped(&self.title);
         Ok(paint::svg_file(&body, view, &title))
     }
 
-    /// As a PNG file.
+    /// The figure as a PNG file.
     ///
     /// # Errors
-    /// Where it cannot be drawn.
+    ///
+    /// Fails if the figure cannot be drawn.
     pub fn png(&self) -> Result<Vec<u8>, FigureError> {
         paint::bitmap(self.size(), &|paint| self.draw(paint)).map_err(|message| self.fault(message))
     }

@@ -1,11 +1,11 @@
-//! Numbers as figures and tables write them.
+//! Formatting of numbers in figures and tables.
 
-/// Stands between groups of three digits: a narrow space that does not break.
+/// The separator of groups of three digits: a narrow no-break space.
 const SPACE: char = '\u{202f}';
-/// Stands before numbers below 0.
+/// The sign before negative numbers.
 const MINUS: char = '\u{2212}';
 
-/// A whole number with its thousands apart.
+/// A whole number with separated thousands.
 pub fn whole(number: u64) -> String {
     apart(&number.to_string())
 }
@@ -13,7 +13,7 @@ pub fn whole(number: u64) -> String {
 fn apart(digits: &str) -> String {
     let mut text = String::new();
     for (k, digit) in digits.chars().enumerate() {
-        // Four digits stand together, as is usual.
+        // Four digits stand together, as usual.
         if k > 0 && digits.len() > 4 && (digits.len() - k).is_multiple_of(3) {
             text.push(SPACE);
         }
@@ -22,7 +22,7 @@ fn apart(digits: &str) -> String {
     text
 }
 
-/// A number with so many decimals.
+/// A number with `places` decimals.
 pub fn decimals(number: f64, places: usize) -> String {
     if !number.is_finite() {
         return "–".to_owned();
@@ -41,7 +41,7 @@ pub fn decimals(number: f64, places: usize) -> String {
     format!("{sign}{}{rest}", apart(integer))
 }
 
-/// A number in about four digits.
+/// A number with about four digits.
 pub fn short(number: f64) -> String {
     let size = number.abs();
     if size == 0.0 || (0.001..1e7).contains(&size) {
@@ -57,7 +57,7 @@ pub fn short(number: f64) -> String {
     }
 }
 
-/// A number as it is written in a spec: all its digits, and not more.
+/// A number as a spec writes it: all of its digits, and no more.
 pub fn exact(number: f64) -> String {
     let size = number.abs();
     if size == 0.0 || (1e-4..1e15).contains(&size) {
@@ -100,7 +100,7 @@ pub fn probability(p: f64) -> String {
     }
 }
 
-/// Round numbers inside `lo..hi`, with about `most` steps between them.
+/// Round numbers within `lo..hi`, about `most` of them.
 pub fn ticks(lo: f64, hi: f64, most: usize) -> Vec<f64> {
     let span = hi - lo;
     if !span.is_finite() || span <= 0.0 || most == 0 {
@@ -118,7 +118,7 @@ pub fn ticks(lo: f64, hi: f64, most: usize) -> Vec<f64> {
     (first..=last).map(|k| k as f64 * step).collect()
 }
 
-/// The labels of ticks: all with the decimals that tell them apart.
+/// The labels of ticks, all with the decimals that tell them apart.
 pub fn labels(ticks: &[f64]) -> Vec<String> {
     let step = ticks
         .windows(2)

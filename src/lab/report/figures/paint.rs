@@ -1,7 +1,7 @@
-//! What figures are drawn with: lines, areas, text and pictures, on either of the back ends of plotters.
+//! Drawing primitives: lines, areas, text and pictures, on either back end of plotters.
 //!
-//! Lengths are in pixels of a style sheet. The back ends count in whole units, so a pixel is several of them; a PNG
-//! is drawn larger than it becomes, which smooths its edges.
+//! Lengths are in CSS pixels. The back ends count in whole units, so one pixel is several units. A PNG is
+//! drawn larger and then reduced, which smooths its edges.
 
 use super::palette::{Color, SURFACE};
 use super::raster::{base64, png, Raster};
@@ -13,46 +13,46 @@ use plotters::style::{register_font, Color as _, TextStyle};
 use std::fmt::Write;
 use std::sync::Once;
 
-/// Units of the back ends in a pixel.
+/// Back-end units per pixel.
 const UNITS: f64 = 4.0;
-/// Units that make a pixel of a PNG file, which thus has two for a pixel of a style sheet.
+/// Back-end units per pixel of a PNG file, which therefore has two pixels per CSS pixel.
 const REDUCED: usize = 2;
-/// plotters takes the height of a line for the size of a font, and this for how much larger it is.
+/// The ratio of line height to font size: plotters takes the line height for the font size.
 const LINE_HEIGHT: f64 = 1.24;
-/// The name the font goes by; browsers put their own in its place.
+/// The name of the font; browsers substitute their own.
 const FAMILY: &str = "sans-serif";
-/// Letters, digits and signs of DejaVu Sans; font/LICENSE has its licence.
+/// A subset of DejaVu Sans: letters, digits and signs. Its licence is in font/LICENSE.
 const FONT: &[u8] = include_bytes!("../font/DejaVuSans-subset.ttf");
 
-/// Which point of a text is given.
+/// The horizontal anchor of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anchor {
-    /// Its left end.
+    /// The left end.
     Start,
-    /// Its middle.
+    /// The middle.
     Middle,
-    /// Its right end.
+    /// The right end.
     End,
 }
 
-/// A surface to draw on. The origin is the upper left corner.
+/// A surface to draw on, with its origin in the upper left corner.
 pub trait Paint {
-    /// A line through points.
+    /// Draws a line through points.
     fn line(&mut self, points: &[(f64, f64)], color: Color, width: f64);
-    /// An area within an outline.
+    /// Fills an outline.
     fn fill(&mut self, outline: &[(f64, f64)], color: Color, opacity: f64);
-    /// A rectangle from its upper left corner, `(width, height)` large.
+    /// Fills a rectangle of size `(width, height)` from its upper left corner.
     fn rectangle(&mut self, corner: (f64, f64), size: (f64, f64), color: Color);
-    /// A text on one line; the point is at half its height.
+    /// Writes a text on one line; the point is at half its height.
     fn text(&mut self, at: (f64, f64), text: &str, size: f64, anchor: Anchor, color: Color);
-    /// A picture, stretched to `size`.
+    /// Draws a picture, stretched to `size`.
     fn image(&mut self, corner: (f64, f64), size: (f64, f64), raster: &Raster);
 }
 
-/// A back end, and what went wrong first.
+/// A back end, with the first error that occurred.
 struct Painter<B> {
     backend: B,
-    /// Elements of pictures, where the back end takes text.
+    /// The elements of pictures, if the back end writes text.
     images: Option<Vec<String>>,
     fault: Option<String>,
 }
@@ -68,7 +68,7 @@ fn rgb(color: Color) -> RGBColor {
 fn font(size: f64, anchor: Anchor, color: Color) -> TextStyle<'static> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // Its bytes are part of the program, and a test draws with them.
+        // The bytes of the font are part of the program, and a test draws with them.
         let _ = register_font(FAMILY, FontStyle::Normal, FONT);
     });
     let horizontal = match anchor {
@@ -82,7 +82,7 @@ fn font(size: f64, anchor: Anchor, color: Color) -> TextStyle<'static> {
         .pos(Pos::new(horizontal, VPos::Center))
 }
 
-/// How wide a text is about.
+/// The approximate width of a text in pixels.
 pub fn width_of(text: &str, size: f64) -> f64 {
     let style = font(size, Anchor::Start, SURFACE);
     let layout = style.font.layout_box(text);
@@ -130,7 +130,7 @@ impl<B: DrawingBackend> Paint for Painter<B> {
     }
 
     fn text(&mut self, at: (f64, f64), text: &str, size: f64, anchor: Anchor, color: Color) {
-        // Pixels are drawn with the middle of small letters above the point, SVG with it at the point.
+        // The bitmap back end puts the middle of small letters above the point, SVG puts it at the point.
         let lower = if self.images.is_some() {
             0.0
         } else {
@@ -166,10 +166,11 @@ impl<B: DrawingBackend> Paint for Painter<B> {
     }
 }
 
-/// Draws the elements of an SVG file, and gives them with the size of its view box.
+/// Draws SVG elements; returns them with the size of their view box.
 ///
 /// # Errors
-/// What the back end says.
+///
+/// The message of the back end.
 pub fn svg(
     size: (f64, f64),
     draw: &dyn Fn(&mut dyn Paint),
@@ -190,7 +191,7 @@ pub fn svg(
         }
         painter.images
     };
-    // The root is the caller's: in a page it is another one than in a file.
+    // The caller writes the root, which differs between a page and a file.
     let inside = text.split_once(">\n").map_or("", |(_, rest)| rest);
     let inside = inside.strip_suffix("</svg>\n").unwrap_or(inside);
     let mut body = inside
@@ -205,7 +206,8 @@ pub fn svg(
 /// Draws a PNG file.
 ///
 /// # Errors
-/// What the back end or the encoder says.
+///
+/// The message of the back end or the encoder.
 pub fn bitmap(size: (f64, f64), draw: &dyn Fn(&mut dyn Paint)) -> Result<Vec<u8>, String> {
     let whole = units(size);
     let (width, height) = (whole.0 as usize, whole.1 as usize);
@@ -225,7 +227,7 @@ pub fn bitmap(size: (f64, f64), draw: &dyn Fn(&mut dyn Paint)) -> Result<Vec<u8>
     png(&small, width / REDUCED, height / REDUCED).map_err(|error| error.to_string())
 }
 
-/// Means of squares of pixels.
+/// Averages squares of pixels.
 fn reduced(large: &[u8], width: usize, height: usize) -> Vec<u8> {
     let mut small = Vec::with_capacity(large.len() / (REDUCED * REDUCED));
     for row in 0..height / REDUCED {
@@ -243,7 +245,7 @@ fn reduced(large: &[u8], width: usize, height: usize) -> Vec<u8> {
     small
 }
 
-/// A whole SVG file around the elements of [`svg`].
+/// A whole SVG file around elements of [`svg`].
 pub fn svg_file(body: &str, view: (i32, i32), title: &str) -> String {
     let (width, height) = (f64::from(view.0) / UNITS, f64::from(view.1) / UNITS);
     let mut text = String::new();

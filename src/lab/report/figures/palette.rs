@@ -1,11 +1,11 @@
-//! The colours of figures: fixed ones, so that a style sheet can give each a dark counterpart.
+//! The fixed colours of figures; a style sheet can give each a dark counterpart.
 //!
-//! Series colours are those of Okabe and Ito (2008), which people with colour-blindness can tell apart, less their
-//! yellow, which is too pale for lines.
+//! The series colours are those of Okabe and Ito (2008), which people with colour-blindness can tell apart,
+//! without their yellow, which is too pale for lines.
 
 use std::fmt;
 
-/// A colour, red, green and blue.
+/// A colour as red, green and blue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Color(pub u8, pub u8, pub u8);
 
@@ -15,16 +15,16 @@ impl fmt::Display for Color {
     }
 }
 
-/// Text.
+/// The colour of text.
 pub const INK: Color = Color(0x1F, 0x24, 0x30);
-/// Labels of ticks, and lines that stand for nothing.
+/// The colour of tick labels and reference lines.
 pub const MUTED: Color = Color(0x5A, 0x62, 0x70);
-/// Lines of the grid.
+/// The colour of grid lines.
 pub const GRID: Color = Color(0xE2, 0xE5, 0xEA);
-/// What figures are drawn on.
+/// The background of figures.
 pub const SURFACE: Color = Color(0xFF, 0xFF, 0xFF);
 
-/// Series, in order.
+/// The colours of series, in order.
 pub const SERIES: [Color; 8] = [
     Color(0x00, 0x72, 0xB2),
     Color(0xD5, 0x5E, 0x00),
@@ -36,7 +36,7 @@ pub const SERIES: [Color; 8] = [
     Color(0x6F, 0x76, 0x81),
 ];
 
-/// Each colour with that of a dark page.
+/// Each colour with its counterpart on a dark page.
 const DARK: [(Color, Color); 12] = [
     (INK, Color(0xE8, 0xEA, 0xEE)),
     (MUTED, Color(0xA6, 0xAD, 0xB9)),
@@ -52,12 +52,12 @@ const DARK: [(Color, Color); 12] = [
     (SERIES[7], Color(0xB9, 0xC0, 0xCB)),
 ];
 
-/// The colour of the series with this number; they repeat.
+/// The colour of series `number`; colours repeat.
 pub fn series(number: usize) -> Color {
     SERIES[number % SERIES.len()]
 }
 
-/// Rules of a style sheet that give each colour in figures its dark counterpart.
+/// The CSS rules that give each colour in figures its dark counterpart.
 pub fn dark_rules() -> String {
     let rule = |(light, dark): &(Color, Color)| {
         format!("svg [fill=\"{light}\"]{{fill:{dark}}}svg [stroke=\"{light}\"]{{stroke:{dark}}}")
@@ -65,8 +65,8 @@ pub fn dark_rules() -> String {
     DARK.iter().map(rule).collect()
 }
 
-/// Colours of numbers from -1 to 1, 0 in the middle: blue below, orange above, paler towards 0. Lightness falls evenly
-/// to both sides in the Oklab space (Ottosson 2020), so that equal steps look equal, also in grey.
+/// The colour of a value from -1 to 1: blue below 0, orange above, paler towards 0. Lightness falls evenly to
+/// both sides in the Oklab space (Ottosson 2020), so that equal steps look equal, also in grey.
 pub fn diverging(value: f64) -> Color {
     let value = if value.is_finite() {
         value.clamp(-1.0, 1.0)
@@ -79,7 +79,7 @@ pub fn diverging(value: f64) -> Color {
     oklab(0.97 - 0.55 * size, chroma * hue.cos(), chroma * hue.sin())
 }
 
-/// Oklab to sRGB; what lies outside is brought to the nearest bound.
+/// Converts Oklab to sRGB; components out of range are clipped.
 fn oklab(lightness: f64, a: f64, b: f64) -> Color {
     let l = (lightness + 0.396_337_777_4 * a + 0.215_803_757_3 * b).powi(3);
     let m = (lightness - 0.105_561_345_8 * a - 0.063_854_172_8 * b).powi(3);

@@ -1,21 +1,21 @@
-//! Pictures of numbers, and PNG files.
+//! Raster images and PNG files.
 
 use super::palette::{diverging, Color};
 use std::io::Error;
 
-/// A picture, row by row from the top.
+/// An image, row by row from the top.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Raster {
-    /// Pixels of a row.
+    /// The number of pixels per row.
     pub width: usize,
-    /// Rows.
+    /// The number of rows.
     pub height: usize,
-    /// Red, green and blue of each pixel.
+    /// The colour of each pixel.
     pub pixels: Vec<Color>,
 }
 
 impl Raster {
-    /// Numbers from `-range` to `range` in colours, 0 in the middle.
+    /// Colours values from `-range` to `range`, with 0 in the middle of the scale.
     pub fn of(values: &[f64], width: usize, range: f64) -> Raster {
         let width = width.max(1);
         let range = if range > 0.0 { range } else { 1.0 };
@@ -26,10 +26,11 @@ impl Raster {
         }
     }
 
-    /// As a PNG file.
+    /// The image as a PNG file.
     ///
     /// # Errors
-    /// Those of the encoder.
+    ///
+    /// Errors of the encoder.
     pub fn to_png(&self) -> Result<Vec<u8>, Error> {
         let bytes: Vec<u8> = self.pixels.iter().flat_map(|c| [c.0, c.1, c.2]).collect();
         png(&bytes, self.width, self.height)
@@ -39,7 +40,8 @@ impl Raster {
 /// A PNG file of 8-bit red, green and blue.
 ///
 /// # Errors
-/// Those of the encoder.
+///
+/// Errors of the encoder.
 pub fn png(bytes: &[u8], width: usize, height: usize) -> Result<Vec<u8>, Error> {
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, width as u32, height as u32);
@@ -52,7 +54,7 @@ pub fn png(bytes: &[u8], width: usize, height: usize) -> Result<Vec<u8>, Error> 
     Ok(file)
 }
 
-/// Bytes as the part of a data address (RFC 4648, base 64).
+/// Encodes bytes in base 64 (RFC 4648), for data URLs.
 pub fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
@@ -77,7 +79,7 @@ mod tests {
 
     #[test]
     fn bytes_in_base_64() {
-        // The vectors of RFC 4648, section 10.
+        // The test vectors of RFC 4648, section 10.
         for (bytes, text) in [
             ("", ""),
             ("f", "Zg=="),

@@ -4,28 +4,28 @@ use super::frame::{range, Entry, Frame, Legend, BOTTOM, SMALL, TEXT, WIDTH};
 use super::paint::{Anchor, Paint};
 use super::palette::{series, INK, MUTED, SERIES};
 
-/// Height of the track of modulators.
+/// The height of the modulator track.
 const UPPER: f64 = 84.0;
-/// Height of the track of rewards.
+/// The height of the reward track.
 const LOWER: f64 = 34.0;
-/// Space above each episode.
+/// The margin above each episode.
 const TITLE: f64 = 20.0;
-/// Space between the tracks.
+/// The gap between the tracks.
 const GAP: f64 = 8.0;
 
-/// What happened in an episode, step by step.
+/// One episode, step by step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Episode {
-    /// By modulator, in the order of their names.
+    /// The values by modulator, in the order of their names.
     pub modulators: Vec<Vec<f64>>,
-    /// The reward that the network sees in the step.
+    /// The reward that the network sees in each step.
     pub perceived: Vec<f64>,
 }
 
-/// Episodes below each other.
+/// A figure of episodes below each other.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Timeline {
-    /// Names of the modulators.
+    /// The names of the modulators.
     pub names: Vec<String>,
     /// The episodes.
     pub episodes: Vec<Episode>,
@@ -44,14 +44,14 @@ impl Timeline {
         Legend::new(modulators.chain([reward]).collect())
     }
 
-    /// Its width and height.
+    /// The width and height in pixels.
     pub fn size(&self) -> (f64, f64) {
         let each = TITLE + UPPER + GAP + LOWER + 6.0;
         let all = each * self.episodes.len() as f64;
         (WIDTH, 8.0 + self.legend().height() + all + BOTTOM)
     }
 
-    /// Draws it.
+    /// Draws the episodes.
     pub fn draw(&self, paint: &mut dyn Paint) {
         let legend = self.legend();
         legend.draw(paint, 4.0);
@@ -117,7 +117,7 @@ impl Timeline {
     }
 }
 
-/// The second colour is that of rewards.
+/// The second colour of the palette is reserved for rewards.
 fn color(modulator: usize) -> usize {
     if modulator == 0 {
         0

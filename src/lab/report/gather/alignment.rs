@@ -1,46 +1,46 @@
-//! What a modulator does around rewards: its average over all of them, step by step.
+//! Modulators aligned to rewards: the average over all rewards, step by step.
 
 use crate::lab::statistics::quantile;
 
-/// First step of the window, counted from the event.
+/// The first step of the window, relative to the event.
 pub const FIRST: i64 = -5;
-/// Last step of the window.
+/// The last step of the window, relative to the event.
 pub const LAST: i64 = 20;
 
-/// One episode: what a modulator was, and the reward that the network saw, in each step.
+/// One episode: the modulator and the reward seen by the network, in each step.
 #[derive(Clone, Copy, Debug)]
 pub struct Course<'a> {
-    /// By step.
+    /// The modulator, by step.
     pub modulator: &'a [f64],
-    /// By step.
+    /// The reward seen, by step.
     pub perceived: &'a [f64],
 }
 
-/// The average at one step around events.
+/// The average at one offset from the events.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
-    /// Steps since the event.
+    /// The number of steps since the event.
     pub offset: i64,
-    /// Events that have this step in their episode.
+    /// The number of events whose episode contains this step.
     pub count: usize,
-    /// Mean.
+    /// The mean.
     pub mean: f64,
-    /// A quarter lies below.
+    /// The lower quartile.
     pub lower_quartile: f64,
-    /// Three quarters lie below.
+    /// The upper quartile.
     pub upper_quartile: f64,
 }
 
-/// The average around events of one kind.
+/// The averages around events of one kind.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Average {
-    /// How many events there were.
+    /// The number of events.
     pub events: usize,
-    /// From [`FIRST`] to [`LAST`]; steps that no episode has are left out.
+    /// The averages from [`FIRST`] to [`LAST`]; steps that no episode contains are left out.
     pub points: Vec<Point>,
 }
 
-/// The average over all steps in which a reward that `counts` was seen.
+/// Averages over all steps in which the network saw a reward that `counts` accepts.
 pub fn around(courses: &[Course<'_>], counts: impl Fn(f64) -> bool) -> Average {
     let mut values: Vec<Vec<f64>> = vec![Vec::new(); (LAST - FIRST + 1) as usize];
     let mut events = 0;
@@ -74,7 +74,7 @@ pub fn around(courses: &[Course<'_>], counts: impl Fn(f64) -> bool) -> Average {
     }
 }
 
-/// The reward seen in each step: that earned in the step before.
+/// The reward seen in each step: the reward earned in the step before.
 pub fn perceived(earned: &[f64]) -> Vec<f64> {
     let mut seen = vec![0.0];
     seen.extend(earned);
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn averages_by_hand() {
-        // Rewards are seen in steps 2 and 6 of the first episode, and in step 1 of the second.
+        // The network sees rewards in steps 2 and 6 of the first episode, and in step 1 of the second.
         let first: Vec<f64> = (0..8).map(f64::from).collect();
         let second: Vec<f64> = vec![10.0, 20.0, 30.0];
         let earned = [0.0, 1.0, 0.0, 0.0, 0.0, 1.0, -1.0, 1.0];
@@ -116,9 +116,10 @@ mod tests {
         // One step later: 3, 7 and 30; one before: 1, 5 and 10.
         assert_eq!(at(1).mean, 40.0 / 3.0);
         assert_eq!(at(-1).mean, 16.0 / 3.0);
-        // Two steps later the second event and its episode are over: 4 alone, as 8 and 40 do not exist.
+        // Two steps later the second event and its episode are over: only 4 remains, since 8 and 40 do not
+        // exist.
         assert_eq!((at(2).count, at(2).mean), (1, 4.0));
-        // Five before: only step 1 before the event in step 6.
+        // Five steps before: only step 1, before the event in step 6.
         assert_eq!((at(-5).count, at(-5).mean), (1, 1.0));
         assert_eq!(average.points.last().unwrap().offset, 5);
 

@@ -1,5 +1,5 @@
-//! What a trained network does in fresh episodes: its rewards, modulators and traces, and what is left without parts
-//! of it.
+//! The behaviour of a trained network in fresh episodes: its rewards, modulators and traces, and the effect
+//! of ablations.
 
 use super::alignment::{around, perceived, Average, Course};
 use super::traces::{bounds, spread, Spread};
@@ -14,89 +14,89 @@ use crate::lang::sema::model::DefKind;
 use crate::learn::episodes::{Moment, Observer};
 use crate::step::Compiled;
 
-/// Episodes whose modulators are shown over time.
+/// The number of episodes whose modulators are shown over time.
 const SHOWN: usize = 3;
-/// Episodes whose traces are looked at.
+/// The number of episodes whose traces are analysed.
 const TRACED: usize = 8;
 
-/// What a network does.
+/// The behaviour of one network.
 #[derive(Clone, Debug)]
 pub struct Behaviour {
-    /// Iterations of the checkpoint.
+    /// The iteration of the checkpoint.
     pub iteration: u64,
-    /// How many episodes were run.
+    /// The number of episodes.
     pub episodes: usize,
-    /// Loss of a batch.
+    /// The loss of a batch.
     pub loss: f64,
-    /// What the statistics are of.
+    /// The name of the measure that the statistics describe.
     pub measure: Option<&'static str>,
-    /// Of the measure of all episodes.
+    /// The statistics of the measure over all episodes.
     pub statistics: Option<Statistics>,
-    /// Rewards over steps and trials.
+    /// The rewards over steps and trials.
     pub curves: Curves,
-    /// Modulators, in the order of the spec.
+    /// The modulators, in the order of the spec.
     pub modulators: Vec<Modulator>,
     /// The first episodes.
     pub timeline: Vec<Episode>,
     /// Whether the task gives rewards.
     pub rewarded: bool,
-    /// Traces, in the order of the spec.
+    /// The traces, in the order of the spec.
     pub traces: Vec<Trace>,
-    /// The network with parts taken away; `None` where that was not asked for.
+    /// The ablations; `None` if they were not asked for.
     pub ablations: Option<Vec<Ablated>>,
 }
 
-/// What a modulator does around rewards.
+/// One modulator around rewards.
 #[derive(Clone, Debug)]
 pub struct Modulator {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// How many elements it has; their mean is looked at.
+    /// The number of elements, whose mean is analysed.
     pub elements: usize,
-    /// Around rewards above 0.
+    /// The average around rewards above 0.
     pub positive: Average,
-    /// Around rewards below 0.
+    /// The average around rewards below 0.
     pub negative: Average,
 }
 
-/// A trace.
+/// One trace.
 #[derive(Clone, Debug)]
 pub struct Trace {
-    /// Its path.
+    /// The path.
     pub path: String,
-    /// Presynaptic and postsynaptic neurons.
+    /// The numbers of presynaptic and postsynaptic neurons.
     pub shape: (usize, usize),
-    /// Its values at the end of the first episode, `[pre, post]`.
+    /// The values at the end of the first episode, `[pre, post]`.
     pub end: Vec<f64>,
-    /// Mean size over the connections and some episodes, by step.
+    /// The mean absolute value over the connections and some episodes, by step.
     pub sizes: Vec<f64>,
-    /// How the values at the end of these episodes are spread.
+    /// The distribution of the values at the end of these episodes.
     pub spread: Spread,
-    /// How many episodes these are.
+    /// The number of these episodes.
     pub episodes: usize,
 }
 
-/// The network with a part taken away.
+/// The network with one part taken away.
 #[derive(Clone, Debug)]
 pub struct Ablated {
-    /// What is taken away.
+    /// The ablation.
     pub ablation: Ablation,
-    /// Loss of a batch.
+    /// The loss of a batch.
     pub loss: f64,
-    /// Of the measure of all episodes.
+    /// The statistics of the measure over all episodes.
     pub statistics: Option<Statistics>,
-    /// What it did to the measure.
+    /// The effect on the measure.
     pub effect: Effect,
 }
 
-/// Whether a network can be run in episodes.
+/// Whether a network runs in episodes.
 pub fn has_episodes(program: &Compiled) -> bool {
     let train = program.model.train.as_ref();
     train.is_some_and(|train| train.trainer.kind != TrainerKind::Language)
 }
 
-/// Every part of a network that is worth taking away: each modulator's changes and timing, the memory of the traces in
-/// the middle of an episode, each `alpha`.
+/// The ablations that the report shows: each modulator frozen and shuffled, the traces reset in the middle of
+/// an episode, each `alpha` set to 0.
 pub fn ablations(program: &Compiled) -> Vec<Ablation> {
     let model = &program.model;
     let mut all = Vec::new();
@@ -121,10 +121,11 @@ pub fn ablations(program: &Compiled) -> Vec<Ablation> {
     all
 }
 
-/// Runs the network of a run. `tell` is told what comes next.
+/// Runs the network of a run; `tell` is told the next stage.
 ///
 /// # Errors
-/// Where its checkpoint cannot be read or run.
+///
+/// Fails if the checkpoint cannot be read or run.
 pub fn observe(
     opened: &OpenedRun,
     options: &Options,
@@ -260,20 +261,20 @@ fn ablated(
     Ok(all)
 }
 
-/// One who looks at some lanes.
+/// An observer of one block of lanes.
 struct Watch<'a> {
     recorder: Option<Recorder<'a>>,
     traces: Option<Traced>,
 }
 
-/// Notes the traces of some lanes.
+/// The stored traces of some lanes.
 struct Traced {
     slots: Vec<usize>,
     steps: usize,
     lanes: usize,
-    /// By trace and step: the sum over lanes of the mean size over the connections.
+    /// The mean absolute value over the connections, summed over lanes, by trace and step.
     sizes: Vec<Vec<f64>>,
-    /// By trace: the values after the last step, lane by lane.
+    /// The values after the last step, by trace, lanes in sequence.
     ends: Vec<Vec<f64>>,
 }
 
@@ -301,7 +302,7 @@ impl Observer for Watch<'_> {
         if let Some(recorder) = &mut self.recorder {
             recorder.after(moment)?;
         }
-        // Traces are large, and a few lanes show how they are.
+        // Traces are large, and a few lanes are enough.
         if let Some(traced) = self
             .traces
             .as_mut()
@@ -322,7 +323,7 @@ impl Observer for Watch<'_> {
     }
 }
 
-/// Trace number `k` of those that were noted.
+/// Analyses trace `k` of the stored ones.
 fn trace(program: &Compiled, slot: usize, k: usize, traced: &[Traced]) -> Trace {
     let state = &program.step.states[slot];
     let connections: usize = state.dims.iter().product::<usize>().max(1);

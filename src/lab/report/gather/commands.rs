@@ -1,4 +1,4 @@
-//! Commands that do it all again.
+//! The commands that reproduce a report and its run.
 
 use crate::lab::report::Options;
 use crate::lab::run::{Manifest, OnNan, Which, SPEC};
@@ -7,7 +7,7 @@ use crate::learn::trainer::BackendKind;
 use crate::step::passes::Selection;
 use std::path::Path;
 
-/// The command that trains a run again, from the spec it keeps.
+/// The command that trains a run again, from the spec in its directory.
 pub fn train(directory: &Path, manifest: &Manifest) -> String {
     let mut words = vec!["train".to_owned(), shown(&directory.join(SPEC))];
     words.extend(["--out".to_owned(), "AGAIN".to_owned()]);
@@ -55,7 +55,7 @@ pub fn eval(directory: &Path, options: &Options, ablations: &[String]) -> String
     text
 }
 
-/// The command that shows values of an episode of the training.
+/// The command that shows values of a training episode.
 pub fn replay(directory: &Path, iteration: u64, probes: &[String]) -> String {
     let probes = quoted(&probes.join(","));
     format!(
@@ -92,7 +92,7 @@ fn checkpoint(options: &Options) -> String {
     }
 }
 
-/// A path as a shell reads it.
+/// A path, quoted for a shell.
 pub fn shown(path: &Path) -> String {
     quoted(&path.display().to_string())
 }

@@ -1,4 +1,4 @@
-//! The equations of a network as it was run: sizes resolved, rules and cells filled in, overrides applied.
+//! The equations of a network as it ran: sizes resolved, rules and cells expanded, overrides applied.
 
 use super::formula::{axes, formula, Formula};
 use crate::ir::{Draw, NoiseKind, Reset};
@@ -8,57 +8,57 @@ use crate::lang::sema::model::{DefKind, Model, Step, Type};
 /// One equation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Equation {
-    /// What it defines.
+    /// The left side.
     pub left: Formula,
-    /// Whether it gives what leaves the step.
+    /// Whether the equation defines the next value of a state.
     pub leaves: bool,
-    /// Its value.
+    /// The right side.
     pub right: Formula,
-    /// What kind of value it is, where it is not a plain one.
+    /// The kind of value, if it is special.
     pub what: &'static str,
-    /// Its dimensions, per lane.
+    /// The dimensions per lane.
     pub dims: Vec<usize>,
 }
 
 /// A parameter, state, input or source of noise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declared {
-    /// Its path.
+    /// The path.
     pub path: String,
-    /// What it is.
+    /// The kind of declaration.
     pub what: &'static str,
-    /// Its dimensions.
+    /// The dimensions.
     pub dims: Vec<usize>,
-    /// First value, or distribution.
+    /// The initial value or distribution.
     pub first: String,
-    /// Whether the optimizer moves it.
+    /// Whether the optimizer updates it.
     pub trained: bool,
 }
 
 impl Declared {
-    /// How many numbers it has.
+    /// The number of elements.
     pub fn count(&self) -> u64 {
         self.dims.iter().map(|dim| *dim as u64).product()
     }
 }
 
-/// All of a network.
+/// All equations and declarations of a network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Equations {
-    /// Name of the network.
+    /// The name of the network.
     pub network: String,
-    /// Plastic bundles in words.
+    /// The plastic bundles in words.
     pub bundles: Vec<String>,
-    /// Equations, each after what it needs.
+    /// The equations, each after those it depends on.
     pub equations: Vec<Equation>,
-    /// Parameters, trained and constant.
+    /// The parameters, trained and constant.
     pub parameters: Vec<Declared>,
-    /// States, traces, inputs and noise.
+    /// The states, traces, inputs and noise.
     pub others: Vec<Declared>,
 }
 
 impl Equations {
-    /// Of a model.
+    /// The equations of a model.
     pub fn of(model: &Model) -> Equations {
         let parameters = model.params.iter().map(|slot| Declared {
             path: slot.path.clone(),
@@ -121,7 +121,7 @@ impl Equations {
         }
     }
 
-    /// Numbers in trained parameters.
+    /// The number of trained scalars.
     pub fn trained(&self) -> u64 {
         let trained = self.parameters.iter().filter(|one| one.trained);
         trained.map(Declared::count).sum()
@@ -136,7 +136,7 @@ fn equation(model: &Model, step: Step) -> Option<Equation> {
                 DefKind::Value => ("", axes(definition.expr.ty)),
                 DefKind::Modulator => ("modulator", axes(definition.expr.ty)),
                 DefKind::Output => ("output", ""),
-                // A vector, but its equation is that of one post neuron.
+                // A vector, but its equation describes one postsynaptic neuron.
                 DefKind::Received => ("received from the bundle", "j"),
             };
             Some(Equation {
@@ -168,7 +168,7 @@ fn equation(model: &Model, step: Step) -> Option<Equation> {
 /// A distribution as a spec writes it.
 fn draw(draw: &Draw) -> String {
     let exact = |x: f64| {
-        // Bounds that follow from sizes have many digits, of which few matter.
+        // Bounds computed from sizes have many digits, of which few matter.
         let text = exact(x);
         if text.chars().count() > 9 {
             short(x)

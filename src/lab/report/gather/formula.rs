@@ -1,15 +1,15 @@
-//! Expressions of the model as a paper writes them: indices as subscripts, brackets only where they are needed.
+//! Expressions of the model in the notation of papers: indices as subscripts, brackets only if needed.
 
 use crate::ir::{Binary, Boundary, Unary};
 use crate::lab::report::figures::number::exact;
 use crate::lang::sema::model::{Expr, ExprKind, Fold, Model, Over, Side, Type};
 
-/// A part of a formula.
+/// A piece of a formula.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// On the line.
+    /// Text on the line.
     Text(String),
-    /// Below the line.
+    /// A subscript.
     Sub(String),
 }
 
@@ -39,7 +39,7 @@ impl Formula {
         }
     }
 
-    /// In one line of text: `hebb_ij`.
+    /// The formula in one line of text: `hebb_ij`.
     pub fn plain(&self) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Text(text) => text.clone(),
@@ -49,7 +49,7 @@ impl Formula {
     }
 }
 
-/// The indices of a type: `i` for presynaptic, `j` for postsynaptic neurons.
+/// The indices of a type: `i` for presynaptic neurons, `j` for postsynaptic neurons.
 pub fn axes(ty: Type) -> &'static str {
     match ty {
         Type::Element { pre, post, .. } => match (pre, post) {
@@ -62,7 +62,7 @@ pub fn axes(ty: Type) -> &'static str {
     }
 }
 
-/// How strongly an expression holds together.
+/// The binding strength of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Level {
     Or,
@@ -75,7 +75,7 @@ enum Level {
     Atom,
 }
 
-/// An expression.
+/// The formula of an expression.
 pub fn formula(model: &Model, expr: &Expr) -> Formula {
     let mut writer = Writer {
         model,
@@ -91,7 +91,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes `expr`, in brackets where it holds together less than `least`.
+    /// Writes `expr`, in brackets if it binds less strongly than `least`.
     fn expr(&mut self, expr: &Expr, least: Level) {
         let bracketed = level(expr) < least;
         if bracketed {
@@ -197,7 +197,8 @@ impl Writer<'_> {
         }
     }
 
-    /// A vector as an element has the index of its side; other changes of axes are not written.
+    /// Writes a conversion: a vector used per connection gets the index of its side; other changes of axes
+    /// are not written.
     fn convert(&mut self, x: &Expr, ty: Type) {
         let indexed = matches!(x.ty, Type::Vector(_)) && !axes(ty).is_empty();
         if !indexed {
@@ -269,7 +270,7 @@ impl Writer<'_> {
         } else {
             " · "
         };
-        // The right operand of `-` and `/` needs brackets where the left one needs none.
+        // The right operand of `-` and `/` needs brackets even at a level where the left one needs none.
         let (sign, left, right) = match function {
             Binary::Add => (" + ", Level::Sum, Level::Sum),
             Binary::Sub => (" − ", Level::Sum, Level::Product),
@@ -320,7 +321,7 @@ fn index(side: Side) -> &'static str {
     }
 }
 
-/// Whether a value is a number that was made as long as a vector.
+/// Whether a value is a scalar that was stretched to a vector.
 fn is_stretched(x: &Expr) -> bool {
     match &x.kind {
         ExprKind::Convert(inner) => matches!(inner.ty, Type::Scalar),

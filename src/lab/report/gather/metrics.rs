@@ -5,14 +5,15 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Values by metric, each with the iterations done, in order.
+/// The values by metric, each with the number of iterations done, in order.
 pub type Series = BTreeMap<String, Vec<(u64, f64)>>;
 
-/// All finite numbers of the metrics at `path`, those of timing left out; nothing where there is no file. A last line
-/// that is still being written is left out.
+/// Reads all finite numbers of the metrics at `path`, except timing. A missing file gives none, and an
+/// incomplete last line is skipped.
 ///
 /// # Errors
-/// Where the file cannot be read, or a line is no record or out of order.
+///
+/// Fails if the file cannot be read, or a line is not a record or out of order.
 pub fn read(path: &Path) -> Result<Series, ReportError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,

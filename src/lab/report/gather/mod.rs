@@ -1,4 +1,4 @@
-//! All that a report says, gathered from the directory of a run or a sweep: nothing here knows how it will look.
+//! The contents of a report, gathered from the directory of a run or a sweep, without any layout.
 
 pub mod alignment;
 pub mod behaviour;
@@ -15,19 +15,19 @@ use crate::driver::Compilation;
 use equations::Equations;
 use preset::Difference;
 
-/// What was trained.
+/// The experiment: the network and task that were trained.
 #[derive(Clone, Debug, Default)]
 pub struct Experiment {
-    /// Its equations and parameters; `None` where its spec does not compile with this version.
+    /// The equations and parameters; `None` if this version cannot compile the spec.
     pub equations: Option<Equations>,
-    /// Name of its task.
+    /// The name of the task.
     pub task: Option<&'static str>,
-    /// What differs from the paper; `None` where the paper has no such task.
+    /// The difference from the paper; `None` if the paper has no such task.
     pub difference: Option<Difference>,
 }
 
 impl Experiment {
-    /// Of a compiled spec. `stem` is the name of its file.
+    /// The experiment of a compiled spec. `stem` is the name of its file.
     pub fn of(compilation: &Compilation, overrides: &[String], stem: &str) -> Experiment {
         let model = compilation.program.as_ref().map(|program| &program.model);
         Experiment {

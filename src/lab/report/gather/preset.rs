@@ -1,4 +1,4 @@
-//! What differs from the experiment of the paper that is nearest.
+//! The difference between a run and the nearest experiment of the paper.
 
 use crate::driver::{compile, Compilation};
 use crate::lab::run::merged;
@@ -10,40 +10,41 @@ use std::path::Path;
 
 include!(concat!(env!("OUT_DIR"), "/presets.rs"));
 
-/// Equal lines shown around a change.
+/// The number of equal lines shown around a change.
 const AROUND: usize = 2;
 
 /// A line of a difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// In both.
+    /// A line in both specs.
     Same(String),
-    /// In the preset alone.
+    /// A line of the preset only.
     Preset(String),
-    /// In the run alone.
+    /// A line of the run only.
     Run(String),
-    /// Equal lines are left out here.
+    /// A gap of equal lines.
     Gap,
 }
 
-/// What differs from a preset.
+/// The difference from a preset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Path of the preset in `specs/paper`.
+    /// The path of the preset in `specs/paper`.
     pub preset: String,
-    /// The lines that differ, with some around them; none where nothing differs.
+    /// The different lines with some context; empty if nothing differs.
     pub lines: Vec<Change>,
-    /// Lines that differ.
+    /// The number of different lines.
     pub count: usize,
 }
 
-/// The difference from the nearest preset with the same task; `None` where the paper has no such task. Presets with the
-/// same rules are nearer than others, and those with fewer different lines nearer than those with more. `stem` is the
-/// file name of the spec, which decides between equally near ones.
+/// The difference from the nearest preset with the same task; `None` if the paper has no such task. Presets
+/// with the same rules are nearer than others, and then those with fewer different lines. `stem` is the file
+/// name of the spec, which decides between equally near presets.
 pub fn nearest(compilation: &Compilation, overrides: &[String], stem: &str) -> Option<Difference> {
     let task = task_of(compilation)?;
     let own = canonical(&merged(compilation));
-    // A setting of the command line is a difference, whatever file it would stand in. The seed is none.
+    // A setting of the command line counts as a difference, even if the preset's file would set it elsewhere.
+    // The seed does not count.
     let mut settings = String::new();
     for set in overrides
         .iter()
@@ -66,7 +67,7 @@ pub fn nearest(compilation: &Compilation, overrides: &[String], stem: &str) -> O
         let distance = (rules_of(&preset) != rules, difference.count, !same_name);
         found.push((distance, difference));
     }
-    // The first of equal ones, which stand in the order of their paths.
+    // Of equally near presets the first by path wins.
     let best = found.into_iter().min_by_key(|(distance, _)| *distance);
     best.map(|(_, difference)| difference)
 }
@@ -84,14 +85,14 @@ fn task_of(compilation: &Compilation) -> Option<&'static str> {
     model.task.as_ref().map(|task| task.info.name)
 }
 
-/// Presets import files that are presets, too.
+/// Loads a preset; presets import files that are presets, too.
 fn load(path: &Path) -> std::io::Result<String> {
     let found = PRESETS.iter().find(|(name, _)| Path::new(name) == path);
     let text = found.map(|(_, text)| (*text).to_owned());
     text.ok_or_else(|| Error::from(ErrorKind::NotFound))
 }
 
-/// The text of a spec without comments and empty lines, laid out in the one way.
+/// The formatted text of a spec without comments and empty lines.
 fn canonical(text: &str) -> String {
     let mut sources = SourceMap::new();
     let source = sources.add("spec", text.to_owned());

@@ -1,4 +1,4 @@
-//! What a report says of a run.
+//! The contents of the report of a run.
 
 use super::behaviour::{ablations, has_episodes, observe, Behaviour};
 use super::metrics::{read, Series};
@@ -9,19 +9,19 @@ use std::path::{Path, PathBuf};
 
 /// A run.
 pub struct RunReport {
-    /// Its directory, as it was given.
+    /// The directory, as it was given.
     pub directory: PathBuf,
-    /// Its manifest.
+    /// The manifest.
     pub manifest: Manifest,
-    /// What was trained.
+    /// The experiment.
     pub experiment: Experiment,
-    /// Its metrics.
+    /// The metrics.
     pub series: Series,
-    /// What its network does; else why that is not known.
+    /// The behaviour of its network, or the reason why it is unknown.
     pub behaviour: Result<Behaviour, String>,
 }
 
-/// How many times episodes are run.
+/// The number of passes over the episodes.
 pub fn jobs(opened: &OpenedRun, options: &Options) -> usize {
     match opened.program() {
         Ok(program) if has_episodes(program) => match options.ablations {
@@ -32,10 +32,11 @@ pub fn jobs(opened: &OpenedRun, options: &Options) -> usize {
     }
 }
 
-/// Gathers it all; the directory stays as it is.
+/// Gathers the contents of a report; the directory is not changed.
 ///
 /// # Errors
-/// [`ReportError`]. What is not there yet is left out, and the report says so.
+///
+/// [`ReportError`]. Missing parts are left out, and the report says so.
 pub fn gather(
     opened: OpenedRun,
     options: &Options,
@@ -56,10 +57,12 @@ pub fn gather(
     })
 }
 
-/// What the network of a run does, or why that is not known: it is still to be trained, or a language model.
+/// The behaviour of the network of a run, or the reason why it is unknown: it is not trained yet, or a
+/// language model.
 ///
 /// # Errors
-/// Where it is there and cannot be run.
+///
+/// Fails if the network exists and cannot be run.
 pub fn behaviour(
     opened: &OpenedRun,
     options: &Options,
@@ -81,10 +84,11 @@ pub fn behaviour(
     Ok(Ok(observe(opened, options, tell)?))
 }
 
-/// Opens the run in a directory; `None` where there is none.
+/// Opens the run in a directory; `None` if there is none.
 ///
 /// # Errors
-/// Where it is there and cannot be read.
+///
+/// Fails if a run exists and cannot be read.
 pub fn open(directory: &Path) -> Result<Option<OpenedRun>, ReportError> {
     match run::open(directory) {
         Ok(opened) => Ok(Some(opened)),

@@ -1,4 +1,4 @@
-//! What a report says of a sweep.
+//! The contents of the report of a sweep.
 
 use super::behaviour::Behaviour;
 use super::run::{behaviour, jobs};
@@ -12,52 +12,53 @@ use std::path::PathBuf;
 
 /// A sweep.
 pub struct SweepReport {
-    /// Its directory, as it was given.
+    /// The directory, as it was given.
     pub directory: PathBuf,
-    /// Name of the sweep.
+    /// The name of the sweep.
     pub name: String,
-    /// The file it was made from.
+    /// The sweep file it was made from.
     pub file: PathBuf,
-    /// What the iterations were multiplied by.
+    /// The factor on the number of iterations.
     pub scale: Option<f64>,
-    /// Settings of all cells that the command line gave.
+    /// The settings of all cells from the command line.
     pub set: Vec<String>,
-    /// How many cells are in each state; states that no cell has are left out.
+    /// The number of cells in each state; states without cells are left out.
     pub states: Vec<(State, usize)>,
-    /// Its metrics.
+    /// The collected metrics.
     pub collection: Collection,
     /// The group that others are tested against.
     pub baseline: String,
-    /// Its groups.
+    /// The groups.
     pub groups: Vec<GroupReport>,
 }
 
-/// A group: cells that differ in their seed alone.
+/// A group: cells that differ only in their seed.
 pub struct GroupReport {
     /// The group.
     pub group: Group,
-    /// What was trained.
+    /// The experiment.
     pub experiment: Experiment,
     /// The finished cell with the lowest seed.
     pub example: Option<Example>,
 }
 
-/// The cell that stands for its group.
+/// The example cell of a group.
 pub struct Example {
-    /// Its directory.
+    /// The directory.
     pub directory: PathBuf,
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its manifest.
+    /// The manifest.
     pub manifest: Manifest,
-    /// What its network does; else why that is not known.
+    /// The behaviour of its network, or the reason why it is unknown.
     pub behaviour: Result<Behaviour, String>,
 }
 
-/// The runs that stand for the groups, in their order.
+/// The example runs of the groups, in their order.
 ///
 /// # Errors
-/// Where one is finished and cannot be opened.
+///
+/// Fails if one is finished and cannot be opened.
 pub fn examples(directory: &Directory) -> Result<Vec<Option<(String, OpenedRun)>>, ReportError> {
     let plan = &directory.plan;
     let of_group = |number: usize| {
@@ -75,16 +76,17 @@ pub fn examples(directory: &Directory) -> Result<Vec<Option<(String, OpenedRun)>
     (0..plan.groups.len()).map(of_group).collect()
 }
 
-/// How many times episodes are run.
+/// The number of passes over the episodes.
 pub fn work(examples: &[Option<(String, OpenedRun)>], options: &Options) -> usize {
     let opened = examples.iter().flatten();
     opened.map(|(_, opened)| jobs(opened, options)).sum()
 }
 
-/// Gathers it all; the directory stays as it is.
+/// Gathers the contents of a report; the directory is not changed.
 ///
 /// # Errors
-/// [`ReportError`]. Cells that are missing are left out, and the report says so.
+///
+/// [`ReportError`]. Missing cells are left out, and the report says so.
 pub fn gather(
     directory: &Directory,
     examples: Vec<Option<(String, OpenedRun)>>,
@@ -100,7 +102,7 @@ pub fn gather(
             Some((_, count)) => *count += 1,
             None => states.push((now, 1)),
         }
-        // Collecting passes over damaged lines, and a report must not.
+        // `collect` skips damaged lines, and a report must not.
         metrics::read(&directory.cell(cell).join(METRICS))?;
     }
     states.sort();
@@ -144,7 +146,7 @@ pub fn gather(
     })
 }
 
-/// The group that is asked for, or the first.
+/// The baseline: the group asked for, or the first.
 fn baseline(directory: &Directory, options: &Options) -> Result<String, ReportError> {
     let names = || directory.plan.groups.iter().map(|group| group.name.clone());
     match &options.baseline {

@@ -1,11 +1,11 @@
-//! Traces at the end of episodes: the matrix of one, how all are spread, and how many sit at a bound.
+//! Traces at the end of episodes: one matrix, the distribution of all values, and the share at a bound.
 
 use crate::lang::sema::model::{ExprKind, Model};
 
-/// Bins of a histogram.
+/// The number of bins in a histogram.
 pub const BINS: usize = 41;
 
-/// The bounds that the update of a state clips to; `None` where it does not clip.
+/// The bounds that the update of a state clips to; `None` if it does not clip.
 pub fn bounds(model: &Model, state: usize) -> Option<(f64, f64)> {
     let update = model.nexts.get(state)?.as_ref()?;
     let mut found = None;
@@ -17,18 +17,18 @@ pub fn bounds(model: &Model, state: usize) -> Option<(f64, f64)> {
     found
 }
 
-/// How numbers are spread.
+/// The distribution of some values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spread {
-    /// Lower end of the first bin and upper end of the last.
+    /// The lower end of the first bin and the upper end of the last.
     pub bounds: (f64, f64),
-    /// Share of each of [`BINS`] bins.
+    /// The share of each of [`BINS`] bins.
     pub shares: Vec<f64>,
-    /// Share at or beyond a bound of the clip, where there is one.
+    /// The share at or beyond a clip bound, if there is one.
     pub saturated: Option<f64>,
 }
 
-/// How `values` are spread, between the bounds of the clip or else as far as they go.
+/// The distribution of `values` between the clip bounds, or else between their minimum and maximum.
 pub fn spread(values: &[f64], clip: Option<(f64, f64)>) -> Spread {
     let largest = values.iter().fold(0.0f64, |most, x| most.max(x.abs()));
     let bounds = match clip {
@@ -39,12 +39,12 @@ pub fn spread(values: &[f64], clip: Option<(f64, f64)>) -> Spread {
     let mut counts = vec![0u64; BINS];
     for value in values {
         let part = (value - bounds.0) / (bounds.1 - bounds.0);
-        // A cast from a float saturates, and what is no number is in the first bin.
+        // A cast from a float saturates, and NaN falls into the first bin.
         counts[((part * BINS as f64) as usize).min(BINS - 1)] += 1;
     }
     let all = values.len().max(1) as f64;
     let saturated = clip.map(|(lo, hi)| {
-        // Bounds are rounded to 32 bits where traces are.
+        // Bounds are rounded to 32 bits because traces are.
         let (lo, hi) = (f64::from(lo as f32), f64::from(hi as f32));
         let at = values.iter().filter(|x| **x <= lo || **x >= hi).count();
         at as f64 / all

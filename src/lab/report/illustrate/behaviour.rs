@@ -1,4 +1,4 @@
-//! What a network does.
+//! The figures of a network's behaviour.
 
 use crate::lab::report::figures::heat::{reduced, Heat};
 use crate::lab::report::figures::histogram::Histogram;
@@ -11,9 +11,9 @@ use crate::lab::report::figures::{Drawing, Figure};
 use crate::lab::report::gather::alignment::Average;
 use crate::lab::report::gather::behaviour::{Behaviour, Modulator, Trace};
 
-/// Most rows and columns of a heat map.
+/// The largest number of rows or columns of a heat map.
 const MOST_ROWS: usize = 200;
-/// Most points of the reward over the steps.
+/// The largest number of points of the reward over the steps.
 const MOST_STEPS: usize = 40;
 
 /// The figures of a network.
@@ -24,14 +24,14 @@ pub struct BehaviourFigures {
     pub timeline: Option<Figure>,
     /// Modulators around rewards.
     pub aligned: Vec<Figure>,
-    /// Matrices, sizes and spreads of traces.
+    /// Heat maps, sizes and distributions of traces.
     pub traces: Vec<Figure>,
-    /// What is left without parts.
+    /// The effects of ablations.
     pub ablations: Option<Figure>,
 }
 
 impl BehaviourFigures {
-    /// Of a network; `prefix` stands before the names of the figures.
+    /// The figures of one network; `prefix` precedes their names.
     pub fn of(prefix: &str, behaviour: &Behaviour) -> BehaviourFigures {
         let traces = &behaviour.traces;
         let mut figures: Vec<Figure> = Vec::new();
@@ -50,7 +50,7 @@ impl BehaviourFigures {
         }
     }
 
-    /// All of them, in the order of the page.
+    /// All figures, in the order of the page.
     pub fn into_figures(self) -> Vec<Figure> {
         let first = self.within.into_iter().chain(self.timeline);
         let rest = self.aligned.into_iter().chain(self.traces);

@@ -1,4 +1,4 @@
-//! Metrics over iterations.
+//! Figures of metrics over iterations.
 
 use crate::lab::report::figures::lines::{thinned, Line, Lines, Marks, MOST_POINTS};
 use crate::lab::report::figures::palette::{series, SERIES};
@@ -7,11 +7,11 @@ use crate::lab::report::gather::metrics::Series;
 use crate::lab::sweep::collect::{Collection, GroupResult, Point};
 use std::collections::BTreeMap;
 
-/// Groups that one figure can tell apart.
+/// The number of groups that one figure can tell apart.
 const TOGETHER: usize = SERIES.len();
-/// Above this a difference is not marked (Miconi et al. 2019, Fig. 2).
+/// The p value above which a difference is not marked (Miconi et al. 2019, Fig. 2).
 const SIGNIFICANT: f64 = 0.05;
-/// Metrics that are part of others, or no curves.
+/// Metrics that are part of others, or are not curves.
 const LEFT_OUT: [&str; 9] = [
     "policy_loss",
     "value_loss",
@@ -23,10 +23,10 @@ const LEFT_OUT: [&str; 9] = [
     "test_perplexity",
     "test_bits_per_word",
 ];
-/// Metrics that stand last.
+/// Metrics that come last.
 const LAST: [&str; 3] = ["valid_perplexity", "loss", "gradient_norm"];
 
-/// The metrics that are drawn, in order: first what the task measures.
+/// The drawn metrics in order: the measures of the task first.
 fn drawn<'a>(names: impl Iterator<Item = &'a String> + Clone) -> Vec<&'a String> {
     let own = names
         .clone()
@@ -37,7 +37,7 @@ fn drawn<'a>(names: impl Iterator<Item = &'a String> + Clone) -> Vec<&'a String>
     own.chain(last).collect()
 }
 
-/// What a metric is, in a few words.
+/// The title of a metric, a few words.
 pub fn title(metric: &str) -> String {
     match metric {
         "reward" => "Reward".to_owned(),
@@ -49,7 +49,7 @@ pub fn title(metric: &str) -> String {
     }
 }
 
-/// What the axis of a metric says. `text` is whether a text is read.
+/// The axis label of a metric. `text` tells whether the task reads a text.
 pub fn axis(metric: &str, text: bool) -> String {
     match metric {
         "reward" => "reward of an episode".to_owned(),
@@ -73,7 +73,7 @@ fn lines(metric: &str, text: bool, lines: Vec<Line>, marks: Vec<Marks>) -> Drawi
     })
 }
 
-/// A curve for each metric of a run.
+/// One figure per metric of a run.
 pub fn of_run(all: &Series) -> Vec<Figure> {
     let text = all.contains_key("bits_per_word");
     drawn(all.keys())
@@ -104,7 +104,7 @@ pub fn of_run(all: &Series) -> Vec<Figure> {
         .collect()
 }
 
-/// Curves of all groups for each metric of a sweep; differences from `baseline` are marked.
+/// One figure per metric of a sweep, with the curves of all groups; differences from `baseline` are marked.
 pub fn of_sweep(collection: &Collection, baseline: &str) -> Vec<Figure> {
     let mut names: Vec<&String> = collection
         .groups
@@ -184,7 +184,7 @@ fn curve(number: usize, group: &GroupResult, metric: &str) -> Line {
     }
 }
 
-/// Where most records of a stretch differ from the baseline.
+/// The stretches in which most records differ from the baseline.
 fn marks(
     collection: &Collection,
     baseline: &str,

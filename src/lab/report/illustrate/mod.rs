@@ -1,4 +1,4 @@
-//! Which figures show what was gathered.
+//! The choice of figures for the gathered contents.
 
 mod behaviour;
 mod curves;
@@ -15,7 +15,7 @@ use super::gather::sweep::SweepReport;
 pub struct RunFigures {
     /// Metrics over iterations.
     pub curves: Vec<Figure>,
-    /// What its network does.
+    /// The behaviour of its network.
     pub behaviour: Option<BehaviourFigures>,
 }
 
@@ -25,12 +25,12 @@ pub struct SweepFigures {
     pub curves: Vec<Figure>,
     /// Final values by group.
     pub finals: Option<Figure>,
-    /// What the network of one cell does, by group.
+    /// The behaviour of one cell's network, by group.
     pub groups: Vec<Option<BehaviourFigures>>,
 }
 
 impl RunFigures {
-    /// All of them, in the order of the page.
+    /// All figures, in the order of the page.
     pub fn into_figures(self) -> Vec<Figure> {
         let behaviour = self.behaviour.into_iter();
         let rest = behaviour.flat_map(BehaviourFigures::into_figures);
@@ -39,7 +39,7 @@ impl RunFigures {
 }
 
 impl SweepFigures {
-    /// All of them, in the order of the page.
+    /// All figures, in the order of the page.
     pub fn into_figures(self) -> Vec<Figure> {
         let groups = self.groups.into_iter().flatten();
         let rest = groups.flat_map(BehaviourFigures::into_figures);

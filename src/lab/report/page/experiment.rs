@@ -1,4 +1,4 @@
-//! What was trained: equations, parameters, and what differs from the paper.
+//! The sections on the experiment: equations, parameters, and the difference from the paper.
 
 use super::Html;
 use crate::lab::report::figures::number::whole;
@@ -90,7 +90,7 @@ fn declared(one: &Declared) -> Vec<String> {
     ]
 }
 
-/// `[200, 200]`; a single number has none.
+/// The dimensions as `[200, 200]`; empty for a scalar.
 fn shape(dims: &[usize]) -> String {
     match dims {
         [] => "one number".to_owned(),
@@ -98,7 +98,7 @@ fn shape(dims: &[usize]) -> String {
     }
 }
 
-/// Writes what differs from the preset of the paper.
+/// Writes the difference from the paper's preset.
 pub fn difference(experiment: &Experiment, html: &mut Html) {
     match (&experiment.difference, experiment.task) {
         (Some(difference), _) => compared(difference, html),

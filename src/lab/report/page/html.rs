@@ -1,10 +1,10 @@
-//! Text that is both HTML and XML: every element is closed, every text escaped.
+//! A writer of text that is both HTML and XML: every element is closed, every text escaped.
 
 use crate::lab::report::figures::{Figure, FigureError};
 use crate::lab::report::gather::formula::{Formula, Piece};
 
-/// What stands in a page for characters that mean something in it. Control characters, which XML does not know, become
-/// a sign that something was there.
+/// Escapes the special characters of a text. Control characters, which XML does not allow, become a
+/// replacement sign.
 pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -25,17 +25,17 @@ pub fn escaped(text: &str) -> String {
 #[derive(Debug, Default)]
 pub struct Html {
     out: String,
-    /// Figures so far, for what refers to them.
+    /// The number of figures so far, for references to them.
     figures: usize,
 }
 
 impl Html {
-    /// The text so far.
+    /// The finished text.
     pub fn finish(self) -> String {
         self.out
     }
 
-    /// An element with what `inside` writes.
+    /// Writes an element around the output of `inside`.
     pub fn element<T>(
         &mut self,
         tag: &str,
@@ -55,7 +55,7 @@ impl Html {
         given
     }
 
-    /// An element without content.
+    /// Writes an element without content.
     pub fn empty(&mut self, tag: &str, attributes: &[(&str, &str)]) {
         self.open(tag, attributes);
         self.out.push_str("/>\n");
@@ -70,27 +70,27 @@ impl Html {
         }
     }
 
-    /// A text.
+    /// Writes a text.
     pub fn text(&mut self, text: &str) {
         self.out.push_str(&escaped(text));
     }
 
-    /// An element with a text.
+    /// Writes an element with a text.
     pub fn tag(&mut self, tag: &str, text: &str) {
         self.element(tag, &[], |html| html.text(text));
     }
 
-    /// A paragraph in small letters.
+    /// Writes a paragraph in small letters.
     pub fn note(&mut self, text: &str) {
         self.element("p", &[("class", "note")], |html| html.text(text));
     }
 
-    /// Text that is already HTML and XML.
+    /// Writes text that is already HTML and XML.
     pub fn raw(&mut self, text: &str) {
         self.out.push_str(text);
     }
 
-    /// A formula.
+    /// Writes a formula.
     pub fn formula(&mut self, formula: &Formula) {
         for piece in &formula.0 {
             match piece {
@@ -100,10 +100,11 @@ impl Html {
         }
     }
 
-    /// A figure with its caption.
+    /// Writes a figure with its caption.
     ///
     /// # Errors
-    /// Where it cannot be drawn.
+    ///
+    /// Fails if the figure cannot be drawn.
     pub fn figure(&mut self, figure: &Figure) -> Result<(), FigureError> {
         self.figures += 1;
         let id = format!("figure-{}", self.figures);
@@ -129,10 +130,11 @@ impl Html {
         Ok(())
     }
 
-    /// Figures side by side where there is room.
+    /// Writes figures side by side if there is room.
     ///
     /// # Errors
-    /// Where one cannot be drawn.
+    ///
+    /// Fails if a figure cannot be drawn.
     pub fn figures<'a>(
         &mut self,
         figures: impl Iterator<Item = &'a Figure>,
@@ -145,7 +147,7 @@ impl Html {
         })
     }
 
-    /// A table. Columns of numbers stand at the right; the first column names the rows.
+    /// Writes a table. Columns of numbers are aligned right; the first column names the rows.
     pub fn table(&mut self, header: &[&str], rows: &[Vec<String>]) {
         let class = |column: usize| {
             let cells = rows.iter().filter_map(|row| row.get(column));
@@ -186,7 +188,7 @@ impl Html {
         }
     }
 
-    /// Names with their values.
+    /// Writes names with their values.
     pub fn facts(&mut self, facts: &[(&str, String)]) {
         self.element("dl", &[], |html| {
             for (name, value) in facts {
@@ -196,7 +198,7 @@ impl Html {
         });
     }
 
-    /// Commands to be copied.
+    /// Writes commands to be copied.
     pub fn commands(&mut self, commands: &[String]) {
         self.element("pre", &[], |html| {
             html.element("code", &[], |html| html.text(&commands.join("\n")));
@@ -204,7 +206,7 @@ impl Html {
     }
 }
 
-/// Whether a cell of a table is a number, or stands for one.
+/// Whether a table cell is a number, or a placeholder for one.
 fn is_number(text: &str) -> bool {
     let mut digits = text.trim_start_matches(['−', '<', ' ']).chars();
     text == "–" || digits.next().is_some_and(|c| c.is_ascii_digit())

@@ -14,15 +14,15 @@ use super::gather::sweep::SweepReport;
 use super::illustrate::{RunFigures, SweepFigures};
 use super::{Options, ReportError};
 
-/// Colours of a dark page.
+/// The style rules of a dark page.
 const DARK: &str =
     ":root{--ink:#e8eaee;--muted:#a6adb9;--line:#363c47;--surface:#16191f;--raised:#1f232b;\
     --accent:#6cbcf0;--minus:#ff9d5c;--plus:#4fd6b0}";
 
-/// What writes a part of the page.
+/// A function that writes one section of the page.
 type Write<'a> = Box<dyn FnOnce(&mut Html) -> Result<(), ReportError> + 'a>;
 
-/// A part of the page, which its list of contents names.
+/// A section of the page, listed in its table of contents.
 struct Part<'a> {
     id: String,
     title: String,
@@ -46,7 +46,8 @@ impl<'a> Part<'a> {
 /// The page of a run.
 ///
 /// # Errors
-/// Where a figure cannot be drawn.
+///
+/// Fails if a figure cannot be drawn.
 pub fn run(
     report: &RunReport,
     figures: &RunFigures,
@@ -63,7 +64,8 @@ pub fn run(
 /// The page of a sweep.
 ///
 /// # Errors
-/// Where a figure cannot be drawn.
+///
+/// Fails if a figure cannot be drawn.
 pub fn sweep(
     report: &SweepReport,
     figures: &SweepFigures,

@@ -1,4 +1,4 @@
-//! What a trained network does: its modulators, traces, and what is left without parts of it.
+//! The sections on the behaviour of a trained network: its modulators, traces and ablations.
 
 use super::Html;
 use crate::lab::report::figures::number::{decimals, short};
@@ -46,7 +46,7 @@ pub fn evaluation(
     Ok(())
 }
 
-/// Writes what the modulators do.
+/// Writes the section on modulators.
 pub fn modulators(
     behaviour: &Behaviour,
     figures: &BehaviourFigures,
@@ -65,7 +65,7 @@ pub fn modulators(
     html.figures(figures.aligned.iter().chain(&figures.timeline))
 }
 
-/// Writes what the traces hold.
+/// Writes the section on traces.
 pub fn traces(
     behaviour: &Behaviour,
     figures: &BehaviourFigures,
@@ -101,7 +101,7 @@ pub fn traces(
     html.figures(figures.traces.iter())
 }
 
-/// Writes what is left without parts of the network.
+/// Writes the section on ablations.
 pub fn ablations(
     behaviour: &Behaviour,
     figures: &BehaviourFigures,

@@ -9,10 +9,10 @@ use crate::lab::report::illustrate::RunFigures;
 use crate::lab::report::Options;
 use crate::lab::run::{Manifest, Status};
 
-/// What the run is called.
+/// The title of the page.
 pub fn title(report: &RunReport) -> String {
     let name = report.directory.file_name();
-    // `.` and `..` have no name of their own.
+    // `.` and `..` have no file name.
     name.map_or(report.manifest.name.clone(), |name| {
         name.to_string_lossy().into_owned()
     })
@@ -27,7 +27,7 @@ fn status(manifest: &Manifest) -> &'static str {
     }
 }
 
-/// Writes what stands above all parts.
+/// Writes the head of the page, above all sections.
 pub fn head(report: &RunReport, html: &mut Html) {
     let manifest = &report.manifest;
     let mut facts = vec![
@@ -75,7 +75,7 @@ pub fn head(report: &RunReport, html: &mut Html) {
     }
 }
 
-/// How good it got: the perplexity of the validation text, or what the task measures, or else the loss.
+/// The result of the run: the perplexity of the validation text, or the task's measure, or else the loss.
 fn result(report: &RunReport) -> Option<String> {
     let series = &report.series;
     if let Some((_, value)) = series
@@ -103,7 +103,7 @@ fn result(report: &RunReport) -> Option<String> {
     ))
 }
 
-/// The parts of the page.
+/// The sections of the page.
 pub fn parts<'a>(
     report: &'a RunReport,
     figures: &'a RunFigures,
@@ -172,20 +172,20 @@ fn reproduce(report: &RunReport, options: &Options, html: &mut Html) {
     html.facts(&machine(manifest));
 }
 
-/// What was taken away.
+/// The ablations of a report, as arguments.
 pub fn ablated(behaviour: &Behaviour) -> Vec<String> {
     let all = behaviour.ablations.iter().flatten();
     all.map(|one| one.ablation.to_string()).collect()
 }
 
-/// Modulators and traces.
+/// The names of modulators and traces.
 fn probes(behaviour: &Behaviour) -> Vec<String> {
     let modulators = behaviour.modulators.iter().map(|one| one.name.clone());
     let traces = behaviour.traces.iter().map(|trace| trace.path.clone());
     modulators.chain(traces).collect()
 }
 
-/// What a run ran on.
+/// The facts about the machine and program of a run.
 pub fn machine(manifest: &Manifest) -> Vec<(&'static str, String)> {
     let threads = match manifest.threads {
         1 => "1 thread".to_owned(),

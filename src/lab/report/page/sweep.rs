@@ -11,10 +11,10 @@ use crate::lab::shell::quoted;
 use crate::lab::sweep::collect::{Method, TEST};
 use crate::lab::sweep::State;
 
-/// Missing cells that are named; more are counted.
+/// The number of missing cells that are named; the rest are counted.
 const NAMED: usize = 40;
 
-/// "1 cell", "2 cells".
+/// A number with its noun: "1 cell", "2 cells".
 fn count(number: usize, what: &str) -> String {
     format!(
         "{} {what}{}",
@@ -23,7 +23,7 @@ fn count(number: usize, what: &str) -> String {
     )
 }
 
-/// Writes what stands above all parts.
+/// Writes the head of the page, above all sections.
 pub fn head(report: &SweepReport, html: &mut Html) {
     let cells: usize = report.states.iter().map(|(_, count)| count).sum();
     let states: Vec<String> = report
@@ -89,7 +89,7 @@ fn missing(report: &SweepReport, html: &mut Html) {
     });
 }
 
-/// The parts of the page.
+/// The sections of the page.
 pub fn parts<'a>(
     report: &'a SweepReport,
     figures: &'a SweepFigures,
@@ -158,7 +158,7 @@ fn results(report: &SweepReport, html: &mut Html) {
         });
         match test {
             Some(test) => {
-                // U of the group itself, whichever of the two it is.
+                // The U of this group, whether it is first or second in the test.
                 let pairs = (test.first_count * test.second_count) as f64;
                 let u = match test.first == *name {
                     true => test.result.u,
