@@ -1,4 +1,4 @@
-//! Run directories: where a run is put, and that no two share one.
+//! Run directories: their location, and the rule that no two runs share one.
 
 use super::manifest::Manifest;
 use super::{RunError, CHECKPOINTS};
@@ -7,34 +7,34 @@ use crate::learn::replace::{create, replace};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Name of the manifest in a run directory.
+/// The name of the manifest in a run directory.
 pub const MANIFEST: &str = "run.yaml";
-/// Name of the spec in a run directory.
+/// The name of the spec in a run directory.
 pub const SPEC: &str = "spec.bpm";
-/// Name of the metrics in a run directory.
+/// The name of the metrics in a run directory.
 pub const METRICS: &str = "metrics.jsonl";
-/// Name of the metrics as a table in a run directory.
+/// The name of the metrics table in a run directory.
 pub const METRICS_TABLE: &str = "metrics.csv";
 
-/// Name of the words of a text, in the order of their numbers, in a run directory.
+/// The name of the vocabulary in a run directory: the words of a text, in the order of their numbers.
 pub const VOCABULARY: &str = "vocabulary.txt";
 
-/// Where a run is put.
+/// The location of a run directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In this directory.
+    /// This directory.
     At(PathBuf),
-    /// In a directory of its own under `parent`: `STEM-SEED`, or `STEM-SEED-2` and so on.
+    /// A new directory under `parent`: `STEM-SEED`, or `STEM-SEED-2` and so on.
     Under {
-        /// The directory of runs.
+        /// The parent directory of runs.
         parent: PathBuf,
-        /// File name of the spec without its ending.
+        /// The file name of the spec without its extension.
         stem: String,
     },
 }
 
-/// Makes the directory and puts spec and manifest into it, the manifest last: a directory that has one holds a
-/// run, however the process ended that made it.
+/// Creates the directory and writes spec and manifest into it, the manifest last: a directory with a manifest
+/// holds a run, however the process that made it ended.
 pub(super) fn claim(
     place: &Place,
     manifest: &Manifest,
@@ -80,7 +80,7 @@ pub(super) fn claim(
     }
 }
 
-/// The directory to go on in: the one named, or the last one under the parent.
+/// The directory to resume: the one named, or the last one under the parent.
 pub(super) fn find(place: &Place, seed: u64) -> Result<PathBuf, RunError> {
     let path = match place {
         Place::At(path) => path.clone(),
@@ -88,7 +88,7 @@ pub(super) fn find(place: &Place, seed: u64) -> Result<PathBuf, RunError> {
             let last = (1u64..)
                 .map(|number| numbered(parent, stem, seed, number))
                 .take_while(|path| path.exists())
-                // One that was killed while it was made holds no run.
+                // A run killed while its directory was made has no manifest.
                 .filter(|path| path.join(MANIFEST).is_file())
                 .last();
             last.unwrap_or_else(|| numbered(parent, stem, seed, 1))

@@ -1,4 +1,4 @@
-//! Why a run could not start or go on.
+//! The errors of starting, resuming and training a run.
 
 use super::Which;
 use crate::lab::lock::LockError;
@@ -9,7 +9,7 @@ use crate::learn::trainer::TrainError;
 use crate::step::InternalFault;
 use std::path::{Path, PathBuf};
 
-/// Why a run could not start or go on.
+/// The reason why a run could not start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The trainer failed.
@@ -21,70 +21,70 @@ pub enum RunError {
     /// The checkpoint could not be written or read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The last checkpoint is damaged, and one before it is whole.
+    /// The last checkpoint is damaged, and an earlier one is whole.
     #[error("{source}; the checkpoint before it, {}, is whole: delete the damaged file and `--resume` goes on from iteration {iteration}", before.display())]
     Damaged {
-        /// What is wrong with the last one.
+        /// The error in the last checkpoint.
         source: CheckpointError,
-        /// The last one that is whole.
+        /// The path of the last whole checkpoint.
         before: PathBuf,
-        /// Its iteration.
+        /// The iteration of that checkpoint.
         iteration: u64,
     },
     /// The run has no such checkpoint.
     #[error("{} {}", path.display(), no_checkpoint(*which, there))]
     NoCheckpoint {
-        /// Its directory.
+        /// The run directory.
         path: PathBuf,
-        /// Which one was wanted.
+        /// The checkpoint asked for.
         which: Which,
-        /// Iterations of those it has.
+        /// The iterations of the existing checkpoints.
         there: Vec<u64>,
     },
     /// The run has no such iteration.
     #[error("{} has no iteration {iteration}; they are 1 to {most}", path.display())]
     NoIteration {
-        /// Its directory.
+        /// The run directory.
         path: PathBuf,
-        /// The one that was wanted.
+        /// The iteration asked for.
         iteration: u64,
-        /// The last there is.
+        /// The last iteration of the run.
         most: u64,
     },
-    /// A number of the run is not finite.
+    /// A number in the run is not finite.
     #[error("{}", .0.sentence)]
     NotFinite(Box<Located>),
     /// The compiler failed.
     #[error(transparent)]
     Internal(#[from] InternalFault),
-    /// A file or directory of the run.
+    /// A file or directory of the run could not be read or written.
     #[error("cannot {verb} {}: {source}", path.display())]
     File {
-        /// What was tried.
+        /// The verb for the operation that failed.
         verb: &'static str,
-        /// With what.
+        /// The path.
         path: PathBuf,
-        /// Why not.
+        /// The error of the file system.
         source: std::io::Error,
     },
-    /// The directory is that of another run.
+    /// The directory holds another run.
     #[error("{} already holds a run; choose another directory, or go on with that run with `--resume`", .0.display())]
     Taken(PathBuf),
-    /// Another process trains it, or its lock cannot be made.
+    /// Another process trains this run, or its lock cannot be created.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// There is no run to go on with.
+    /// There is no run to resume.
     #[error("there is no run in {}: it has no `run.yaml`", .0.display())]
     NothingThere(PathBuf),
-    /// The run to go on with is another one.
+    /// The run in the directory is not the one to resume.
     #[error("{} is another run: {difference}", path.display())]
     Different {
-        /// Its directory.
+        /// The run directory.
         path: PathBuf,
-        /// What differs.
+        /// The difference between the two.
         difference: String,
     },
-    /// The spec of a run does not compile any more.
+    /// The spec of a run no longer compiles.
     #[error("{} has errors; `bpmc check` shows them", .0.display())]
     Broken(PathBuf),
 }

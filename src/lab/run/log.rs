@@ -1,4 +1,4 @@
-//! The log of a run: what happened when, a line each.
+//! The log of a run: its events, one per line.
 
 use super::manifest::now;
 use super::RunError;
@@ -6,10 +6,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-/// Name of the log in a run directory.
+/// The name of the log in a run directory.
 pub const LOG: &str = "log.txt";
 
-/// A log that is appended to, a whole line at a time.
+/// A log file, appended to in whole lines.
 #[derive(Debug)]
 pub(super) struct Log {
     path: PathBuf,
@@ -17,7 +17,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Opens the log in `directory`. Half a line at its end, which a kill has left, is taken away.
+    /// Opens the log in `directory`. An incomplete last line, left by a kill, is removed.
     pub(super) fn open(directory: &Path) -> Result<Log, RunError> {
         let path = directory.join(LOG);
         let open = || {
@@ -38,7 +38,7 @@ impl Log {
         Ok(Log { path, file })
     }
 
-    /// Adds a line, with the time before it; line breaks in it become spaces.
+    /// Appends a line after the current time; line breaks in it become spaces.
     pub(super) fn line(&mut self, text: &str) -> Result<(), RunError> {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let line = format!("{} {text}\n", now());

@@ -1,4 +1,4 @@
-//! The manifest of a run, `run.yaml`: what was run, with what, and how it ended.
+//! The manifest of a run, `run.yaml`: the spec, the settings, and how the run ended.
 
 use crate::step::passes::Selection;
 use serde::{Deserialize, Serialize};
@@ -6,117 +6,117 @@ use std::io::Read;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Largest manifest that is read.
+/// The largest manifest that is read, in bytes.
 const MOST_BYTES: u64 = 16 << 20;
 
-/// How far a run got.
+/// The status of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// It is running, or was killed.
+    /// The run is in progress, or was killed.
     Running,
     /// All iterations are done.
     Finished,
-    /// It was asked to stop.
+    /// The run was asked to stop.
     Interrupted,
-    /// An error stopped it.
+    /// An error stopped the run.
     Failed,
 }
 
-/// What is done about a loss, gradient or parameter that is not finite.
+/// The reaction to a loss, gradient or parameter that is not finite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnNan {
     /// The run stops; its checkpoints stay.
     #[default]
     Stop,
-    /// The iteration is left out: parameters, moments and states stay as they were before it.
+    /// The iteration is skipped: parameters, moments and states stay as they were before it.
     Skip,
-    /// The run goes back to its last checkpoint, and goes on with other episodes.
+    /// The run returns to its last checkpoint, and continues with other episodes.
     Rollback,
 }
 
-/// A number that was not finite.
+/// One occurrence of a non-finite number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Incident {
     /// The iteration, counted from 1.
     pub iteration: u64,
-    /// What was done.
+    /// The reaction.
     pub done: OnNan,
-    /// The iteration after which the run went on.
+    /// The iteration after which the run continued.
     pub back_to: u64,
-    /// What was found.
+    /// The finding in one sentence.
     pub found: String,
 }
 
-/// What `run.yaml` holds.
+/// The contents of `run.yaml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Path of the spec, as it was given.
+    /// The path of the spec, as it was given.
     pub spec: String,
-    /// Name of its network.
+    /// The name of the network.
     pub name: String,
-    /// SHA-256 of the model as `bpmc compile --emit model` prints it, overrides included.
+    /// The SHA-256 of the model as `bpmc compile --emit model` prints it, including overrides.
     pub spec_hash: String,
-    /// `path=value` overrides, in order.
+    /// The `path=value` overrides, in order.
     pub overrides: Vec<String>,
-    /// Seed.
+    /// The seed.
     pub seed: u64,
-    /// Where it ran.
+    /// The device.
     pub device: String,
-    /// What ran the step.
+    /// The backend that ran the step.
     pub backend: String,
-    /// The passes over the step, as arguments of the command; their choice changes the last bits.
+    /// The passes over the step, as arguments of the command; they affect the last bits of results.
     #[serde(default = "default_passes")]
     pub passes: String,
-    /// What is done about a number that is not finite; that of the last session.
+    /// The reaction to non-finite numbers in the last session.
     #[serde(default)]
     pub on_nan: OnNan,
-    /// Threads of the last session; the numbers do not depend on them.
+    /// The number of threads in the last session; results do not depend on it.
     pub threads: usize,
-    /// Version of bpmc.
+    /// The version of bpmc.
     pub version: String,
-    /// The processor of the last session, its kind and its cores.
+    /// The machine of the last session: its CPU, architecture and number of cores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<String>,
-    /// When it was first started, UTC.
+    /// The time of the first start, UTC.
     pub started: String,
-    /// When it last stopped, UTC.
+    /// The time of the last stop, UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
-    /// How far it got.
+    /// The status of the run.
     pub status: Status,
-    /// Iterations done when this was written; a checkpoint may be older.
+    /// The iterations done when the manifest was written; a checkpoint may be older.
     pub iterations: u64,
-    /// Iterations in all.
+    /// The number of planned iterations.
     pub iterations_planned: u64,
-    /// Iterations with a number that is not finite, and what was done about them.
+    /// The occurrences of non-finite numbers, with the reactions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_finite: Vec<Incident>,
-    /// The directory of the text it reads, where that is none of its own.
+    /// The directory of the text, if it is not the task's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
-    /// What the test text costs at the end, where one is read.
+    /// The loss on the test text after training, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<Test>,
-    /// What stopped it.
+    /// The error that stopped the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// What the test text costs with the best parameters of a run.
+/// The loss on the test text with the best parameters of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Test {
     /// `exp` of the mean of `-log p`.
     pub perplexity: f64,
-    /// The same mean in bits.
+    /// The mean of `-log2 p`, in bits.
     pub bits_per_word: f64,
-    /// Words predicted, ends of lines among them.
+    /// The number of predicted words, including ends of lines.
     pub words: u64,
-    /// Of the checkpoint of this iteration.
+    /// The iteration of the checkpoint.
     pub iteration: u64,
 }
 
@@ -125,18 +125,20 @@ fn default_passes() -> String {
 }
 
 impl Manifest {
-    /// The text of the file.
+    /// The manifest as YAML text.
     ///
     /// # Errors
-    /// Those of the YAML writer.
+    ///
+    /// Errors of the YAML writer.
     pub fn to_yaml(&self) -> std::io::Result<String> {
         serde_yaml::to_string(self).map_err(std::io::Error::other)
     }
 
-    /// Reads the file at `path`.
+    /// Reads the manifest at `path`.
     ///
     /// # Errors
-    /// Where it cannot be read, or is no manifest.
+    ///
+    /// Fails if the file cannot be read, or is not a manifest.
     pub fn read(path: &Path) -> std::io::Result<Manifest> {
         let mut text = String::new();
         std::fs::File::open(path)?
@@ -157,7 +159,7 @@ impl Manifest {
     }
 }
 
-/// This machine in words: its processor, as far as the system tells, its kind and its cores.
+/// A description of this machine: its CPU, if the system reports it, its architecture and number of cores.
 pub(super) fn machine() -> String {
     let told = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = told.lines().find_map(|line| {
@@ -176,7 +178,7 @@ pub(super) fn machine() -> String {
     }
 }
 
-/// The time now, UTC, as `2025-01-31T12:00:00Z`.
+/// The current time, UTC, as `2025-01-31T12:00:00Z`.
 pub(super) fn now() -> String {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -184,8 +186,8 @@ pub(super) fn now() -> String {
     utc(since.as_secs())
 }
 
-/// Seconds since 1970 as date and time of the Gregorian calendar. Years are counted from March, so that the
-/// leap day is a year's last.
+/// Converts seconds since 1970 to date and time of the Gregorian calendar. Years begin in March, so that the
+/// leap day is the last day of a year.
 fn utc(seconds: u64) -> String {
     const DAYS_OF_400_YEARS: u64 = 146_097;
     let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);

@@ -48,37 +48,37 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use window::Window;
 
-/// What a run is started with.
+/// The options of a run.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
-    /// Path of the spec as it was given.
+    /// The path of the spec, as it was given.
     pub spec: String,
-    /// The overrides it was compiled with.
+    /// The overrides that the spec was compiled with.
     pub overrides: Vec<String>,
-    /// Where to put the run.
+    /// The location of the run directory.
     pub place: Place,
-    /// Go on with the run that is there.
+    /// Whether to continue an existing run.
     pub resume: bool,
-    /// Threads that share the lanes.
+    /// The number of threads that share the lanes.
     pub threads: usize,
-    /// What runs the step.
+    /// The backend that runs the step.
     pub backend: BackendKind,
-    /// Where.
+    /// The device.
     pub device: DeviceChoice,
-    /// How the step and its adjoint are optimised.
+    /// The optimization passes over the step and its adjoint.
     pub passes: Selection,
-    /// Refuse runs that need more bytes than this.
+    /// The memory limit in bytes; a run that needs more is refused.
     pub memory: Option<u64>,
-    /// What is done about numbers that are not finite.
+    /// The reaction to non-finite numbers.
     pub on_nan: OnNan,
-    /// Whether to write events for TensorBoard.
+    /// Whether to write TensorBoard events.
     pub tensorboard: bool,
-    /// The directory of the text, where one is read from files.
+    /// The directory of the text, if it is read from files.
     pub data: Option<PathBuf>,
 }
 
 impl RunOptions {
-    /// What the trainer is made with.
+    /// The options of the trainer.
     pub fn trainer(&self) -> TrainerOptions {
         TrainerOptions {
             threads: self.threads,
@@ -90,12 +90,12 @@ impl RunOptions {
     }
 }
 
-/// How [`Run::train`] ended.
+/// The end of [`Run::train`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// All iterations are done.
     Finished,
-    /// It was asked to stop.
+    /// The run was asked to stop.
     Interrupted,
 }
 
@@ -110,17 +110,18 @@ pub struct Run {
     log: Option<Log>,
     metrics_every: u64,
     tensorboard: bool,
-    /// Where the run was at iteration 0, where it may have to go back to that.
+    /// The state at iteration 0, if the run may have to return to it.
     first: Option<Checkpoint>,
-    /// Keeps other processes out of the directory.
+    /// The lock that keeps other processes out of the directory.
     lock: Option<Lock>,
 }
 
 impl Run {
-    /// Makes the trainer, and the directory or finds the one to go on in.
+    /// Creates the trainer, and creates the directory or finds the one to resume.
     ///
     /// # Errors
-    /// [`RunError`]. Nothing is written where the run cannot start.
+    ///
+    /// [`RunError`]. Nothing is written if the run cannot start.
     pub fn prepare(compilation: &Compilation, options: &RunOptions) -> Result<Run, RunError> {
         let program = compilation
             .program
@@ -197,7 +198,7 @@ impl Run {
         Ok(run)
     }
 
-    /// Goes to the last checkpoint of the run in the directory, if it is this one.
+    /// Restores the last checkpoint in the directory, if it belongs to this run.
     fn go_back_to_last(&mut self, dump: &str) -> Result<(), RunError> {
         let earlier = self.read_manifest()?;
         let now = &self.manifest;
@@ -213,7 +214,7 @@ impl Run {
             }
         }
         if earlier.spec_hash != now.spec_hash {
-            // The lines are a help only; without them the message still says what is wrong.
+            // The lines are optional: without them the message still states the error.
             let lines = opened::open_with(&self.directory, &earlier)
                 .ok()
                 .and_then(|opened| opened.compilation.program)
@@ -233,7 +234,7 @@ impl Run {
             self.restore(&checkpoint)?;
             self.shelf.mend(&checkpoint)?;
         }
-        // What the checkpoint does not hold will happen again.
+        // Iterations after the checkpoint will be repeated.
         let done = self.trainer.iteration();
         self.manifest.not_finite = earlier.not_finite;
         let mut rollbacks = self.trainer.rollbacks();
@@ -254,7 +255,7 @@ impl Run {
         Ok(())
     }
 
-    /// Goes to where a checkpoint of this run was taken.
+    /// Restores a checkpoint of this run.
     fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), RunError> {
         let lines = spec::difference(&checkpoint.describe(), &self.here()?.describe());
         if !lines.is_empty() {
@@ -270,7 +271,7 @@ impl Run {
         Ok(())
     }
 
-    /// The run as it is now.
+    /// A checkpoint of the current state.
     fn here(&self) -> Result<Checkpoint, RunError> {
         let (name, hash) = (&self.manifest.name, &self.manifest.spec_hash);
         let mut checkpoint = self.trainer.checkpoint(name, hash)?;
@@ -302,26 +303,27 @@ impl Run {
         self.directory.join(name)
     }
 
-    /// Its directory.
+    /// The run directory.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Its manifest.
+    /// The manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// Its trainer.
+    /// The trainer.
     pub fn trainer(&self) -> &Trainer {
         &self.trainer
     }
 
-    /// Trains until all iterations are done or `stop` is set, which ends it after the iteration under way.
+    /// Trains until all iterations are done. If `stop` is set, training ends after the current iteration.
     /// `observe` is called after each iteration.
     ///
     /// # Errors
-    /// [`RunError`]; the last checkpoint stays as it was, and the manifest says what happened.
+    ///
+    /// [`RunError`]; the last checkpoint is unchanged, and the manifest states the error.
     pub fn train(
         &mut self,
         stop: &AtomicBool,
@@ -333,7 +335,7 @@ impl Run {
             Ok(Ending::Interrupted) => "interrupted".to_owned(),
             Err(error) => format!("failed: {error}"),
         };
-        // What stopped the run matters more than a log that cannot be written.
+        // The error that stopped the run matters more than a log that cannot be written.
         let _ = self.log(&format!(
             "{how}, after iteration {}",
             self.trainer.iteration()
@@ -406,7 +408,7 @@ impl Run {
             match advanced {
                 Ok(()) => {}
                 Err(TrainError::NotFinite { iteration, what }) => {
-                    // Only one writer at a time has the files.
+                    // Only one writer at a time may have the files open.
                     metrics.flush()?;
                     drop(metrics);
                     self.not_finite(iteration, &what)?;
@@ -433,7 +435,7 @@ impl Run {
         }
     }
 
-    /// Iterations until a record is written or a checkpoint taken.
+    /// The number of iterations until a record or a checkpoint is due.
     fn until_needed(&self) -> u64 {
         let done = self.trainer.iteration();
         let record = self.metrics_every - done % self.metrics_every;
@@ -442,7 +444,7 @@ impl Run {
         (1..most).find(needed).unwrap_or(most)
     }
 
-    /// What the test text costs with the best parameters, where a text is read.
+    /// The loss on the test text with the best parameters, if the task reads a text.
     fn test(&mut self) -> Result<Option<Test>, RunError> {
         if self.trainer.chunks().is_none() {
             return Ok(None);
@@ -461,7 +463,8 @@ impl Run {
         }))
     }
 
-    /// The vocabulary of a text in the run's directory: written with a new run, compared with that of an earlier one.
+    /// Writes the vocabulary of a text into the directory of a new run, or compares it with that of the run
+    /// to resume.
     fn vocabulary(&self, resume: bool) -> Result<(), RunError> {
         let Some(model) = self.trainer.language() else {
             return Ok(());
@@ -482,7 +485,7 @@ impl Run {
         Ok(())
     }
 
-    /// The files of records, cut to where the trainer is.
+    /// The writer of metrics, cut to the trainer's iteration.
     fn metrics(&self) -> Result<MetricsWriter, RunError> {
         let done = self.trainer.iteration();
         let metrics = MetricsWriter::resume(&self.path(METRICS), done)?
@@ -494,8 +497,7 @@ impl Run {
         })
     }
 
-    /// Writes the metrics up to here and then the checkpoint, so that no record is missing where the run
-    /// goes on.
+    /// Writes the metrics so far and then the checkpoint, so that a resumed run lacks no record.
     fn checkpoint(&mut self, metrics: &mut MetricsWriter) -> Result<(), RunError> {
         metrics.sync()?;
         let done = self.trainer.iteration();

@@ -1,4 +1,4 @@
-//! Runs that are looked at, not trained: manifest, spec and any state the run has been in.
+//! Runs opened for inspection, not for training: manifest, spec, and any state the run has passed through.
 
 use super::{find_checkpoint, Manifest, OnNan, RunError, Which, MANIFEST, SPEC};
 use crate::driver::{self, Compilation};
@@ -12,18 +12,19 @@ use std::path::{Path, PathBuf};
 
 /// A run read from its directory.
 pub struct OpenedRun {
-    /// Its directory.
+    /// The run directory.
     pub directory: PathBuf,
-    /// Its manifest.
+    /// The manifest.
     pub manifest: Manifest,
-    /// Its spec, compiled with its overrides.
+    /// The spec, compiled with the overrides of the run.
     pub compilation: Compilation,
 }
 
 /// Reads manifest and spec of the run in `directory`.
 ///
 /// # Errors
-/// Where there is none, or a file cannot be read. What is wrong with the spec is in the compilation.
+///
+/// Fails if there is no run, or a file cannot be read. Errors in the spec are in the compilation.
 pub fn open(directory: &Path) -> Result<OpenedRun, RunError> {
     let path = directory.join(MANIFEST);
     if !path.is_file() {
@@ -46,17 +47,18 @@ pub(super) fn open_with(directory: &Path, manifest: &Manifest) -> Result<OpenedR
 }
 
 impl OpenedRun {
-    /// Its program.
+    /// The program of the run.
     ///
     /// # Errors
-    /// [`RunError::Broken`] where the spec has errors.
+    ///
+    /// [`RunError::Broken`] if the spec has errors.
     pub fn program(&self) -> Result<&Compiled, RunError> {
         let program = self.compilation.program.as_ref();
         program.ok_or_else(|| RunError::Broken(self.directory.join(SPEC)))
     }
 
-    /// What it was trained with, on the processor: a run can be looked at where its GPU is not. Passes that this version of bpmc
-    /// does not know become the usual ones.
+    /// The trainer options of the run, but on the CPU: a run can be inspected without its GPU. Passes that
+    /// this version of bpmc does not know are replaced by the default.
     pub fn options(&self, threads: usize) -> TrainerOptions {
         TrainerOptions {
             threads,
@@ -67,15 +69,16 @@ impl OpenedRun {
         }
     }
 
-    /// The passes it was trained with.
+    /// The passes of the run.
     pub fn passes(&self) -> Selection {
         self.manifest.passes.parse().unwrap_or_default()
     }
 
-    /// One of its checkpoints.
+    /// Reads one checkpoint.
     ///
     /// # Errors
-    /// Where it has none of that kind, or it is damaged or not of this run.
+    ///
+    /// Fails if the run has no such checkpoint, or it is damaged or belongs to another run.
     pub fn checkpoint(&self, which: Which) -> Result<Checkpoint, RunError> {
         let path = find_checkpoint(&self.directory, which)?;
         let checkpoint = Checkpoint::read(&path)?;
@@ -93,10 +96,11 @@ impl OpenedRun {
         Ok(checkpoint)
     }
 
-    /// The parameters of a checkpoint as a step takes them: by slot.
+    /// The parameters of a checkpoint, by slot of the step.
     ///
     /// # Errors
-    /// Where they are not those of the spec.
+    ///
+    /// Fails if they do not fit the spec.
     pub fn parameters(&self, checkpoint: &Checkpoint) -> Result<Vec<Vec<f64>>, RunError> {
         let mut store = ParamStore::init(&self.program()?.step.params, self.manifest.seed);
         checkpoint.restore_parameters(&mut store)?;
@@ -107,11 +111,13 @@ impl OpenedRun {
             .collect())
     }
 
-    /// The run as it was before iteration `iteration` (counted from 1): from the last checkpoint before it, trained
-    /// again from there, to the same bits. Nothing is written. `observe` is told the iterations done.
+    /// The state of the run before iteration `iteration` (counted from 1). It is bit-identical to the run's
+    /// own, because the run is trained again from the last checkpoint before it. Nothing is written.
+    /// `observe` is told the number of iterations done.
     ///
     /// # Errors
-    /// Where the run has not come as far, or cannot be trained.
+    ///
+    /// Fails if the run has not reached that iteration, or cannot be trained.
     pub fn before_iteration(
         &self,
         iteration: u64,

@@ -1,9 +1,9 @@
 //! The checkpoints of a run: the last few and the best.
 //!
-//! `checkpoints/0000000100.safetensors` is that of iteration 100. Those of the schedule stay until `keep` later ones
-//! are there; one of an interruption goes with the next of the schedule, so that a run leaves the same files
-//! however often it was interrupted. `best.safetensors` is a copy of the best one, and `manifest.yaml` says what is
-//! there; it follows from the files and is never read back.
+//! `checkpoints/0000000100.safetensors` is the checkpoint of iteration 100. A scheduled checkpoint is removed
+//! once `keep` later ones exist. The checkpoint of an interruption is removed at the next scheduled one, so
+//! that a run leaves the same files however often it was interrupted. `best.safetensors` is a copy of the
+//! best checkpoint. `manifest.yaml` lists the files; bpmc derives it from them and never reads it.
 
 use super::{RunError, Standing};
 use crate::learn::checkpoint::{Checkpoint, CheckpointError};
@@ -11,24 +11,25 @@ use crate::learn::replace::{clear_temporaries, replace};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// Name of the folder of checkpoints in a run directory.
+/// The name of the folder of checkpoints in a run directory.
 pub const CHECKPOINTS: &str = "checkpoints";
-/// Name of the best checkpoint in its folder.
+/// The name of the best checkpoint in its folder.
 pub const BEST: &str = "best.safetensors";
-/// Name of the list of checkpoints in their folder.
+/// The name of the list of checkpoints in their folder.
 const LIST: &str = "manifest.yaml";
-/// Ending of checkpoints.
+/// The extension of checkpoint files.
 const ENDING: &str = ".safetensors";
 
-/// Which checkpoint of a run.
+/// The choice of a checkpoint of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Which {
-    /// The last one.
+    /// The last checkpoint.
     #[default]
     Last,
-    /// That with the best smoothed reward, or the lowest smoothed loss; of a text, the lowest validation loss.
+    /// The checkpoint with the highest smoothed reward, or else the lowest smoothed loss; for a text, the
+    /// lowest validation loss.
     Best,
-    /// That of an iteration.
+    /// The checkpoint of this iteration.
     At(u64),
 }
 
@@ -47,10 +48,11 @@ impl std::str::FromStr for Which {
     }
 }
 
-/// The numbered checkpoints of the run in `directory`: iteration and file, the earliest first.
+/// The numbered checkpoints of the run in `directory`, as iteration and path, earliest first.
 ///
 /// # Errors
-/// Where the folder cannot be read; a run without one has none.
+///
+/// Fails if the folder cannot be read; a missing folder has no checkpoints.
 pub fn checkpoints(directory: &Path) -> Result<Vec<(u64, PathBuf)>, RunError> {
     let folder = directory.join(CHECKPOINTS);
     let mut found = Vec::new();
@@ -70,10 +72,11 @@ pub fn checkpoints(directory: &Path) -> Result<Vec<(u64, PathBuf)>, RunError> {
     Ok(found)
 }
 
-/// The file of a checkpoint of the run in `directory`.
+/// The path of a checkpoint of the run in `directory`.
 ///
 /// # Errors
-/// Where it has none of that kind: the message names those it has.
+///
+/// Fails if there is no such checkpoint; the message names the existing ones.
 pub fn find_checkpoint(directory: &Path, which: Which) -> Result<PathBuf, RunError> {
     let all = checkpoints(directory)?;
     let found = match which {
@@ -91,29 +94,30 @@ pub fn find_checkpoint(directory: &Path, which: Which) -> Result<PathBuf, RunErr
     })
 }
 
-/// When checkpoints are due.
+/// The schedule of checkpoints.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Schedule {
-    /// Iterations between two; 0 for only the last, and those at the ends of epochs.
+    /// The number of iterations between two checkpoints; 0 for none but the last and those at the ends of
+    /// epochs.
     pub every: u64,
-    /// The last.
+    /// The last iteration.
     pub planned: u64,
-    /// Iterations after which an epoch of a text is over, in order.
+    /// The iterations that end an epoch of a text, in order.
     pub epochs: Vec<u64>,
 }
 
-/// The folder of checkpoints of a run that is trained.
+/// The folder of checkpoints of a run in training.
 #[derive(Debug)]
 pub(super) struct Shelf {
     folder: PathBuf,
-    /// How many of the schedule stay.
+    /// The number of scheduled checkpoints to keep.
     keep: usize,
     schedule: Schedule,
-    /// What the best one is best in.
+    /// The name of the measure that decides which checkpoint is best.
     measure: &'static str,
 }
 
-/// What `manifest.yaml` says.
+/// The contents of `manifest.yaml`.
 #[derive(Serialize)]
 struct List<'a> {
     version: &'a str,
@@ -138,7 +142,7 @@ struct BestEntry {
 }
 
 impl Shelf {
-    /// For a run in `directory`.
+    /// The folder of checkpoints of the run in `directory`.
     pub(super) fn new(
         directory: &Path,
         keep: usize,
@@ -153,7 +157,7 @@ impl Shelf {
         }
     }
 
-    /// Whether a checkpoint of this iteration would also be there without an interruption.
+    /// Whether an uninterrupted run also writes a checkpoint at this iteration.
     pub(super) fn is_scheduled(&self, iteration: u64) -> bool {
         let Schedule {
             every,
@@ -169,21 +173,21 @@ impl Shelf {
         self.folder.join(format!("{iteration:010}{ENDING}"))
     }
 
-    /// Makes the folder, and takes away what a killed process left half written.
+    /// Creates the folder, and removes incomplete files of a killed process.
     pub(super) fn open(&self) -> Result<(), RunError> {
         std::fs::create_dir_all(&self.folder)
             .and_then(|()| clear_temporaries(&self.folder))
             .map_err(|error| RunError::file("write", &self.folder, error))
     }
 
-    /// The last checkpoint, if there is any.
+    /// The last checkpoint, if there is one.
     pub(super) fn last(&self, directory: &Path) -> Result<Option<Checkpoint>, RunError> {
         let mut all = checkpoints(directory)?;
         let Some((_, path)) = all.pop() else {
             return Ok(None);
         };
         Checkpoint::read(&path).map(Some).map_err(|source| {
-            // Only a whole one is worth naming.
+            // Only a whole checkpoint is worth naming.
             let whole = |(_, path): &&(u64, PathBuf)| Checkpoint::read(path).is_ok();
             match all.iter().rev().find(whole) {
                 Some((iteration, before)) if matches!(source, CheckpointError::Corrupt { .. }) => {
@@ -198,7 +202,7 @@ impl Shelf {
         })
     }
 
-    /// Puts a checkpoint there, and takes away those that are too old. The new file is whole before any other
+    /// Writes a checkpoint, and removes those that are too old. The new file is whole before any other file
     /// changes.
     pub(super) fn put(&self, checkpoint: &Checkpoint) -> Result<(), RunError> {
         let iteration = checkpoint.header.iteration;
@@ -260,7 +264,7 @@ impl Shelf {
             .map_err(|error| RunError::file("write", &path, error))
     }
 
-    /// Writes the best checkpoint again where a kill came between it and the checkpoint it is a copy of.
+    /// Writes the best checkpoint again if a kill came between it and the checkpoint it copies.
     pub(super) fn mend(&self, last: &Checkpoint) -> Result<(), RunError> {
         let standing: Option<&Standing> = last.header.standing.as_ref();
         let best = standing.and_then(|standing| standing.best.as_ref());

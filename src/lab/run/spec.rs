@@ -1,4 +1,4 @@
-//! The spec of a run: one text that needs no other file, and the hash of what it means.
+//! The spec of a run: one text that needs no other file, and the hash of its meaning.
 
 use crate::driver::Compilation;
 use crate::lang::diag::{Diagnostics, SourceMap};
@@ -8,11 +8,10 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Lines of each side that [`difference`] names.
+/// The number of lines of each side that [`difference`] names.
 const LINES: usize = 6;
 
-/// The spec with everything it imports in one text, laid out in the canonical way. Rules of the library are
-/// left where they are.
+/// The formatted spec with everything it imports in one text. Library rules are not included.
 pub fn merged(compilation: &Compilation) -> String {
     let mut text = String::new();
     for file in &compilation.files[..compilation.own_files] {
@@ -33,13 +32,13 @@ pub fn merged(compilation: &Compilation) -> String {
     let mut diagnostics = Diagnostics::new();
     let file = syntax::parse(source, &text, &mut diagnostics);
     if diagnostics.has_errors() {
-        // Only where the parts are fine and the whole is past a limit of the syntax.
+        // The text may exceed a limit of the syntax, although each part is within it.
         return text;
     }
     syntax::print(&file, &text)
 }
 
-/// SHA-256 of the meaning of a spec, in hexadecimal.
+/// The SHA-256 of the meaning of a spec, in hexadecimal.
 pub fn hash(model: &Model) -> String {
     let mut text = String::with_capacity(64);
     for byte in Sha256::digest(dump(model).as_bytes()) {

@@ -1,13 +1,13 @@
-//! How well a run does, smoothed, for the choice of the best checkpoint.
+//! The smoothed reward or loss of a run, which decides on the best checkpoint.
 
 use crate::learn::checkpoint::{BestSoFar, Standing};
 use crate::learn::trainer::{IterationReport, Trainer};
 
-/// Weight of a value relative to that of the iteration after it: a memory of a hundred iterations.
+/// The weight of an iteration relative to the next one: a memory of a hundred iterations.
 const FADING: f64 = 0.99;
 
 impl Standing {
-    /// Nothing known.
+    /// A tracker without any iteration.
     pub(super) fn new() -> Standing {
         Standing {
             sum: 0.0,
@@ -16,7 +16,7 @@ impl Standing {
         }
     }
 
-    /// What the best is best in.
+    /// The name of the measure that decides which checkpoint is best.
     pub(super) fn measure(trainer: &Trainer) -> &'static str {
         if trainer.chunks().is_some() {
             "validation loss"
@@ -27,8 +27,8 @@ impl Standing {
         }
     }
 
-    /// Takes an iteration into account: its mean reward, or its loss where there are no rewards. Where a text is read
-    /// in epochs only validation counts: losses of the training text are lower, and say nothing about another.
+    /// Adds an iteration: its mean reward, or its loss if there are no rewards. For texts read in epochs only
+    /// the validation loss counts, because the training loss is lower and says nothing about other texts.
     pub(super) fn add(&mut self, report: &IterationReport) {
         if report.epoch.is_some() {
             let validation = report.validation.map(|validation| validation.loss);
@@ -40,7 +40,7 @@ impl Standing {
         self.weight = FADING * self.weight + 1.0;
     }
 
-    /// Notes the value at a checkpoint of the schedule, if it is the best so far; of equal ones the first is.
+    /// Updates the best value at a scheduled checkpoint; among equal values the first is best.
     pub(super) fn note(&mut self, iteration: u64, reward: bool) {
         if self.weight <= 0.0 {
             return;

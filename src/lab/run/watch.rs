@@ -1,17 +1,18 @@
-//! What a run does about a number that is not finite.
+//! The reaction of a run to a non-finite number.
 
 use super::{open, Incident, OnNan, Run, RunError};
 use crate::lab::watchdog::{self, Located};
 use crate::learn::trainer::NotFinite;
 
-/// Iterations that are skipped one after another, or rollbacks to one checkpoint, before the run gives up.
+/// The number of consecutive skips, or rollbacks to one checkpoint, after which the run gives up.
 const MOST_TRIES: usize = 10;
 
 impl Run {
-    /// Does what was asked for where iteration `iteration` failed, before which the trainer stands.
+    /// Reacts to the failure of iteration `iteration`; the trainer is in the state before it.
     ///
     /// # Errors
-    /// Where the run is to stop, or going on has not helped.
+    ///
+    /// Fails if the run is set to stop, or too many tries have failed.
     pub(super) fn not_finite(&mut self, iteration: u64, what: &NotFinite) -> Result<(), RunError> {
         let located = self.locate(what)?;
         let found = located.sentence.clone();
@@ -35,7 +36,8 @@ impl Run {
                 };
                 self.restore(&last)?;
                 self.trainer.draw_other_episodes(rollbacks);
-                // Written at once: whatever happens next, the run goes on with other episodes from here.
+                // The checkpoint is written at once, so that even after a kill the run continues with other
+                // episodes from here.
                 self.shelf.put(&self.here()?)?;
                 self.trainer.iteration()
             }
@@ -53,7 +55,7 @@ impl Run {
         Ok(())
     }
 
-    /// How often it was tried already to get past this iteration.
+    /// The number of earlier tries to pass this iteration.
     fn tries(&self, iteration: u64) -> usize {
         let incidents = self.manifest.not_finite.iter().rev();
         match self.manifest.on_nan {

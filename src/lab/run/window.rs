@@ -4,7 +4,7 @@ use crate::lab::metrics::Record;
 use crate::learn::checkpoint::Pending;
 use crate::learn::trainer::IterationReport;
 
-/// Sums since the last record.
+/// The sums since the last record.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Window {
     iterations: u64,
@@ -12,7 +12,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// As a checkpoint keeps it.
+    /// The window, as a checkpoint stores it.
     pub(super) fn pending(&self) -> Option<Pending> {
         (self.iterations > 0).then(|| Pending {
             iterations: self.iterations,
@@ -20,7 +20,7 @@ impl Window {
         })
     }
 
-    /// As it was when the checkpoint was taken.
+    /// The window that was stored in a checkpoint.
     pub(super) fn restore(pending: Option<&Pending>) -> Window {
         pending.map_or_else(Window::default, |pending| Window {
             iterations: pending.iterations,
@@ -28,7 +28,7 @@ impl Window {
         })
     }
 
-    /// Iterations in it.
+    /// The number of iterations in the window.
     pub(super) fn iterations(&self) -> u64 {
         self.iterations
     }
@@ -43,7 +43,7 @@ impl Window {
         self.iterations += 1;
     }
 
-    /// The record of what was added, of which `report` was the last; the window is empty afterwards.
+    /// The record of the added iterations, of which `report` was the last; empties the window.
     pub(super) fn take(&mut self, report: &IterationReport) -> Record {
         let mut record = Record::new(report.iteration);
         for (sum, (name, _)) in self.sums.iter().zip(numbers(report)) {

@@ -1,4 +1,4 @@
-//! One cell, trained by a process of its own.
+//! One cell, trained by its own process.
 
 use super::directory::Directory;
 use super::plan::Cell;
@@ -11,38 +11,38 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
-/// Name of the file with what the process of a cell said.
+/// The name of the file with the standard error of a cell's process.
 const STDERR: &str = "stderr.log";
-/// Name of the file that says why a cell failed.
+/// The name of the file that records why a cell failed.
 const FAILURE: &str = "failure.json";
-/// Lines of `stderr.log` that a failure keeps.
+/// The number of lines of `stderr.log` that a failure keeps.
 const TAIL_LINES: usize = 20;
-/// Bytes that these lines are looked for in.
+/// The number of bytes searched for these lines.
 const TAIL_BYTES: u64 = 1 << 14;
-/// Exit status of `bpmc train` after an interruption.
+/// The exit status of `bpmc train` after an interruption.
 const INTERRUPTED: i32 = 130;
 
-/// Why a cell failed.
+/// The failure of a cell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// How its process ended, in words.
+    /// The end of its process, in words.
     pub reason: String,
-    /// Whether it was killed, and may go well another time.
+    /// Whether the process was killed, so that another try may succeed.
     #[serde(default)]
     pub killed: bool,
-    /// The last lines that it wrote to standard error.
+    /// The last lines of its standard error.
     #[serde(default)]
     pub tail: Vec<String>,
 }
 
 impl Failure {
-    /// What is recorded in the directory of a cell.
+    /// Reads the failure recorded in the directory of a cell.
     pub fn read(cell: &Path) -> Option<Failure> {
         let bytes = std::fs::read(cell.join(FAILURE)).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 
-    /// In one sentence.
+    /// The failure in one sentence.
     pub fn sentence(&self) -> String {
         let last = self.tail.iter().rev().find(|line| !line.trim().is_empty());
         let told = self.tail.iter().rev().find_map(|line| {
@@ -61,34 +61,35 @@ impl Failure {
     }
 }
 
-/// How the training of a cell ended.
+/// The end of a cell's training.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// All iterations are done.
     Done,
-    /// It was stopped, and can go on.
+    /// The cell was stopped, and can continue.
     Interrupted,
-    /// It failed; this is recorded in its directory.
+    /// The cell failed; the failure is recorded in its directory.
     Failed(Failure),
 }
 
-/// A process that trains a cell. It stops, and saves where it is, when it is told to or when the process that
-/// started it is gone.
+/// A process that trains a cell. It saves and stops when it is told to, or when the process that started it
+/// is gone.
 #[derive(Debug)]
 pub struct Training {
     child: Child,
-    /// Closing it tells the process to stop.
+    /// The standard input of the process; closing it tells the process to stop.
     input: Option<ChildStdin>,
     path: PathBuf,
-    /// Whether it was ended by [`Training::kill`].
+    /// Whether [`Training::kill`] ended the process.
     ended: bool,
 }
 
 impl Training {
-    /// Starts `program train` on a cell, from its checkpoint where there is one.
+    /// Starts `program train` on a cell, from its checkpoint if there is one.
     ///
     /// # Errors
-    /// Where its directory or process cannot be made.
+    ///
+    /// Fails if its directory or process cannot be created.
     pub fn start(
         program: &Path,
         directory: &Directory,
@@ -109,7 +110,7 @@ impl Training {
             .stderr(log);
         #[cfg(unix)]
         {
-            // Ctrl-C on a terminal goes to the whole process group; the sweep alone decides what it means.
+            // Ctrl-C on a terminal reaches the whole process group; the sweep alone decides how to react.
             std::os::unix::process::CommandExt::process_group(&mut command, 0);
         }
         let mut child = command
@@ -123,26 +124,27 @@ impl Training {
         })
     }
 
-    /// Tells the process to stop after the iteration under way.
+    /// Tells the process to stop after the current iteration.
     pub fn stop(&mut self) {
         self.input = None;
     }
 
     /// Ends the process at once. The last checkpoint is whole.
     pub fn kill(&mut self) {
-        // It fails only where the process has ended.
+        // Killing fails only if the process has ended.
         self.ended |= self.child.kill().is_ok();
     }
 
-    /// Number of the process.
+    /// The process number.
     pub fn process(&self) -> u32 {
         self.child.id()
     }
 
-    /// How it ended, if it has.
+    /// The end of the process, if it has ended.
     ///
     /// # Errors
-    /// Where the system does not tell, or the failure cannot be recorded.
+    ///
+    /// Fails if the system does not report it, or the failure cannot be recorded.
     pub fn poll(&mut self) -> Result<Option<Outcome>, SweepError> {
         let status = self
             .child
@@ -172,7 +174,7 @@ impl Training {
 }
 
 impl Drop for Training {
-    /// A process that is not waited for is told to stop; it records how it ended by itself.
+    /// Tells a process that is no longer waited for to stop; it records its end itself.
     fn drop(&mut self) {
         self.stop();
     }
@@ -207,8 +209,8 @@ pub fn arguments(directory: &Directory, cell: &Cell, threads: usize, resume: boo
     words
 }
 
-/// Whether there is a run to go on with. A run without a checkpoint is cleared away, so that one that was killed
-/// while it made its files begins anew.
+/// Whether there is a run to continue. A run without a checkpoint is removed, so that a run killed while its
+/// files were made starts again.
 fn clear(path: &Path) -> Result<bool, SweepError> {
     let manifest = path.join(MANIFEST);
     let failure = path.join(FAILURE);

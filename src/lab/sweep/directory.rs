@@ -9,29 +9,30 @@ use crate::learn::replace::replace;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Name of the plan in the directory of a sweep.
+/// The name of the plan in the directory of a sweep.
 pub const PLAN: &str = "plan.json";
-/// Name of the folder of specs.
+/// The name of the folder of specs.
 pub const SPECS: &str = "specs";
-/// Name of the folder of cells.
+/// The name of the folder of cells.
 pub const CELLS: &str = "cells";
 
 /// The directory of a sweep, with its plan.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    /// What is run in it.
+    /// The plan of the sweep.
     pub plan: Plan,
-    /// Keeps other sweeps out, where this process runs it.
+    /// The lock that keeps other sweeps out, if this process runs the sweep.
     lock: Option<Lock>,
 }
 
 impl Directory {
-    /// Makes or takes over the directory at `path` for `plan`, and keeps other processes from running a sweep in
-    /// it. A plan with other cells may follow: what is done of it stays done.
+    /// Creates or takes over the directory at `path` for `plan`, and locks it against other processes. The
+    /// plan may have other cells than before: finished cells stay finished.
     ///
     /// # Errors
-    /// [`SweepError`]; nothing is changed where the directory is not this sweep's.
+    ///
+    /// [`SweepError`]; nothing is changed if the directory belongs to another sweep.
     pub fn prepare(path: &Path, plan: Plan) -> Result<Directory, SweepError> {
         let cells = path.join(CELLS);
         std::fs::create_dir_all(&cells).map_err(|e| SweepError::file("create", &cells, e))?;
@@ -57,10 +58,11 @@ impl Directory {
         Ok(directory)
     }
 
-    /// As [`Directory::prepare`], without making or changing anything: to see what would be run.
+    /// Checks like [`Directory::prepare`], without creating or changing anything: for dry runs.
     ///
     /// # Errors
-    /// Where the directory is not this sweep's.
+    ///
+    /// Fails if the directory belongs to another sweep.
     pub fn imagine(path: &Path, plan: Plan) -> Result<Directory, SweepError> {
         let directory = Directory {
             path: path.to_owned(),
@@ -71,10 +73,11 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Opens the directory of a sweep to look at it.
+    /// Opens the directory of a sweep for inspection.
     ///
     /// # Errors
-    /// Where there is none, or its plan cannot be read.
+    ///
+    /// Fails if there is no sweep, or its plan cannot be read.
     pub fn open(path: &Path) -> Result<Directory, SweepError> {
         let file = path.join(PLAN);
         let text = match std::fs::read_to_string(&file) {
@@ -101,7 +104,7 @@ impl Directory {
         })
     }
 
-    /// What is there must be of this sweep.
+    /// Checks that existing cells belong to this sweep.
     fn check(&self) -> Result<(), SweepError> {
         match Directory::open(&self.path) {
             Ok(earlier) if earlier.plan.name != self.plan.name => {
@@ -137,7 +140,7 @@ impl Directory {
         })
     }
 
-    /// Cells that are there have read the text of the earlier plan.
+    /// Checks that existing cells have read the same text.
     fn check_text(&self, earlier: &Plan) -> Result<(), SweepError> {
         let name = |data: &Option<PathBuf>| match data {
             Some(path) => path.display().to_string(),
@@ -156,12 +159,12 @@ impl Directory {
         Ok(())
     }
 
-    /// Its path.
+    /// The path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether this process keeps others from running a sweep here.
+    /// Whether this process holds the lock on the sweep.
     pub fn is_locked(&self) -> bool {
         self.lock.is_some()
     }
@@ -171,7 +174,7 @@ impl Directory {
         self.path.join(CELLS).join(&cell.name)
     }
 
-    /// The spec with this label.
+    /// The path of the spec with this label.
     pub fn spec(&self, label: &str) -> PathBuf {
         self.path.join(SPECS).join(format!("{label}.bpm"))
     }
@@ -181,7 +184,7 @@ fn short(hash: &str) -> &str {
     hash.get(..8).unwrap_or(hash)
 }
 
-/// Writes a file that was not so before.
+/// Writes a file if its contents differ.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), SweepError> {
     if std::fs::read(path).is_ok_and(|there| there == bytes) {
         return Ok(());

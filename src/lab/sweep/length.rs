@@ -1,4 +1,4 @@
-//! How long the cells of a sweep are: iterations, or epochs of a text.
+//! The length of the cells of a sweep: iterations, or epochs of a text.
 
 use crate::driver::Compilation;
 use crate::lang::catalog::TrainerKind;
@@ -8,17 +8,17 @@ use crate::learn::text::{Corpus, CorpusError, Part};
 use crate::step::Compiled;
 use std::path::PathBuf;
 
-/// What says how long a cell trains.
+/// The setting that gives the length of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Length {
-    /// `train.iterations`
+    /// The setting `train.iterations`.
     Iterations(u64),
-    /// `train.epochs`
+    /// The setting `train.epochs`.
     Epochs(u64),
 }
 
 impl Length {
-    /// Of a spec; `None` where it has no `train` block.
+    /// The length in a spec; `None` without a `train` block.
     pub(super) fn of(compilation: &Compilation) -> Option<Length> {
         let train = compilation.program.as_ref()?.model.train.as_ref()?;
         let setting = |name: &str| train.settings.int(name) as u64;
@@ -30,7 +30,7 @@ impl Length {
         })
     }
 
-    /// The setting that makes it `scale` times as long, at least one iteration or epoch.
+    /// The setting for `scale` times the length, at least one iteration or epoch.
     pub(super) fn scaled(self, scale: f64) -> String {
         // A cast from a float saturates.
         let times = |count: u64| ((count as f64 * scale).round() as u64).max(1);
@@ -41,16 +41,16 @@ impl Length {
     }
 }
 
-/// The text that language models read, as far as it is known how long it is.
+/// The texts of language models, as far as their length is known.
 pub(super) struct Texts {
     data: Option<PathBuf>,
-    /// Tokens of the training text of `data`.
+    /// The number of tokens in the training text of `data`.
     tokens: Option<usize>,
 }
 
 impl Texts {
     pub(super) fn new(data: Option<PathBuf>) -> Texts {
-        // Cells may be trained from another working directory.
+        // Cells may run in another working directory.
         let whole = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
         Texts {
             data: data.map(whole),
@@ -58,12 +58,12 @@ impl Texts {
         }
     }
 
-    /// The directory that a cell is to read, if it reads one.
+    /// The directory of the text that a cell reads, if it reads one.
     pub(super) fn directory(&self, program: &Compiled) -> Option<PathBuf> {
         text(program).and(self.data.clone())
     }
 
-    /// Iterations of a cell.
+    /// The number of iterations of a cell.
     pub(super) fn iterations(
         &mut self,
         compilation: &Compilation,
@@ -88,7 +88,7 @@ impl Texts {
             }
             (None, None) => Corpus::generate(task.words, seed).part(Part::Train).len(),
         };
-        // Only how many there are matters.
+        // Only the number of tokens matters.
         let words = vec![0; tokens];
         let total = Lanes::new(&words, train.settings.int("batch")).steps();
         let chunks = (0..train.settings.int("epochs"))

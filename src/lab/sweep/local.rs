@@ -1,4 +1,4 @@
-//! A sweep on this machine: a few cells at a time, each in a process of its own.
+//! Sweeps on this machine: several cells at a time, each in its own process.
 
 use super::cell::{Outcome, Training};
 use super::directory::Directory;
@@ -9,23 +9,24 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Time between looks at the processes.
+/// The time between checks of the processes.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Time between looks at the metrics.
+/// The time between reads of the metrics.
 const PROGRESS_EVERY: Duration = Duration::from_millis(1000);
 
-/// How the cores are shared.
+/// The division of the cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// Cells at a time.
+    /// The number of cells at a time.
     pub workers: usize,
-    /// Threads of each.
+    /// The number of threads per cell.
     pub threads: usize,
 }
 
 impl Share {
-    /// As asked; what is not asked for is such that workers times threads is at most `cores`. Many workers with one
-    /// thread waste nothing on waiting, so threads are more only where cells are fewer than cores.
+    /// Divides `cores`: given numbers are used as they are, others are chosen so that workers times threads
+    /// is at most `cores`. Workers with one thread never wait for each other, so cells get more threads only
+    /// if there are fewer cells than cores.
     pub fn new(
         cores: usize,
         cells: usize,
@@ -46,56 +47,56 @@ impl Share {
     }
 }
 
-/// What happens while a sweep runs. A slot is the number of a worker.
+/// An event while a sweep runs. A slot is the number of a worker.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A cell is started, or goes on.
+    /// A cell starts or continues.
     Started {
-        /// Who runs it.
+        /// The worker.
         slot: usize,
-        /// Which.
+        /// The cell.
         cell: &'a Cell,
-        /// How far it was.
+        /// Its state before the start.
         before: CellState,
     },
-    /// A cell is so far.
+    /// A cell has made progress.
     Progress {
-        /// Who runs it.
+        /// The worker.
         slot: usize,
-        /// Which.
+        /// The cell.
         cell: &'a Cell,
-        /// How far.
+        /// Its current state.
         now: CellState,
     },
     /// A cell has ended.
     Ended {
-        /// Who ran it.
+        /// The worker.
         slot: usize,
-        /// Which.
+        /// The cell.
         cell: &'a Cell,
-        /// How.
+        /// The outcome.
         outcome: &'a Outcome,
-        /// How long it took this time.
+        /// The time since its last start.
         took: Duration,
     },
     /// Another process trains this cell.
     Elsewhere(&'a Cell),
 }
 
-/// How a sweep ended.
+/// The numbers of cells by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Cells that were done before.
+    /// Cells that were finished before.
     pub before: usize,
-    /// Cells done now.
+    /// Cells finished now.
     pub done: usize,
     /// Cells that failed.
     pub failed: usize,
-    /// Cells that were stopped.
+    /// Cells that were interrupted.
     pub interrupted: usize,
     /// Cells that another process trains.
     pub elsewhere: usize,
-    /// Cells not begun.
+    /// Cells that were not started.
     pub left: usize,
 }
 
@@ -106,12 +107,13 @@ struct Slot<'a> {
     looked: Instant,
 }
 
-/// Runs the `wanted` cells that are not done, with `program` as the command `bpmc`. A cell that fails does not stop the
-/// others. When `interrupts` is 1 the cells are told to save and stop, and no more are begun; when it is more they
-/// are ended at once.
+/// Runs the `wanted` cells that are not done, with `program` as the command `bpmc`. A cell that fails does
+/// not stop the others. If `interrupts` is 1, running cells save and stop, and no more are started; if it is
+/// greater, they are killed.
 ///
 /// # Errors
-/// Only where processes cannot be watched; those that run are told to stop.
+///
+/// Fails only if processes cannot be watched; running ones are then told to stop.
 pub fn run(
     directory: &Directory,
     program: &Path,
@@ -205,7 +207,7 @@ fn begin<'a>(
     }))
 }
 
-/// Looks at a cell that runs; whether it has ended.
+/// Checks a running cell; returns whether it has ended.
 fn look(
     directory: &Directory,
     slot: &mut Slot<'_>,

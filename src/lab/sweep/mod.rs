@@ -37,16 +37,16 @@ pub use vary::{Combination, Random, Range, Vary};
 
 use std::path::PathBuf;
 
-/// Something wrong with a sweep file.
+/// A problem in a sweep file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Line and column, counted from 1.
+    /// The line and column, counted from 1.
     pub place: Option<(usize, usize)>,
-    /// One sentence without a full stop.
+    /// The message: one sentence without a full stop.
     pub message: String,
-    /// What to do about it.
+    /// The remedy.
     pub help: Option<String>,
 }
 
@@ -64,22 +64,22 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// Why a sweep could not go on.
+/// The reason why a sweep could not continue.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
-    /// Another process works in its directory.
+    /// Another process works in the directory.
     #[error(
         "another `bpmc sweep run` works on this sweep: {0}; wait for it, or stop it with Ctrl-C"
     )]
     Busy(crate::lab::lock::LockError),
-    /// A file or directory of the sweep.
+    /// A file or directory of the sweep could not be read or written.
     #[error("cannot {verb} {}: {source}", path.display())]
     File {
-        /// What was tried.
+        /// The verb for the operation that failed.
         verb: &'static str,
-        /// With what.
+        /// The path.
         path: PathBuf,
-        /// Why not.
+        /// The error of the file system.
         source: std::io::Error,
     },
     /// The directory has no sweep.
@@ -90,25 +90,25 @@ pub enum SweepError {
     OtherSweep {
         /// The directory.
         path: PathBuf,
-        /// Name of the sweep that is there.
+        /// The name of the existing sweep.
         found: String,
     },
-    /// Cells were run on another text.
+    /// Cells have read another text.
     #[error("the sweep in {} reads the text {then}, not {now}; choose another directory with `--out`", path.display())]
     OtherText {
         /// The directory of the sweep.
         path: PathBuf,
-        /// The directory of its text.
+        /// The directory of the cells' text.
         then: String,
-        /// That of the plan.
+        /// The directory of the plan's text.
         now: String,
     },
-    /// Cells were run with something else.
+    /// Cells ran with another spec, other settings or another version.
     #[error("{} of the sweep in {} were run with another spec, other settings or another version of bpmc: {}; choose another directory with `--out`, or remove these directories to run them anew", count(.cells.len(), "cell"), path.display(), listed(.cells))]
     Different {
         /// The directory of the sweep.
         path: PathBuf,
-        /// Their names, and what differs.
+        /// The names of the cells, each with the difference.
         cells: Vec<String>,
     },
     /// The plan has no such cell.
@@ -116,10 +116,10 @@ pub enum SweepError {
     NoCell {
         /// The directory.
         path: PathBuf,
-        /// The name.
+        /// The name asked for.
         name: String,
     },
-    /// Slurm is not there, or refuses.
+    /// Slurm is missing, or refused the job.
     #[error("{0}")]
     Slurm(String),
 }
@@ -134,12 +134,12 @@ impl SweepError {
     }
 }
 
-/// "1 cell", "2 cells".
+/// A number with its noun: "1 cell", "2 cells".
 fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// The first few of a list.
+/// The first few items of a list, in words.
 fn listed(all: &[String]) -> String {
     const SHOWN: usize = 4;
     let mut text = all[..all.len().min(SHOWN)].join(", ");

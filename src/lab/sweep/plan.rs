@@ -1,4 +1,4 @@
-//! What a sweep will run: every cell, with its spec compiled and its settings accepted.
+//! The plan of a sweep: every cell, with its spec compiled and its settings checked.
 
 use super::file::{Assignment, SpecEntry, SweepFile};
 use super::length::{Length, Texts};
@@ -14,51 +14,51 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// Most cells of a sweep.
+/// The largest number of cells in a sweep.
 const MAX_CELLS: usize = 10_000;
-/// Hexadecimal digits of a cell's name.
+/// The number of hexadecimal digits in a cell's name.
 const DIGITS: usize = 8;
 
 /// Changes made on the command line.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
-    /// Settings of all cells, as `--set` has them.
+    /// The settings of all cells, as `--set` takes them.
     pub set: Vec<String>,
-    /// What the number of iterations of each cell is multiplied by, or of its epochs where it reads a text.
+    /// The factor on the iterations of each cell, or on the epochs if it reads a text.
     pub scale: Option<f64>,
-    /// The directory of the text, instead of that of the file.
+    /// The directory of the text, instead of the one in the file.
     pub data: Option<PathBuf>,
-    /// Where cells run, instead of where the file says.
+    /// The device, instead of the one in the file.
     pub device: Option<DeviceKind>,
 }
 
-/// One run.
+/// One run of a sweep.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
-    /// Its name, which follows from label, settings and seed.
+    /// The name, derived from label, settings and seed.
     pub name: String,
-    /// Number of its group in [`Plan::groups`].
+    /// The index of its group in [`Plan::groups`].
     pub group: usize,
-    /// Seed.
+    /// The seed.
     pub seed: u64,
-    /// Hash of what it means, as in the manifest of its run.
+    /// The hash of its meaning, as in the manifest of its run.
     pub spec_hash: String,
 }
 
-/// Cells that differ in their seed alone.
+/// Cells that differ only in their seed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
-    /// What it is called: the label of its spec, and what is varied.
+    /// The name: the label of the spec, and the varied settings.
     pub name: String,
-    /// Label of its spec.
+    /// The label of the spec.
     pub label: String,
-    /// What is varied, and its values here.
+    /// The varied settings, with their values in this group.
     pub varied: Combination,
-    /// All settings that differ from the spec, as `--set` has them, the seed left out.
+    /// All settings that differ from the spec, as `--set` takes them, without the seed.
     pub overrides: Vec<String>,
-    /// Iterations of a cell; where chunks of a text have random lengths, those of the first seed.
+    /// The iterations of a cell; if the chunks of a text have random lengths, those of the first seed.
     pub iterations: u64,
-    /// The directory of the text, where one is read from files.
+    /// The directory of the text, if it is read from files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
 }
@@ -66,45 +66,45 @@ pub struct Group {
 /// All cells of a sweep.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Name of the sweep.
+    /// The name of the sweep.
     pub name: String,
-    /// The file it was made from, as it was given.
+    /// The path of the sweep file, as it was given.
     pub file: PathBuf,
-    /// What the iterations were multiplied by.
+    /// The factor on the number of iterations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
-    /// Where cells run, as `--device` has it, unless that is the processor.
+    /// The device of the cells, as `--device` takes it; `None` for the CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
-    /// Settings of all cells that the command line gave; the groups have them, too.
+    /// The settings of all cells from the command line; the groups contain them, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<String>,
-    /// Version of bpmc.
+    /// The version of bpmc.
     pub version: String,
-    /// Groups, in order.
+    /// The groups, in order.
     pub groups: Vec<Group>,
-    /// Cells: seed by seed, so that all groups get on alike.
+    /// The cells, seed by seed, so that all groups progress alike.
     pub cells: Vec<Cell>,
-    /// Text of each spec with its imports, by label. It has a file of its own.
+    /// The text of each spec with its imports, by label. Each has its own file.
     #[serde(skip)]
     pub specs: Vec<(String, String)>,
 }
 
-/// A spec that has errors, or does not take its settings.
+/// A spec that has errors, or rejects its settings.
 pub struct Refusal {
-    /// Which, and with what.
+    /// The problem, with the spec and its settings.
     pub problem: Problem,
-    /// What the compiler says.
+    /// The compilation with its diagnostics.
     pub compilation: Compilation,
 }
 
-/// Why there is no plan.
+/// The reason why there is no plan.
 #[derive(thiserror::Error)]
 pub enum PlanError {
-    /// The file has problems.
+    /// The sweep file has problems.
     #[error("the sweep has errors")]
     Problems(Vec<Problem>),
-    /// Specs have errors, or do not take their settings.
+    /// Specs have errors, or reject their settings.
     #[error("specs have errors")]
     Refused(Vec<Refusal>),
     /// The compiler failed.
@@ -126,10 +126,11 @@ impl std::fmt::Debug for PlanError {
 }
 
 impl Plan {
-    /// All cells of `file`. Each spec is compiled with each of its settings.
+    /// Plans all cells of `file`. Each spec is compiled with each of its settings.
     ///
     /// # Errors
-    /// [`PlanError`]: all that is wrong, not only the first.
+    ///
+    /// [`PlanError`] with all problems, not only the first.
     pub fn new(file: &SweepFile, changes: &Changes) -> Result<Plan, PlanError> {
         check_changes(file, changes)?;
         let count = file
@@ -192,7 +193,7 @@ impl Plan {
         &self.groups[cell.group]
     }
 
-    /// Iterations of all cells together.
+    /// The number of iterations of all cells together.
     pub fn iterations(&self) -> u64 {
         self.cells
             .iter()
@@ -201,7 +202,7 @@ impl Plan {
     }
 }
 
-/// What the command line may not say.
+/// Reports changes of the command line that are not allowed.
 fn check_changes(file: &SweepFile, changes: &Changes) -> Result<(), PlanError> {
     let varied = file.vary.paths();
     let mut problems = Vec::new();
@@ -234,9 +235,9 @@ struct Planner<'a> {
     plan: Plan,
     problems: Vec<Problem>,
     refused: Vec<Refusal>,
-    /// Findings that were told, so that the same one is not shown for each variant.
+    /// Diagnostics already reported, so that no variant repeats them.
     told: BTreeSet<String>,
-    /// How long the text is.
+    /// The lengths of the texts.
     texts: Texts,
 }
 
@@ -295,7 +296,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// All settings of a variant. What comes later takes the place of what was there.
+    /// All settings of a variant. A later setting replaces an earlier one of the same name.
     fn overrides(&self, spec: &SpecEntry, combination: &Combination) -> Vec<String> {
         let mut all = Vec::new();
         for assignment in self.file.set.iter().chain(&spec.set) {
@@ -315,7 +316,7 @@ impl Planner<'_> {
         all
     }
 
-    /// The spec with its settings; `None` where it does not take them.
+    /// Compiles the spec with its settings; `None` if it rejects them.
     fn compile(
         &mut self,
         spec: &SpecEntry,
@@ -397,7 +398,7 @@ fn put(all: &mut Vec<String>, argument: String) {
     all.push(argument);
 }
 
-/// A name that is the same for the same label, settings and seed, in whatever order the settings are written.
+/// A cell name that depends only on label, settings and seed, not on the order of the settings.
 fn cell_name(label: &str, overrides: &[String], seed: u64) -> String {
     if overrides.is_empty() {
         return format!("{label}-{seed}");

@@ -23,24 +23,24 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Exit status of a task whose training process was killed: another try may go well.
+/// The exit status of a task whose training process was killed, so that another try may succeed.
 pub const TRY_AGAIN: u8 = 75;
-/// Folder of script and logs in the directory of a sweep.
+/// The name of the folder of script and logs in the directory of a sweep.
 pub const FOLDER: &str = "slurm";
-/// Seconds before the time limit that are left for saving.
+/// The seconds before the time limit that are reserved for saving.
 const GRACE: u32 = 120;
-/// Times that a task starts again after its training process was killed.
+/// The number of times that a task restarts after its training process was killed.
 const RETRIES: u32 = 3;
 
-/// The cells that a job array has yet to do, in order: those that are neither done nor running.
+/// The cells of a job array, in order: those that are neither done nor running.
 pub fn cells(directory: &Directory) -> Vec<&Cell> {
     let all = directory.plan.cells.iter();
     all.filter(|cell| !matches!(state(directory, cell).state, State::Done | State::Running))
         .collect()
 }
 
-/// The script of the job array. `root` is the directory of the sweep and `program` the command `bpmc`, both as
-/// the nodes find them.
+/// The script of the job array. `root` is the directory of the sweep and `program` the command `bpmc`, both
+/// as seen by the nodes.
 pub fn script(
     directory: &Directory,
     cells: &[&Cell],
@@ -121,10 +121,11 @@ exit "$status"
     script
 }
 
-/// Writes the script into the directory of the sweep and submits it; gives the number of the job.
+/// Writes the script into the directory of the sweep and submits it; returns the job number.
 ///
 /// # Errors
-/// Where it cannot be written, `sbatch` is not there, or refuses.
+///
+/// Fails if the script cannot be written, or `sbatch` is missing or refuses it.
 pub fn submit(directory: &Directory, script: &str) -> Result<String, SweepError> {
     let folder = directory.path().join(FOLDER);
     std::fs::create_dir_all(&folder).map_err(|e| SweepError::file("create", &folder, e))?;
@@ -151,17 +152,17 @@ pub fn submit(directory: &Directory, script: &str) -> Result<String, SweepError>
             said.join("; ")
         )));
     }
-    // "NUMBER" or "NUMBER;CLUSTER".
+    // The output is "NUMBER" or "NUMBER;CLUSTER".
     let said = String::from_utf8_lossy(&output.stdout);
     Ok(said.trim().split(';').next().unwrap_or_default().to_owned())
 }
 
-/// A word as bash reads it back.
+/// A path, quoted for bash.
 fn shell(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
 }
 
-/// A value of an `#SBATCH` line.
+/// A value, quoted for an `#SBATCH` line.
 fn quoted(value: &str) -> String {
     if value.contains(|c: char| c.is_whitespace() || "\"'#".contains(c)) {
         format!("\"{}\"", value.replace('"', "\\\""))

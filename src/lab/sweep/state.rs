@@ -1,4 +1,4 @@
-//! How far the cells of a sweep are, as their directories say.
+//! The states of the cells of a sweep, read from their directories.
 
 use super::cell::Failure;
 use super::directory::Directory;
@@ -10,29 +10,29 @@ use serde_json::Value;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// Bytes at the end of the metrics that hold the last record.
+/// The number of bytes at the end of the metrics that hold the last record.
 const TAIL: u64 = 1 << 14;
 
-/// How far a cell is.
+/// The state of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Not begun.
+    /// The cell was not started.
     Waiting,
     /// A process trains it.
     Running,
     /// All iterations are done.
     Done,
-    /// It stopped with an error.
+    /// The cell stopped with an error.
     Failed,
-    /// It was stopped and can go on.
+    /// The cell was stopped and can continue.
     Interrupted,
-    /// Its directory holds a run of something else.
+    /// The directory of the cell holds a run of something else.
     Different,
 }
 
 impl State {
-    /// As it is shown.
+    /// The name in output.
     pub fn name(self) -> &'static str {
         match self {
             State::Waiting => "waiting",
@@ -55,22 +55,22 @@ impl State {
     ];
 }
 
-/// What is known about a cell.
+/// The known facts about a cell.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CellState {
-    /// How far it is.
+    /// The state.
     pub state: State,
-    /// Iterations done, as far as they are recorded.
+    /// The number of recorded iterations.
     pub iterations: u64,
-    /// Time of an iteration, in seconds, over the last records.
+    /// The time per iteration in seconds, over the last records.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds_per_iteration: Option<f64>,
-    /// What stopped it.
+    /// The error that stopped the cell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// Looks into the directory of a cell.
+/// Reads the state of a cell from its directory.
 pub fn state(directory: &Directory, cell: &Cell) -> CellState {
     let path = directory.cell(cell);
     let manifest = Manifest::read(&path.join(MANIFEST)).ok();

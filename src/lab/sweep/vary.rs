@@ -1,47 +1,47 @@
-//! What a sweep varies: a grid, a list of combinations, random draws.
+//! The variation in a sweep: a grid, a list of combinations, random draws.
 
 use crate::ir::rng::{Key, Place, Stream};
 
-/// Settings with values, which together make a variant of a spec.
+/// Settings with their values, which together make a variant of a spec.
 pub type Combination = Vec<(String, String)>;
 
-/// What is varied. Grid, list and random draws that are there together are combined each with each.
+/// The varied settings. Grid, list and random draws are combined each with each.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Vary {
-    /// Values of settings, to be combined each with each.
+    /// The values of settings, combined each with each.
     pub grid: Vec<(String, Vec<String>)>,
-    /// Combinations, as they are.
+    /// Fixed combinations.
     pub list: Vec<Combination>,
     /// Random combinations.
     pub random: Option<Random>,
 }
 
-/// Random combinations.
+/// Random combinations of settings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Random {
-    /// How many.
+    /// The number of combinations.
     pub count: usize,
-    /// What they are drawn from.
+    /// The seed of the draws.
     pub seed: u64,
-    /// Where each setting is drawn from.
+    /// The range of each setting.
     pub ranges: Vec<(String, Range)>,
 }
 
-/// Where a setting is drawn from.
+/// The range that a setting is drawn from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Range {
-    /// Each number between the bounds alike.
+    /// A uniform distribution between the bounds.
     Uniform(f64, f64),
-    /// Each logarithm alike; both bounds are above 0.
+    /// A log-uniform distribution between the bounds, both above 0.
     LogUniform(f64, f64),
-    /// Each whole number alike, bounds included.
+    /// A uniform distribution over whole numbers, bounds included.
     Integer(i64, i64),
-    /// Each of these alike.
+    /// A uniform choice among these values.
     Choice(Vec<String>),
 }
 
 impl Vary {
-    /// The settings that it varies, those of the list once.
+    /// The varied settings, each once.
     pub fn paths(&self) -> Vec<&str> {
         let mut listed: Vec<&str> = Vec::new();
         for (path, _) in self.list.iter().flatten() {
@@ -56,7 +56,7 @@ impl Vary {
             .collect()
     }
 
-    /// How many combinations there are, before draws that repeat are left out.
+    /// The number of combinations, before repeated draws are removed.
     pub fn count(&self) -> usize {
         let grid = self.grid.iter().fold(1usize, |count, (_, values)| {
             count.saturating_mul(values.len())
@@ -66,7 +66,7 @@ impl Vary {
             .saturating_mul(random)
     }
 
-    /// All combinations, in order; one empty combination where nothing is varied.
+    /// All combinations, in order; one empty combination if nothing is varied.
     pub fn combinations(&self) -> Vec<Combination> {
         let mut all: Vec<Combination> = vec![Vec::new()];
         for (path, values) in &self.grid {
@@ -94,7 +94,7 @@ fn product(first: &[Combination], second: Vec<Combination>) -> Vec<Combination> 
 }
 
 impl Random {
-    /// The draws, those that repeat an earlier one left out. More draws begin with the same ones.
+    /// The draws, without repetitions. A larger number of draws begins with the same ones.
     fn draws(&self) -> Vec<Combination> {
         let key = Key::new(self.seed, Stream::Shuffle);
         let mut all: Vec<Combination> = Vec::new();
@@ -130,7 +130,7 @@ impl Range {
     }
 }
 
-/// Six digits are more than a setting needs, and can be read.
+/// Rounds to six digits: more than a setting needs, and still readable.
 fn rounded(number: f64) -> String {
     let text = format!("{number:.5e}");
     text.parse::<f64>()
@@ -182,7 +182,7 @@ mod tests {
         let numbers =
             |k: usize| -> Vec<f64> { all.iter().map(|c| c[k].1.parse().unwrap()).collect() };
         assert!(numbers(0).iter().all(|x| (-1.0..=3.0).contains(x)));
-        // Half of the logarithms lie below the middle one, 1e-3.
+        // Half of the draws lie below the logarithmic middle, 1e-3.
         let low = numbers(1).iter().filter(|x| **x < 1e-3).count();
         assert!((150..250).contains(&low), "{low}");
         for whole in -2..=2 {

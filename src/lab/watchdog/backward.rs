@@ -1,4 +1,4 @@
-//! The way back: the first lane, and in it the last step, at which a derivative is not finite.
+//! The backward pass: the first lane, and in it the last step, at which a derivative is not finite.
 
 use super::forward::Seen;
 use super::{first_bad_value, Culprit};
@@ -12,19 +12,19 @@ use crate::step::autodiff::Options;
 use crate::step::{adjoint, Compiled};
 use rayon::prelude::*;
 
-/// One lane on the way back.
+/// One lane of the backward pass.
 struct Lane<'a> {
     step: &'a Graph,
     adjoint: &'a Graph,
     params: &'a [Vec<f64>],
     given: &'a [Given],
-    /// Outputs that have adjoints.
+    /// The outputs that have adjoints.
     read: &'a [usize],
     result: &'a LaneResult,
     rounding: bool,
 }
 
-/// Goes back through all lanes, in 64 bits and then rounded to 32.
+/// Runs backwards through all lanes, in 64 bits and then rounded to 32.
 pub(super) fn find(
     program: &Compiled,
     episodes: &Episodes,
@@ -92,7 +92,7 @@ impl Lane<'_> {
         }
     }
 
-    /// Adjoints of the outputs of a step.
+    /// The adjoints of the outputs of a step.
     fn seeds(&self, step: usize) -> Vec<Vec<f64>> {
         let steps = self.given.len();
         let outputs = self.step.outputs.iter().enumerate();

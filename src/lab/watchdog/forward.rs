@@ -1,4 +1,4 @@
-//! The way forward: the first step and lane at which an output or a state is not finite.
+//! The forward pass: the first step and lane at which an output or a state is not finite.
 
 use super::{first_bad_value, fits, Culprit, Entry, What};
 use crate::engine::reference::Leaves;
@@ -8,7 +8,7 @@ use crate::learn::block::EpisodeOptions;
 use crate::learn::episodes::{Episodes, Given, LaneResult, Moment, Observer};
 use crate::learn::trainer::TrainError;
 
-/// A step of a lane that leads to a number that is not finite.
+/// A step of a lane that gives a non-finite number.
 #[derive(Clone, Debug)]
 pub(super) struct Bad {
     step: usize,
@@ -17,38 +17,38 @@ pub(super) struct Bad {
     entry: Entry,
 }
 
-/// Keeps what goes into each step of some lanes, until one goes wrong.
+/// An observer that stores the inputs of each step of some lanes, until one gives a non-finite number.
 #[derive(Debug, Default)]
 struct Watch {
     lanes: usize,
     entering: Vec<Vec<f64>>,
-    /// By step, all lanes.
+    /// The inputs and noise by step, for all lanes.
     given: Vec<Given>,
     bad: Option<Bad>,
 }
 
-/// What was seen on the way forward.
+/// The results of the forward pass.
 pub(super) struct Seen {
-    /// By lane and step.
+    /// The inputs and noise, by lane and step.
     given: Vec<Vec<Given>>,
-    /// By lane.
+    /// The results of the episodes, by lane.
     pub(super) lanes: Vec<LaneResult>,
     bad: Vec<Bad>,
 }
 
 impl Seen {
-    /// The first step at which any lane goes wrong, and of the lanes that do the first.
+    /// The earliest bad step; if several lanes share it, that of the first lane.
     pub(super) fn first_bad(&self) -> Option<&Bad> {
         self.bad.iter().min_by_key(|bad| (bad.step, bad.lane))
     }
 
-    /// Inputs and noise of each step of a lane.
+    /// The inputs and noise of each step of a lane.
     pub(super) fn given(&self, lane: usize) -> &[Given] {
         &self.given[lane]
     }
 }
 
-/// The part of each slot that belongs to lane `lane` of `lanes`.
+/// The slice of each slot that belongs to lane `lane` of `lanes`.
 fn of_lane(values: &[Vec<f64>], lane: usize, lanes: usize) -> Vec<Vec<f64>> {
     values
         .iter()
@@ -59,7 +59,7 @@ fn of_lane(values: &[Vec<f64>], lane: usize, lanes: usize) -> Vec<Vec<f64>> {
         .collect()
 }
 
-/// The first lane of `lanes` with a value that 32 bits do not hold.
+/// The first lane of `lanes` with a value that does not fit into 32 bits.
 fn bad_lane(values: &[f64], lanes: usize) -> Option<usize> {
     let width = (values.len() / lanes).max(1);
     values.iter().position(|x| !fits(*x)).map(|k| k / width)
@@ -139,7 +139,7 @@ pub(super) fn run(
 }
 
 impl Bad {
-    /// The value it begins with.
+    /// The first non-finite value of the step.
     pub(super) fn culprit(&self, step: &Graph, params: &[Vec<f64>]) -> Result<Culprit, TrainError> {
         let leaves = Leaves {
             params,

@@ -26,27 +26,27 @@ use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::Path;
 
-/// What is compared between groups, the first that is there.
+/// The measures compared between groups; the first available one is used.
 const MEASURES: [&str; 4] = ["reward", TEST, "valid_perplexity", "loss"];
-/// The perplexity of the test text, which the manifest of a finished language model has.
+/// The test perplexity in the manifest of a finished language model.
 pub const TEST: &str = "test_perplexity";
-/// The same in bits per word.
+/// The test loss in bits per word.
 const TEST_BITS: &str = "test_bits_per_word";
 
-/// What to collect.
+/// The selection of what to collect.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selection {
-    /// The metric of the tests; by default the reward, or else the perplexity of the test or validation text, or else
-    /// the loss.
+    /// The metric of the tests; by default the reward, else the perplexity of the test or validation text,
+    /// else the loss.
     pub metric: Option<String>,
-    /// The part at the end of a run, by iterations, whose mean is its final value: above 0, up to 1.
+    /// The last part of a run, as a share of its iterations, whose mean is its final value: above 0, up to 1.
     pub last: f64,
-    /// Take what cells have that are not done, too.
+    /// Whether to include unfinished cells.
     pub partial: bool,
 }
 
 impl Default for Selection {
-    /// The last tenth of finished cells.
+    /// Selects the last tenth of finished cells.
     fn default() -> Selection {
         Selection {
             metric: None,
@@ -56,63 +56,63 @@ impl Default for Selection {
     }
 }
 
-/// All of a sweep.
+/// The collected metrics of a sweep.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Collection {
-    /// Name of the sweep.
+    /// The name of the sweep.
     pub name: String,
-    /// What the iterations were multiplied by.
+    /// The factor on the number of iterations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
     /// The metric of the tests.
     pub metric: String,
-    /// The part of a run whose mean is its final value.
+    /// The share of a run whose mean is its final value.
     pub last: f64,
-    /// Groups, in order.
+    /// The groups, in order.
     pub groups: Vec<GroupResult>,
-    /// Tests between the final values of groups.
+    /// The tests between the final values of groups.
     pub tests: Vec<Test>,
-    /// Tests between groups at each iteration.
+    /// The tests between groups at each iteration.
     pub tests_over_time: Vec<Test>,
-    /// Cells that are not in it.
+    /// The cells that are not included.
     pub missing: Vec<Missing>,
 }
 
-/// What became of a group.
+/// The results of a group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GroupResult {
     /// The group.
     #[serde(flatten)]
     pub group: Group,
-    /// Cells that it should have.
+    /// The number of cells it should have.
     pub cells: usize,
-    /// Final values over its cells, by metric.
+    /// The final values over its cells, by metric.
     pub finals: BTreeMap<String, Middle>,
-    /// Final values of each cell.
+    /// The final values of each cell.
     pub seeds: Vec<CellResult>,
-    /// Medians and quartiles by metric and iteration.
+    /// The medians and quartiles, by metric and iteration.
     pub curves: BTreeMap<String, Vec<Point>>,
 }
 
-/// Final values of a cell.
+/// The final values of a cell.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CellResult {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its seed.
+    /// The seed.
     pub seed: u64,
-    /// Iterations recorded.
+    /// The number of recorded iterations.
     pub iterations: u64,
-    /// Mean of each metric over the last part.
+    /// The mean of each metric over the last part of the run.
     pub finals: BTreeMap<String, f64>,
 }
 
 /// A point of a curve.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Point {
-    /// Iterations done.
+    /// The number of iterations done.
     pub iteration: u64,
-    /// Over the seeds.
+    /// The median and quartiles over the seeds.
     #[serde(flatten)]
     pub middle: Middle,
 }
@@ -120,45 +120,46 @@ pub struct Point {
 /// A test between two groups.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Test {
-    /// Name of the first group.
+    /// The name of the first group.
     pub first: String,
-    /// Name of the second group.
+    /// The name of the second group.
     pub second: String,
-    /// At which iteration; `None` for final values.
+    /// The iteration; `None` for final values.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iteration: Option<u64>,
-    /// Values of the first group.
+    /// The number of values in the first group.
     pub first_count: usize,
-    /// Values of the second group.
+    /// The number of values in the second group.
     pub second_count: usize,
-    /// What came out.
+    /// The result of the test.
     #[serde(flatten)]
     pub result: RankSum,
 }
 
-/// A cell that is not there.
+/// A cell that is not included.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Missing {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Name of its group.
+    /// The name of its group.
     pub group: String,
-    /// How far it is.
+    /// The state of the cell.
     pub state: State,
-    /// Iterations done.
+    /// The number of iterations done.
     pub iterations: u64,
-    /// Why it failed.
+    /// The error, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// Values by metric and iteration.
+/// The values of a cell, by metric and iteration.
 type Series = BTreeMap<String, BTreeMap<u64, f64>>;
 
-/// Collects the cells of a sweep.
+/// Collects the metrics of the cells of a sweep.
 ///
 /// # Errors
-/// Where the metrics of a cell that is there cannot be read.
+///
+/// Fails if the metrics of a cell exist and cannot be read.
 pub fn collect(directory: &Directory, selection: &Selection) -> Result<Collection, SweepError> {
     let plan = &directory.plan;
     let mut missing = Vec::new();
@@ -215,7 +216,7 @@ pub fn collect(directory: &Directory, selection: &Selection) -> Result<Collectio
     Ok(collection)
 }
 
-/// The metric of the tests: the one asked for, or the first measure that is there.
+/// The metric of the tests: the one asked for, or the first available measure.
 fn metric(selection: &Selection, cells: &[Vec<(&Cell, Series)>]) -> String {
     let there = |name: &&str| {
         let mut all = cells.iter().flatten();
@@ -343,7 +344,7 @@ impl Collection {
     }
 }
 
-/// Adds what the test text cost at the end, where there was one.
+/// Adds the test loss of a finished cell, if it has one.
 fn add_test(series: &mut Series, cell: &Path) -> Result<(), SweepError> {
     let path = cell.join(MANIFEST);
     let manifest = Manifest::read(&path).map_err(|e| SweepError::file("read", &path, e))?;
@@ -358,7 +359,7 @@ fn add_test(series: &mut Series, cell: &Path) -> Result<(), SweepError> {
     Ok(())
 }
 
-/// The finite numbers of a file of metrics. A last line that is cut off is left out.
+/// Reads the finite numbers of a metrics file. An incomplete last line is skipped.
 fn read(path: &Path) -> std::io::Result<Series> {
     let mut series = Series::new();
     let file = std::io::BufReader::new(std::fs::File::open(path)?);

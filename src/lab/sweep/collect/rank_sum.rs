@@ -1,35 +1,36 @@
-//! The Wilcoxon rank-sum test (Wilcoxon 1945; Mann and Whitney 1947), two-sided, with mid-ranks for ties: the
-//! test of the paper between groups of runs (Miconi et al. 2019, Fig. 2).
+//! The Wilcoxon rank-sum test (Wilcoxon 1945; Mann and Whitney 1947), two-sided, with mid-ranks for ties. The
+//! paper uses it between groups of runs (Miconi et al. 2019, Fig. 2).
 
 use serde::Serialize;
 
-/// Values of both groups together up to which the distribution is counted out.
+/// The number of values in both groups up to which the exact distribution is used.
 const EXACT_UP_TO: usize = 50;
 
-/// How a probability was found.
+/// The method that gave a probability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// All ways of giving the ranks to the groups, counted.
+    /// The exact distribution: all assignments of ranks to groups, counted.
     Exact,
-    /// A normal distribution with correction for ties and continuity.
+    /// A normal distribution with corrections for ties and continuity.
     Normal,
 }
 
-/// A test between two groups.
+/// The result of a test between two groups.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct RankSum {
-    /// Sum of the ranks of the first group.
+    /// The rank sum of the first group.
     pub rank_sum: f64,
-    /// Mann–Whitney U of the first group: pairs in which its value is the larger one, equal ones by half.
+    /// The Mann–Whitney U of the first group: pairs in which its value is larger, plus half of the equal
+    /// pairs.
     pub u: f64,
-    /// Probability that a difference at least so large comes by chance, two-sided.
+    /// The two-sided probability of a difference at least as large by chance.
     pub p: f64,
-    /// How it was found.
+    /// The method.
     pub method: Method,
 }
 
-/// Tests whether `first` and `second` differ. `None` where a group is empty or holds a number that is not finite.
+/// Tests whether `first` and `second` differ; `None` if a group is empty or contains a non-finite number.
 pub fn rank_sum(first: &[f64], second: &[f64]) -> Option<RankSum> {
     let finite = first.iter().chain(second).all(|x| x.is_finite());
     if first.is_empty() || second.is_empty() || !finite {
@@ -52,7 +53,8 @@ pub fn rank_sum(first: &[f64], second: &[f64]) -> Option<RankSum> {
     })
 }
 
-/// Twice the mid-rank of each value, those of `first` before those of `second`: whole numbers even for ties.
+/// Twice the mid-rank of each value, those of `first` before those of `second`. Doubling keeps ties whole
+/// numbers.
 fn doubled_ranks(first: &[f64], second: &[f64]) -> Vec<usize> {
     let values: Vec<f64> = first.iter().chain(second).copied().collect();
     let mut order: Vec<usize> = (0..values.len()).collect();
@@ -60,11 +62,11 @@ fn doubled_ranks(first: &[f64], second: &[f64]) -> Vec<usize> {
     let mut ranks = vec![0; values.len()];
     let mut from = 0;
     while from < order.len() {
-        // `==` rather than the order: 0 and -0 are ties.
+        // `==` instead of the order: 0 and -0 are ties.
         let same = |k: &usize| values[*k] == values[order[from]];
         let to = from + order[from..].iter().take_while(|k| same(k)).count();
         for k in &order[from..to] {
-            // The ranks from + 1 up to `to`, their mean doubled.
+            // The mean of the ranks from + 1 to `to`, doubled.
             ranks[*k] = from + 1 + to;
         }
         from = to;
@@ -72,11 +74,11 @@ fn doubled_ranks(first: &[f64], second: &[f64]) -> Vec<usize> {
     ranks
 }
 
-/// The share of all ways to choose `size` of the ranks whose sum is at least as far from the mean as `sum`.
+/// The share of all choices of `size` ranks whose sum is at least as far from the mean as `sum`.
 fn exact(doubled: &[usize], size: usize, sum: usize) -> f64 {
     let total: usize = doubled.iter().sum();
-    // ways[k][s]: how many choices of k ranks have the sum s. At 50 values there are at most 1.3e14, so
-    // that f64 counts without error.
+    // ways[k][s]: the number of choices of k ranks with the sum s. At 50 values it is at most 1.3e14, so f64
+    // counts exactly.
     let mut ways = vec![vec![0.0f64; total + 1]; size + 1];
     ways[0][0] = 1.0;
     for &rank in doubled {
@@ -87,7 +89,7 @@ fn exact(doubled: &[usize], size: usize, sum: usize) -> f64 {
             }
         }
     }
-    // Distances from the mean total·size/n, times n so that they stay whole.
+    // Distances from the mean total·size/n, times n to keep them whole.
     let n = doubled.len();
     let distance = |s: usize| (s * n).abs_diff(total * size);
     let found = distance(sum);
@@ -150,7 +152,7 @@ mod tests {
         range.map(|k| k as f64).collect()
     }
 
-    /// Groups without ties whose first one has the rank sum `sum`, counted up from the lowest ranks.
+    /// Groups without ties whose first one has the rank sum `sum`, filled from the lowest ranks.
     fn with_sum(first: usize, second: usize, sum: usize) -> RankSum {
         let mut ranks: Vec<usize> = (1..=first).collect();
         let mut missing = sum - first * (first + 1) / 2;
@@ -191,7 +193,7 @@ mod tests {
 
     #[test]
     fn probabilities_are_those_of_counting() {
-        // All of the first group below all of the second: 2 of C(n + m, n) ways.
+        // The first group all below the second: 2 of C(n + m, n) ways.
         for (n, m, ways) in [
             (3, 3, 20.0),
             (4, 4, 70.0),
@@ -206,7 +208,7 @@ mod tests {
         let test = rank_sum(&[1.0, 2.0], &[2.0, 3.0]).unwrap();
         assert_eq!((test.rank_sum, test.u), (3.5, 0.5));
         close(test.p, 4.0 / 6.0, 1e-15);
-        // Nothing but ties says nothing.
+        // All values equal: no evidence.
         close(rank_sum(&[1.0; 4], &[1.0; 5]).unwrap().p, 1.0, 0.0);
         close(rank_sum(&[0.0], &[-0.0]).unwrap().p, 1.0, 0.0);
     }
@@ -228,7 +230,7 @@ mod tests {
         assert_eq!((test.method, test.u), (Method::Normal, 190.0));
         // z = 259.5 / 67.639 = 3.83655; twice the upper tail.
         close(test.p, 1.247_705_378_91e-4, 1e-13);
-        // Close to counting, where both can be had.
+        // The normal approximation is close to the exact count.
         let ranks = doubled_ranks(&numbers(0..12), &numbers(4..20));
         let sum = ranks[..12].iter().sum();
         close(exact(&ranks, 12, sum), normal(&ranks, 12, sum), 0.01);

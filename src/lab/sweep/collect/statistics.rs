@@ -1,22 +1,22 @@
-//! Medians and quartiles, as the figures of the paper show them.
+//! Medians and quartiles, as in the figures of the paper.
 
 use serde::Serialize;
 
-/// The middle of some values.
+/// The median and quartiles of some values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Middle {
-    /// How many there are.
+    /// The number of values.
     pub count: usize,
-    /// Half of them lie below.
+    /// The median.
     pub median: f64,
-    /// A quarter of them lies below.
+    /// The lower quartile.
     pub lower_quartile: f64,
-    /// Three quarters of them lie below.
+    /// The upper quartile.
     pub upper_quartile: f64,
 }
 
 impl Middle {
-    /// Of `values`, in any order, all finite; `None` where there are none.
+    /// The median and quartiles of `values`, finite and in any order; `None` without values.
     pub fn of(values: &[f64]) -> Option<Middle> {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -29,7 +29,8 @@ impl Middle {
     }
 }
 
-/// A quantile of sorted values, interpolated between neighbours (type 7 of Hyndman and Fan 1996, the usual one).
+/// The quantile of sorted values at `share`, interpolated between neighbours (type 7 of Hyndman and Fan 1996,
+/// the usual one).
 fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
     let place = share * last as f64;

@@ -1,23 +1,24 @@
-//! Files of a collection.
+//! The files of a collection.
 
 use super::{Collection, Test};
 use crate::lab::sweep::SweepError;
 use crate::learn::replace::replace;
 use std::path::Path;
 
-/// Name of the file of curves.
+/// The name of the file of curves.
 pub const CURVES: &str = "curves.csv";
-/// Name of the file of final values.
+/// The name of the file of final values.
 pub const FINAL: &str = "final.csv";
-/// Name of the file of tests.
+/// The name of the file of tests.
 pub const TESTS: &str = "tests.csv";
-/// Name of the file with all of it.
+/// The name of the summary file.
 pub const SUMMARY: &str = "summary.json";
 
-/// Writes all files into a directory, which is made.
+/// Writes all files into `directory`, which is created.
 ///
 /// # Errors
-/// Where a file cannot be written.
+///
+/// Fails if a file cannot be written.
 pub fn write(collection: &Collection, directory: &Path) -> Result<(), SweepError> {
     std::fs::create_dir_all(directory).map_err(|e| SweepError::file("create", directory, e))?;
     let summary = directory.join(SUMMARY);
@@ -35,7 +36,7 @@ pub fn write(collection: &Collection, directory: &Path) -> Result<(), SweepError
     Ok(())
 }
 
-/// The settings that are varied anywhere, each a column.
+/// The names of all varied settings, each of which is a column.
 fn varied(collection: &Collection) -> Vec<&str> {
     let mut paths: Vec<&str> = Vec::new();
     for (path, _) in collection.groups.iter().flat_map(|g| &g.group.varied) {
@@ -46,7 +47,7 @@ fn varied(collection: &Collection) -> Vec<&str> {
     paths
 }
 
-/// Columns that say which group a row is of.
+/// The columns that identify the group of a row.
 fn group_columns(collection: &Collection, number: usize) -> Vec<String> {
     let group = &collection.groups[number].group;
     let value = |path: &str| {

@@ -1,11 +1,11 @@
-//! The part `engine` of a sweep file.
+//! The `engine` section of a sweep file.
 
 use super::read::{Fields, Reading};
 use super::yaml::Node;
 use super::{Engine, SlurmSettings};
 
 impl Reading<'_> {
-    /// What `engine` says.
+    /// Reads `engine`.
     pub(super) fn engine(&mut self, node: &Node) -> Engine {
         let mut engine = Engine::default();
         let Some(fields) = self.fields(node, "`engine`", &["workers", "threads", "slurm"]) else {

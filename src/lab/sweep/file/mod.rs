@@ -1,4 +1,4 @@
-//! `sweep.yaml`: what it may say, read and checked. All that is wrong with it is found in one go.
+//! Sweep files, `sweep.yaml`: their contents, read and checked. All errors are reported at once.
 
 mod engine;
 mod read;
@@ -12,22 +12,22 @@ use read::Reading;
 use std::path::{Path, PathBuf};
 use yaml::Node;
 
-/// Most seeds of a sweep.
+/// The largest number of seeds in a sweep.
 const MAX_SEEDS: u64 = 10_000;
 
-/// A setting with its value, as `--set` has them.
+/// A setting with its value, as `--set` takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
     /// The path, such as `train.batch`.
     pub path: String,
-    /// The value in the language of specs; one with a leading `~` is an initialiser.
+    /// The value in the language of specs; a leading `~` marks an initializer.
     pub value: String,
-    /// Its place in the file, for [`SweepFile::problem`].
+    /// The place in the file, for [`SweepFile::problem`].
     pub at: usize,
 }
 
 impl Assignment {
-    /// As an argument of `--set`.
+    /// The setting as an argument of `--set`.
     pub fn argument(&self) -> String {
         if self.value.starts_with('~') {
             format!("{}{}", self.path, self.value)
@@ -40,64 +40,64 @@ impl Assignment {
 /// One of the specs of a sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecEntry {
-    /// What it is called in the sweep.
+    /// The label of the spec in the sweep.
     pub label: String,
-    /// Where it is: relative to the working directory, or absolute.
+    /// The path: absolute, or relative to the working directory.
     pub path: PathBuf,
-    /// Settings of this spec alone; they come after those of the sweep.
+    /// The settings of this spec alone, applied after those of the sweep.
     pub set: Vec<Assignment>,
-    /// Its place in the file.
+    /// The place in the file.
     pub at: usize,
 }
 
-/// How cells are run unless the command line says otherwise.
+/// The default settings for running cells; the command line overrides them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Engine {
-    /// Cells at a time on this machine.
+    /// The number of cells that run at once on this machine.
     pub workers: Option<usize>,
-    /// Threads of a cell.
+    /// The number of threads per cell.
     pub threads: Option<usize>,
-    /// What Slurm is asked for.
+    /// The settings for Slurm.
     pub slurm: SlurmSettings,
 }
 
-/// What Slurm is asked for; see the manual page of `sbatch`.
+/// The settings for Slurm; see the manual page of `sbatch`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SlurmSettings {
-    /// `--partition`
+    /// The option `--partition`.
     pub partition: Option<String>,
-    /// `--account`
+    /// The option `--account`.
     pub account: Option<String>,
-    /// `--time` of a cell, as Slurm writes it; a cell that takes longer goes on in another turn.
+    /// The option `--time` of a cell, in Slurm's notation; a longer cell continues in another job.
     pub time: Option<String>,
-    /// `--mem`, as Slurm writes it.
+    /// The option `--mem`, in Slurm's notation.
     pub memory: Option<String>,
-    /// Most cells at a time.
+    /// The largest number of cells at once.
     pub at_once: Option<usize>,
-    /// Further options, one each.
+    /// Further options.
     pub extra: Vec<String>,
 }
 
-/// What a `sweep.yaml` says.
+/// The contents of a `sweep.yaml`.
 #[derive(Clone, Debug)]
 pub struct SweepFile {
-    /// Its path, as given.
+    /// The path, as given.
     pub path: PathBuf,
-    /// Name of the sweep.
+    /// The name of the sweep.
     pub name: String,
-    /// Specs, in order.
+    /// The specs, in order.
     pub specs: Vec<SpecEntry>,
-    /// Settings of all specs.
+    /// The settings of all specs.
     pub set: Vec<Assignment>,
-    /// What is varied.
+    /// The varied settings.
     pub vary: Vary,
-    /// Seeds, in order.
+    /// The seeds, in order.
     pub seeds: Vec<u64>,
-    /// How to run it.
+    /// The default settings for running cells.
     pub engine: Engine,
-    /// The directory of the text that language models read: relative to the working directory, or absolute.
+    /// The directory of the text for language models: absolute, or relative to the working directory.
     pub data: Option<PathBuf>,
-    /// Where cells run.
+    /// The device of the cells.
     pub device: Option<DeviceKind>,
     text: String,
 }
@@ -106,16 +106,18 @@ impl SweepFile {
     /// Reads and checks the file at `path`.
     ///
     /// # Errors
-    /// All that is wrong with it.
+    ///
+    /// All problems of the file.
     pub fn read(path: &Path) -> Result<SweepFile, Vec<Problem>> {
         let text = read::text(path).map_err(|problem| vec![problem])?;
         SweepFile::parse(path, text)
     }
 
-    /// Checks a text; `path` names it in messages, and specs are looked for beside it.
+    /// Checks a text; `path` names it in messages, and spec paths are relative to its folder.
     ///
     /// # Errors
-    /// All that is wrong with it.
+    ///
+    /// All problems of the text.
     pub fn parse(path: &Path, text: String) -> Result<SweepFile, Vec<Problem>> {
         let mut reading = Reading::new(path, &text);
         let file = match yaml::read(&text) {
@@ -132,7 +134,7 @@ impl SweepFile {
         }
     }
 
-    /// A problem with what stands at `at`.
+    /// A problem at the place `at`.
     pub fn problem(&self, at: usize, message: String, help: Option<String>) -> Problem {
         Problem {
             path: self.path.clone(),
@@ -198,7 +200,7 @@ impl Reading<'_> {
         Some(file)
     }
 
-    /// Where cells run.
+    /// Reads the device of the cells.
     fn device(&mut self, node: &Node) -> Option<DeviceKind> {
         let written = self.text_of(node, "a device")?;
         match written.parse() {
@@ -212,7 +214,7 @@ impl Reading<'_> {
         }
     }
 
-    /// What is varied cannot be fixed as well.
+    /// Reports settings that are both varied and fixed.
     fn no_setting_twice(&mut self, file: &SweepFile) {
         let varied = file.vary.paths();
         for assignment in file
@@ -265,7 +267,7 @@ impl Reading<'_> {
         Some(specs)
     }
 
-    /// A path, or a mapping with `path` and `set`; the label is left empty.
+    /// Reads a path, or a mapping with `path` and `set`; the label stays empty.
     fn spec(&mut self, folder: &Path, node: &Node) -> Option<SpecEntry> {
         let (path, set) = if self.is_map(node) {
             let fields = self.fields(node, "a spec", &["path", "set"])?;
@@ -299,7 +301,7 @@ impl Reading<'_> {
         })
     }
 
-    /// Settings with one value each.
+    /// Reads settings with one value each.
     fn set(&mut self, node: &Node) -> Vec<Assignment> {
         let mut all = Vec::new();
         for (path, at, value) in self.entries(node, "`set`") {

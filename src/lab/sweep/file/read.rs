@@ -1,4 +1,4 @@
-//! Reading one kind of value after another from YAML, and collecting what is wrong.
+//! A reader of YAML values that collects problems.
 
 use super::yaml::{self, Kind, Node, Place};
 use crate::lab::sweep::Problem;
@@ -6,15 +6,16 @@ use crate::lang::diag::Diagnostics;
 use std::io::Read;
 use std::path::Path;
 
-/// Most problems told at once.
+/// The largest number of reported problems.
 const MAX_PROBLEMS: usize = 20;
-/// Longest name of a sweep or a label.
+/// The longest name of a sweep or a label.
 const MAX_NAME: usize = 60;
 
 /// The text of a file, if it is not too large.
 ///
 /// # Errors
-/// Where it cannot be read.
+///
+/// Fails if the file cannot be read.
 pub fn text(path: &Path) -> Result<String, Problem> {
     let problem = |message: String| Problem {
         path: path.to_owned(),
@@ -29,7 +30,7 @@ pub fn text(path: &Path) -> Result<String, Problem> {
                 .read_to_end(&mut bytes)
         })
         .map_err(|error| problem(format!("cannot read the sweep: {error}")))?;
-    // What was cut off may end within a character.
+    // The cut may fall within a character.
     if bytes.len() > yaml::MAX_BYTES {
         let limit = yaml::MAX_BYTES >> 10;
         return Err(problem(format!("the file is larger than {limit} KiB")));
@@ -40,7 +41,7 @@ pub fn text(path: &Path) -> Result<String, Problem> {
     })
 }
 
-/// The fields of a mapping, known and each there once.
+/// The fields of a mapping: known names, each at most once.
 pub struct Fields<'a>(Vec<(&'a str, &'a Node)>);
 
 impl<'a> Fields<'a> {
@@ -63,7 +64,7 @@ pub struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    /// No problems yet.
+    /// A reader without problems.
     pub fn new(path: &'a Path, text: &'a str) -> Reading<'a> {
         Reading {
             path,
@@ -78,7 +79,7 @@ impl<'a> Reading<'a> {
         self.problems.into_iter().map(|(_, p)| p).collect()
     }
 
-    /// What the parser found.
+    /// Reports an error of the YAML parser.
     pub fn syntax(&mut self, message: String, place: Option<Place>) {
         self.problems.push((
             0,
@@ -104,7 +105,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Reports that something is not there.
+    /// Reports a missing value.
     pub fn missing<T>(&mut self, node: &Node, message: &str, help: &str) -> Option<T> {
         self.report(node.at, message.to_owned(), Some(help));
         None
@@ -119,12 +120,12 @@ impl<'a> Reading<'a> {
         );
     }
 
-    /// Whether it is a mapping.
+    /// Whether a node is a mapping.
     pub fn is_map(&self, node: &Node) -> bool {
         matches!(node.kind, Kind::Map(_))
     }
 
-    /// Whether it is a list.
+    /// Whether a node is a list.
     pub fn is_list(&self, node: &Node) -> bool {
         matches!(node.kind, Kind::List(_))
     }
@@ -159,7 +160,7 @@ impl<'a> Reading<'a> {
         Some(fields)
     }
 
-    /// A key that is a word.
+    /// Reads a key that is a word.
     fn key<'n>(&mut self, key: &'n Node) -> Option<&'n str> {
         match &key.kind {
             Kind::Text(text) | Kind::Plain(text, _) => Some(text),
@@ -170,7 +171,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// The entries of a mapping with free names, where it is one.
+    /// The entries of a mapping with free names; `None` if the node is not a mapping.
     pub fn entries_or_none<'n>(
         &mut self,
         node: &'n Node,
@@ -215,7 +216,7 @@ impl<'a> Reading<'a> {
         Some(items)
     }
 
-    /// A number, a word or another value of a setting.
+    /// Reads the value of a setting: a number, a word or another scalar.
     pub fn value(&mut self, node: &Node, path: &str) -> Option<String> {
         match &node.kind {
             Kind::Plain(_, Some(number)) if !number.is_finite() => {
@@ -248,7 +249,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Different values of one setting.
+    /// Reads the different values of one setting.
     pub fn values(&mut self, node: &Node, path: &str) -> Vec<String> {
         let mut values = Vec::new();
         let what = format!("what `{path}` is varied over");
@@ -266,7 +267,7 @@ impl<'a> Reading<'a> {
         values
     }
 
-    /// Whether a name can be that of a setting which a sweep may set.
+    /// Whether a name can be that of a setting that sweeps may change.
     pub fn is_setting(&mut self, path: &str, at: usize) -> bool {
         let (message, help) = if path == "train.seed" {
             ("a sweep sets `train.seed` itself", "use `seeds`")
@@ -283,7 +284,7 @@ impl<'a> Reading<'a> {
         false
     }
 
-    /// Text.
+    /// Reads a text.
     pub fn text_of(&mut self, node: &Node, what: &str) -> Option<String> {
         match &node.kind {
             Kind::Text(text) if !text.trim().is_empty() => Some(text.clone()),
@@ -308,7 +309,7 @@ impl<'a> Reading<'a> {
         fine
     }
 
-    /// A finite number.
+    /// Reads a finite number.
     pub fn number(&mut self, node: &Node, what: &str) -> Option<f64> {
         match &node.kind {
             Kind::Plain(_, Some(number)) if number.is_finite() => Some(*number),
@@ -319,7 +320,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// A whole number within bounds.
+    /// Reads a whole number within bounds.
     pub fn integer(&mut self, node: &Node, what: &str, least: u64, most: u64) -> Option<u64> {
         let found = match &node.kind {
             Kind::Plain(text, Some(_)) | Kind::Text(text) => text.replace('_', "").parse().ok(),
@@ -345,13 +346,13 @@ impl<'a> Reading<'a> {
         None
     }
 
-    /// A name that can be part of a file name.
+    /// Reads a name that can be part of a file name.
     pub fn name(&mut self, node: &Node, what: &str) -> Option<String> {
         let text = self.text_of(node, what)?;
         self.label(&text, node.at)
     }
 
-    /// A name that can be part of a file name.
+    /// Checks a name that can be part of a file name.
     pub fn label(&mut self, text: &str, at: usize) -> Option<String> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
         let fine = text.chars().all(allowed)
@@ -368,7 +369,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// "`a`, `b` and `c`".
+/// The names as a list in words: "`a`, `b` and `c`".
 fn listed(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     match quoted.split_last() {

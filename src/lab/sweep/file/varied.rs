@@ -1,14 +1,14 @@
-//! The part `vary` of a sweep file.
+//! The `vary` section of a sweep file.
 
 use super::read::Reading;
 use super::yaml::Node;
 use crate::lab::sweep::vary::{Random, Range, Vary};
 
-/// Most random combinations.
+/// The largest number of random combinations.
 const MAX_RANDOM: u64 = 10_000;
 
 impl Reading<'_> {
-    /// What `vary` says.
+    /// Reads `vary`.
     pub(super) fn vary(&mut self, node: &Node) -> Vary {
         let mut vary = Vary::default();
         let Some(fields) = self.fields(node, "`vary`", &["grid", "list", "random"]) else {

@@ -1,32 +1,33 @@
-//! YAML as a tree that knows where each part stands. Limits on size, depth and number of nodes are checked
-//! while reading, so that no text, aliases of aliases included, takes more than a moment.
+//! A YAML tree whose nodes know their places. Size, depth and number of nodes are limited while reading, so
+//! that no text, not even nested aliases, takes long.
 
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Visitor};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
-/// Longest text, in bytes.
+/// The longest text in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
-/// Deepest nesting.
+/// The deepest nesting.
 const MAX_DEPTH: usize = 16;
-/// Most values, those behind aliases counted each time they are used.
+/// The largest number of values; a value behind an alias counts each time it is used.
 const MAX_NODES: usize = 100_000;
 
 /// A value and its place, which [`locate`] turns into line and column.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
-    /// Number of the node in the order of the text.
+    /// The number of the node in the order of the text.
     pub at: usize,
     /// The value.
     pub kind: Kind,
 }
 
-/// What a node is.
+/// The kind of a node.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
     /// Nothing, or `~`.
     Null,
-    /// `true` or `false`, or a number, in the form the compiler reads, and its value.
+    /// A plain scalar (`true`, `false` or a number) in the form the compiler reads, with its value if it is a
+    /// number.
     Plain(String, Option<f64>),
     /// Any other word or text.
     Text(String),
@@ -37,7 +38,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What it is called in messages.
+    /// The name of the kind in messages.
     pub fn name(&self) -> &'static str {
         match self {
             Kind::Null => "nothing",
@@ -50,13 +51,14 @@ impl Kind {
     }
 }
 
-/// Line and column, counted from 1.
+/// A line and column, counted from 1.
 pub type Place = (usize, usize);
 
 /// Reads a text.
 ///
 /// # Errors
-/// What is wrong with it, in words, and where.
+///
+/// The error in words, and its place.
 pub fn read(text: &str) -> Result<Node, (String, Option<Place>)> {
     if text.len() > MAX_BYTES {
         return Err((
@@ -71,7 +73,7 @@ pub fn read(text: &str) -> Result<Node, (String, Option<Place>)> {
     parse(text, &context)
 }
 
-/// Where the node with the number `at` stands.
+/// The place of node number `at`.
 pub fn locate(text: &str, at: usize) -> Option<Place> {
     let context = Context {
         stop_at: Some(at),
@@ -82,8 +84,8 @@ pub fn locate(text: &str, at: usize) -> Option<Place> {
 
 const TOO_DEEP: &str = "the file is nested too deeply";
 
-/// The line in which more brackets are open than any sweep needs. The parser of the library takes time that
-/// grows with the square of their number.
+/// The line at which more brackets are open than any sweep needs. The time of the YAML library grows with the
+/// square of their number.
 fn too_many_brackets(text: &str) -> Option<usize> {
     const MOST: i64 = 1000;
     let mut open = 0i64;
@@ -106,7 +108,7 @@ fn too_many_brackets(text: &str) -> Option<usize> {
 struct Context {
     nodes: Cell<usize>,
     depth: Cell<usize>,
-    /// Fail at this node: the error then has its place.
+    /// The node at which to fail, so that the error gets its place.
     stop_at: Option<usize>,
     fault: RefCell<Option<String>>,
 }
@@ -132,7 +134,7 @@ impl Context {
         Ok(at)
     }
 
-    /// Goes a level down.
+    /// Enters a deeper level.
     fn descend<E: serde::de::Error>(&self) -> Result<(), E> {
         let depth = self.depth.get() + 1;
         if depth > MAX_DEPTH {
@@ -156,7 +158,7 @@ fn parse(text: &str, context: &Context) -> Result<Node, (String, Option<Place>)>
     })
 }
 
-/// The library has no codes for what is wrong with the syntax, only its words.
+/// Rewords a syntax error; the library has no error codes, only words.
 fn in_own_words(error: &serde_yaml::Error) -> String {
     let said = error.to_string();
     let known = [
