@@ -1,6 +1,6 @@
-//! What the language knows of tasks, trainers and optimizers: their names, settings and ports.
+//! The catalog: names, settings and ports of the tasks, trainers and optimizers that a spec can use.
 //!
-//! The tables themselves stand beside the code that runs them; a compilation is given them as a [`Catalog`].
+//! The tables stand beside the code that runs them; a compilation receives them as a [`Catalog`].
 
 use super::settings::{Setting, SettingConflict, Settings};
 
@@ -17,29 +17,29 @@ pub struct Catalog {
     pub default_optimizer: &'static str,
 }
 
-/// A named vector that a task gives or takes each step.
+/// A named vector between task and network, with one value per step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// Its size.
+    /// The number of elements.
     pub size: usize,
 }
 
-/// What a task with fixed settings gives to a network and wants from it.
+/// The ports of a task with fixed settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskPorts {
-    /// Steps of an episode.
+    /// The number of steps per episode.
     pub steps: usize,
-    /// Sizes a spec can name as `task.NAME`, in a fixed order.
+    /// The sizes that a spec can name as `task.NAME`, in a fixed order.
     pub sizes: Vec<Port>,
-    /// Vectors it gives as inputs each step.
+    /// The vectors that the task feeds to inputs each step.
     pub inputs: Vec<Port>,
-    /// Scalars it gives as `external NAME`.
+    /// The scalars that the task provides as `external NAME`.
     pub signals: &'static [&'static str],
-    /// Outputs for which it has targets; empty for a reward task.
+    /// The outputs that the task has targets for; empty for a reward task.
     pub targets: Vec<Port>,
-    /// Whether it is a text, read from beginning to end.
+    /// Whether the task is a text, read from beginning to end.
     pub is_text: bool,
 }
 
@@ -47,14 +47,14 @@ pub struct TaskPorts {
 pub struct TaskInfo {
     /// The word after `task`.
     pub name: &'static str,
-    /// One sentence.
+    /// A summary in one sentence.
     pub summary: &'static str,
-    /// The page that `bpmc explain task NAME` prints: episode, observation, actions, reward, differences
-    /// from the paper. Markdown.
+    /// The page that `bpmc explain task NAME` prints, in Markdown: episode, observation, actions, reward,
+    /// differences from the paper.
     pub page: &'static str,
-    /// Its settings.
+    /// The settings.
     pub settings: &'static [Setting],
-    /// Its ports with these settings; an error where settings contradict each other.
+    /// Computes the ports for given settings; an error if settings contradict each other.
     pub ports: fn(&Settings) -> Result<TaskPorts, SettingConflict>,
 }
 
@@ -62,22 +62,22 @@ pub struct TaskInfo {
 pub struct TrainerInfo {
     /// The word after `train`.
     pub name: &'static str,
-    /// One sentence.
+    /// A summary in one sentence.
     pub summary: &'static str,
-    /// Its settings.
+    /// The settings.
     pub settings: &'static [Setting],
-    /// Blocks that may stand in its block, each at most once.
+    /// The blocks that its block may contain, each at most once.
     pub blocks: &'static [TrainerBlock],
-    /// What it learns from.
+    /// The kind of feedback it learns from.
     pub kind: TrainerKind,
 }
 
-/// What a trainer learns from.
+/// The kind of feedback that a trainer learns from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrainerKind {
     /// Rewards: the spec needs a task with actions, and outputs `policy` and `value`.
     Reward,
-    /// Targets.
+    /// Targets: the spec needs a task with targets.
     Supervised,
     /// A text: the spec needs the task `text`, and an output `next_word`.
     Language,
@@ -93,7 +93,7 @@ pub enum TrainerBlock {
 }
 
 impl TrainerBlock {
-    /// The word that begins it.
+    /// The keyword of the block.
     pub fn name(self) -> &'static str {
         match self {
             TrainerBlock::Optimizer => "optimizer",
@@ -101,7 +101,7 @@ impl TrainerBlock {
         }
     }
 
-    /// One sentence.
+    /// A summary in one sentence.
     pub fn summary(self) -> &'static str {
         match self {
             TrainerBlock::Optimizer => "how parameters move along their gradients",
@@ -116,10 +116,10 @@ impl TrainerBlock {
 pub struct OptimizerInfo {
     /// The word after `optimizer`.
     pub name: &'static str,
-    /// One sentence.
+    /// A summary in one sentence.
     pub summary: &'static str,
-    /// Its settings.
+    /// The settings.
     pub settings: &'static [Setting],
-    /// An error where settings contradict each other.
+    /// Checks given settings; an error if they contradict each other.
     pub check: fn(&Settings) -> Result<(), SettingConflict>,
 }

@@ -1,28 +1,28 @@
-//! Settings of tasks, trainers and optimizers: declared once as a table, checked in one place,
-//! listed by `bpmc explain`.
+//! Settings of tasks, trainers and optimizers: each declared once in a table, checked in one place and listed
+//! by `bpmc explain`.
 
 use std::collections::BTreeMap;
 
-/// What values a setting takes.
+/// The kind of values that a setting takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum SettingKind {
     /// A whole number in `min..=max`.
     Int {
-        /// Smallest.
+        /// The minimum.
         min: u64,
-        /// Largest.
+        /// The maximum.
         max: u64,
     },
     /// A finite number in `min..=max`.
     Real {
-        /// Smallest.
+        /// The minimum.
         min: f64,
-        /// Largest.
+        /// The maximum.
         max: f64,
     },
-    /// `true` or `false`.
+    /// A truth value, `true` or `false`.
     Bool,
-    /// One of some words.
+    /// One of these words.
     Choice(&'static [&'static str]),
     /// A size such as `"200MB"`.
     Bytes,
@@ -56,7 +56,7 @@ impl std::fmt::Display for SettingValue {
     }
 }
 
-/// Units of sizes, the longest names first.
+/// The units of sizes, longest names first.
 const UNITS: [(&str, f64); 10] = [
     ("kiB", 1024.0),
     ("KiB", 1024.0),
@@ -70,7 +70,7 @@ const UNITS: [(&str, f64); 10] = [
     ("B", 1.0),
 ];
 
-/// The bytes of a size such as `200MB`, `1.5 GB` or `64 MiB`; `None` where it is none.
+/// Parses a size such as `200MB`, `1.5 GB` or `64 MiB` to bytes; `None` if it is not a size.
 pub fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.trim();
     let (unit, factor) = UNITS.iter().find(|(unit, _)| text.ends_with(unit))?;
@@ -81,7 +81,7 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
     (1.0..1e18).contains(&bytes).then_some(bytes as u64)
 }
 
-/// The largest unit in which a size is a whole number.
+/// A size in the largest unit that makes it a whole number.
 fn bytes_text(bytes: u64) -> String {
     let mut best = format!("{bytes}B");
     for (unit, factor) in [("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)] {
@@ -95,13 +95,13 @@ fn bytes_text(bytes: u64) -> String {
 /// One row of a settings table.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// What it takes.
+    /// The kind.
     pub kind: SettingKind,
-    /// Its value where the spec says nothing.
+    /// The default value.
     pub default: SettingValue,
-    /// One sentence: what it does, its unit, its source.
+    /// A description in one sentence: effect, unit, source.
     pub doc: &'static str,
 }
 
@@ -146,7 +146,7 @@ impl Setting {
         }
     }
 
-    /// A row for a size in bytes, without limit where the spec says nothing.
+    /// A row for a size in bytes; the default is no limit.
     pub const fn bytes(name: &'static str, doc: &'static str) -> Setting {
         Setting {
             name,
@@ -156,7 +156,7 @@ impl Setting {
         }
     }
 
-    /// A row for one of some words; the first is the default.
+    /// A row for one of several words; the first is the default.
     pub const fn choice(
         name: &'static str,
         words: &'static [&'static str],
@@ -171,7 +171,7 @@ impl Setting {
     }
 }
 
-/// Values for every row of a table.
+/// A value for every row of a table.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
     values: BTreeMap<&'static str, SettingValue>,
@@ -190,7 +190,7 @@ impl Settings {
         self.values.insert(name, value);
     }
 
-    /// All values by name.
+    /// Iterates over all values by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, SettingValue)> + '_ {
         self.values.iter().map(|(name, value)| (*name, *value))
     }
@@ -202,7 +202,7 @@ impl Settings {
             .expect("a setting is only asked for by the owner of its table")
     }
 
-    /// A whole number.
+    /// The value of a whole number.
     pub fn int(&self, name: &str) -> usize {
         match self.get(name) {
             SettingValue::Int(value) => value as usize,
@@ -212,7 +212,7 @@ impl Settings {
         }
     }
 
-    /// A number.
+    /// The value of a real number.
     pub fn real(&self, name: &str) -> f64 {
         match self.get(name) {
             SettingValue::Int(value) => value as f64,
@@ -222,12 +222,12 @@ impl Settings {
         }
     }
 
-    /// A truth value.
+    /// The value of a truth value.
     pub fn bool(&self, name: &str) -> bool {
         self.get(name) == SettingValue::Bool(true)
     }
 
-    /// A size in bytes; `None` for no limit.
+    /// The value of a size in bytes; `None` for no limit.
     pub fn bytes(&self, name: &str) -> Option<u64> {
         match self.get(name) {
             SettingValue::Bytes(value) => value,
@@ -238,7 +238,7 @@ impl Settings {
         }
     }
 
-    /// A word.
+    /// The value of a word.
     pub fn word(&self, name: &str) -> &'static str {
         match self.get(name) {
             SettingValue::Word(word) => word,
@@ -250,14 +250,14 @@ impl Settings {
     }
 }
 
-/// Settings that are each fine and do not go together.
+/// A conflict between settings that are each valid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SettingConflict {
     /// The setting to point at.
     pub setting: &'static str,
-    /// What is wrong, one sentence without a full stop.
+    /// The message: one sentence without a full stop.
     pub message: String,
-    /// How to mend it.
+    /// The remedy.
     pub help: String,
 }
 

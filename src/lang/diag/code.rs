@@ -15,17 +15,17 @@ macro_rules! codes {
             /// All codes, in order.
             pub const ALL: &'static [Code] = &[$(Code::$variant,)*];
 
-            /// The stable spelling, `E0201` or `W0102`.
+            /// The stable text of the code, `E0201` or `W0102`.
             pub fn text(self) -> &'static str {
                 match self { $(Code::$variant => $text,)* }
             }
 
-            /// A few words that name the mistake.
+            /// A title of a few words that names the mistake.
             pub fn title(self) -> &'static str {
                 match self { $(Code::$variant => $title,)* }
             }
 
-            /// Its page, in Markdown: what it means, why, an example and what to use instead.
+            /// The page of the code, in Markdown: meaning, reason, an example and a corrected spec.
             pub fn page(self) -> &'static str {
                 match self { $(Code::$variant => include_str!(concat!("codes/", $text, ".md")),)* }
             }
@@ -80,7 +80,7 @@ codes! {
 }
 
 impl Code {
-    /// Errors begin with `E`, warnings with `W`.
+    /// The severity: errors begin with `E`, warnings with `W`.
     pub fn severity(self) -> Severity {
         if self.text().starts_with('E') {
             Severity::Error
@@ -89,12 +89,12 @@ impl Code {
         }
     }
 
-    /// Whether it is found while a spec runs, not when it is compiled.
+    /// Whether the diagnostic arises while a spec runs, not when it is compiled.
     pub fn is_of_running(self) -> bool {
         matches!(self, Code::NotFinite)
     }
 
-    /// The code with this spelling, in either case.
+    /// Parses a code, in upper or lower case.
     pub fn parse(text: &str) -> Option<Code> {
         Code::ALL
             .iter()

@@ -1,13 +1,13 @@
-//! The few lines of a text that a rendering shows, whatever the size of the text.
+//! Excerpts: the few lines of a text that a rendered diagnostic shows, however large the text.
 
 use super::position::LineIndex;
 use std::ops::Range;
 
-/// Lines of a longer text are cut to about this many bytes around what they show.
+/// The number of bytes to which long lines are cut around their labels.
 const LINE_BYTES: usize = 400;
-/// Labels at most this many lines apart share an excerpt.
+/// The largest distance in lines between labels that share an excerpt.
 const GAP_LINES: usize = 100;
-/// A label over more lines than this is shown by its first line only.
+/// The number of lines beyond which only the first line of a label is shown.
 const LABEL_LINES: usize = 100;
 
 /// Consecutive lines of a text and the labels in them.
@@ -15,9 +15,9 @@ const LABEL_LINES: usize = 100;
 pub(super) struct Excerpt {
     /// The lines, ended by `\n`.
     pub text: String,
-    /// Number of the first line, from 1.
+    /// The number of the first line, from 1.
     pub first_line: usize,
-    /// Index of a label in the list given to [`excerpts`], and its range in `text`.
+    /// The labels: the index in the list given to [`excerpts`], and the range in `text`.
     pub labels: Vec<(usize, Range<usize>)>,
     /// Whether a line was cut at its beginning, so that columns cannot be counted in `text`.
     pub shifted: bool,
@@ -87,7 +87,7 @@ fn excerpt(index: &LineIndex<'_>, lines: Range<usize>, places: &[Place]) -> Exce
         let base = excerpt.text.len();
         excerpt.text.push_str(&index.text()[shown.clone()]);
         excerpt.text.push('\n');
-        // A place in a cut-away part is shown at the cut; one on the line end, just past the line.
+        // A place in a cut-away part is shown at the cut; a place at the line end, just past the line.
         let map = |byte: usize| base + byte.clamp(shown.start, shown.end) - shown.start;
         let next_line = index.line_bounds(line).1 + 1;
         for (place, (_, range)) in places.iter().zip(&mut excerpt.labels) {
@@ -104,7 +104,7 @@ fn excerpt(index: &LineIndex<'_>, lines: Range<usize>, places: &[Place]) -> Exce
     excerpt
 }
 
-/// The part of a line to show: all of it, or what surrounds the first label that touches it.
+/// The range of a line to show: all of it, or the surroundings of the first label that touches it.
 fn crop(text: &str, line_start: usize, line_end: usize, places: &[Place]) -> Range<usize> {
     if line_end - line_start <= LINE_BYTES {
         return line_start..line_end;

@@ -2,7 +2,7 @@
 
 use super::{Code, Severity};
 
-/// The page of a code under a title line, in Markdown.
+/// The page of a code below a title line, in Markdown.
 pub fn explain(code: Code) -> String {
     let kind = match code.severity() {
         Severity::Error => "error",
@@ -16,7 +16,7 @@ pub fn explain(code: Code) -> String {
     )
 }
 
-/// All codes with their titles, a line each, errors first.
+/// The list of all codes with their titles, one per line, errors first.
 pub fn list_codes() -> String {
     Code::ALL
         .iter()
@@ -24,11 +24,11 @@ pub fn list_codes() -> String {
         .collect()
 }
 
-/// The specs on the page of a code: the one that shows the mistake, where one can be shown in a few
-/// lines, and the one to use instead.
+/// The example specs on the page of a code: one with the mistake, if a few lines can show it, and a corrected
+/// one.
 ///
-/// A spec whose first line is `// bpmc check spec.bpm OPTIONS` is meant with these options; where a spec
-/// imports itself it is meant as the file `spec.bpm`.
+/// A first line `// bpmc check spec.bpm OPTIONS` in a spec gives its options; a spec that imports itself
+/// stands for the file `spec.bpm`.
 pub fn examples(code: Code) -> (Option<&'static str>, &'static str) {
     let block = |heading: &str| {
         let (_, section) = code.page().split_once(heading)?;

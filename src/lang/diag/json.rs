@@ -1,11 +1,11 @@
-//! Diagnostics as JSON for editors: one object a line.
+//! Diagnostics as JSON for editors: one object per line.
 
 use super::position::LineIndex;
 use super::{Diagnostics, Severity, SourceId, SourceMap, Span};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// A finding, as written. The fields are the format; see [`render_json`].
+/// The JSON form of a diagnostic. The fields are the format; see [`render_json`].
 #[derive(Serialize)]
 struct Finding<'a> {
     code: &'static str,

@@ -1,4 +1,4 @@
-//! Diagnostics: what is wrong with a spec, where, and how to mend it.
+//! Diagnostics: the mistakes in a spec, their places, and remedies.
 
 mod code;
 mod excerpt;
@@ -18,41 +18,41 @@ pub use source::{SourceFile, SourceMap};
 
 use std::collections::BTreeMap;
 
-/// How bad it is. Errors stop the compilation after the stage that found them.
+/// The severity of a diagnostic. Errors stop the compilation after the stage that found them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// The spec means nothing, or not what was meant.
+    /// The spec has no meaning, or certainly the wrong one.
     Error,
-    /// The spec can run, but probably does not say what was meant.
+    /// The spec can run, but probably does not mean what was intended.
     Warning,
 }
 
-/// A place and what to say about it.
+/// A place with a short text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
     /// The place.
     pub span: Span,
-    /// A few words; may be empty.
+    /// The text, a few words; may be empty.
     pub text: String,
 }
 
-/// One finding. Build with [`Diagnostic::new`] and the `with_*` methods.
+/// One diagnostic. Build it with [`Diagnostic::new`] and the `with_*` methods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Its stable code, which also gives its [`Severity`].
+    /// The stable code, which also determines the [`Severity`].
     pub code: Code,
-    /// One sentence, no full stop, names in backticks.
+    /// The message: one sentence, no full stop, names in backticks.
     pub message: String,
     /// The offending token.
     pub primary: Label,
     /// Other places that matter, the declaration first.
     pub secondary: Vec<Label>,
-    /// One line that says how to mend it, where that is known.
+    /// The remedy in one line, if it is known.
     pub help: Option<String>,
 }
 
 impl Diagnostic {
-    /// A finding at `span`, with no label text.
+    /// A diagnostic at `span`, without label text.
     pub fn new(code: Code, span: Span, message: impl Into<String>) -> Diagnostic {
         Diagnostic {
             code,
@@ -66,7 +66,7 @@ impl Diagnostic {
         }
     }
 
-    /// Sets the words at the primary place.
+    /// Sets the text at the primary place.
     pub fn with_label(mut self, text: impl Into<String>) -> Diagnostic {
         self.primary.text = text.into();
         self
@@ -87,34 +87,35 @@ impl Diagnostic {
         self
     }
 
-    /// Error or warning, as the code says.
+    /// The severity, determined by the code.
     pub fn severity(&self) -> Severity {
         self.code.severity()
     }
 }
 
-/// The findings of a compilation, in the order they were made.
+/// The diagnostics of a compilation, in the order they were found.
 #[derive(Clone, Debug, Default)]
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
     suppressed: usize,
-    /// Keeps none, only counts.
+    /// Whether diagnostics are only counted and not stored.
     counting: bool,
 }
 
-/// Most places shown of cells used in cells.
+/// The largest number of nested cell uses that a diagnostic shows.
 const MAX_USES: usize = 4;
 
-/// Most findings kept; more are only counted, so that no text makes the compiler slow.
+/// The largest number of stored diagnostics. Further ones are only counted, so that no text makes the
+/// compiler slow.
 const MAX_FINDINGS: usize = 200;
 
 impl Diagnostics {
-    /// No findings.
+    /// An empty list of diagnostics.
     pub fn new() -> Diagnostics {
         Diagnostics::default()
     }
 
-    /// No findings, and none will be kept: for a trial whose outcome alone matters.
+    /// An empty list that only counts: for a trial of which only the outcome matters.
     pub fn counting() -> Diagnostics {
         Diagnostics {
             counting: true,
@@ -122,7 +123,7 @@ impl Diagnostics {
         }
     }
 
-    /// Adds one; a finding already there is not repeated.
+    /// Adds a diagnostic, unless an equal one is already there.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         if self.is_full() {
             self.suppressed += 1;
@@ -131,17 +132,17 @@ impl Diagnostics {
         }
     }
 
-    /// How many findings were counted and not kept.
+    /// The number of diagnostics that were counted and not stored.
     pub fn suppressed(&self) -> usize {
         self.suppressed
     }
 
-    /// Whether any is an error.
+    /// Whether any diagnostic is an error.
     pub fn has_errors(&self) -> bool {
         self.list.iter().any(|d| d.severity() == Severity::Error)
     }
 
-    /// How many errors there are.
+    /// The number of errors.
     pub fn error_count(&self) -> usize {
         self.list
             .iter()
@@ -149,18 +150,18 @@ impl Diagnostics {
             .count()
     }
 
-    /// Whether there is none at all.
+    /// Whether there are no diagnostics.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// All of them.
+    /// Iterates over all diagnostics.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.list.iter()
     }
 
-    /// Names the texts themselves in place of their uses, and adds where these stand. What is found in
-    /// several uses of one text is told for the first.
+    /// Replaces the ids of text uses by those of the texts, and adds labels at the uses. A diagnostic found
+    /// in several uses of one text is kept for the first use.
     pub fn settle(&mut self, sources: &SourceMap) {
         let mut seen: BTreeMap<(Code, Span), SourceId> = BTreeMap::new();
         self.list.retain_mut(|diagnostic| {
@@ -186,19 +187,19 @@ impl Diagnostics {
         });
     }
 
-    /// Orders them by file, place and code, as they are shown.
+    /// Sorts the diagnostics by file, place and code, in which order they are shown.
     pub fn sort(&mut self) {
         self.list
             .sort_by_key(|diagnostic| (diagnostic.primary.span, diagnostic.code));
     }
 
-    /// Whether further findings are only counted. What would make one helpful need not be looked for.
+    /// Whether further diagnostics are only counted, so that their details need not be computed.
     pub fn is_full(&self) -> bool {
         self.counting || self.list.len() >= MAX_FINDINGS
     }
 
-    /// Nearest of `candidates` to `name`, if one is near enough to suggest. Names of over 40 characters
-    /// and candidates after the first thousand are not looked at, which bounds the time.
+    /// The nearest of `candidates` to `name`, if one is near enough to suggest. To bound the time, names of
+    /// over 40 characters and candidates after the first thousand are ignored.
     pub fn nearest<'a>(
         name: &str,
         candidates: impl IntoIterator<Item = &'a str>,
@@ -219,7 +220,7 @@ impl Diagnostics {
                     return None;
                 }
                 let distance = strsim::osa_distance(name, candidate);
-                // A name that shares nothing is no suggestion, however short it is.
+                // A name without a common character is no suggestion, however short it is.
                 let near = distance <= limit && distance < own.max(other);
                 near.then_some((distance, candidate))
             })

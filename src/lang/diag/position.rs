@@ -1,9 +1,9 @@
-//! Byte offsets to lines and columns, in constant time per question whatever the text.
+//! The conversion of byte offsets to lines and columns, in constant time per query for any text.
 
-/// Bytes between two entries of the column table.
+/// The number of bytes between two entries of the column table.
 const STRIDE: usize = 1024;
 
-/// A place as people and editors count. All numbers start at 1.
+/// A place in lines and columns. All numbers start at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The line; lines end at `\n`.
@@ -14,7 +14,7 @@ pub struct Position {
     pub utf16: usize,
 }
 
-/// Characters that begin before some byte of a text.
+/// The number of characters that begin before a certain byte of a text.
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
     scalars: usize,
@@ -31,7 +31,7 @@ impl Count {
     }
 }
 
-/// Where the lines of a text begin, and what is needed to count columns.
+/// An index of the lines of a text, with the data to count columns.
 #[derive(Debug)]
 pub struct LineIndex<'a> {
     text: &'a str,
@@ -40,7 +40,7 @@ pub struct LineIndex<'a> {
 }
 
 impl<'a> LineIndex<'a> {
-    /// Reads the text once.
+    /// Builds the index in one pass over the text.
     pub fn new(text: &'a str) -> LineIndex<'a> {
         let mut starts = vec![0];
         starts.extend(text.match_indices('\n').map(|(at, _)| at + 1));
@@ -62,12 +62,12 @@ impl<'a> LineIndex<'a> {
         self.text
     }
 
-    /// The line of a byte, the first being 0. A byte past the end is on the last line.
+    /// The line of a byte, counted from 0. A byte past the end is on the last line.
     pub fn line(&self, byte: usize) -> usize {
         self.starts.partition_point(|start| *start <= byte) - 1
     }
 
-    /// First byte of a line, and one past its last, the line end excluded.
+    /// The first byte of a line, and one past its last byte, without the line end.
     pub fn line_bounds(&self, line: usize) -> (usize, usize) {
         let start = self.starts[line];
         let Some(next) = self.starts.get(line + 1) else {
@@ -81,7 +81,7 @@ impl<'a> LineIndex<'a> {
         )
     }
 
-    /// Line and columns of a byte. A byte past the end counts as the end.
+    /// The line and columns of a byte. A byte past the end counts as the end.
     pub fn position(&self, byte: usize) -> Position {
         let byte = byte.min(self.text.len());
         let line = self.line(byte);

@@ -7,31 +7,31 @@ use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use std::collections::BTreeMap;
 
-/// Diagnostics beyond this number are counted, not shown.
+/// The largest number of diagnostics shown; the rest are counted.
 const SHOWN: usize = 100;
-/// Characters of a message or label beyond this number are cut.
+/// The number of characters to which a message or label is cut.
 const MESSAGE_CHARS: usize = 600;
 
-/// How the text looks.
+/// The style of the rendered text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
     /// Whether to colour with ANSI sequences.
     pub color: bool,
-    /// Columns of the terminal; longer source lines are trimmed around their labels.
+    /// The number of columns of the terminal; longer source lines are trimmed around their labels.
     pub width: usize,
 }
 
 impl Style {
-    /// No colour, 120 columns: for files, pipes and tests.
+    /// A style without colour and 120 columns wide, for files, pipes and tests.
     pub const PLAIN: Style = Style {
         color: false,
         width: 120,
     };
 }
 
-/// All findings as text, each followed by an empty line, then one line that counts them and names
-/// the command that explains the first. Empty where there is no finding. Keeps the order of
-/// `diagnostics`; see [`Diagnostics::sort`].
+/// Renders all diagnostics as text, each followed by an empty line. The last line counts them and names the
+/// command that explains the first. The text is empty without diagnostics. The order of `diagnostics` is
+/// kept; see [`Diagnostics::sort`].
 pub fn render(diagnostics: &Diagnostics, sources: &SourceMap, style: Style) -> String {
     let renderer = if style.color {
         Renderer::styled()
@@ -80,7 +80,7 @@ fn group<'a>(
         .id(diagnostic.code.text());
     let mut group = Group::with_title(title);
 
-    // The file of the primary label first, then the others in the order of their labels.
+    // The file of the primary label comes first, then the others in the order of their labels.
     let mut files: Vec<SourceId> = Vec::new();
     for label in labels(diagnostic) {
         if !files.contains(&label.span.source) {
@@ -96,7 +96,7 @@ fn group<'a>(
             .collect();
         let ranges: Vec<_> = here.iter().map(|(_, label)| label.span.range()).collect();
         let mut parts = excerpts(index, &ranges);
-        // The excerpt with the primary label leads.
+        // The excerpt with the primary label comes first.
         parts.sort_by_key(|part| !part.labels.iter().any(|(k, _)| here[*k].0));
         let path = clean(&sources.file(file).name);
         for part in parts {
@@ -142,7 +142,7 @@ fn annotations<'a>(part: &Excerpt, here: &[(bool, &Label)]) -> Vec<Annotation<'a
         .collect()
 }
 
-/// One line, without anything that could move the cursor of a terminal.
+/// A text on one line, without characters that move the cursor of a terminal.
 fn clean(text: &str) -> String {
     let mut clean = String::new();
     for (k, c) in text.chars().enumerate() {
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
     use crate::lang::diag::{Code, Span};
 
-    /// Renders one finding at the text between the first `[[` and `]]`, which are taken out.
+    /// Renders one diagnostic at the text between the first `[[` and `]]`, which are removed.
     fn show(marked: &str) -> String {
         let (start, end) = (marked.find("[[").unwrap(), marked.find("]]").unwrap() - 2);
         let text = marked.replace("[[", "").replace("]]", "");

@@ -2,10 +2,10 @@
 
 use crate::ir::{SourceId, Span};
 
-/// One text: a file, a rule of the library, or the argument of `--set`.
+/// One text: a file, a library rule, or the argument of `--set`.
 #[derive(Clone, Debug)]
 pub struct SourceFile {
-    /// What messages call it: a path as the user gave it, or `--set train.lr`.
+    /// The name in messages: a path as the user gave it, or `--set train.lr`.
     pub name: String,
     /// The whole text.
     pub text: String,
@@ -18,16 +18,16 @@ pub struct SourceMap {
     uses: Vec<SourceUse>,
 }
 
-/// A text that stands for something at another place: that of a cell, where the cell is used.
+/// A use of a text at another place: the text of a cell, where the cell is used.
 #[derive(Clone, Copy, Debug)]
 struct SourceUse {
     /// The text.
     of: SourceId,
-    /// Where it is used.
+    /// The place of the use.
     at: Span,
 }
 
-/// Ids of uses begin here, above those of all files.
+/// The first id of uses, above the ids of all files.
 const FIRST_USE: u32 = 1 << 31;
 
 impl SourceMap {
@@ -45,8 +45,8 @@ impl SourceMap {
         SourceId(self.files.len() as u32 - 1)
     }
 
-    /// Adds a use, at `at`, of the text `of`: an id for the same text, by which spans of this use can be
-    /// told from those of another. `at` may itself lie in a use.
+    /// Adds a use of the text `of` at `at`. The new id means the same text, but tells spans of this use from
+    /// those of another. `at` may itself lie in a use.
     pub fn add_use(&mut self, of: SourceId, at: Span) -> SourceId {
         let of = self.original(of);
         self.uses.push(SourceUse { of, at });
@@ -57,7 +57,7 @@ impl SourceMap {
         self.uses.get(id.0.checked_sub(FIRST_USE)? as usize)
     }
 
-    /// Where the use behind an id stands; `None` for the text itself.
+    /// The place of the use behind an id; `None` for the text itself.
     pub fn used_at(&self, id: SourceId) -> Option<Span> {
         self.find_use(id).map(|found| found.at)
     }
@@ -72,7 +72,7 @@ impl SourceMap {
         &self.files[self.original(id).0 as usize]
     }
 
-    /// The text a span covers.
+    /// The text that a span covers.
     pub fn text(&self, span: Span) -> &str {
         &self.file(span.source).text[span.range()]
     }

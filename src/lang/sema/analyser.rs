@@ -1,4 +1,4 @@
-//! The analyser: tables that fill up while a spec is read, and the order in which they do.
+//! The analyser: the tables that a spec fills, and the order of the stages that fill them.
 
 use super::blocks;
 use super::cells::Expansion;
@@ -25,18 +25,18 @@ pub(super) struct PendingDefinition<'a> {
     pub span: Span,
 }
 
-/// Where the value of a definition comes from.
+/// The origin of the value of a definition.
 #[derive(Clone, Copy)]
 pub(super) enum DefinitionSource<'a> {
     /// An expression of the spec.
     Expr(&'a ast::Expr),
-    /// What a bundle delivers: the sum over pre of this effective weight times pre.
+    /// The input that a bundle delivers: the sum over pre of this effective weight times pre.
     Received(BundleId, &'a ast::Expr),
-    /// Nothing usable; already reported.
+    /// A value with an error that was already reported.
     Broken,
 }
 
-/// `target <- value` under some conditions.
+/// An update `target <- value` with its regions and conditions.
 pub(super) struct PendingUpdate<'a> {
     pub target: StateId,
     pub target_span: Span,
@@ -55,7 +55,7 @@ pub(super) type LateUpdate<'a> = (
     Vec<&'a ast::Expr>,
 );
 
-/// `on post[start .. end]` before sizes are known.
+/// A region `on post[start .. end]` before sizes are known.
 #[derive(Clone, Copy)]
 pub(super) struct RegionSource<'a> {
     pub side: super::model::Side,
@@ -81,7 +81,7 @@ pub(super) struct BundleScope<'a> {
     pub post: SizeVar,
     pub names: Names,
     pub rule: Option<String>,
-    /// When traces are reset that do not say it themselves.
+    /// The default for when traces are reset.
     pub reset: Option<&'a ast::Ident>,
     pub transmits: Vec<(&'a ast::Expr, Context, Span)>,
 }
@@ -95,11 +95,11 @@ pub(super) struct PendingParam {
 /// The dimensions of a parameter before sizes are known.
 #[derive(Clone, Copy)]
 pub(super) enum ParamType {
-    /// As a value of the language.
+    /// The type of a value of the language.
     Value(Type),
     /// The `[from, to]` matrix of `linear`.
     Matrix(SizeVar, SizeVar),
-    /// As `Matrix`, drawn from uniform(±1/sqrt(from)) once `from` is known; second is the matrix or its bias.
+    /// A matrix or bias drawn from uniform(±1/sqrt(from)) once `from` is known; `bias` tells which.
     FanIn {
         from: SizeVar,
         to: SizeVar,
@@ -110,17 +110,17 @@ pub(super) enum ParamType {
 pub(super) struct Analyser<'a, 'd> {
     pub diagnostics: &'d mut Diagnostics,
     pub overrides: &'a Overrides,
-    /// The tasks, trainers and optimizers there are.
+    /// The available tasks, trainers and optimizers.
     pub catalog: &'a Catalog,
     /// Paths that `--set` may name.
     pub known_paths: BTreeSet<String>,
     pub files: &'a [ast::File],
-    /// The network with its cells filled in.
+    /// The network with its cells expanded.
     pub expansion: &'a Expansion,
     pub rules: BTreeMap<&'a str, (&'a ast::Ident, &'a [ast::RuleParam], &'a [ast::Stmt])>,
     pub dims: BTreeMap<&'a str, (SizeExpr, Span)>,
     pub task: Option<TaskModel>,
-    /// Whether a `task` block is there, even a broken one.
+    /// Whether there is a `task` block, even a broken one.
     pub task_named: bool,
     pub train: Option<TrainModel>,
     pub sizes: SizeTable,
@@ -135,28 +135,28 @@ pub(super) struct Analyser<'a, 'd> {
     pub bundles: Vec<BundleScope<'a>>,
     pub instances: Vec<RuleInstance<'a>>,
     pub definitions: Vec<PendingDefinition<'a>>,
-    /// Types and expressions of definitions resolved so far.
+    /// The types and expressions of the definitions resolved so far.
     pub resolved: Vec<Option<Expr>>,
     pub updates: Vec<PendingUpdate<'a>>,
-    /// Updates that stand above the declaration of their target.
+    /// Updates that precede the declaration of their target.
     pub late_updates: Vec<LateUpdate<'a>>,
-    /// The definition of what each bundle delivers.
+    /// The definition of the input that each bundle delivers.
     pub received: BTreeMap<BundleId, DefId>,
-    /// Sides of bundles that are values of this step, until those are resolved.
+    /// The sides of bundles that are values of this step, until those are resolved.
     pub sides: BTreeMap<DefId, Vec<(&'a ast::Path, SizeVar)>>,
-    /// Inputs that carry signals of the task, by signal.
+    /// The inputs that carry signals of the task, by signal.
     pub externals: BTreeMap<String, InputId>,
-    /// The definition being resolved, which names the parameters of `linear` and `fanout` in it.
+    /// The definition being resolved; parameters of `linear` and `fanout` in it are named after it.
     pub owner: String,
-    /// How many parameters of each function it has by now.
+    /// The number of parameters of each function in this definition so far.
     pub owner_counts: BTreeMap<&'static str, usize>,
     /// The parameters of each call of `linear` and `fanout`.
     pub call_params: BTreeMap<CallPlace, CallParams>,
-    /// Operations resolved so far.
+    /// The number of operations resolved so far.
     pub nodes: usize,
-    /// Factors on gradients: path, place, factor.
+    /// The factors on gradients: path, place, factor.
     pub grad_scales: Vec<(String, Span, f64)>,
-    /// Where each bundle's `transmit` was written.
+    /// The context of each bundle's `transmit`.
     pub transmit_contexts: BTreeMap<BundleId, Context>,
     pub regions: Vec<PendingRegion>,
     pub outputs: Vec<DefId>,
@@ -211,7 +211,7 @@ impl<'a, 'd> Analyser<'a, 'd> {
         }
     }
 
-    /// Everything, in order. `None` where errors leave no model.
+    /// Runs all stages in order; `None` if errors leave no model.
     pub(super) fn run(mut self) -> Option<Model> {
         self.collect_rules();
         self.collect_dims();
@@ -269,7 +269,7 @@ impl<'a, 'd> Analyser<'a, 'd> {
         );
     }
 
-    /// All blocks whose leading word is `keyword`.
+    /// All blocks with the keyword `keyword`.
     pub(super) fn blocks(&self, keyword: &'a str) -> impl Iterator<Item = &'a ast::Block> + 'a {
         self.files
             .iter()
@@ -311,7 +311,7 @@ impl<'a, 'd> Analyser<'a, 'd> {
         found
     }
 
-    /// Puts a name into the network's scope or a bundle's.
+    /// Adds a name to the scope of the network or of a bundle.
     pub(super) fn bind(&mut self, context: Context, name: &ast::Ident, symbol: Symbol) {
         let named = Named {
             symbol,

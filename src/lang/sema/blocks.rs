@@ -1,4 +1,4 @@
-//! `task NAME { ... }` and `train NAME { ... }`: settings against their tables.
+//! The blocks `task NAME { ... }` and `train NAME { ... }`: settings checked against their tables.
 
 use super::analyser::Analyser;
 use super::constants::{dotted, listed};
@@ -10,7 +10,7 @@ use crate::lang::settings::{parse_bytes, Setting, SettingKind, SettingValue, Set
 use crate::lang::syntax::ast::{Block, Entry, Expr, ExprKind, Initialiser, ItemKind};
 use std::collections::BTreeMap;
 
-/// The task block of the spec, built.
+/// Builds the task block of the spec.
 pub(super) fn task(analyser: &mut Analyser<'_, '_>) -> Option<TaskModel> {
     analyser.report_unknown_blocks();
     let block = analyser.only_block("task")?;
@@ -39,7 +39,7 @@ pub(super) fn task(analyser: &mut Analyser<'_, '_>) -> Option<TaskModel> {
     }
 }
 
-/// The train block of the spec.
+/// Builds the train block of the spec.
 pub(super) fn train(analyser: &mut Analyser<'_, '_>) -> Option<TrainModel> {
     let block = analyser.only_block("train")?;
     let trainers = &analyser.catalog.trainers;
@@ -141,7 +141,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    /// The one block with this keyword; more than one is an error.
+    /// The only block with this keyword; more than one is an error.
     fn only_block(&mut self, keyword: &'static str) -> Option<&'a Block> {
         let mut blocks = self.blocks(keyword);
         let first = blocks.next()?;
@@ -215,7 +215,7 @@ impl<'a> Analyser<'a, '_> {
         self.settings_of(&block.entries, path, table, inner)
     }
 
-    /// Values for a table from entries and overrides, and where each was given. `None` on errors.
+    /// The values of a table from entries and overrides, and the place of each; `None` on errors.
     fn settings_of(
         &mut self,
         entries: &'a [Entry],
@@ -365,7 +365,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    /// `grad_scale { rec.alpha = 0.001 }`: kept until parameters are known.
+    /// Stores `grad_scale { rec.alpha = 0.001 }` until parameters are known.
     fn grad_scales(&mut self, block: &'a Block) {
         for entry in &block.entries {
             match entry {

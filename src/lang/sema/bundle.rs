@@ -1,4 +1,4 @@
-//! Declarations of bundles: their own statements, and those of the rule they use.
+//! Declarations of bundles: their own statements, and those of their rule.
 
 use super::analyser::{Analyser, BundleScope, DefinitionSource, PendingDefinition};
 use super::constants::{dotted, listed};
@@ -9,10 +9,11 @@ use crate::lang::diag::{Code, Diagnostic, Diagnostics};
 use crate::lang::syntax::ast::{Arg, Expr, ExprKind, Ident, Initialiser, Path, RuleUse, Stmt};
 use std::collections::BTreeMap;
 
-/// Most names, numbers and operations of an argument of a rule, which is read wherever the rule names it.
+/// The largest number of names, numbers and operations in an argument of a rule. The argument is resolved
+/// wherever the rule names it.
 const MAX_ARGUMENT: usize = 256;
 
-/// How many names, numbers and operations an expression has; stops counting soon after `most`.
+/// The number of names, numbers and operations in an expression; counting stops soon after `most`.
 fn parts(expr: &Expr, most: usize) -> usize {
     let mut count = 0;
     let mut stack = vec![expr];
@@ -66,7 +67,7 @@ impl<'a> Analyser<'a, '_> {
         });
         self.bind(Context::NETWORK, name, Symbol::Bundle(id));
         let context = Context::inside(id, None);
-        // Names first, so that arguments of the rule and updates find them.
+        // Names come first, so that rule arguments and updates find them.
         for stmt in body {
             self.declare(stmt, context, &Around::default());
         }
@@ -80,7 +81,7 @@ impl<'a> Analyser<'a, '_> {
                 self.transmit_contexts.insert(id, *context);
                 DefinitionSource::Received(id, value)
             }
-            // What an unknown rule would have said is unknown too.
+            // An unknown rule might have had a `transmit`, so its absence is not an error.
             [] if !rule_found => DefinitionSource::Broken,
             [] => {
                 self.diagnostics.push(
@@ -118,7 +119,7 @@ impl<'a> Analyser<'a, '_> {
         self.received.insert(id, received);
     }
 
-    /// Declares what a rule says in a bundle. Returns whether there is such a rule.
+    /// Declares the statements of a rule in a bundle; returns whether the rule exists.
     fn declare_rule(&mut self, using: &'a RuleUse, bundle: BundleId) -> bool {
         let Some((_, params, body)) = self.rules.get(using.name.name.as_str()).copied() else {
             if self.expansion.is_reported(&using.name.name) {

@@ -1,4 +1,4 @@
-//! Calls of functions.
+//! Function calls.
 
 use super::analyser::Analyser;
 use super::functions::{self, Function, FunctionInfo};
@@ -166,7 +166,7 @@ impl<'a> Analyser<'a, '_> {
         );
     }
 
-    /// An argument that must be a vector or scalar of the network.
+    /// Resolves an argument that must be a vector or scalar of the network.
     pub(super) fn vector(&mut self, expr: &'a ast::Expr, context: Context) -> Option<Expr> {
         let outside = Context {
             vectors: true,
@@ -200,7 +200,7 @@ impl<'a> Analyser<'a, '_> {
     pub(super) fn select(&mut self, c: Expr, a: Expr, b: Expr, span: Span) -> Expr {
         let (a, b, _) = self.join(a, b, span);
         let (c, a, _) = self.join(c, a, span);
-        // Twice, so that all three know the axes of the whole.
+        // `join` runs twice, so that all three operands get the common axes.
         let (c, b, _) = self.join(c, b, span);
         let (a, b, ab) = self.join(a, b, span);
         let probe = Expr {
@@ -288,7 +288,7 @@ impl<'a> Analyser<'a, '_> {
         poison(span)
     }
 
-    /// A reduction over one side of a bundle; a value that does not differ along it counts once per neuron.
+    /// A reduction over one side of a bundle; a value that does not vary along it counts once per neuron.
     pub(super) fn reduce(
         &mut self,
         fold: Fold,

@@ -1,4 +1,4 @@
-//! Numbers and sizes known at compile time: `dim`s, task sizes, arguments of rules, arithmetic.
+//! Compile-time numbers and sizes: `dim`s, task sizes, arguments of rules, arithmetic.
 
 use super::analyser::Analyser;
 use super::scope::{Context, Symbol};
@@ -22,7 +22,7 @@ impl<'a> Analyser<'a, '_> {
                     let earlier = *earlier;
                     self.duplicate("dim", name, earlier);
                 } else {
-                    // Not evaluated yet: a poison is replaced by `evaluate_dims`.
+                    // The dim has no value yet: `evaluate_dims` replaces the poison.
                     self.dims.insert(&name.name, (SizeExpr::Poison, name.span));
                     self.known_paths.insert(name.name.clone());
                 }
@@ -30,7 +30,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    /// The value of a `dim` item, its override first.
+    /// The expression of a `dim`, or its override.
     fn dim_value(&self, name: &str, value: &'a Expr) -> &'a Expr {
         match self.overrides.get(name) {
             Some((Initialiser::Value(value) | Initialiser::Draw(value), _)) => value,
@@ -38,7 +38,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    /// Evaluates what can be by now, each dim after those it names.
+    /// Evaluates all dims that have values by now, each after those it names.
     pub(super) fn evaluate_dims(&mut self) {
         for (name, value) in self.ordered_dims().0 {
             if !self.is_open_dim(name) {
@@ -62,7 +62,7 @@ impl<'a> Analyser<'a, '_> {
         )
     }
 
-    /// Dims with their values, each after those it names; then the circles among the rest.
+    /// The dims with values, each after those it names; then the cycles among the rest.
     fn ordered_dims(&self) -> (Vec<Dim<'a>>, Vec<Vec<Dim<'a>>>) {
         let mut graph: DiGraph<Dim<'a>, ()> = DiGraph::new();
         let mut nodes: BTreeMap<&str, NodeIndex> = BTreeMap::new();
@@ -87,7 +87,7 @@ impl<'a> Analyser<'a, '_> {
                 graph.add_edge(other, node, ());
             }
         }
-        // Of the two in petgraph, this one does not recurse.
+        // Of the two algorithms in petgraph, this one does not recurse.
         let mut components = petgraph::algo::kosaraju_scc(&graph);
         components.reverse();
         let (mut ordered, mut circles) = (Vec::new(), Vec::new());
@@ -104,7 +104,7 @@ impl<'a> Analyser<'a, '_> {
         (ordered, circles)
     }
 
-    /// Reports dims that have no value. What only depends on a broken one is passed over.
+    /// Reports dims without a value. Dims that only depend on a broken one are skipped.
     pub(super) fn report_dims(&mut self) {
         let (ordered, circles) = self.ordered_dims();
         for (name, value) in ordered {
@@ -141,7 +141,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    /// A size, with errors reported.
+    /// Evaluates a size and reports errors.
     pub(super) fn size_expr(&mut self, expr: &Expr, context: Context) -> SizeExpr {
         let mut found = Diagnostics::new();
         let size = self.size_expr_into(expr, context, &mut found);
@@ -260,7 +260,7 @@ impl<'a> Analyser<'a, '_> {
         SizeExpr::Poison
     }
 
-    /// `task.NAME`
+    /// The size `task.NAME`.
     pub(super) fn task_size(&self, path: &Path, diagnostics: &mut Diagnostics) -> SizeExpr {
         let name = &path.parts[1];
         let Some(task) = &self.task else {
@@ -298,7 +298,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    /// The size of the vector a name stands for.
+    /// The size of the vector with this name.
     fn size_of_name(
         &self,
         path: &Path,
@@ -341,7 +341,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    /// A number known at compile time, with errors reported.
+    /// Evaluates a compile-time number and reports errors.
     pub(super) fn constant(&mut self, expr: &Expr, context: Context) -> Option<f64> {
         match self.try_constant(expr, context) {
             Ok(value) if value.is_finite() => Some(value),
@@ -361,7 +361,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    /// A number known at compile time; `Err(None)` where an error was already reported.
+    /// Evaluates a compile-time number; `Err(None)` if an error was already reported.
     pub(super) fn try_constant(
         &self,
         expr: &Expr,
@@ -447,7 +447,7 @@ fn not_a_size(span: Span) -> Diagnostic {
         .with_help("sizes are whole numbers, `dim`s, `task.NAME`, `size(NAME)` and + - * / on them")
 }
 
-/// `a.b` as written.
+/// The path `a.b` as written.
 pub(super) fn dotted(path: &Path) -> String {
     path.parts
         .iter()
@@ -456,7 +456,7 @@ pub(super) fn dotted(path: &Path) -> String {
         .join(".")
 }
 
-/// "`a`, `b` and `c`"
+/// The names as a list in words: "`a`, `b` and `c`".
 pub(super) fn listed(names: &[&str]) -> String {
     match names {
         [] => "none".to_owned(),

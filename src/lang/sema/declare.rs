@@ -1,5 +1,5 @@
-//! Declarations: every name of the network and its bundles, before any expression is looked at. Here: statements,
-//! and which update belongs to which state.
+//! Declarations: every name of the network and its bundles, before any expression is resolved. This file
+//! declares statements, and matches updates to states.
 
 use super::analyser::{Analyser, DefinitionSource, PendingDefinition, PendingUpdate, RegionSource};
 use super::model::{DefId, DefKind, Side};
@@ -7,7 +7,7 @@ use super::scope::{Context, Symbol};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 use crate::lang::syntax::ast::{Expr, Ident, Initialiser, Stmt, StmtKind};
 
-/// What surrounds a statement.
+/// The surroundings of a statement.
 #[derive(Clone, Default)]
 pub(super) struct Around<'a> {
     regions: Vec<RegionSource<'a>>,
@@ -15,9 +15,9 @@ pub(super) struct Around<'a> {
 }
 
 impl<'a> Analyser<'a, '_> {
-    /// Declares everything in the network's body.
+    /// Declares all statements of the network's body.
     pub(super) fn declare_network(&mut self, body: &'a [Stmt]) {
-        // Bundles come last: sizes in them may name states and inputs that stand below.
+        // Bundles come last: their sizes may name states and inputs declared below them.
         for stmt in body {
             if !matches!(stmt.kind, StmtKind::Plastic { .. }) {
                 self.declare(stmt, Context::NETWORK, &Around::default());
@@ -199,8 +199,8 @@ impl<'a> Analyser<'a, '_> {
             None => self.names.get(&target.name),
         }
         .copied();
-        // In the network's body updates may stand above the declaration they update, so they are
-        // matched to their states once everything is declared.
+        // Updates in the network's body may precede the declaration of their state, so they are matched after
+        // everything is declared.
         match named.map(|n| n.symbol) {
             Some(Symbol::State(id)) => self.updates.push(PendingUpdate {
                 target: id,
@@ -217,7 +217,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    /// Matches updates that stood above their target; reports those without one.
+    /// Matches updates that preceded their target; reports those without one.
     pub(super) fn match_late_updates(&mut self) {
         for (target, value, context, regions, conditions) in std::mem::take(&mut self.late_updates)
         {

@@ -4,7 +4,7 @@ use super::model::{Expr, ExprKind, Fold, Model, Over, Side, Step, Type};
 use crate::ir::{Binary, Boundary, Draw, NoiseKind, Reset, Unary};
 use std::fmt::Write;
 
-/// The whole model.
+/// Prints the whole model.
 pub fn dump(model: &Model) -> String {
     let mut out = String::new();
     write_model(model, &mut out).expect("writing to a string");
@@ -120,7 +120,7 @@ fn write_model(model: &Model, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-/// A distribution as a spec writes it.
+/// Prints a distribution as a spec writes it.
 pub(crate) fn draw(draw: &Draw) -> String {
     match draw {
         Draw::Constant(value) => format!("= {value}"),
@@ -149,7 +149,7 @@ fn ty(model: &Model, ty: Type) -> String {
     }
 }
 
-/// An expression as a spec could write it.
+/// Prints an expression as a spec could write it.
 pub(crate) fn expr(model: &Model, e: &Expr) -> String {
     let side = |side: &Side| match side {
         Side::Pre => "pre",

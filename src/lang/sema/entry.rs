@@ -1,4 +1,4 @@
-//! Declarations of single names: what each kind takes, the slot it gets and the type it has.
+//! Declarations of single names: the parts each kind accepts, its slot and its type.
 
 use super::analyser::{Analyser, DefinitionSource, ParamType, PendingDefinition, PendingParam};
 use super::constants::listed;
@@ -124,7 +124,7 @@ impl<'a> Analyser<'a, '_> {
         id
     }
 
-    /// Reports parts of a declaration that its kind does not take.
+    /// Reports parts of a declaration that its kind does not accept.
     fn check_parts(&mut self, kind: DeclKind, entry: &DeclEntry, context: Context) {
         use DeclKind::{Const, Input, Modulator, Noise, Output, State, Trace, Trained};
         let inside = context.bundle.is_some();

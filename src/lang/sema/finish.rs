@@ -1,4 +1,4 @@
-//! The last step: slots get their solved dimensions.
+//! The last stage: slots get their solved dimensions.
 
 use super::analyser::{ParamType, PendingParam};
 use super::model::{Model, Type};
@@ -86,7 +86,7 @@ fn check_elements(path: &str, dims: &[usize], span: Option<Span>, diagnostics: &
     }
 }
 
-/// Puts `grad_scale` factors on their parameters.
+/// Sets the `grad_scale` factors of parameters.
 pub(super) fn apply_grad_scales(
     model: &mut Model,
     scales: &[(String, Span, f64)],

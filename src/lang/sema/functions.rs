@@ -3,55 +3,55 @@
 use super::model::{Fold, Over, Side};
 use crate::ir::{Binary, Unary};
 
-/// What a function does.
+/// The meaning of a function.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Function {
     /// An element function of one argument.
     Unary(Unary),
     /// An element function of two arguments.
     Binary(Binary),
-    /// `select(c, a, b)`
+    /// The function `select(c, a, b)`.
     Select,
-    /// `clip(x, lo, hi, boundary = inclusive)`
+    /// The function `clip(x, lo, hi, boundary = inclusive)`.
     Clip,
     /// A reduction.
     Reduce(Fold, Over),
-    /// `linear(x, size, bias = true, init = uniform(..))`
+    /// The function `linear(x, size, bias = true, init = uniform(..))`.
     Linear,
-    /// `fanout(m, size, bias = true, init = uniform(-1, 1))`
+    /// The function `fanout(m, size, bias = true, init = uniform(-1, 1))`.
     Fanout,
-    /// `embedding(word, size, init = uniform(-0.1, 0.1))`
+    /// The function `embedding(word, size, init = uniform(-0.1, 0.1))`.
     Embedding,
-    /// `tied(y, x, bias = true, init = ..)`
+    /// The function `tied(y, x, bias = true, init = ..)`.
     Tied,
-    /// `dropout(x, p)`
+    /// The function `dropout(x, p)`.
     Dropout,
-    /// `softmax(x)`
+    /// The function `softmax(x)`.
     Softmax,
-    /// `concat(a, b, ..)`
+    /// The function `concat(a, b, ..)`.
     Concat,
-    /// `stop(x)`
+    /// The function `stop(x)`.
     Stop,
-    /// `size(x)`
+    /// The function `size(x)`.
     Size,
-    /// `per_pre(x)`, `per_post(x)`
+    /// The functions `per_pre(x)` and `per_post(x)`.
     Along(Side),
 }
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct FunctionInfo {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// How it is called.
+    /// The form of a call.
     pub usage: &'static str,
-    /// One sentence.
+    /// A summary in one sentence.
     pub doc: &'static str,
-    /// Fewest and most positional arguments.
+    /// The smallest and largest number of positional arguments.
     pub arity: (usize, usize),
-    /// Names of named arguments.
+    /// The names of named arguments.
     pub named: &'static [&'static str],
-    /// What it does.
+    /// The meaning.
     pub function: Function,
 }
 

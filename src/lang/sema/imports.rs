@@ -1,18 +1,18 @@
-//! `import "file.bpm"`: all files of an experiment, each once.
+//! Imports: `import "file.bpm"`, all files of an experiment, each read once.
 
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, SourceMap, Span};
 use crate::lang::syntax::{self, ast};
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-/// Most files of one experiment.
+/// The largest number of files in one experiment.
 const MAX_FILES: usize = 64;
 
-/// Reads the text of a file. Tests and fuzzers hand in their own.
+/// A function that reads the text of a file. Tests and fuzzers pass their own.
 pub type Loader<'a> = dyn Fn(&Path) -> std::io::Result<String> + 'a;
 
-/// Parses `text` and everything it imports. The first file is the spec itself; a file comes after the
-/// file that imports it.
+/// Parses `text` and everything it imports. The first file is the spec itself; a file comes after the file
+/// that imports it.
 pub fn parse_all(
     name: &str,
     text: &str,
@@ -23,7 +23,7 @@ pub fn parse_all(
     let root = PathBuf::from(name);
     let source = sources.add(name, text);
     let mut files = vec![syntax::parse(source, text, diagnostics)];
-    // Which file each came from, for cycles: path and index of the importing file.
+    // Each file's path and the index of the file that imports it, to detect cycles.
     let mut paths: Vec<(PathBuf, Option<usize>)> = vec![(normal(&root), None)];
     let mut seen: BTreeMap<PathBuf, usize> = BTreeMap::from([(normal(&root), 0)]);
     let mut next = 0;

@@ -1,4 +1,4 @@
-//! Initial values: numbers and distributions of declarations, their overrides, and when states are reset.
+//! Initial values: numbers and distributions of declarations, their overrides, and the reset of states.
 
 use super::analyser::Analyser;
 use super::constants::listed;
@@ -7,7 +7,7 @@ use crate::ir::{Draw, Reset};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
 use crate::lang::syntax::ast::{DeclEntry, Expr, ExprKind, Ident, Initialiser};
 
-/// What values can be drawn from.
+/// The distributions of initial values.
 const DISTRIBUTIONS: [&str; 5] = ["uniform", "normal", "bernoulli", "constant", "identity"];
 
 fn is_distribution(expr: &Expr) -> bool {
@@ -23,7 +23,7 @@ impl<'a> Analyser<'a, '_> {
             .push(Diagnostic::new(Code::BadInitialiser, entry.span, message));
     }
 
-    /// The initialiser of a declaration, its override first.
+    /// The initializer of a declaration, or its override.
     fn initialiser(&mut self, entry: &'a DeclEntry, path: &str) -> Option<&'a Initialiser> {
         self.known_paths.insert(path.to_owned());
         match self.overrides.get(path) {
@@ -50,7 +50,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    /// The policy a word after `reset` stands for.
+    /// The policy of the word after `reset`.
     pub(super) fn reset(&mut self, word: Option<&Ident>) -> Reset {
         let Some(word) = word else {
             return Reset::Episode;
@@ -115,7 +115,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    /// `uniform(a, b)` and the like.
+    /// Reads a distribution such as `uniform(a, b)`.
     pub(super) fn distribution(&mut self, expr: &'a Expr, context: Context) -> Option<Draw> {
         let names = DISTRIBUTIONS;
         let usage =

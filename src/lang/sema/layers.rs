@@ -1,4 +1,4 @@
-//! `linear`, `embedding`, `tied` and `fanout`: functions with parameters of their own; `dropout`, with a mask.
+//! Functions with their own parameters (`linear`, `embedding`, `tied`, `fanout`) or mask (`dropout`).
 
 use super::analyser::{Analyser, ParamType};
 use super::model::{BundleId, Expr, ExprKind, Type};
@@ -9,7 +9,7 @@ use crate::ir::{Binary, Draw, NoiseId, NoiseKind, NoiseSlot, ParamId};
 use crate::lang::diag::{Code, Diagnostic, Span};
 use crate::lang::syntax::ast;
 
-/// A call of `linear` or `fanout`, which has parameters of its own.
+/// A call of a function with its own parameters.
 pub(super) struct TrainedCall<'a, 'b> {
     pub(super) args: &'b [&'a ast::Expr],
     pub(super) bias: Option<&'a ast::Expr>,
@@ -17,10 +17,10 @@ pub(super) struct TrainedCall<'a, 'b> {
     pub(super) written: CallPlace,
 }
 
-/// Where a call was written, and in which use of a rule: what tells its parameters from others.
+/// The place of a call, and the bundle and use of a rule around it, which identify its parameters.
 pub(super) type CallPlace = (Span, Option<BundleId>, Option<usize>);
 
-/// The parameters of a call of `linear` or `fanout`, and the size of its value.
+/// The parameters of a call, and the size of its value.
 #[derive(Clone, Copy)]
 pub(super) struct CallParams {
     to: SizeVar,
@@ -30,7 +30,7 @@ pub(super) struct CallParams {
 }
 
 impl<'a> Analyser<'a, '_> {
-    /// A size given as an argument, or one to be found by unification.
+    /// The size given as an argument, or one to be found by unification.
     fn wanted_size(
         &mut self,
         arg: Option<&&'a ast::Expr>,
@@ -57,7 +57,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    /// `false` for no bias, else `true`.
+    /// Whether a call has a bias: `false` for none.
     fn wants_bias(&mut self, bias: Option<&'a ast::Expr>) -> bool {
         match bias.map(|e| (&e.kind, e.span)) {
             None => true,
@@ -100,7 +100,7 @@ impl<'a> Analyser<'a, '_> {
             Some((ast::Initialiser::Draw(value), _)) => self.distribution(value, Context::NETWORK),
             None => None,
         };
-        // An explicit distribution replaces the one that depends on the fan-in.
+        // An explicit distribution replaces the default, which depends on the fan-in.
         let (draw, ty) = match (overridden.or(init), ty) {
             (
                 Some(draw),
@@ -119,7 +119,7 @@ impl<'a> Analyser<'a, '_> {
         self.add_param(path, true, draw, ty, span)
     }
 
-    /// The matrix or gain of a call that says nothing else; that of `linear` depends on the fan-in.
+    /// The default distribution of the matrix or gain of a call; that of `linear` depends on the fan-in.
     fn default_draw(function: &str) -> Draw {
         match function {
             "embedding" => Draw::Uniform(-0.1, 0.1),
@@ -128,8 +128,8 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    /// The parameters of a call. The argument of a rule is read wherever the rule names it, and each
-    /// reading means the same parameters.
+    /// The parameters of a call. A rule argument is resolved wherever the rule names it, and each time it
+    /// means the same parameters.
     fn call_params(
         &mut self,
         function: &'static str,
@@ -162,7 +162,7 @@ impl<'a> Analyser<'a, '_> {
         params
     }
 
-    /// `x W + b`; an embedding has no bias.
+    /// Builds `x W + b`; an embedding has no bias.
     pub(super) fn linear(
         &mut self,
         function: &'static str,
@@ -189,7 +189,7 @@ impl<'a> Analyser<'a, '_> {
         self.in_context(value, context)
     }
 
-    /// `y Wᵀ + b` with the matrix of another value.
+    /// Builds `y Wᵀ + b` with the matrix of another value.
     pub(super) fn tied(&mut self, call: TrainedCall<'a, '_>, context: Context, span: Span) -> Expr {
         let of = self.vector(call.args[1], context);
         let (Some(y), Some(of)) = (self.vector(call.args[0], context), of) else {
@@ -252,7 +252,7 @@ impl<'a> Analyser<'a, '_> {
         self.in_context(value, context)
     }
 
-    /// `x mask / (1 - p)` with a mask of its own.
+    /// Builds `x mask / (1 - p)` with its own mask.
     pub(super) fn dropout(
         &mut self,
         [x, p]: [&'a ast::Expr; 2],
@@ -333,7 +333,7 @@ impl<'a> Analyser<'a, '_> {
     pub(super) fn param_type(&self, id: ParamId) -> Type {
         match self.params[id.index()].ty {
             ParamType::Value(ty) => ty,
-            // Weights of `linear` have no name in the spec, so no expression can reach them.
+            // Weights of `linear` have no name in the spec, so no expression can reference them.
             ParamType::Matrix(..) | ParamType::FanIn { .. } => Type::Poison,
         }
     }

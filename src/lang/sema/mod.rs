@@ -1,6 +1,6 @@
-//! Meaning: from syntax trees to a [`Model`] with every name resolved and every size known.
+//! Semantic analysis: from syntax trees to a [`Model`] with every name resolved and every size known.
 //!
-//! All errors of an experiment are reported in one run; what depends on something broken is passed over
+//! All errors of an experiment are reported in one run. Whatever depends on something broken is skipped
 //! silently, so that one mistake gives one message.
 
 mod analyser;
@@ -42,8 +42,9 @@ use crate::lang::diag::Diagnostics;
 use crate::lang::syntax::ast;
 use analyser::Analyser;
 
-/// The model of parsed files, the spec itself first, with its cells filled in by [`expand`]. `None` where errors leave none, or where there is no
-/// network: a file of shared parts is sound, and means something only where it is imported.
+/// Builds the model of parsed files, the spec itself first, with its cells expanded by [`expand`]. The result
+/// is `None` if errors leave no model, or if there is no network: a file of shared parts is valid, but has a
+/// meaning only where it is imported.
 pub fn analyse(
     files: &[ast::File],
     expansion: &Expansion,

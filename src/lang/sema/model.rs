@@ -1,4 +1,4 @@
-//! The typed model: what a spec means, with every name resolved and every size known.
+//! The typed model: the meaning of a spec, with every name resolved and every size known.
 
 use super::sizes::SizeVar;
 use crate::ir::{
@@ -9,23 +9,23 @@ use crate::lang::catalog::{OptimizerInfo, TaskInfo, TaskPorts, TrainerInfo};
 use crate::lang::diag::Span;
 use crate::lang::settings::Settings;
 
-/// Index of a definition.
+/// The id of a definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DefId(pub u32);
 
 impl DefId {
-    /// As an index into [`Model::definitions`].
+    /// The index into [`Model::definitions`].
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// Index of a plastic bundle.
+/// The id of a plastic bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BundleId(pub u32);
 
 impl BundleId {
-    /// As an index into [`Model::bundles`].
+    /// The index into [`Model::bundles`].
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -42,9 +42,9 @@ pub enum Type {
     Element {
         /// The bundle.
         bundle: BundleId,
-        /// Whether it differs between presynaptic neurons.
+        /// Whether it varies over presynaptic neurons.
         pre: bool,
-        /// Whether it differs between postsynaptic neurons.
+        /// Whether it varies over postsynaptic neurons.
         post: bool,
     },
     /// The type of an expression with an error that was already reported.
@@ -54,13 +54,13 @@ pub enum Type {
 /// A side of a bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Presynaptic, index `i`.
+    /// The presynaptic side, index `i`.
     Pre,
-    /// Postsynaptic, index `j`.
+    /// The postsynaptic side, index `j`.
     Post,
 }
 
-/// What a reduction runs over.
+/// The axis of a reduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Over {
     /// One side of a bundle.
@@ -69,27 +69,27 @@ pub enum Over {
     Vector,
 }
 
-/// Reductions of the language.
+/// The reductions of the language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fold {
-    /// `Σ x`
+    /// The sum `Σ x`.
     Sum,
-    /// `Σ x / n`
+    /// The mean `Σ x / n`.
     Mean,
-    /// The largest.
+    /// The maximum.
     Max,
-    /// `sqrt(Σ x²)`
+    /// The norm `sqrt(Σ x²)`.
     Norm,
 }
 
 /// A typed expression.
 #[derive(Clone, Debug)]
 pub struct Expr {
-    /// What it is.
+    /// The kind.
     pub kind: ExprKind,
-    /// Its axes.
+    /// The axes.
     pub ty: Type,
-    /// Where it was written.
+    /// The place in the spec.
     pub span: Span,
 }
 
@@ -106,84 +106,84 @@ pub enum ExprKind {
     Param(ParamId),
     /// An input.
     Input(InputId),
-    /// The value of a state that entered the step.
+    /// The value of a state on entry to the step.
     State(StateId),
-    /// The value of a state that leaves the step.
+    /// The value of a state on exit from the step.
     Next(StateId),
     /// A draw of noise.
     Noise(NoiseId),
-    /// `f(x)`
+    /// A function of one operand.
     Unary(Unary, Box<Expr>),
-    /// `f(a, b)`, operands broadcast to the axes of the whole.
+    /// A function `f(a, b)`; operands are broadcast to the common axes.
     Binary(Binary, Box<Expr>, Box<Expr>),
-    /// `a` where the condition is not 0, else `b`.
+    /// A choice: `a` where the condition is not 0, else `b`.
     Select(Box<Expr>, Box<Expr>, Box<Expr>),
-    /// `clip(x, lo, hi)`
+    /// A clip `clip(x, lo, hi)`.
     Clip(Box<Expr>, f64, f64, Boundary),
     /// A reduction.
     Reduce(Fold, Over, Box<Expr>),
-    /// `x W + b`, or `x Wᵀ + b`
+    /// A linear map `x W + b`, or `x Wᵀ + b`.
     Linear {
         /// The operand, a vector.
         x: Box<Expr>,
-        /// `[from, to]`, or `[to, from]` where it is used transposed.
+        /// The matrix `[from, to]`, or `[to, from]` if it is transposed.
         weight: ParamId,
-        /// Whether it is.
+        /// Whether the matrix is transposed.
         transposed: bool,
-        /// `[to]`
+        /// The bias `[to]`.
         bias: Option<ParamId>,
     },
-    /// Softmax of a vector.
+    /// The softmax of a vector.
     Softmax(Box<Expr>),
-    /// Vectors one after another.
+    /// A concatenation of vectors.
     Concat(Vec<Expr>),
-    /// Part of a vector; the bounds are in [`Model::regions`].
+    /// A slice of a vector; the bounds are in [`Model::regions`].
     Slice(Box<Expr>, RegionId),
-    /// 1 inside a region of one side of a bundle, else 0.
+    /// An indicator: 1 inside a region of one side of a bundle, else 0.
     InRegion(Side, RegionId),
-    /// The operand, with no gradient.
+    /// The operand without gradient.
     Stop(Box<Expr>),
-    /// The operand with other axes: a vector of one element as a scalar, a vector as an element of one
-    /// side, an element of one side as a vector, or stretched.
+    /// The operand with other axes: a vector of one element as a scalar, a vector as an element of one side,
+    /// an element of one side as a vector, or a broadcast.
     Convert(Box<Expr>),
-    /// Stands for an expression with an error.
+    /// A placeholder for an expression with an error.
     Poison,
 }
 
-/// Index of a region.
+/// The id of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegionId(pub u32);
 
-/// Indices `start..end` of something of size `size`.
+/// A range of indices `start..end` on an axis of size `size`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
-    /// First index.
+    /// The first index.
     pub start: usize,
-    /// One past the last.
+    /// One past the last index.
     pub end: usize,
 }
 
-/// What kind of statement made a definition.
+/// The kind of statement that made a definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefKind {
-    /// `name = expr`
+    /// A value `name = expr`.
     Value,
-    /// `modulator name = expr`
+    /// A modulator `modulator name = expr`.
     Modulator,
-    /// `output name = expr`
+    /// An output `output name = expr`.
     Output,
-    /// What a plastic bundle delivers to its post neurons.
+    /// The input that a plastic bundle delivers to its post neurons.
     Received,
 }
 
 /// A value of this step.
 #[derive(Clone, Debug)]
 pub struct Definition {
-    /// Its name; local values of a bundle are `BUNDLE.NAME`.
+    /// The name; local values of a bundle are `BUNDLE.NAME`.
     pub path: String,
-    /// What made it.
+    /// The kind of statement.
     pub kind: DefKind,
-    /// Its value.
+    /// The expression.
     pub expr: Expr,
     /// The name where it is defined.
     pub span: Span,
@@ -192,25 +192,25 @@ pub struct Definition {
 /// A plastic bundle.
 #[derive(Clone, Debug)]
 pub struct Bundle {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Number of presynaptic neurons.
+    /// The number of presynaptic neurons.
     pub pre: SizeVar,
-    /// Number of postsynaptic neurons.
+    /// The number of postsynaptic neurons.
     pub post: SizeVar,
-    /// The rule it uses, if it names one.
+    /// The rule, if it names one.
     pub rule: Option<String>,
-    /// Its name where it is declared.
+    /// The name at its declaration.
     pub span: Span,
 }
 
 /// The task of an experiment.
 pub struct TaskModel {
-    /// The task.
+    /// The entry of the catalog.
     pub info: &'static TaskInfo,
-    /// Its settings, defaults filled in.
+    /// The settings, with defaults.
     pub settings: Settings,
-    /// What it gives and wants with these settings.
+    /// The ports with these settings.
     pub ports: TaskPorts,
     /// The name in the spec.
     pub span: Span,
@@ -219,13 +219,13 @@ pub struct TaskModel {
 /// The trainer of an experiment.
 #[derive(Clone)]
 pub struct TrainModel {
-    /// The trainer.
+    /// The entry of the catalog.
     pub trainer: &'static TrainerInfo,
-    /// Its settings, defaults filled in.
+    /// The settings, with defaults.
     pub settings: Settings,
-    /// The optimizer.
+    /// The entry of the catalog for the optimizer.
     pub optimizer: &'static OptimizerInfo,
-    /// The optimizer's settings, defaults filled in.
+    /// The settings of the optimizer, with defaults.
     pub optimizer_settings: Settings,
     /// The name in the spec.
     pub span: Span,
@@ -233,35 +233,35 @@ pub struct TrainModel {
 
 /// A whole experiment.
 pub struct Model {
-    /// Name of the network.
+    /// The name of the network.
     pub name: String,
-    /// Parameters, trained and constant.
+    /// The parameters, trained and constant.
     pub params: Vec<ParamSlot>,
-    /// Inputs and task signals.
+    /// The inputs and task signals.
     pub inputs: Vec<InputSlot>,
-    /// States and traces.
+    /// The states and traces.
     pub states: Vec<StateSlot>,
-    /// Noise sources.
+    /// The noise sources.
     pub noises: Vec<NoiseSlot>,
-    /// Type of each parameter, state and noise source, in the order of the tables.
+    /// The type of each parameter, in the order of `params`.
     pub param_types: Vec<Type>,
-    /// See `param_types`.
+    /// The type of each state, in the order of `states`.
     pub state_types: Vec<Type>,
-    /// See `param_types`.
+    /// The type of each noise source, in the order of `noises`.
     pub noise_types: Vec<Type>,
-    /// Values of this step and the leaving values of states, each after what it needs.
+    /// The order of computation: values of this step and next values of states, each after its dependencies.
     pub order: Vec<Step>,
-    /// Values of this step.
+    /// The values of this step.
     pub definitions: Vec<Definition>,
-    /// Leaving value of each state; `None` where nothing updates it.
+    /// The next value of each state; `None` if nothing updates it.
     pub nexts: Vec<Option<Expr>>,
-    /// Outputs, in the order of their declaration.
+    /// The outputs, in the order of their declaration.
     pub outputs: Vec<DefId>,
-    /// Plastic bundles.
+    /// The plastic bundles.
     pub bundles: Vec<Bundle>,
-    /// Regions with their bounds.
+    /// The regions with their bounds.
     pub regions: Vec<Region>,
-    /// Solved sizes.
+    /// The solved sizes.
     pub sizes: Vec<usize>,
     /// The task, if the spec names one.
     pub task: Option<TaskModel>,
@@ -269,12 +269,12 @@ pub struct Model {
     pub train: Option<TrainModel>,
 }
 
-/// One thing to compute.
+/// One computation of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// A definition.
     Define(DefId),
-    /// The leaving value of a state.
+    /// The next value of a state.
     Next(StateId),
 }
 
@@ -305,8 +305,8 @@ impl Model {
 }
 
 impl Expr {
-    /// Calls `visit` on this expression and all inside it, outermost first.
-    /// The depth of expressions is bounded by the parser.
+    /// Calls `visit` on this expression and all subexpressions, outermost first. The parser bounds the depth
+    /// of expressions.
     pub fn walk<'a>(&'a self, visit: &mut impl FnMut(&'a Expr)) {
         visit(self);
         match &self.kind {

@@ -1,4 +1,4 @@
-//! Names in expressions: values, next values, signals of the task, and what is said about unknown names.
+//! Names in expressions: values, next values, signals of the task, and messages about unknown names.
 
 use super::analyser::Analyser;
 use super::constants::dotted;
@@ -21,7 +21,7 @@ impl<'a> Analyser<'a, '_> {
                         vectors: context.vectors,
                         ..inner
                     };
-                    // Parameters in the argument are called after the rule's parameter.
+                    // Parameters created in the argument are named after the rule's parameter.
                     let owner = inner.bundle.map_or_else(String::new, |bundle| {
                         format!("{}.{first}", self.bundles[bundle.index()].name.name)
                     });
@@ -202,7 +202,7 @@ impl<'a> Analyser<'a, '_> {
             return;
         }
         if let Some(rule) = context.rule {
-            // The use of the rule was told that the argument is missing.
+            // The missing argument was reported at the use of the rule.
             if self.instances[rule].missing.contains(&name.as_str()) {
                 return;
             }

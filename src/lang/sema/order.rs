@@ -1,4 +1,4 @@
-//! The order of a step: each value after what it needs, or the cycle that forbids one.
+//! The order of a step: each value after its dependencies, or an error about the cycle between them.
 
 use super::analyser::{Analyser, DefinitionSource};
 use super::model::{DefId, Step};
@@ -10,7 +10,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::BTreeMap;
 
 impl<'a> Analyser<'a, '_> {
-    /// Definitions and updates, each after what it needs. `None` where they need each other.
+    /// The definitions and updates, each after its dependencies; `None` if there is a cycle.
     pub(super) fn order(&mut self) -> Option<Vec<Step>> {
         let mut graph: DiGraph<Step, ()> = DiGraph::new();
         let mut nodes: BTreeMap<(u8, u32), NodeIndex> = BTreeMap::new();
@@ -61,7 +61,7 @@ impl<'a> Analyser<'a, '_> {
                 graph.add_edge(nodes[&step], node, ());
             }
         }
-        // Kahn's algorithm, lowest index first, so that the order follows the text where it can.
+        // Kahn's algorithm, lowest index first, so that the order follows the text if possible.
         let mut waiting: Vec<usize> = graph
             .node_indices()
             .map(|n| graph.neighbors_directed(n, petgraph::Incoming).count())
@@ -87,7 +87,8 @@ impl<'a> Analyser<'a, '_> {
         None
     }
 
-    /// Follows needs backwards from a value on or behind a cycle until one repeats.
+    /// Follows dependencies backwards from a value on or behind a cycle until one repeats, and reports the
+    /// cycle.
     fn report_cycle(&mut self, graph: &DiGraph<Step, ()>, waiting: &[usize]) {
         let stuck = |n: &NodeIndex| waiting[n.index()] > 0;
         let Some(mut node) = graph.node_indices().find(stuck) else {
@@ -109,7 +110,7 @@ impl<'a> Analyser<'a, '_> {
                 None => return,
             }
         };
-        // Starts at the lowest index so that the message does not depend on the entry point.
+        // The cycle starts at the lowest index, so that the message does not depend on the entry point.
         let first = (0..cycle.len()).min_by_key(|k| cycle[*k]).unwrap_or(0);
         let mut names: Vec<(String, Span)> = (0..cycle.len())
             .map(|k| self.step_name(graph[cycle[(first + k) % cycle.len()]]))
@@ -179,7 +180,7 @@ impl<'a> Analyser<'a, '_> {
                 }
                 ExprKind::Unary(_, x) => stack.push((x, context)),
                 ExprKind::Binary(_, a, b) => stack.extend([(&**a, context), (&**b, context)]),
-                // How many neurons a side has is known before any of them is active.
+                // The number of neurons of a side is known before any of them is active.
                 ExprKind::Call { function, args }
                     if function.name == "size" && is_side(args, context) => {}
                 ExprKind::Call { args, .. } => {
@@ -209,7 +210,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    /// What a path stands for, silently; rule parameters, `pre`, `post` and sizes are not looked at.
+    /// The symbol of a path, without reports; rule parameters, `pre`, `post` and sizes are ignored.
     pub(super) fn lookup(&self, path: &Path, context: Context) -> Option<Symbol> {
         let name = path.parts[0].name.as_str();
         match path.parts.len() {
@@ -243,7 +244,7 @@ impl<'a> Analyser<'a, '_> {
     }
 }
 
-/// Whether the one argument of a call in a bundle is `pre` or `post`.
+/// Whether the only argument of a call in a bundle is `pre` or `post`.
 fn is_side(args: &[Arg], context: Context) -> bool {
     let [argument] = args else { return false };
     match &argument.value.kind {

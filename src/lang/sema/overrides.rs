@@ -1,4 +1,4 @@
-//! `--set path=value`: values that take the place of what the spec says.
+//! Overrides: `--set path=value` replaces a value of the spec.
 
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, SourceMap, Span};
 use crate::lang::settings::parse_bytes;
@@ -12,7 +12,7 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// Reads `path=value` arguments, adding each as a source of its own.
+    /// Reads `path=value` arguments, each as its own source text.
     pub fn parse(
         arguments: &[String],
         sources: &mut SourceMap,
@@ -27,7 +27,7 @@ impl Overrides {
                     None => (argument.trim(), ""),
                 },
             };
-            // A shell takes the quotes away from `memory="200MB"`.
+            // A shell removes the quotes of `memory="200MB"`.
             let quoted = parse_bytes(value).map(|_| format!("\"{}\"", value.trim()));
             let value = quoted.as_deref().unwrap_or(value);
             let source = sources.add(format!("--set {path}"), value);
@@ -55,7 +55,7 @@ impl Overrides {
         self.values.get(path)
     }
 
-    /// Overrides whose path begins with `prefix`, with the rest of the path.
+    /// The overrides whose path begins with `prefix`, with the rest of the path.
     pub fn under<'a>(
         &'a self,
         prefix: &'a str,

@@ -1,4 +1,4 @@
-//! What the task gives and the trainer needs, against what the network has.
+//! Ports: the inputs and outputs of the network, checked against the task and the trainer.
 
 use super::constants::listed;
 use super::model::{DefKind, Model};
@@ -139,7 +139,7 @@ fn check_outputs(model: &Model, diagnostics: &mut Diagnostics) {
     }
 }
 
-/// An output the trainer reads must be there with the right size.
+/// Checks that an output for the trainer exists and has the right size.
 fn require(
     model: &Model,
     name: &str,

@@ -1,4 +1,5 @@
-//! Expressions: operators to element functions, ranges to slices, the rest handed on to names and calls.
+//! Expressions: operators become element functions, ranges become slices; names and calls have their own
+//! files.
 
 use super::analyser::{Analyser, DefinitionSource};
 use super::model::{DefId, DefKind, Expr, ExprKind, RegionId, Type};
@@ -9,11 +10,11 @@ use crate::ir::{Binary, Unary};
 use crate::lang::diag::{Code, Diagnostic, Span};
 use crate::lang::syntax::ast::{self, BinaryOp, UnaryOp};
 
-/// Most operations of one network.
+/// The largest number of operations in one network.
 const MAX_NODES: usize = 200_000;
 
 impl<'a> Analyser<'a, '_> {
-    /// Resolves a definition whose needs are all resolved.
+    /// Resolves a definition whose dependencies are all resolved.
     pub(super) fn resolve_definition(&mut self, id: DefId) {
         let pending = &self.definitions[id.index()];
         let (context, span, kind) = (pending.context, pending.span, pending.kind);
@@ -154,7 +155,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    /// `f(a, b)` with the axes of both.
+    /// Builds `f(a, b)` with the axes of both.
     pub(super) fn binary(&mut self, function: Binary, a: Expr, b: Expr, span: Span) -> Expr {
         let (a, b, ty) = self.join(a, b, span);
         Expr {
@@ -184,7 +185,7 @@ impl<'a> Analyser<'a, '_> {
         id
     }
 
-    /// Whether the spec has grown beyond what one network can need (rules multiply their arguments).
+    /// Whether the resolved spec exceeds the limit on operations (rules multiply their arguments).
     fn too_much(&mut self, span: Span) -> bool {
         self.nodes += 1;
         if self.nodes == MAX_NODES {

@@ -1,4 +1,4 @@
-//! What names mean: the network's, each bundle's, and those of a rule in use.
+//! The meaning of names: those of the network, of each bundle, and of a rule in use.
 
 use super::model::{BundleId, DefId};
 use crate::ir::{InputId, NoiseId, ParamId, StateId};
@@ -6,7 +6,7 @@ use crate::lang::diag::Span;
 use crate::lang::syntax::ast;
 use std::collections::BTreeMap;
 
-/// What a name stands for.
+/// The declaration that a name refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Symbol {
     /// An input.
@@ -19,12 +19,12 @@ pub enum Symbol {
     Param(ParamId),
     /// A value of this step.
     Definition(DefId),
-    /// What a bundle delivers.
+    /// The input that a bundle delivers.
     Bundle(BundleId),
 }
 
 impl Symbol {
-    /// What messages call it.
+    /// The word for it in messages.
     pub fn word(self) -> &'static str {
         match self {
             Symbol::Input(_) => "an input",
@@ -40,35 +40,35 @@ impl Symbol {
 /// A symbol with its declaration.
 #[derive(Clone, Copy, Debug)]
 pub struct Named {
-    /// What it is.
+    /// The symbol.
     pub symbol: Symbol,
-    /// The name where it is declared.
+    /// The name at its declaration.
     pub span: Span,
 }
 
-/// Names of one level.
+/// The names of one scope.
 pub type Names = BTreeMap<String, Named>;
 
-/// Where an expression stands, which decides what its names mean.
+/// The context of an expression, which decides the meaning of its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Context {
-    /// The bundle around it; its names come first, and values are elements of it.
+    /// The bundle around the expression; its names come first, and values are elements of it.
     pub bundle: Option<BundleId>,
-    /// The rule it was written in, by index into the rules in use.
+    /// The rule that contains the expression, by index into the rules in use.
     pub rule: Option<usize>,
-    /// Whether vectors stay vectors although a bundle is around (arguments of `linear` and the like).
+    /// Whether vectors stay vectors inside a bundle (arguments of `linear` and similar functions).
     pub vectors: bool,
 }
 
 impl Context {
-    /// The network's own level.
+    /// The context of the network itself.
     pub const NETWORK: Context = Context {
         bundle: None,
         rule: None,
         vectors: true,
     };
 
-    /// Inside a bundle.
+    /// The context inside a bundle.
     pub fn inside(bundle: BundleId, rule: Option<usize>) -> Context {
         Context {
             bundle: Some(bundle),
@@ -81,8 +81,8 @@ impl Context {
 /// A rule in use: its parameters bound to arguments.
 #[derive(Debug)]
 pub struct RuleInstance<'a> {
-    /// Arguments by parameter, with where each was written.
+    /// The arguments by parameter, with the context of each.
     pub arguments: BTreeMap<&'a str, (&'a ast::Expr, Context)>,
-    /// Parameters without an argument, which was reported.
+    /// The parameters without an argument, which was reported.
     pub missing: Vec<&'a str>,
 }

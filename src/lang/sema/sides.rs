@@ -1,4 +1,4 @@
-//! The sides of bundles: `pre` and `post` as elements, their sizes, and what a bundle receives.
+//! The sides of bundles: `pre` and `post` as elements, their sizes, and the input a bundle delivers.
 
 use super::analyser::Analyser;
 use super::constants::dotted;
@@ -11,7 +11,7 @@ use crate::lang::diag::{Code, Diagnostic, Span};
 use crate::lang::syntax::ast::{self, Path};
 
 impl<'a> Analyser<'a, '_> {
-    /// Ties the sizes of bundles to the vectors they connect, once those are resolved.
+    /// Unifies the sizes of bundles with those of the vectors they connect, once these are resolved.
     pub(super) fn match_bundle_sides(&mut self, id: DefId) {
         for (path, size) in self.sides.remove(&id).unwrap_or_default() {
             let ty = self.definition_type(id);
@@ -19,7 +19,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    /// Ties bundle sides that are inputs or states; reports sides that are neither.
+    /// Unifies the sizes of bundle sides that are inputs or states; reports sides that are neither.
     pub(super) fn match_bundle_leaves(&mut self) {
         for k in 0..self.bundles.len() {
             let bundle = &self.bundles[k];
@@ -100,7 +100,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    /// `Σ_i transmit_ij pre_i`
+    /// Builds `Σ_i transmit_ij pre_i`.
     pub(super) fn received_expr(&mut self, bundle: BundleId, source: &'a ast::Expr) -> Expr {
         let context = self.transmit_contexts[&bundle];
         self.owner = self.bundles[bundle.index()].name.name.clone();
@@ -118,7 +118,7 @@ impl<'a> Analyser<'a, '_> {
         convert(sum, Type::Vector(self.bundles[bundle.index()].post), span)
     }
 
-    /// `pre` or `post` as an element.
+    /// Builds `pre` or `post` as an element.
     pub(super) fn side(&mut self, bundle: BundleId, side: Side, span: Span) -> Option<Expr> {
         let scope = &self.bundles[bundle.index()];
         let path = match side {

@@ -1,12 +1,12 @@
-//! Sizes: variables that are unified where two vectors meet, and arithmetic on them.
+//! Sizes: variables that are unified where two vectors combine, and arithmetic on them.
 
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 use crate::lang::syntax::ast::BinaryOp;
 
-/// Largest size of one axis.
+/// The largest size of one axis.
 pub const MAX_SIZE: u64 = 1 << 32;
 
-/// Largest number of elements of one parameter or of one lane of one trace.
+/// The largest number of elements of one parameter, or of one lane of one trace.
 pub const MAX_ELEMENTS: u64 = 1 << 40;
 
 /// A size that may not be known yet.
@@ -14,7 +14,7 @@ pub const MAX_ELEMENTS: u64 = 1 << 40;
 pub struct SizeVar(pub u32);
 
 impl SizeVar {
-    /// As an index.
+    /// The index of the variable.
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -27,13 +27,13 @@ pub enum SizeExpr {
     Constant(u64),
     /// A variable.
     Variable(SizeVar),
-    /// `a op b` with the place of the whole.
+    /// An operation `a op b`, with its place.
     Binary(BinaryOp, Box<SizeExpr>, Box<SizeExpr>, Span),
-    /// Stands for an expression with an error.
+    /// A placeholder for an expression with an error.
     Poison,
 }
 
-/// Why a [`SizeExpr`] has no value.
+/// The reason why a [`SizeExpr`] has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SizeFault {
     /// A variable in it is not known yet.
@@ -50,7 +50,7 @@ struct Cell {
     value: Option<u64>,
     /// Whether an error about it was already reported.
     poisoned: bool,
-    /// What it is the size of, for messages.
+    /// The thing that has this size, for messages.
     what: String,
     span: Span,
 }
@@ -63,7 +63,7 @@ pub struct SizeTable {
 }
 
 impl SizeTable {
-    /// A size not known yet; `what` names it in messages ("`y`").
+    /// A new unknown size; `what` names it in messages ("`y`").
     pub fn fresh(&mut self, what: impl Into<String>, span: Span) -> SizeVar {
         let id = self.cells.len() as u32;
         self.cells.push(Cell {
@@ -102,7 +102,7 @@ impl SizeTable {
         root
     }
 
-    /// The value, if it is known by now.
+    /// The value, if it is already known.
     pub fn get(&self, var: SizeVar) -> Option<u64> {
         self.cells[self.root(var)].value
     }
@@ -111,8 +111,8 @@ impl SizeTable {
         self.cells[self.root(var)].poisoned
     }
 
-    /// Makes two sizes equal, or reports that they differ, at `at`, naming both declarations.
-    /// Returns whether they agree.
+    /// Makes two sizes equal. If they differ, it reports that at `at`, naming both declarations. Returns
+    /// whether they agree.
     pub fn unify(
         &mut self,
         a: SizeVar,
@@ -166,9 +166,10 @@ impl SizeTable {
         }
     }
 
-    /// The value of an expression.
+    /// Evaluates an expression.
     ///
     /// # Errors
+    ///
     /// See [`SizeFault`].
     pub fn evaluate(&self, expr: &SizeExpr) -> Result<u64, SizeFault> {
         match expr {
@@ -198,7 +199,7 @@ impl SizeTable {
         }
     }
 
-    /// Makes `var` equal to `expr`, now if it is known and else in [`SizeTable::solve`].
+    /// Makes `var` equal to `expr`: now if `expr` is known, else in [`SizeTable::solve`].
     pub fn define(
         &mut self,
         var: SizeVar,
@@ -217,7 +218,7 @@ impl SizeTable {
         }
     }
 
-    /// Says nothing more about a size that is not known yet: what it meets has an error of its own.
+    /// Suppresses further errors about an unknown size, because it has one already.
     pub fn forgive(&mut self, var: SizeVar) {
         if self.get(var).is_none() {
             self.mark(var);
@@ -240,7 +241,7 @@ impl SizeTable {
         self.unify(var, known, at, diagnostics);
     }
 
-    /// Gives every size its value; reports those that nothing determines.
+    /// Gives every size its value; reports sizes that nothing determines.
     pub fn solve(&mut self, diagnostics: &mut Diagnostics) -> Vec<usize> {
         loop {
             let before = self.deferred.len();
@@ -272,7 +273,7 @@ impl SizeTable {
     }
 }
 
-/// The diagnostic for a size that is zero or too large, if it is.
+/// The diagnostic for a size that is zero or too large; else `None`.
 pub fn check_size(value: u64, at: Span) -> Option<Diagnostic> {
     if value == 0 {
         Some(
@@ -290,7 +291,7 @@ pub fn check_size(value: u64, at: Span) -> Option<Diagnostic> {
     }
 }
 
-/// The diagnostic for arithmetic that has no result.
+/// The diagnostic for arithmetic without a result.
 pub fn arithmetic(at: Span) -> Diagnostic {
     Diagnostic::new(
         Code::BadSize,

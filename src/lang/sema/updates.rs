@@ -1,4 +1,4 @@
-//! Leaving values: the `<-` of each state and trace, joined into one expression.
+//! Next values: the `<-` updates of each state and trace, joined into one expression.
 
 use super::analyser::{Analyser, RegionSource};
 use super::model::{Expr, ExprKind, RegionId, Side, Type};
@@ -8,10 +8,11 @@ use crate::ir::{Binary, StateId, Unary};
 use crate::lang::diag::{Code, Diagnostic, Span};
 use std::collections::BTreeMap;
 
-/// Most updates of one state, in disjoint regions: they become one expression as deep as they are many.
+/// The largest number of updates of one state in disjoint regions; together they form one expression of that
+/// depth.
 const MAX_UPDATES: usize = 128;
 
-/// An update of a state, resolved: where it was written, its value, its regions.
+/// A resolved update of a state: its place, value and regions.
 struct Resolved {
     span: Span,
     value: Expr,
@@ -24,7 +25,7 @@ impl<'a> Analyser<'a, '_> {
     pub(super) fn resolve_updates(&mut self) -> Vec<Option<Expr>> {
         let mut by_target: BTreeMap<StateId, Vec<Resolved>> = BTreeMap::new();
         let mut counts = vec![0; self.states.len()];
-        // Calls of `linear` in several updates of one state are counted together: their names differ.
+        // Calls of `linear` in several updates of one state are counted together, so that their names differ.
         let mut calls = vec![BTreeMap::new(); self.states.len()];
         for update in std::mem::take(&mut self.updates) {
             let count = &mut counts[update.target.index()];
@@ -83,7 +84,7 @@ impl<'a> Analyser<'a, '_> {
                     });
                 };
                 for more in update.conditions {
-                    // A condition counts where it is not 0.
+                    // A condition holds where it is not 0.
                     let at = more.span;
                     let not = super::types::unary(Unary::Not, more, at);
                     let truth = super::types::unary(Unary::Not, not, at);
@@ -140,7 +141,7 @@ impl<'a> Analyser<'a, '_> {
         (region.side, id)
     }
 
-    /// Two updates of one state must act on disjoint regions.
+    /// Checks that the updates of one state act on disjoint regions.
     fn check_disjoint(&mut self, target: StateId, updates: &[Resolved]) {
         for (k, later) in updates.iter().enumerate() {
             for earlier in &updates[..k] {
@@ -193,7 +194,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    /// A condition may not differ along an axis its state lacks.
+    /// Checks that a condition does not vary along an axis that its state lacks.
     fn fit_condition(&mut self, ty: Type, condition: &Expr, span: Span) {
         let (_, fits) = axes_fit(condition.ty, ty);
         if !fits {
@@ -208,7 +209,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    /// The value in the axes of its state.
+    /// Converts the value to the axes of its state.
     fn fit(&mut self, target: StateId, value: Expr, span: Span) -> Expr {
         let ty = self.state_types[target.index()];
         let value = match ty {
@@ -249,7 +250,7 @@ impl<'a> Analyser<'a, '_> {
     }
 }
 
-/// Whether a value of one type can be stretched to another, and if not why.
+/// Whether a value of one type can be broadcast to another; if not, the reason.
 fn axes_fit(value: Type, target: Type) -> (&'static str, bool) {
     match (value, target) {
         (Type::Poison, _) | (_, Type::Poison) | (Type::Scalar, _) => ("", true),

@@ -7,7 +7,7 @@ use crate::lang::diag::{SourceId, Span};
 pub struct Ident {
     /// The characters.
     pub name: String,
-    /// Where.
+    /// The place.
     pub span: Span,
 }
 
@@ -16,7 +16,7 @@ pub struct Ident {
 pub struct Path {
     /// The parts.
     pub parts: Vec<Ident>,
-    /// From the first part to the last.
+    /// The place, from the first part to the last.
     pub span: Span,
 }
 
@@ -25,7 +25,7 @@ pub struct Path {
 pub struct Comment {
     /// The whole comment with its `//`, without the line end.
     pub text: String,
-    /// Where.
+    /// The place.
     pub span: Span,
 }
 
@@ -43,55 +43,55 @@ pub struct File {
 /// A top-level item.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Item {
-    /// What it is.
+    /// The kind.
     pub kind: ItemKind,
-    /// All of it.
+    /// The place of the whole item.
     pub span: Span,
 }
 
 /// The kinds of top-level item.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ItemKind {
-    /// `import "common.bpm"`
+    /// An import, `import "common.bpm"`.
     Import {
         /// The path between the quotes.
         path: String,
-        /// The string with its quotes.
+        /// The place of the string with its quotes.
         path_span: Span,
     },
-    /// `dim N = 200`
+    /// A dimension, `dim N = 200`.
     Dim {
         /// The name.
         name: Ident,
         /// A size expression.
         value: Expr,
     },
-    /// `rule retroactive(M, bound = 1) { ... }`
+    /// A rule, `rule retroactive(M, bound = 1) { ... }`.
     Rule {
         /// The name.
         name: Ident,
-        /// Parameters in order.
+        /// The parameters in order.
         params: Vec<RuleParam>,
-        /// The statements it stands for.
+        /// The statements.
         body: Vec<Stmt>,
     },
-    /// `cell lstm(x, size) { ... }`
+    /// A cell, `cell lstm(x, size) { ... }`.
     Cell {
         /// The name.
         name: Ident,
-        /// Parameters in order.
+        /// The parameters in order.
         params: Vec<RuleParam>,
-        /// The statements it stands for.
+        /// The statements.
         body: Vec<Stmt>,
     },
-    /// `network agent { ... }`
+    /// A network, `network agent { ... }`.
     Network {
         /// The name.
         name: Ident,
-        /// Its statements.
+        /// The statements.
         body: Vec<Stmt>,
     },
-    /// `task cue_reward { ... }`, `train a2c { ... }`: two words and settings.
+    /// A block of settings, `task cue_reward { ... }` or `train a2c { ... }`.
     Block(Block),
 }
 
@@ -100,63 +100,63 @@ pub enum ItemKind {
 pub struct RuleParam {
     /// The name.
     pub name: Ident,
-    /// The value where the call gives none.
+    /// The default value.
     pub default: Option<Expr>,
-    /// All of it.
+    /// The place of the whole parameter.
     pub span: Span,
 }
 
-/// `keyword name { entries }`; inner blocks may lack the name.
+/// A block `keyword name { entries }`; inner blocks may lack the name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block {
-    /// `task`, `train`, `optimizer`; resolved later.
+    /// The keyword `task`, `train` or `optimizer`; resolved later.
     pub keyword: Ident,
-    /// `cue_reward`, `a2c`, `adam`; resolved later.
+    /// The name, such as `cue_reward`, `a2c` or `adam`; resolved later.
     pub name: Option<Ident>,
-    /// Settings and inner blocks, in order.
+    /// The settings and inner blocks, in order.
     pub entries: Vec<Entry>,
-    /// All of it.
+    /// The place of the whole block.
     pub span: Span,
 }
 
 /// One entry of a [`Block`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Entry {
-    /// `batch = 30`
+    /// A setting, `batch = 30`.
     Setting {
         /// The name.
         key: Path,
         /// The value.
         value: Expr,
-        /// All of it.
+        /// The place of the whole setting.
         span: Span,
     },
-    /// `optimizer adam { lr = 1e-4 }`
+    /// An inner block, `optimizer adam { lr = 1e-4 }`.
     Block(Block),
 }
 
 /// A statement of a network, cell, plastic bundle, rule or region.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stmt {
-    /// What it is.
+    /// The kind.
     pub kind: StmtKind,
-    /// All of it.
+    /// The place of the whole statement.
     pub span: Span,
 }
 
-/// The kinds of statement. Which are allowed where is checked later.
+/// The kinds of statement. A later stage checks which are allowed where.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StmtKind {
-    /// `trace hebb = 0, e = 0`
+    /// A declaration, `trace hebb = 0, e = 0`.
     Decl {
         /// The leading word.
         kind: DeclKind,
-        /// One or more, separated by commas.
+        /// The declared names, separated by commas; at least one.
         entries: Vec<DeclEntry>,
     },
-    /// `plastic rec: h -> y using simple(m) { ... }`
+    /// A plastic bundle, `plastic rec: h -> y using simple(m) { ... }`.
     Plastic {
-        /// The bundle's name.
+        /// The name of the bundle.
         name: Ident,
         /// The presynaptic vector.
         pre: Path,
@@ -164,101 +164,101 @@ pub enum StmtKind {
         post: Path,
         /// The rule, if one is named.
         using: Option<RuleUse>,
-        /// When its traces are reset where they do not say it themselves.
+        /// The default for when its traces are reset.
         reset: Option<Ident>,
-        /// Its statements; may be empty.
+        /// The statements; may be empty.
         body: Vec<Stmt>,
     },
-    /// `cell layer1: lstm(x, 200) reset carry`: a cell put to use.
+    /// A use of a cell, `cell layer1: lstm(x, 200) reset carry`.
     Cell {
-        /// What the use is called; the cell's names are reached through it, `layer1.h`.
+        /// The name of the use; the cell's names are reached through it, `layer1.h`.
         name: Ident,
         /// The cell and its arguments.
         cell: RuleUse,
         /// The rule for its plastic bundles, if one is given.
         using: Option<RuleUse>,
-        /// When its states and traces are reset where they do not say it themselves.
+        /// The default for when its states and traces are reset.
         reset: Option<Ident>,
-        /// Statements for its plastic bundles; may be empty.
+        /// The statements for its plastic bundles; may be empty.
         body: Vec<Stmt>,
     },
-    /// `y = tanh(x)`: a value of this step.
+    /// A value of this step, `y = tanh(x)`.
     Let {
-        /// The name it defines.
+        /// The defined name.
         target: Ident,
-        /// Its value.
+        /// The value.
         value: Expr,
     },
-    /// `h <- y`: the value that leaves the step.
+    /// A next value, `h <- y`.
     Update {
-        /// A state or a trace.
+        /// The state or trace.
         target: Ident,
-        /// Its value.
+        /// The value.
         value: Expr,
     },
-    /// `transmit w + alpha * hebb`: the effective weight.
+    /// The effective weight, `transmit w + alpha * hebb`.
     Transmit {
         /// The effective weight of one connection.
         value: Expr,
     },
-    /// `on post[0 .. N / 2] { ... }`
+    /// A region, `on post[0 .. N / 2] { ... }`.
     On {
-        /// `pre` or `post`.
+        /// The side, `pre` or `post`.
         side: Ident,
-        /// First index.
+        /// The first index.
         start: Expr,
         /// One past the last index.
         end: Expr,
-        /// Statements of the region.
+        /// The statements of the region.
         body: Vec<Stmt>,
     },
-    /// `when reward != 0 { ... }`
+    /// An event, `when reward != 0 { ... }`.
     When {
-        /// True where it is not zero.
+        /// The condition, true where it is not zero.
         condition: Expr,
-        /// Statements of the event.
+        /// The statements of the event.
         body: Vec<Stmt>,
     },
 }
 
-/// `retroactive(dopamine, bound = 2)`: a rule or a cell with its arguments.
+/// A rule or a cell with its arguments, `retroactive(dopamine, bound = 2)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuleUse {
     /// The rule or cell.
     pub name: Ident,
-    /// Positional arguments, then named ones.
+    /// The positional arguments, then the named ones.
     pub args: Vec<Arg>,
-    /// All of it.
+    /// The place of the whole use.
     pub span: Span,
 }
 
-/// The word a declaration begins with.
+/// The keyword of a declaration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeclKind {
-    /// Comes from the task.
+    /// A vector that comes from the task.
     Input,
-    /// Carried from step to step.
+    /// A value carried from step to step.
     State,
-    /// Drawn anew every step.
+    /// A value drawn in every step.
     Noise,
-    /// Trained, per connection unless said otherwise.
+    /// A trained parameter, per connection by default.
     Weight,
-    /// Trained, the plasticity coefficient of a connection.
+    /// A trained plasticity coefficient of a connection.
     Coeff,
-    /// Trained, one for the bundle unless said otherwise.
+    /// A trained parameter, one for the bundle by default.
     Trained,
-    /// Drawn or set once, never trained.
+    /// A value that is drawn or set once and never trained.
     Const,
-    /// Memory of a connection, per lane.
+    /// A memory of a connection, per lane.
     Trace,
     /// A named signal for rules.
     Modulator,
-    /// What the task, the trainer or the user reads.
+    /// A value for the task, the trainer or the user.
     Output,
 }
 
 impl DeclKind {
-    /// The word.
+    /// The keyword as written.
     pub fn word(self) -> &'static str {
         match self {
             DeclKind::Input => "input",
@@ -275,29 +275,29 @@ impl DeclKind {
     }
 }
 
-/// One name of a declaration: `h: [200] = 0 per post reset trial`.
+/// One name of a declaration, `h: [200] = 0 per post reset trial`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeclEntry {
     /// The name.
     pub name: Ident,
     /// The size between brackets.
     pub size: Option<Expr>,
-    /// `= value` or `~ distribution`.
+    /// The initializer, `= value` or `~ distribution`.
     pub init: Option<Initialiser>,
     /// The granularity after `per`.
     pub per: Option<Ident>,
     /// The policy after `reset`.
     pub reset: Option<Ident>,
-    /// All of it.
+    /// The place of the whole entry.
     pub span: Span,
 }
 
-/// How a declared thing gets its value.
+/// The initializer of a declared name.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Initialiser {
-    /// `= expr`
+    /// A value, `= expr`.
     Value(Expr),
-    /// `~ uniform(0, 0.01)`
+    /// A distribution, `~ uniform(0, 0.01)`.
     Draw(Expr),
 }
 
@@ -313,55 +313,55 @@ pub struct Arg {
 /// An expression.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expr {
-    /// What it is.
+    /// The kind.
     pub kind: ExprKind,
-    /// All of it, its own brackets excluded.
+    /// The place, without the expression's own brackets.
     pub span: Span,
 }
 
 /// The kinds of expression.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ExprKind {
-    /// `200_000`, `1e-4`. `text` is as written.
+    /// A number, `200_000` or `1e-4`.
     Number {
         /// The value.
         value: f64,
-        /// The spelling.
+        /// The text as written.
         text: String,
     },
-    /// `"200MB"`, without its quotes.
+    /// A string `"200MB"`, without its quotes.
     Text(String),
-    /// `[1, 2, 3]`
+    /// A list, `[1, 2, 3]`.
     List(Vec<Expr>),
     /// A name.
     Name(Path),
-    /// `next h`
+    /// A next value, `next h`.
     Next(Path),
-    /// `external reward`
+    /// A signal of the task, `external reward`.
     External(Ident),
-    /// `-x`, `!x`
+    /// A prefix operation, `-x` or `!x`.
     Unary(UnaryOp, Box<Expr>),
-    /// `a + b`
+    /// An infix operation, `a + b`.
     Binary(BinaryOp, Box<Expr>, Box<Expr>),
-    /// `f(a, b, size = 3)`
+    /// A call, `f(a, b, size = 3)`.
     Call {
         /// The function.
         function: Ident,
-        /// Positional arguments, then named ones.
+        /// The positional arguments, then the named ones.
         args: Vec<Arg>,
     },
-    /// `y[0 .. 10]`
+    /// A slice, `y[0 .. 10]`.
     Slice {
         /// The vector.
         base: Box<Expr>,
-        /// First index.
+        /// The first index.
         start: Box<Expr>,
-        /// One past the last.
+        /// One past the last index.
         end: Box<Expr>,
     },
 }
 
-/// Prefix operators.
+/// The prefix operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnaryOp {
     /// `-`
@@ -380,7 +380,7 @@ impl UnaryOp {
     }
 }
 
-/// Infix operators.
+/// The infix operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BinaryOp {
     /// `||`
@@ -431,7 +431,7 @@ impl BinaryOp {
         }
     }
 
-    /// How tightly it binds; comparisons do not chain, `^` binds to the right, the others to the left.
+    /// The binding strength. Comparisons do not chain, `^` groups to the right, the others to the left.
     pub fn precedence(self) -> u8 {
         match self {
             BinaryOp::Or => 1,

@@ -1,4 +1,4 @@
-//! The tree as indented text, without places, for `--emit ast` and snapshots.
+//! The syntax tree as indented text, without places, for `--emit ast` and snapshots.
 
 use std::fmt::Write;
 
@@ -7,8 +7,8 @@ use super::ast::{
     StmtKind,
 };
 
-/// The tree of `file`, one thing a line, parts indented by two spaces. Expressions are on one line with
-/// all their parentheses. Two trees have the same text just when they are equal apart from spans and
+/// Prints the tree of `file`, one node per line, children indented by two spaces. Expressions are on one line
+/// with all their parentheses. Two trees have the same text exactly if they are equal apart from spans and
 /// comments.
 pub fn dump(file: &File) -> String {
     let mut dumper = Dumper {

@@ -1,4 +1,4 @@
-//! From a failure of the parser to "expected X, found Y" in the words of the language.
+//! Parser failures as "expected X, found Y" in the words of the language.
 
 use std::ops::Range;
 
@@ -12,10 +12,10 @@ use super::guess::{guess, Failure};
 use super::parse::{BpmParser, Rule};
 use super::token::{self, Token, TokenKind};
 
-/// Longest quotation of the text in a message, in characters.
+/// The longest quotation of the text in a message, in characters.
 const MAX_QUOTED: usize = 32;
 
-/// What was being read where something broken stood.
+/// The kind of a broken part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     /// A top-level item.
@@ -24,7 +24,7 @@ pub(super) enum Part {
     Statement,
     /// A setting or an inner block.
     Entry,
-    /// A value of its own.
+    /// A single value.
     Value,
 }
 
@@ -49,14 +49,14 @@ impl Part {
 }
 
 impl Builder<'_, '_, '_> {
-    /// Reports what is wrong with the broken part at `range` of the text.
+    /// Reports the error in the broken part at `range` of the text.
     pub(super) fn explain(&mut self, part: Part, range: Range<usize>) {
         if self.is_full() {
             return;
         }
         let (at, rules) = match BpmParser::parse(part.rule(), &self.text[range.clone()]) {
             Err(error) => failure(&error, range.clone()),
-            // It reads well by itself: what follows it is in the way.
+            // The part itself is valid: the text after it is the problem.
             Ok(_) => (range.end, vec![Rule::statement_end]),
         };
         self.explain_at(part, range, at, &rules);
@@ -66,7 +66,7 @@ impl Builder<'_, '_, '_> {
     pub(super) fn explain_error(&mut self, error: &Error<Rule>, range: Range<usize>) {
         let range = self.offset + range.start..self.offset + range.end;
         if let ErrorVariant::CustomError { .. } = error.variant {
-            // The parser gives up where the thread's stack is nearly used up.
+            // The parser stops when the thread's stack is nearly used up.
             let found = Diagnostic::new(
                 Code::TooDeep,
                 self.span(&(range.start..self.first_line(range.clone()))),
@@ -84,7 +84,7 @@ impl Builder<'_, '_, '_> {
         let used = range.start + text[range.clone()].trim_end().len();
         let place = token::skip_blanks(text, at.min(text.len()));
         let mut found = token::token_at(text, place);
-        // Beyond the broken part, on a later line, the missing thing is missing at the line's end.
+        // If the failure is on a later line, something is missing at the end of the part's line.
         let crosses_line = place >= used && text[used.min(place)..place].contains('\n');
         if crosses_line
             && !matches!(found.kind, TokenKind::End)
@@ -126,7 +126,7 @@ impl Builder<'_, '_, '_> {
     }
 }
 
-/// Where the parser got to and what it could have gone on with.
+/// The place of the failure, and the rules that could have continued there.
 fn failure(error: &Error<Rule>, range: Range<usize>) -> (usize, Vec<Rule>) {
     let at = match error.location {
         InputLocation::Pos(at) | InputLocation::Span((at, _)) => range.start + at,
@@ -138,7 +138,7 @@ fn failure(error: &Error<Rule>, range: Range<usize>) -> (usize, Vec<Rule>) {
     (at, rules)
 }
 
-/// A short phrase for what could have stood there.
+/// A short phrase for the expected rules.
 fn phrase(part: Part, rules: &[Rule], at_start: bool) -> String {
     let has = |rule: Rule| rules.contains(&rule);
     if at_start || rules.is_empty() {
@@ -159,7 +159,7 @@ fn phrase(part: Part, rules: &[Rule], at_start: bool) -> String {
     if has(Rule::item_end) {
         return "the end of the item".to_string();
     }
-    // A complete expression can always go on; say so only where nothing else could follow.
+    // An expression can always continue; that is only said if nothing else could follow.
     let closing: Vec<&str> = CLOSING
         .iter()
         .filter(|(rule, _)| has(*rule))
@@ -186,7 +186,7 @@ fn phrase(part: Part, rules: &[Rule], at_start: bool) -> String {
     }
 }
 
-/// Signs that end or divide what is open, the ones most wanted first.
+/// Signs that close or divide an open construct, the most expected ones first.
 const CLOSING: [(Rule, &str); 5] = [
     (Rule::dots, "`..`"),
     (Rule::comma, "`,`"),
@@ -218,10 +218,10 @@ const OTHERS: [(Rule, &str); 17] = [
     (Rule::entries, "`{`"),
 ];
 
-/// Signs that an expression may go on with, or that are wanted where nothing else is.
+/// Signs that can continue an expression, or that are expected if nothing else is.
 const OPENING: [(Rule, &str); 2] = [(Rule::bracket_open, "`[`"), (Rule::parenthesis_open, "`(`")];
 
-/// `a`, `a or b`, `a, b or c`; each once, at most three.
+/// The words as alternatives, `a`, `a or b`, `a, b or c`: each once, at most three.
 fn either(words: &[&str]) -> String {
     let mut kept: Vec<&str> = Vec::new();
     for word in words {
@@ -236,7 +236,7 @@ fn either(words: &[&str]) -> String {
     }
 }
 
-/// The token as a message names it.
+/// A description of the token for messages.
 pub(super) fn describe(token: &Token<'_>, part: Part) -> String {
     match token.kind {
         TokenKind::End if token.text.is_empty() => match part {
@@ -260,13 +260,13 @@ pub(super) fn describe(token: &Token<'_>, part: Part) -> String {
     }
 }
 
-/// Whether a character would leave a message blank or in disorder.
+/// Whether a character would be invisible in a message or disturb it.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
 }
 
-/// The text, cut where it is long, without characters that would disturb a line.
+/// The text in quotes, cut if it is long, without characters that would disturb a line.
 pub(super) fn quoted(text: &str) -> String {
     let mut short: String = text
         .chars()

@@ -1,4 +1,4 @@
-//! From the parser's flat chains of operands and operators to expression trees.
+//! Expression trees, built from the parser's flat chains of operands and operators.
 
 use std::ops::Range;
 
@@ -10,10 +10,10 @@ use super::ast::{Arg, BinaryOp, Expr, ExprKind, UnaryOp};
 use super::build::Builder;
 use super::parse::{Rule, MAX_EXPRESSION_DEPTH};
 
-/// How tightly `-` and `!` bind: tighter than `*`, looser than `^`.
+/// The binding strength of `-` and `!`: tighter than `*`, looser than `^`.
 pub(super) const PREFIX_PRECEDENCE: u8 = 6;
 
-/// An expression, the text it takes with its own brackets, and how many levels it has.
+/// An expression with its range, including its brackets, and its depth.
 struct Operand {
     expr: Expr,
     outer: Range<usize>,
@@ -64,12 +64,12 @@ fn infix(sign: &str) -> Option<BinaryOp> {
 }
 
 impl Builder<'_, '_, '_> {
-    /// The tree of a `Rule::expression`; nothing if an error was reported.
+    /// The tree of a `Rule::expression`; `None` if an error was reported.
     pub(super) fn expression(&mut self, pair: Pair<'_, Rule>) -> Option<Expr> {
         self.chain(pair).map(|operand| operand.expr)
     }
 
-    /// Folds a chain by precedence with explicit stacks, so that its length never meets the call stack.
+    /// Folds a chain by precedence with explicit stacks, so that a long chain does not use up the call stack.
     fn chain(&mut self, pair: Pair<'_, Rule>) -> Option<Operand> {
         let mut operands: Vec<Operand> = Vec::new();
         let mut waiting: Vec<Waiting> = Vec::new();
@@ -139,7 +139,7 @@ impl Builder<'_, '_, '_> {
         Some(())
     }
 
-    /// A node over children with `depth` levels.
+    /// A node above children of depth `depth`.
     fn level(&mut self, kind: ExprKind, outer: Range<usize>, depth: usize) -> Option<Operand> {
         if depth >= MAX_EXPRESSION_DEPTH {
             let end = self.first_line(outer.clone());

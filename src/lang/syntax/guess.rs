@@ -1,4 +1,4 @@
-//! What was probably meant, for the help line of a syntax error.
+//! Guesses at the intended text, for the help line of a syntax error.
 
 use std::ops::Range;
 
@@ -10,21 +10,21 @@ use super::token::{self, Token, TokenKind};
 
 /// A place where the text does not follow the grammar.
 pub(super) struct Failure<'f> {
-    /// What was being read.
+    /// The kind of the broken part.
     pub(super) part: Part,
-    /// The first token of it.
+    /// The first token of the part.
     pub(super) first: &'f Token<'f>,
-    /// The text of it before the offending token.
+    /// The text of the part before the offending token.
     pub(super) before: &'f str,
     /// The offending token.
     pub(super) found: &'f Token<'f>,
     /// The text after the offending token.
     pub(super) after: &'f str,
-    /// What could have stood there.
+    /// The rules that could have continued there.
     pub(super) rules: &'f [Rule],
 }
 
-/// What differs from the plain "expected X, found Y".
+/// The parts of a message that replace the plain "expected X, found Y".
 #[derive(Default)]
 pub(super) struct Guess {
     pub(super) code: Option<Code>,
@@ -65,7 +65,7 @@ impl Failure<'_> {
 const ITEMS: &str =
     "a file is made of `import`, `dim`, `rule`, `cell`, `network` and blocks such as `task NAME { ... }`";
 
-/// The best guess; nothing if the mistake was reported by the scanner.
+/// The best guess; `None` if the scanner already reported the mistake.
 pub(super) fn guess(failure: &Failure<'_>) -> Option<Guess> {
     let found = failure.found;
     match found.kind {
@@ -117,7 +117,7 @@ fn foreign_name(found: &Token<'_>) -> Guess {
     }
 }
 
-/// Signs of other languages, and ours in the wrong place.
+/// Guesses at signs of other languages, and at misplaced signs.
 fn misused_sign(failure: &Failure<'_>) -> Option<Guess> {
     let found = failure.found;
     let assigns = failure.wants(Rule::assign);
@@ -213,7 +213,7 @@ fn stray_comma(failure: &Failure<'_>) -> Option<Guess> {
     }
 }
 
-/// Words in the wrong place, missing words, statements where items stand.
+/// Guesses at misplaced and missing words, and at statements outside a network.
 fn misplaced(failure: &Failure<'_>) -> Option<Guess> {
     let found = failure.found;
     let first = failure.first;
@@ -324,7 +324,7 @@ fn reserved_name(found: &Token<'_>) -> Guess {
     ))
 }
 
-/// A statement of which only the first word fits.
+/// Guesses at a statement of which only the first word fits.
 fn lone_word(failure: &Failure<'_>) -> Guess {
     let operator = match failure.first.text {
         "and" => Some("&&"),

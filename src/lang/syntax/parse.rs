@@ -1,4 +1,4 @@
-//! From text to tree: limits, the scan, the parser, the builder.
+//! The parser: limits, the scan, the pest parser, the builder.
 
 use pest::Parser;
 use pest_derive::Parser;
@@ -10,28 +10,28 @@ use super::build::Builder;
 use super::report::Reporter;
 use super::scan::scan;
 
-/// Longest text that is read, in bytes.
+/// The longest text in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
 
-/// Most brackets inside each other.
+/// The deepest nesting of brackets.
 pub const MAX_NESTING: usize = 64;
 
-/// Most levels of an expression's tree, so that later stages may recurse over it.
+/// The greatest depth of an expression, so that later stages may recurse over it.
 pub const MAX_EXPRESSION_DEPTH: usize = 256;
 
-/// Most errors reported for one text.
+/// The largest number of errors reported for one text.
 pub const MAX_ERRORS: usize = 50;
 
 #[derive(Parser)]
 #[grammar = "grammar/bpm.pest"]
 pub(super) struct BpmParser;
 
-/// Reads a file. Every syntax error is reported, up to [`MAX_ERRORS`]; the items without errors are
-/// returned.
+/// Parses a file. Every syntax error is reported, up to [`MAX_ERRORS`]; the items without errors are
+/// returned. The time is linear in the text.
 ///
-/// Errors: `E0101` what does not follow the grammar, `E0102` unmatched brackets, `E0103` nesting over
-/// [`MAX_NESTING`] brackets or [`MAX_EXPRESSION_DEPTH`] levels of an expression, `E0104` texts over
-/// [`MAX_BYTES`], `E0105` literals that cannot be read. Takes time linear in the text.
+/// Errors: `E0101` for text outside the grammar, `E0102` for unmatched brackets, `E0103` for more than
+/// [`MAX_NESTING`] nested brackets or [`MAX_EXPRESSION_DEPTH`] levels of an expression, `E0104` for texts
+/// over [`MAX_BYTES`], `E0105` for unreadable literals.
 pub fn parse(source: SourceId, text: &str, diagnostics: &mut Diagnostics) -> File {
     let mut reporter = Reporter::new(source, diagnostics);
     let mut file = File {
@@ -72,8 +72,8 @@ pub fn parse(source: SourceId, text: &str, diagnostics: &mut Diagnostics) -> Fil
     file
 }
 
-/// Reads the value of `--set path=value`: an expression, or `~` and a distribution. The whole text must
-/// be used. Errors as for [`parse`].
+/// Parses the value of `--set path=value`: an expression, or `~` and a distribution. Nothing may follow it.
+/// Errors as for [`parse`].
 pub fn parse_value(
     source: SourceId,
     text: &str,
@@ -83,7 +83,7 @@ pub fn parse_value(
     if is_too_large(text, &mut reporter) {
         return None;
     }
-    // A value is one region or none: a part of it means nothing.
+    // A value must be one region: a part of it has no meaning.
     let regions = scan(text, &mut reporter).regions;
     if reporter.has_reported() || regions.len() != 1 {
         return None;

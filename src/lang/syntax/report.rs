@@ -1,10 +1,10 @@
-//! Reporting with an upper bound.
+//! Reports of errors, up to a limit.
 
 use crate::lang::diag::{Diagnostic, Diagnostics, SourceId, Span};
 
 use super::parse::MAX_ERRORS;
 
-/// Passes the errors of one text on, up to [`MAX_ERRORS`], and knows where they are.
+/// A reporter of the errors of one text, up to [`MAX_ERRORS`].
 pub(super) struct Reporter<'d> {
     source: SourceId,
     diagnostics: &'d mut Diagnostics,

@@ -1,8 +1,8 @@
-//! One linear look at a text before it is parsed: comments, unclosed strings, brackets.
+//! The scan: one linear pass over a text before it is parsed, for comments, unclosed strings and brackets.
 //!
-//! The parser recurses once per bracket and relies on brackets that match, so what it is given are
-//! regions in which both hold. A text whose brackets are wrong is cut where a line begins, at its very
-//! first column, as an item does; the items that are balanced by themselves are parsed all the same.
+//! The parser recurses once per bracket and relies on matching brackets, so it only receives regions in which
+//! both are safe. A text with wrong brackets is cut at lines that begin like an item in the first column;
+//! items that are balanced by themselves are still parsed.
 
 use std::ops::Range;
 
@@ -12,30 +12,30 @@ use super::parse::MAX_NESTING;
 use super::report::Reporter;
 use super::token;
 
-/// What the scan found.
+/// The results of the scan.
 pub(super) struct Scan {
     /// All comments, without their line ends.
     pub(super) comments: Vec<Range<usize>>,
-    /// Parts of the text whose brackets match and are not too deep, in order.
+    /// The parts of the text with matching brackets that are not too deep, in order.
     pub(super) regions: Vec<Range<usize>>,
 }
 
-/// A place that matters to brackets.
+/// A place that affects the matching of brackets.
 #[derive(Clone, Copy)]
 enum Mark {
     Open(u8, usize),
     Close(u8, usize),
-    /// A line that begins as an item does; `strong` if with a word reserved for items.
+    /// A line that begins like an item; `strong` if its word is reserved for items.
     Start {
         at: usize,
         strong: bool,
     },
 }
 
-/// Longest indentation told apart.
+/// The largest indentation that is distinguished.
 const MAX_INDENT: usize = 256;
 
-/// Looks through `text`, reporting unclosed strings and wrong brackets.
+/// Scans `text` and reports unclosed strings and wrong brackets.
 pub(super) fn scan(text: &str, reporter: &mut Reporter<'_>) -> Scan {
     let mut marks = Vec::new();
     let mut comments = Vec::new();
@@ -94,7 +94,7 @@ pub(super) fn scan(text: &str, reporter: &mut Reporter<'_>) -> Scan {
     Scan { comments, regions }
 }
 
-/// The bracket that closes this one.
+/// The closing bracket of this one.
 fn partner(open: u8) -> u8 {
     match open {
         b'(' => b')',
@@ -124,7 +124,7 @@ fn is_balanced(marks: &[Mark]) -> bool {
     stack.is_empty()
 }
 
-/// Cuts a text with wrong brackets into segments, one or more items each.
+/// A cutter of texts with wrong brackets into segments, one or more items each.
 struct Cutter<'t, 'r, 'd> {
     text: &'t str,
     marks: &'t [Mark],
@@ -137,7 +137,7 @@ struct Cutter<'t, 'r, 'd> {
 #[derive(Clone, Default)]
 struct Stack {
     open: Vec<(u8, usize)>,
-    /// How many of each kind, so that a wrong closing bracket is told without a search.
+    /// The number of brackets of each kind, so that a wrong closing bracket is found without a search.
     counts: [usize; 3],
 }
 
@@ -178,7 +178,7 @@ impl Cutter<'_, '_, '_> {
         self.regions
     }
 
-    /// Reads one segment; gives the mark and the byte where the next one begins.
+    /// Reads one segment; returns the mark and the byte at which the next one begins.
     fn segment(&mut self, first: usize, start: usize) -> (usize, usize) {
         let mut stack = Stack::default();
         let mut errors = Vec::new();
@@ -225,7 +225,7 @@ impl Cutter<'_, '_, '_> {
                     }
                     Some((open, opened)) => {
                         errors.push(self.wrong(open, opened, close, at));
-                        // The wrong kind for all that is open: probably meant for the innermost.
+                        // The bracket fits nothing that is open: it was probably meant for the innermost.
                         let meant = stack.holds_partner_of(close);
                         while let Some((open, _)) = stack.pop() {
                             if !meant || partner(open) == close {
@@ -244,7 +244,7 @@ impl Cutter<'_, '_, '_> {
                     None => {
                         errors.push(self.stray(close, at, last_pair));
                         region_end = Some(last_end);
-                        // What follows belongs to nothing; go on at the next item.
+                        // The rest belongs to nothing; reading continues at the next item.
                         while let Some(mark) = self.marks.get(index) {
                             if let Mark::Start { at, .. } = *mark {
                                 end = at;
@@ -285,7 +285,7 @@ impl Cutter<'_, '_, '_> {
         (index, end)
     }
 
-    /// Whether the open brackets all close before the next item that is one for certain.
+    /// Whether the open brackets all close before the next certain item.
     fn closes(&self, from: usize, mut stack: Stack) -> bool {
         for mark in &self.marks[from..] {
             match *mark {
@@ -305,7 +305,7 @@ impl Cutter<'_, '_, '_> {
         false
     }
 
-    /// Whether the brace at `close` begins its line further left than the line of `open` does.
+    /// Whether the brace at `close` begins its line further left than the line of `open`.
     fn is_outdented(&self, open: usize, close: usize) -> bool {
         let before = &self.text[..close];
         let indent = before.len() - before.trim_end_matches([' ', '\t']).len();
@@ -369,7 +369,8 @@ impl Cutter<'_, '_, '_> {
         }
     }
 
-    /// The bracket at `at` is open where its segment ends; `hint` is a pair that looks misplaced.
+    /// The diagnostic for the bracket at `at` that is still open at the end of its segment; `hint` is a pair
+    /// that looks misplaced.
     fn open(&self, open: u8, at: usize, hint: Option<(usize, usize)>, end: usize) -> Diagnostic {
         let close = partner(open) as char;
         let hint = hint.filter(|_| open == b'{');

@@ -31,35 +31,35 @@ pub(super) const RESERVED: [&str; 23] = [
     "reset",
 ];
 
-/// How many of [`RESERVED`] begin a statement.
+/// The number of words in [`RESERVED`] that begin a statement.
 const STATEMENT_WORDS: usize = 14;
 
 /// Words that begin an item.
 const ITEM_WORDS: [&str; 4] = ["import", "dim", "rule", "network"];
 
-/// Begins an item or a statement where another name follows it.
+/// The word that begins an item or a statement if another name follows it.
 pub(super) const CELL: &str = "cell";
 
-/// Signs of more than one character, ours and those that other languages have.
+/// Signs of more than one character, in this language and others.
 const LONG_SIGNS: [&str; 20] = [
     "==", "!=", "<=", ">=", "<-", "->", "..", "&&", "||", ":=", "=>", "=<", "**", "+=", "-=", "*=",
     "/=", "++", "--", "::",
 ];
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenKind {
     /// Letters, digits and `_`, of any script.
     Word,
-    /// What begins with a digit, or with a point and a digit.
+    /// A token that begins with a digit, or with a point and a digit.
     Number,
-    /// `"..."`, closed on its line.
+    /// A string `"..."`, closed on its line.
     Text,
-    /// `"...` to the end of its line.
+    /// A string `"...` without its closing quote, to the end of its line.
     UnclosedText,
-    /// Anything else.
+    /// Any other token.
     Sign,
-    /// Nothing is left.
+    /// The end of the text.
     End,
 }
 
@@ -72,7 +72,7 @@ pub(super) struct Token<'t> {
 }
 
 impl Token<'_> {
-    /// Whether it is a word of the language.
+    /// Whether the token is a word of the language.
     pub(super) fn is_reserved(&self) -> bool {
         is_reserved(self.text)
     }
@@ -99,7 +99,7 @@ pub(super) fn line_end(text: &str, from: usize) -> usize {
         .map_or(text.len(), |length| from + length)
 }
 
-/// The next byte at or after `at` that is no blank and in no comment.
+/// The next byte at or after `at` that is neither blank nor in a comment.
 pub(super) fn skip_blanks(text: &str, mut at: usize) -> usize {
     loop {
         let rest = &text[at..];
@@ -112,7 +112,7 @@ pub(super) fn skip_blanks(text: &str, mut at: usize) -> usize {
     }
 }
 
-/// Whether a line begins as an item does; `Some(true)` if its word is reserved for items.
+/// Whether a line begins like an item; `Some(true)` if its word is reserved for items.
 pub(super) fn item_start(line: &str) -> Option<bool> {
     let word = word_length(line);
     if word == 0 || line.as_bytes()[0].is_ascii_digit() {
@@ -137,7 +137,7 @@ pub(super) fn item_start(line: &str) -> Option<bool> {
     rest.starts_with('{').then_some(false)
 }
 
-/// Length of the text in quotes that `rest` begins with; as an error where the line ends before it does.
+/// The length of the string that `rest` begins with; as an error if the line ends before it is closed.
 pub(super) fn text_length(rest: &str) -> Result<usize, usize> {
     let inner = &rest[1..];
     match inner.find(['"', '\n']) {
@@ -184,7 +184,7 @@ pub(super) fn token_at(text: &str, at: usize) -> Token<'_> {
     }
 }
 
-/// Length of what looks like a number: `1_000`, `1.5e-3`, `.5`, `200MB`.
+/// The length of a text that looks like a number: `1_000`, `1.5e-3`, `.5`, `200MB`.
 fn number_length(text: &str) -> usize {
     let bytes = text.as_bytes();
     let mut length = 0;

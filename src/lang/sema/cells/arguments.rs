@@ -1,4 +1,4 @@
-//! Arguments of a use: which parameter each is for, and which become values of the use.
+//! Arguments of a cell use: the parameter of each, and the choice of arguments that become values of the use.
 
 use super::items::{parts, CellItem};
 use super::{Argument, Expander, Scope};
@@ -10,7 +10,7 @@ use crate::lang::syntax::ast::{
 };
 use std::collections::BTreeMap;
 
-/// Functions of numbers that are known at compile time where their arguments are.
+/// Functions whose results are known at compile time if their arguments are.
 const OF_NUMBERS: [&str; 4] = ["size", "sqrt", "exp", "log"];
 
 impl<'a> Expander<'a, '_> {
@@ -69,7 +69,7 @@ impl<'a> Expander<'a, '_> {
         self.uses[at].arguments = arguments;
     }
 
-    /// Gives the rule after `using` to the one parameter that takes a rule.
+    /// Gives the rule after `using` to the parameter that takes a rule.
     fn bind_rule(
         &mut self,
         at: usize,
@@ -171,7 +171,7 @@ impl<'a> Expander<'a, '_> {
         self.report(diagnostic.with_secondary(param.span, "the parameter is declared here"));
     }
 
-    /// Arguments that compute something become values of the use.
+    /// Turns arguments that compute something into values of the use.
     pub(super) fn define_arguments(&mut self, at: usize) {
         let params = self.item(at).params;
         for param in params {
@@ -198,7 +198,8 @@ impl<'a> Expander<'a, '_> {
     }
 }
 
-/// Whether an argument is computed in each step, and where it is used only a name will do for it.
+/// Whether an argument becomes a value of the use: it computes something, or only a name may stand in the
+/// place of its parameter.
 fn becomes_value(item: &CellItem<'_>, param: &str, value: &Expr) -> bool {
     if item.rules.contains(param) || matches!(value.kind, ExprKind::Name(_)) {
         return false;

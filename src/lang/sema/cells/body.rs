@@ -1,4 +1,4 @@
-//! Statements of networks, cells and bundles; and which of a cell are needed.
+//! Statements of networks, cells and bundles, and the removal of unneeded cell statements.
 
 use super::bundle::Plastic;
 use super::items::{declared, expressions};
@@ -9,10 +9,10 @@ use crate::lang::sema::constants::expr_paths;
 use crate::lang::syntax::ast::{DeclEntry, DeclKind, Ident, Initialiser, Stmt, StmtKind};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A statement of the network with its cells filled in.
+/// A statement of the network after the expansion of cells.
 pub(super) struct Filled {
     stmt: Stmt,
-    /// Left out where nothing reads what it declares.
+    /// Whether the statement is removed if nothing reads what it declares.
     optional: bool,
 }
 
@@ -21,7 +21,7 @@ impl<'a> Expander<'a, '_> {
         self.statements.push(Filled { stmt, optional });
     }
 
-    /// The statements of a network or cell.
+    /// Expands the statements of a network or cell.
     pub(super) fn body(&mut self, body: &'a [Stmt], scope: Scope) {
         let in_cell = scope != Scope::Network;
         for stmt in body {
@@ -81,8 +81,8 @@ impl<'a> Expander<'a, '_> {
         }
     }
 
-    /// A statement that declares nothing in the network: one of a bundle (which has `locals`), or an
-    /// update or event.
+    /// Expands a statement that declares nothing in the network: a statement of a bundle (with `locals`), an
+    /// update or an event.
     pub(super) fn inner(
         &mut self,
         kind: &StmtKind,
@@ -137,7 +137,7 @@ impl<'a> Expander<'a, '_> {
                 condition: self.expr(condition, scope, locals),
                 body: body(self, inside),
             },
-            // Reported as misplaced when they are declared.
+            // A misplaced statement is reported at its declaration.
             StmtKind::Plastic { .. } | StmtKind::Cell { .. } => kind.clone(),
         }
     }
@@ -157,7 +157,7 @@ impl<'a> Expander<'a, '_> {
         }
     }
 
-    /// A name that is declared in the network or cell of `scope`.
+    /// The network's name for a name declared in the network or cell of `scope`.
     pub(super) fn own_name(&self, name: &Ident, scope: Scope) -> Ident {
         self.prefixed(self.word(name, scope), scope)
     }
@@ -172,7 +172,7 @@ impl<'a> Expander<'a, '_> {
         }
     }
 
-    /// The target of an update in the network or a cell, which updates nothing but its own states.
+    /// The target of an update in the network or a cell; it can only be one of its own states.
     fn updated(&mut self, target: &Ident, scope: Scope) -> Ident {
         if let Scope::Inside(at) = scope {
             let item = self.item(at);
@@ -209,7 +209,7 @@ impl<'a> Expander<'a, '_> {
     }
 }
 
-/// The statements without the optional ones that no other needs.
+/// Removes optional statements that no other statement needs.
 pub(super) fn needed(statements: Vec<Filled>) -> Vec<Stmt> {
     let mut declarations: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let mut waiting = Vec::new();
@@ -237,7 +237,7 @@ pub(super) fn needed(statements: Vec<Filled>) -> Vec<Stmt> {
         .collect()
 }
 
-/// First words of all paths of a statement.
+/// The first words of all paths in a statement.
 fn read_names(kind: &StmtKind) -> BTreeSet<&str> {
     let mut names = BTreeSet::new();
     if let StmtKind::Plastic { pre, post, .. } = kind {

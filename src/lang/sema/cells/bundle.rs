@@ -17,7 +17,7 @@ pub(super) struct Plastic<'a> {
 }
 
 impl<'a> Expander<'a, '_> {
-    /// A bundle with its rule, and with what was written for it at the use of the cell.
+    /// Expands a bundle with its rule, and with the statements for it at the use of the cell.
     pub(super) fn plastic(&mut self, bundle: &Plastic<'a>, scope: Scope) -> StmtKind {
         let (rule, extra) = match bundle.using {
             Some(using) => self.rule(using, scope),
@@ -41,7 +41,8 @@ impl<'a> Expander<'a, '_> {
                 args: self.args(rule.args, rule.scope, locals),
                 span: self.place(rule.span, rule.scope),
             }),
-            // What the rule would have said is unknown, which a rule that does not exist says too.
+            // The declarations of the rule are unknown. The name of a rule that does not exist has the same
+            // effect.
             (None, Some(using)) => {
                 let name = format!("({})", using.name.name);
                 self.expansion.reported.insert(name.clone());
@@ -54,7 +55,7 @@ impl<'a> Expander<'a, '_> {
             }
             (None, None) => None,
         };
-        // What is written further out takes the place of what is declared further in.
+        // Outer declarations replace inner ones of the same name.
         let mut body = Vec::new();
         let mut taken: BTreeSet<&'a str> = BTreeSet::new();
         for (statements, scope) in extra.into_iter().chain([(bundle.body, scope)]) {
@@ -82,7 +83,7 @@ impl<'a> Expander<'a, '_> {
         }
     }
 
-    /// A statement of a bundle without the declarations of some names; `None` where nothing is left.
+    /// A statement of a bundle without the declarations in `taken`; `None` if nothing is left.
     fn without(&self, stmt: &Stmt, taken: &BTreeSet<&str>) -> Option<StmtKind> {
         if !declared(&stmt.kind)
             .iter()
@@ -106,7 +107,7 @@ impl<'a> Expander<'a, '_> {
         }
     }
 
-    /// When the states and traces of something in `scope` are reset that do not say it themselves.
+    /// The default for when states and traces in `scope` are reset.
     pub(super) fn reset(&self, own: Option<&Ident>, scope: Scope) -> Option<Ident> {
         match (own, scope) {
             (Some(word), _) => Some(self.word(word, scope)),

@@ -1,4 +1,4 @@
-//! What the files declare: cells with their names, and what rules declare in a bundle.
+//! Declarations of files: cells with their names, and the names that rules declare in a bundle.
 
 use super::Expander;
 use crate::lang::diag::{Code, Diagnostic, Span};
@@ -8,7 +8,7 @@ use crate::lang::syntax::ast::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a name of a cell or network is.
+/// The kind of a name in a cell or network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind<'a> {
     /// A value, state, parameter or plastic bundle.
@@ -17,7 +17,7 @@ pub(super) enum Kind<'a> {
     Use(&'a str),
 }
 
-/// Names with where they are declared.
+/// Names with their places of declaration.
 pub(super) type NameTable<'a> = BTreeMap<&'a str, (Kind<'a>, Span)>;
 
 /// A cell.
@@ -26,9 +26,9 @@ pub(super) struct CellItem<'a> {
     pub params: &'a [RuleParam],
     pub body: &'a [Stmt],
     pub names: NameTable<'a>,
-    /// Parameters that take rules.
+    /// The parameters that take rules.
     pub rules: BTreeSet<&'a str>,
-    /// Parameters of which only a name will do: sides of bundles, and those with `next`.
+    /// The parameters that must be names: sides of bundles, and those after `next`.
     pub named: BTreeSet<&'a str>,
 }
 
@@ -54,7 +54,7 @@ impl<'a> Expander<'a, '_> {
                 ItemKind::Import { .. } | ItemKind::Network { .. } | ItemKind::Block(_) => {}
             }
         }
-        // Parameters handed on to cells inside: a circle of cells adds nothing new and ends it.
+        // Parameters are passed on to inner cells until nothing changes, which also ends for circular cells.
         loop {
             let mut found = Vec::new();
             for (k, item) in self.items.iter().enumerate() {
@@ -90,7 +90,7 @@ impl<'a> Expander<'a, '_> {
             if let Some(earlier) = earlier {
                 self.twice("the name", &param.name, earlier);
             }
-            // What is not declared yet stands for nothing: no default needs itself.
+            // A parameter declared later has no value yet, so no default depends on itself.
             let later = |path: &&Path| {
                 let first = path.parts[0].name.as_str();
                 params.iter().any(|p| p.name.name == first) && !known.contains_key(first)
@@ -131,7 +131,7 @@ impl<'a> Expander<'a, '_> {
         );
     }
 
-    /// Names declared by the statements of a network or cell.
+    /// The names declared by the statements of a network or cell.
     pub(super) fn names_of(&mut self, body: &'a [Stmt]) -> NameTable<'a> {
         let mut names = NameTable::new();
         let mut uses = Vec::new();
@@ -156,7 +156,7 @@ impl<'a> Expander<'a, '_> {
         names
     }
 
-    /// Parameters of a cell that it hands to a cell inside as rules.
+    /// The parameters of a cell that it passes to an inner cell as rules.
     fn handed_on(&self, item: &CellItem<'a>) -> Vec<&'a str> {
         let mut found = Vec::new();
         for stmt in item.body {
@@ -183,7 +183,7 @@ impl<'a> Expander<'a, '_> {
 }
 
 impl<'a> CellItem<'a> {
-    /// Notes how parameters are used.
+    /// Records how parameters are used.
     fn read(&mut self, body: &'a [Stmt]) {
         for stmt in body {
             match &stmt.kind {
@@ -214,7 +214,7 @@ impl<'a> CellItem<'a> {
     }
 }
 
-/// The word an expression consists of.
+/// The name, if an expression is a single word.
 pub(super) fn single(expr: &Expr) -> Option<&str> {
     match &expr.kind {
         ExprKind::Name(path) if path.parts.len() == 1 => Some(&path.parts[0].name),
@@ -222,7 +222,7 @@ pub(super) fn single(expr: &Expr) -> Option<&str> {
     }
 }
 
-/// First words after `next` in an expression.
+/// The first words after `next` in an expression.
 fn next_names(expr: &Expr) -> Vec<&str> {
     let mut found = Vec::new();
     let mut stack = vec![expr];
@@ -235,7 +235,7 @@ fn next_names(expr: &Expr) -> Vec<&str> {
     found
 }
 
-/// The expressions directly inside an expression.
+/// The direct subexpressions of an expression.
 pub(super) fn parts(expr: &Expr) -> Vec<&Expr> {
     match &expr.kind {
         ExprKind::Number { .. }
@@ -251,7 +251,7 @@ pub(super) fn parts(expr: &Expr) -> Vec<&Expr> {
     }
 }
 
-/// The expressions of a statement, those in its body included.
+/// The expressions of a statement, including those in its body.
 pub(super) fn expressions(kind: &StmtKind) -> Vec<&Expr> {
     let mut found = Vec::new();
     let mut stack = vec![kind];
@@ -292,13 +292,13 @@ pub(super) fn expressions(kind: &StmtKind) -> Vec<&Expr> {
     found
 }
 
-/// The expression of an initialiser.
+/// The expression of an initializer.
 pub(super) fn initial(init: &ast::Initialiser) -> &Expr {
     let (ast::Initialiser::Value(value) | ast::Initialiser::Draw(value)) = init;
     value
 }
 
-/// The names a statement declares; none for the use of a cell.
+/// The names that a statement declares; none for the use of a cell.
 pub(super) fn declared(kind: &StmtKind) -> Vec<&Ident> {
     match kind {
         StmtKind::Decl { entries, .. } => entries.iter().map(|entry| &entry.name).collect(),
@@ -312,7 +312,7 @@ pub(super) fn declared(kind: &StmtKind) -> Vec<&Ident> {
     }
 }
 
-/// Names that statements of a bundle declare in it.
+/// The names that statements of a bundle declare in it.
 pub(super) fn bundle_names(body: &[Stmt]) -> BTreeSet<&str> {
     body.iter()
         .flat_map(|stmt| declared(&stmt.kind))

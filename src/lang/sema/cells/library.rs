@@ -5,15 +5,15 @@ use crate::lang::library as rules;
 use crate::lang::syntax::ast::{self, Expr, ExprKind, ItemKind, RuleUse, Stmt, StmtKind};
 use std::collections::BTreeSet;
 
-/// Names that may be those of rules and cells.
+/// Names that may be those of library rules and cells.
 #[derive(Default)]
 struct Wanted {
     rules: BTreeSet<String>,
     cells: BTreeSet<String>,
 }
 
-/// Appends the library's rules and cells that `files` use and do not declare themselves, and those that
-/// these use in turn.
+/// Appends the library rules and cells that `files` use without declaring them, and those that these use in
+/// turn.
 pub fn add_library(
     files: &mut Vec<ast::File>,
     sources: &mut SourceMap,

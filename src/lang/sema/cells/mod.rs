@@ -1,21 +1,20 @@
-//! Cells: reusable parts of networks, filled in before names are resolved.
+//! Cells: reusable parts of networks, expanded before names are resolved.
 //!
-//! `cell layer1: lstm(x, 200)` in a network becomes the statements of the cell, every name they declare
-//! with `layer1.` in front, every parameter replaced by its argument. A cell sees its parameters, its own
-//! names, `dim`s and sizes of the task, and nothing else of what surrounds its use. The arguments are read
-//! where they were written; those of the rule after `using`, and statements in the braces, see the names
-//! of the cell first and then those around the use.
+//! `cell layer1: lstm(x, 200)` in a network becomes the statements of the cell. Every name they declare gets
+//! the prefix `layer1.`, and every parameter is replaced by its argument. A cell sees its parameters, its own
+//! names, `dim`s and sizes of the task, and nothing else around its use. Arguments are resolved in the scope
+//! that contains them. Arguments of the rule after `using`, and statements in the braces, see the names of
+//! the cell first and then those around the use.
 //!
-//! - A parameter whose argument computes something (`linear(x, 100)`) becomes a value of the use,
-//!   `layer1.x`, so that it is computed once and its parameters have one name.
-//! - A parameter that stands after `using` takes a rule: from the `using` of the use, or as an argument.
-//!   Statements in the braces of the use go to the bundles with this rule; what they declare takes the
-//!   place of what the cell declares.
-//! - `reset` at the use is for every state and trace that does not say it itself.
-//! - Values, modulators, parameters and noise of a cell that nothing reads are left out.
+//! - A parameter whose argument computes something (`linear(x, 100)`) becomes a value of the use, `layer1.x`,
+//!   so that it is computed once and its parameters have one name.
+//! - A parameter after `using` takes a rule: from the `using` of the use, or as an argument. Statements in
+//!   the braces of the use go to the bundles with this rule; their declarations replace those of the cell.
+//! - `reset` at the use is the default for its states and traces.
+//! - Values, modulators, parameters and noise of a cell that nothing reads are removed.
 //!
-//! What is found in a filled-in statement is told at the line of the cell, with a second label at the
-//! use: each use has its own [`SourceId`] ([`SourceMap::add_use`]).
+//! A diagnostic in an expanded statement has its place in the cell, with a second label at the use: each use
+//! has its own [`SourceId`] ([`SourceMap::add_use`]).
 
 mod arguments;
 mod body;
@@ -34,82 +33,82 @@ use crate::lang::syntax::ast::{self, Expr, Ident, ItemKind, RuleUse, Stmt, StmtK
 use items::{CellItem, NameTable};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Most uses of cells in one network, those in cells included.
+/// The largest number of cell uses in one network, including uses inside cells.
 const MAX_USES: usize = 1000;
 
-/// Most cells inside each other.
+/// The deepest nesting of cells.
 const MAX_INSIDE: usize = 32;
 
-/// Most parts of expressions of one network with its cells filled in.
+/// The largest number of subexpressions in one expanded network.
 const MAX_PARTS: usize = 400_000;
 
-/// A network with its cells filled in.
+/// A network with its cells expanded.
 #[derive(Debug, Default)]
 pub struct Expansion {
-    /// Its statements; `None` where it uses no cell.
+    /// The statements; `None` if it uses no cell.
     pub network: Option<Vec<Stmt>>,
-    /// Paths that `--set` may name: parameters of uses, `layer1.size`.
+    /// The paths that `--set` may name: parameters of uses, `layer1.size`.
     pub known_paths: BTreeSet<String>,
-    /// Names in `network` that mean nothing, which was reported.
+    /// The names in `network` that were reported as unknown.
     reported: BTreeSet<String>,
-    /// What the names of uses begin with that could not be filled in, which was reported.
+    /// The prefixes of uses that could not be expanded and were reported.
     broken: Vec<String>,
 }
 
 impl Expansion {
-    /// Whether it was reported that this name means nothing.
+    /// Whether this name was reported as unknown.
     pub fn is_reported(&self, name: &str) -> bool {
         self.reported.contains(name) || self.broken.iter().any(|prefix| name.starts_with(prefix))
     }
 }
 
-/// Where something was written, which decides what its names mean.
+/// The scope of an expression, which decides the meaning of its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scope {
-    /// In the network.
+    /// The network.
     Network,
-    /// In the cell of this use.
+    /// The cell of this use.
     Inside(usize),
-    /// At this use, for its bundles: names of the cell, then those where the use stands.
+    /// The braces of this use, for its bundles: names of the cell, then those around the use.
     At(usize),
 }
 
-/// What a parameter of a use stands for.
+/// The argument bound to a parameter of a use.
 #[derive(Clone, Copy)]
 enum Argument<'a> {
-    /// An expression, to be read there.
+    /// An expression, to be resolved in this scope.
     Expr(&'a Expr, Scope),
     /// The rule after `using`.
     Rule(&'a RuleUse),
     /// The value of the use that has the parameter's name.
     Value,
-    /// Nothing usable; already reported.
+    /// A missing argument, already reported.
     Missing,
 }
 
-/// A cell put to use.
+/// A use of a cell.
 struct CellUse<'a> {
     item: usize,
-    /// What the names of the cell begin with: `layer1.`.
+    /// The prefix of the names of the cell: `layer1.`.
     prefix: String,
-    /// Where the use was written.
+    /// The scope that contains the use.
     written: Scope,
-    /// Stands for the text of the cell in this use.
+    /// The id of the cell's text in this use.
     source: SourceId,
     arguments: BTreeMap<&'a str, Argument<'a>>,
-    /// For states and traces that do not say it themselves.
+    /// The default `reset` of states and traces.
     reset: Option<Ident>,
-    /// Statements for the bundles.
+    /// The statements for the bundles.
     extra: &'a [Stmt],
 }
 
 struct Expander<'a, 'd> {
     items: Vec<CellItem<'a>>,
     by_name: BTreeMap<&'a str, usize>,
-    /// What each rule declares in a bundle.
+    /// The names that each rule declares in a bundle.
     rules: BTreeMap<&'a str, BTreeSet<&'a str>>,
     dims: BTreeSet<&'a str>,
-    /// Names of the network.
+    /// The names of the network.
     network: NameTable<'a>,
     overrides: &'a Overrides,
     sources: &'d mut SourceMap,
@@ -117,19 +116,19 @@ struct Expander<'a, 'd> {
     uses: Vec<CellUse<'a>>,
     statements: Vec<body::Filled>,
     expansion: Expansion,
-    /// Parts of expressions written so far.
+    /// The number of subexpressions written so far.
     parts: usize,
-    /// Levels of the expression being written.
+    /// The depth of the expression being written.
     depth: usize,
-    /// Whether a size past its limit was reported.
+    /// Whether the size limit was reported.
     told_size: bool,
-    /// Whether a number of uses past its limit was reported.
+    /// Whether the limit on uses was reported.
     told_uses: bool,
-    /// Cells in circles that were reported.
+    /// The cells reported as circular.
     circular: BTreeSet<usize>,
 }
 
-/// Fills in the cells that the network of parsed files uses.
+/// Expands the cells that the network of the parsed files uses.
 pub fn expand(
     files: &[ast::File],
     overrides: &Overrides,
@@ -172,7 +171,7 @@ pub fn expand(
 }
 
 impl<'a> Expander<'a, '_> {
-    /// The span of something written in `scope`.
+    /// The span of something in `scope`.
     fn place(&self, span: Span, scope: Scope) -> Span {
         match scope {
             Scope::Network => span,
@@ -184,7 +183,7 @@ impl<'a> Expander<'a, '_> {
         }
     }
 
-    /// A word written in `scope`.
+    /// A word in `scope`.
     fn word(&self, word: &Ident, scope: Scope) -> Ident {
         Ident {
             name: word.name.clone(),
@@ -201,7 +200,7 @@ impl<'a> Expander<'a, '_> {
         &self.items[self.uses[at].item]
     }
 
-    /// Uses around `scope`, the innermost first.
+    /// The uses around `scope`, innermost first.
     fn around(&self, scope: Scope) -> Vec<usize> {
         let mut uses = Vec::new();
         let mut scope = scope;
@@ -212,7 +211,7 @@ impl<'a> Expander<'a, '_> {
         uses
     }
 
-    /// Fills in one use of a cell.
+    /// Expands one use of a cell.
     fn fill_in(&mut self, stmt: &'a Stmt, scope: Scope) {
         let StmtKind::Cell {
             name,
@@ -229,7 +228,7 @@ impl<'a> Expander<'a, '_> {
             Scope::Network => &self.network,
         };
         if names.get(name.name.as_str()).map(|(_, span)| *span) != Some(name.span) {
-            // Something else has the name, which was reported.
+            // Another declaration has the name, which was reported.
             return;
         }
         let Some(&item) = self.by_name.get(cell.name.name.as_str()) else {
@@ -244,7 +243,7 @@ impl<'a> Expander<'a, '_> {
             Scope::Network => ("", None),
         };
         let prefix = format!("{prefix}{}.", name.name);
-        // Where one limit was passed nothing is added any more.
+        // After a limit was passed nothing more is added.
         if self.told_size || self.is_too_much(item, &cell.name, scope) {
             self.expansion.broken.push(prefix);
             return;
@@ -271,7 +270,7 @@ impl<'a> Expander<'a, '_> {
         self.body(body, Scope::Inside(at));
     }
 
-    /// Reports a cell inside itself, and nesting and numbers past their limits.
+    /// Reports circular cells, and nesting and numbers beyond their limits.
     fn is_too_much(&mut self, item: usize, name: &Ident, scope: Scope) -> bool {
         let span = self.place(name.span, scope);
         let around = self.around(scope);
@@ -297,7 +296,7 @@ impl<'a> Expander<'a, '_> {
                     circle.join(" → ")
                 )
             };
-            // At the cell itself, not at one of its uses: these are not to blame.
+            // The place is the cell itself, because its uses are not to blame.
             let declared = self.items[item].name.span;
             let span = Span {
                 source: self.sources.original(span.source),

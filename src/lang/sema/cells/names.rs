@@ -1,4 +1,4 @@
-//! What a path means in its scope, as a path of the network.
+//! The translation of paths in their scope to paths of the network.
 
 use super::items::{Kind, NameTable};
 use super::{Argument, Expander, Scope};
@@ -7,10 +7,10 @@ use crate::lang::sema::constants::{dotted, listed};
 use crate::lang::syntax::ast::{Expr, ExprKind, Ident, Path};
 use std::collections::BTreeSet;
 
-/// The names of a bundle, which come before all others.
+/// The names of a bundle, which precede all others.
 pub(super) struct Locals<'a> {
     pub names: BTreeSet<&'a str>,
-    /// Its rule is unknown, so it may have other names too.
+    /// Whether its rule is unknown, so that it may have other names too.
     pub open: bool,
 }
 
@@ -21,7 +21,7 @@ impl Locals<'_> {
     }
 }
 
-/// What a path stands for.
+/// The meaning of a path.
 pub(super) enum Meaning {
     /// A path of the network, or a word that later stages know.
     Path(Path),
@@ -30,7 +30,7 @@ pub(super) enum Meaning {
 }
 
 impl<'a> Expander<'a, '_> {
-    /// What a path means. Words that mean nothing are reported, and left as they are where `lenient`.
+    /// The meaning of a path. Unknown words are reported, or left as they are if `lenient`.
     pub(super) fn path(
         &mut self,
         path: &Path,
@@ -88,7 +88,7 @@ impl<'a> Expander<'a, '_> {
         })
     }
 
-    /// A path that begins with a name of the cell of a use.
+    /// The meaning of a path that begins with a name of the used cell.
     fn own(&mut self, path: &Path, at: usize, span: Span) -> Option<Meaning> {
         let first = path.parts[0].name.as_str();
         let (kind, _) = *self.item(at).names.get(first)?;
@@ -99,10 +99,10 @@ impl<'a> Expander<'a, '_> {
         })
     }
 
-    /// `name.rest`, where `name` is a use of `cell`.
+    /// The meaning of `name.rest`, where `name` is a use of `cell`.
     fn walk(&mut self, name: String, cell: &str, rest: &[Ident], span: Span) -> Meaning {
         let Some(&item) = self.by_name.get(cell) else {
-            // The use of a cell that does not exist was reported.
+            // The missing cell was reported.
             return self.nothing(name, span);
         };
         let item = &self.items[item];
@@ -153,7 +153,7 @@ impl<'a> Expander<'a, '_> {
         }
     }
 
-    /// The argument of a parameter, with the rest of the path that names it.
+    /// The meaning of a parameter's argument, followed by the rest of the path.
     fn argument(
         &mut self,
         argument: Argument<'a>,
@@ -192,7 +192,7 @@ impl<'a> Expander<'a, '_> {
         }
     }
 
-    /// Stands for something wrong that was reported.
+    /// A placeholder for an error that was reported.
     pub(super) fn nothing(&mut self, name: String, span: Span) -> Meaning {
         self.expansion.reported.insert(name.clone());
         joined(name, &[], span)
@@ -241,7 +241,7 @@ impl<'a> Expander<'a, '_> {
     }
 }
 
-/// A name of the network with dots in it, and what follows it (a name of a bundle).
+/// A name of the network with dots in it, followed by a name of a bundle if there is one.
 fn joined(name: String, rest: &[Ident], span: Span) -> Meaning {
     let mut parts = vec![Ident { name, span }];
     parts.extend(rest.iter().map(|part| Ident {

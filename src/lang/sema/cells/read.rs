@@ -1,4 +1,4 @@
-//! Expressions with parameters replaced and names as the network knows them.
+//! Expressions with parameters replaced by arguments and names by those of the network.
 
 use super::names::{Locals, Meaning};
 use super::{Expander, Scope, MAX_PARTS};
@@ -6,11 +6,11 @@ use crate::lang::diag::{Code, Diagnostic, Span};
 use crate::lang::syntax::ast::{Arg, Expr, ExprKind, Path};
 use crate::lang::syntax::MAX_EXPRESSION_DEPTH;
 
-/// Stands for an expression that was too much.
+/// The placeholder for an expression beyond the limits.
 const NOTHING: &str = "(nothing)";
 
 impl<'a> Expander<'a, '_> {
-    /// An expression written in `scope`.
+    /// Translates an expression in `scope`.
     pub(super) fn expr(&mut self, expr: &Expr, scope: Scope, locals: Option<&Locals<'a>>) -> Expr {
         let span = self.place(expr.span, scope);
         if self.is_over(span) {
@@ -25,7 +25,7 @@ impl<'a> Expander<'a, '_> {
         }
     }
 
-    /// The kind of the expression, or another expression in its place.
+    /// The kind of the translated expression, or another expression in its place.
     fn kind(
         &mut self,
         expr: &Expr,
@@ -61,7 +61,7 @@ impl<'a> Expander<'a, '_> {
         })
     }
 
-    /// Arguments of a call. Words that are given by name may be no names: `bias = false`.
+    /// Translates the arguments of a call. Named arguments may be words that are not names: `bias = false`.
     pub(super) fn args(
         &mut self,
         args: &[Arg],
@@ -95,7 +95,7 @@ impl<'a> Expander<'a, '_> {
         }
     }
 
-    /// A path where no other expression will do.
+    /// Translates a path that may not become another expression.
     pub(super) fn only_path(
         &mut self,
         path: &Path,
@@ -105,7 +105,7 @@ impl<'a> Expander<'a, '_> {
         match self.path(path, scope, locals, false) {
             Meaning::Path(path) => path,
             Meaning::Expr(expr) => {
-                // Other arguments were made values; the default of a rule may still come here.
+                // Other arguments were turned into values; the default of a rule can still arrive here.
                 let message = "a name is needed here, and the parameter stands for something else";
                 self.report(Diagnostic::new(Code::WrongKind, expr.span, message));
                 match self.nothing(NOTHING.to_owned(), expr.span) {
@@ -126,7 +126,7 @@ impl<'a> Expander<'a, '_> {
         }
     }
 
-    /// Whether cells have grown beyond what later stages can hold; arguments multiply in cells of cells.
+    /// Whether the expanded cells exceed the limits of later stages; arguments multiply in nested cells.
     fn is_over(&mut self, span: Span) -> bool {
         self.parts += 1;
         let message = if self.depth >= MAX_EXPRESSION_DEPTH {
@@ -140,7 +140,7 @@ impl<'a> Expander<'a, '_> {
         };
         if !self.told_size {
             self.told_size = true;
-            // What follows from it is not told: every name may be missing.
+            // Errors that follow are not reported: any name may be missing.
             self.expansion.broken.push(String::new());
             self.report(
                 Diagnostic::new(Code::TooLarge, span, message)

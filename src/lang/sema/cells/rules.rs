@@ -1,11 +1,11 @@
-//! Which rule a bundle of a cell has, and what was written for it at the uses around.
+//! The rule of a bundle in a cell, and the statements for it at the uses around.
 
 use super::items::single;
 use super::{Argument, Expander, Scope};
 use crate::lang::diag::{Code, Diagnostic, Span};
 use crate::lang::syntax::ast::{Arg, ExprKind, Ident, RuleUse, Stmt};
 
-/// A rule with its arguments, and where they were written.
+/// A rule with its arguments and their scope.
 pub(super) struct RuleSource<'a> {
     pub name: &'a Ident,
     pub args: &'a [Arg],
@@ -14,8 +14,8 @@ pub(super) struct RuleSource<'a> {
 }
 
 impl<'a> Expander<'a, '_> {
-    /// The rule behind `using`, which may be a parameter of the cell, and the statements for the bundle
-    /// at the uses it was given through, the outermost first. `None` where it was reported.
+    /// The rule behind `using`, which may be a parameter of the cell. Also returns the statements for the
+    /// bundle at the uses that passed the rule, outermost first. The rule is `None` if an error was reported.
     pub(super) fn rule(
         &mut self,
         using: &'a RuleUse,
@@ -29,7 +29,7 @@ impl<'a> Expander<'a, '_> {
             scope,
         };
         loop {
-            // The name of the rule is one of where the use was written, not of the cell used.
+            // The name of the rule belongs to the scope around the use, not to the used cell.
             let written = match rule.scope {
                 Scope::At(at) => self.uses[at].written,
                 scope => scope,
@@ -59,7 +59,7 @@ impl<'a> Expander<'a, '_> {
                     scope: Scope::At(at),
                 },
                 Argument::Expr(value, given) => {
-                    // A default is the cell's own, and `--set` knows the network alone.
+                    // A default belongs to the cell itself, and `--set` knows only the network.
                     let scope = if given == self.uses[at].written {
                         Scope::At(at)
                     } else {

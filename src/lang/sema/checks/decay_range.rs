@@ -1,11 +1,11 @@
-//! W0106.
+//! Lint W0106: decay rates that start outside 0 to 1.
 
 use super::reads_state;
 use crate::ir::{Binary, Draw, StateId};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
 use crate::lang::sema::model::{Expr, ExprKind, Model};
 
-/// In `(1 - eta) * trace`, `eta` must start between 0 and 1.
+/// Checks that in `(1 - eta) * trace`, `eta` starts between 0 and 1.
 pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     for (k, next) in model.nexts.iter().enumerate() {
         let Some(next) = next else { continue };
@@ -44,7 +44,7 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     }
 }
 
-/// The `x` of `1 - x` with the range it starts in.
+/// The `x` of `1 - x`, with the range of its initial value.
 fn decay_rate<'a>(model: &Model, factor: &'a Expr) -> Option<(&'a Expr, f64, f64)> {
     match &factor.kind {
         ExprKind::Convert(x) => decay_rate(model, x),

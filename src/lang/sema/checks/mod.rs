@@ -1,5 +1,5 @@
-//! Lints: models that mean something, but probably not what was meant. One check a file, one line in
-//! [`CHECKS`].
+//! Lints: checks for models that are valid, but probably not what was intended. Each check is one file and
+//! one line in [`CHECKS`].
 
 mod decay_range;
 mod no_gradient;
@@ -14,11 +14,11 @@ use crate::ir::StateId;
 use crate::lang::diag::{Code, Diagnostics};
 use std::collections::BTreeSet;
 
-/// A check of a sound model.
+/// A lint on a valid model.
 pub struct Check {
-    /// The code of its findings.
+    /// The code of its diagnostics.
     pub code: Code,
-    /// Runs it.
+    /// The function that runs it.
     pub run: fn(&Model, &mut Diagnostics),
 }
 
@@ -26,7 +26,7 @@ const fn check(code: Code, run: fn(&Model, &mut Diagnostics)) -> Check {
     Check { code, run }
 }
 
-/// All checks that need the model alone, in the order of their codes.
+/// All lints that need only the model, in the order of their codes.
 pub static CHECKS: &[Check] = &[
     check(Code::UnusedModulator, unused_modulator::check),
     check(Code::UnreadTrace, unread_trace::check),
@@ -36,7 +36,7 @@ pub static CHECKS: &[Check] = &[
     check(Code::ZeroCoefficient, zero_coefficient::check),
 ];
 
-/// Runs all checks. `reached` says of each parameter whether its gradient can be other than 0.
+/// Runs all lints. `reached` tells for each parameter whether its gradient can be nonzero.
 pub fn run(model: &Model, reached: &[bool], diagnostics: &mut Diagnostics) {
     for check in CHECKS {
         (check.run)(model, diagnostics);
@@ -44,7 +44,7 @@ pub fn run(model: &Model, reached: &[bool], diagnostics: &mut Diagnostics) {
     no_gradient::check(model, reached, diagnostics);
 }
 
-/// Definitions that an expression names, directly.
+/// The definitions that an expression names directly.
 fn definitions_in(expr: &Expr) -> Vec<DefId> {
     let mut found = Vec::new();
     expr.walk(&mut |e| {
@@ -55,7 +55,7 @@ fn definitions_in(expr: &Expr) -> Vec<DefId> {
     found
 }
 
-/// States whose entering or leaving value an expression reads, directly.
+/// The states whose current or next value an expression reads directly.
 fn states_in(expr: &Expr) -> BTreeSet<StateId> {
     let mut found = BTreeSet::new();
     expr.walk(&mut |e| {
@@ -66,13 +66,13 @@ fn states_in(expr: &Expr) -> BTreeSet<StateId> {
     found
 }
 
-/// Whether an expression reads the entering or leaving value of a state.
+/// Whether an expression reads the current or next value of a state.
 fn reads_state(expr: &Expr, state: StateId) -> bool {
     states_in(expr).contains(&state)
 }
 
-/// Definitions and states that some expressions need, directly or through others; a state brings what
-/// its update needs.
+/// The definitions and states that some expressions need, directly or through others; a state needs what its
+/// update needs.
 fn needed_through_time<'a>(
     model: &'a Model,
     roots: impl Iterator<Item = &'a Expr>,

@@ -1,11 +1,11 @@
-//! W0103.
+//! Lint W0103: trained parameters without a gradient.
 
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
 use crate::lang::sema::model::Model;
 
-/// A trained parameter must be reached from an output, through time if need be.
+/// Checks that an output reaches each trained parameter, through time if necessary.
 pub(super) fn check(model: &Model, reached: &[bool], diagnostics: &mut Diagnostics) {
-    // Without outputs nothing is trained yet: the spec is unfinished, not wrong.
+    // A spec without outputs is unfinished, not wrong.
     if model.outputs.is_empty() {
         return;
     }

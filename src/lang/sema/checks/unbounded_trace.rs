@@ -1,11 +1,12 @@
-//! W0104.
+//! Lint W0104: traces that can grow without bound.
 
 use super::reads_state;
 use crate::ir::{Binary, StateId, Unary};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
 use crate::lang::sema::model::{Expr, ExprKind, Model};
 
-/// A trace that adds to itself needs a clip, a decay or a term that forgets, unless every read clips it.
+/// Checks that a trace that adds to itself has a clip, a decay or a forgetting term, unless every read clips
+/// it.
 pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     for (k, slot) in model.states.iter().enumerate() {
         let id = StateId(k as u32);
@@ -33,7 +34,7 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
 fn accumulates(next: &Expr, state: StateId) -> bool {
     match &next.kind {
         ExprKind::Convert(x) | ExprKind::Stop(x) => accumulates(x, state),
-        // One branch is usually the state itself, kept where a region or event does not apply.
+        // One branch is usually the unchanged state, for connections outside a region or without an event.
         ExprKind::Select(_, a, b) => accumulates(a, state) || accumulates(b, state),
         ExprKind::Binary(Binary::Add | Binary::Sub, ..) => {
             let mut terms = Vec::new();

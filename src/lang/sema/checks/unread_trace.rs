@@ -1,4 +1,4 @@
-//! W0102.
+//! Lint W0102: traces that nothing reads.
 
 use super::{reads_state, states_in};
 use crate::ir::StateId;
@@ -6,7 +6,7 @@ use crate::lang::diag::{Code, Diagnostic, Diagnostics};
 use crate::lang::sema::model::Model;
 use std::collections::BTreeSet;
 
-/// A trace must be read by something other than its own update.
+/// Checks that something other than its own update reads each trace.
 pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     let mut read: BTreeSet<StateId> = BTreeSet::new();
     for definition in &model.definitions {

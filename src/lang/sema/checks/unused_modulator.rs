@@ -1,11 +1,11 @@
-//! W0101.
+//! Lint W0101: modulators that no trace uses.
 
 use super::needed_through_time;
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
 use crate::lang::sema::model::{DefId, DefKind, Expr, ExprKind, Model, Type};
 
-/// A modulator must reach the update of a trace, directly, through other values or through states that
-/// filter it.
+/// Checks that each modulator reaches the update of a trace, directly, through other values or through states
+/// that filter it.
 pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     if model
         .definitions
@@ -14,8 +14,8 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     {
         return;
     }
-    // Only what updates name directly counts: everything reaches a trace through the activity of the next
-    // step, so the search follows values and the states of the network, not pre and post.
+    // Only names in updates count, followed through values and states of the network. Paths through pre and
+    // post do not count: everything reaches a trace through the activity of the next step.
     let updates = model
         .nexts
         .iter()
@@ -42,7 +42,7 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
 }
 
 /// The parts of an update that can carry a modulator: values of the step, and scalar states. `pre` and `post`
-/// are values too, but what they need is looked at through this step alone.
+/// are values too, but their dependencies are followed only within this step.
 fn modulating(update: &Expr) -> Vec<&Expr> {
     let mut parts = Vec::new();
     update.walk(&mut |e| match e.kind {

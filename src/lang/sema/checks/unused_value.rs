@@ -1,11 +1,11 @@
-//! W0105.
+//! Lint W0105: unused values, bundles and inputs.
 
 use super::needed_through_time;
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
 use crate::lang::sema::model::{DefId, DefKind, ExprKind, Model};
 use std::collections::BTreeSet;
 
-/// Values, bundles and inputs must be used by something.
+/// Checks that something uses each value, bundle and input.
 pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     let outputs = model
         .outputs

@@ -1,4 +1,4 @@
-//! W0107.
+//! Lint W0107: coefficients of traces that start at 0.
 
 use super::states_in;
 use crate::ir::{Binary, Draw, ParamId};
@@ -6,7 +6,7 @@ use crate::lang::diag::{Code, Diagnostic, Diagnostics};
 use crate::lang::sema::model::{Expr, ExprKind, Model};
 use std::collections::BTreeSet;
 
-/// A trained factor of a trace that starts at 0 everywhere lets no gradient reach the trace's rule.
+/// Reports a trained factor of a trace that starts at 0 everywhere: no gradient reaches the trace's rule.
 pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     let mut scaling = BTreeSet::new();
     for definition in &model.definitions {
@@ -42,7 +42,7 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     }
 }
 
-/// Adds the parameters that are factors of a product which holds a trace.
+/// Adds the parameters that are factors of a product which contains a trace.
 fn scaling_params(model: &Model, product: &Expr, scaling: &mut BTreeSet<ParamId>) {
     let mut factors = Vec::new();
     collect_factors(product, &mut factors);
@@ -59,7 +59,7 @@ fn scaling_params(model: &Model, product: &Expr, scaling: &mut BTreeSet<ParamId>
     }
 }
 
-/// The factors of a product of products.
+/// The factors of a nested product.
 fn collect_factors<'a>(expr: &'a Expr, factors: &mut Vec<&'a Expr>) {
     match &expr.kind {
         ExprKind::Convert(x) => collect_factors(x, factors),

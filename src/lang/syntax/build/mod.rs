@@ -1,4 +1,4 @@
-//! From the parser's pairs to items; what is broken is explained and left out.
+//! The builder: from the parser's pairs to items. Broken parts are explained and left out.
 
 mod statement;
 
@@ -13,12 +13,12 @@ use crate::lang::syntax::expected::Part;
 use crate::lang::syntax::parse::Rule;
 use crate::lang::syntax::report::Reporter;
 
-/// Builds the tree of one region. Each method gives nothing where an error was reported, after it has
-/// looked at everything else inside.
+/// A builder of the tree of one region. Each method returns `None` if it reported an error, after checking
+/// everything else inside.
 pub(in crate::lang::syntax) struct Builder<'t, 'r, 'd> {
     /// The whole text.
     pub(in crate::lang::syntax) text: &'t str,
-    /// Where the region begins in it.
+    /// The start of the region in the text.
     pub(in crate::lang::syntax) offset: usize,
     reporter: &'r mut Reporter<'d>,
 }
@@ -59,14 +59,14 @@ impl<'t, 'r, 'd> Builder<'t, 'r, 'd> {
         self.offset + span.start()..self.offset + span.end()
     }
 
-    /// Where the first line of `range` ends.
+    /// The end of the first line of `range`.
     pub(in crate::lang::syntax) fn first_line(&self, range: Range<usize>) -> usize {
         let line = &self.text[range.clone()];
         let line = &line[..crate::lang::syntax::token::line_end(line, 0)];
         range.start + line.trim_end().len()
     }
 
-    /// What `pair` covers up to the end of its last token, without the blanks the parser counts to it.
+    /// The range of `pair` up to the end of its last token, without trailing blanks.
     fn used(&self, pair: &Pair<'_, Rule>) -> Range<usize> {
         let range = self.range(pair);
         let last = pair
@@ -82,7 +82,7 @@ impl<'t, 'r, 'd> Builder<'t, 'r, 'd> {
 
     // ---- Items ----
 
-    /// The sound items of a `Rule::file`.
+    /// The valid items of a `Rule::file`.
     pub(in crate::lang::syntax) fn file(&mut self, pairs: Pairs<'_, Rule>) -> Vec<Item> {
         let mut items = Vec::new();
         for pair in pairs.flat_map(Pair::into_inner) {
@@ -190,7 +190,8 @@ impl<'t, 'r, 'd> Builder<'t, 'r, 'd> {
         })
     }
 
-    /// `netwrk a { input x }` reads as a block of settings; one error says it better than one a line.
+    /// Whether a block of settings is a misspelt item such as `netwrk a { input x }`; one error explains it
+    /// better than one per line.
     fn is_misspelt_item(&mut self, keyword: &Ident, entries: &Pair<'_, Rule>) -> bool {
         let broken = |part: Pair<'_, Rule>| part.as_rule() == Rule::broken_entry;
         let Some(meant) = Diagnostics::nearest(&keyword.name, ["network", "rule", "cell"]) else {
@@ -287,7 +288,7 @@ impl<'t, 'r, 'd> Builder<'t, 'r, 'd> {
 
     // ---- Errors ----
 
-    /// Explains a broken part and looks for errors in the bodies inside it.
+    /// Explains a broken part and checks the bodies inside it.
     fn broken(&mut self, part: Part, pair: Pair<'_, Rule>) {
         if self.is_full() {
             return;

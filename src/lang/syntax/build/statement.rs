@@ -1,4 +1,4 @@
-//! From the parser's pairs to statements.
+//! The builder of statements.
 
 use pest::iterators::Pair;
 
@@ -42,7 +42,7 @@ impl Builder<'_, '_, '_> {
         }
     }
 
-    /// Statements of at most one name, some expressions and a body.
+    /// Builds a statement of at most one name, some expressions and a body.
     fn simple_statement(&mut self, rule: Rule, pair: Pair<'_, Rule>) -> Option<StmtKind> {
         let mut name = None;
         let mut expressions: Vec<Option<Expr>> = Vec::new();
@@ -205,7 +205,7 @@ impl Builder<'_, '_, '_> {
         Some(self.ident(&word))
     }
 
-    /// The rule after `using`, or the cell with its arguments.
+    /// The rule after `using`, or the cell, with its arguments.
     fn using(&mut self, pair: Pair<'_, Rule>) -> Option<RuleUse> {
         let span = self.span(&self.used(&pair));
         let parts = pair.into_inner();

@@ -1,11 +1,11 @@
-//! Expressions as canonical text, on one line where they fit.
+//! Expressions as canonical text, on one line if they fit.
 
 use crate::lang::syntax::ast::{Arg, BinaryOp, Expr, ExprKind, Path};
 use crate::lang::syntax::expression::{is_comparison, PREFIX_PRECEDENCE};
 
 use super::{INDENT, WIDTH};
 
-/// Precedence of what needs no parentheses anywhere.
+/// The precedence of expressions that never need parentheses.
 const PRIMARY: u8 = 8;
 
 /// The words of a path.
@@ -14,8 +14,8 @@ pub(super) fn path(path: &Path) -> String {
     parts.join(".")
 }
 
-/// An expression that begins in column `column` of a line indented by `indent`, with `after` characters
-/// to follow it on its last line.
+/// Prints an expression from column `column` of a line indented by `indent`, with `after` more characters on
+/// its last line.
 pub(super) fn layout(expr: &Expr, indent: usize, column: usize, after: usize) -> String {
     let mut writer = Writer {
         out: String::new(),
@@ -26,7 +26,7 @@ pub(super) fn layout(expr: &Expr, indent: usize, column: usize, after: usize) ->
     writer.out
 }
 
-/// `name(arg, n = arg)` in the same way.
+/// Prints `name(arg, n = arg)` in the same way.
 pub(super) fn layout_call(
     name: &str,
     args: &[Arg],
@@ -43,7 +43,7 @@ pub(super) fn layout_call(
     writer.out
 }
 
-/// How tightly the outermost operator binds.
+/// The precedence of the outermost operator.
 fn precedence(expr: &Expr) -> u8 {
     match &expr.kind {
         ExprKind::Unary(..) => PREFIX_PRECEDENCE,
@@ -52,13 +52,13 @@ fn precedence(expr: &Expr) -> u8 {
     }
 }
 
-/// What the left and the right operand of `op` must at least bind to stand without parentheses.
+/// The precedence that the left and the right operand of `op` need to stand without parentheses.
 fn operand_precedences(op: BinaryOp, right: &Expr) -> (u8, u8) {
     let own = op.precedence();
     if is_comparison(op) {
         (own + 1, own + 1)
     } else if op == BinaryOp::Power {
-        // A prefix may follow `^`: 2^-x is 2^(-x).
+        // A prefix operator may follow `^`: 2^-x is 2^(-x).
         let right = if matches!(right.kind, ExprKind::Unary(..)) {
             PREFIX_PRECEDENCE
         } else {
@@ -70,7 +70,7 @@ fn operand_precedences(op: BinaryOp, right: &Expr) -> (u8, u8) {
     }
 }
 
-/// Blanks around the sign, save for `^`.
+/// The sign with blanks around it, except for `^`.
 fn sign(op: BinaryOp) -> String {
     match op {
         BinaryOp::Power => op.sign().to_string(),
@@ -96,7 +96,7 @@ impl Writer {
         self.column = indent;
     }
 
-    /// Writes flat if that fits, broken over lines otherwise.
+    /// Prints the expression on one line if it fits, else over several lines.
     fn expression(&mut self, expr: &Expr, least: u8, indent: usize) {
         let bare = precedence(expr) >= least;
         let budget = WIDTH.saturating_sub(self.column + self.after);
@@ -147,12 +147,12 @@ impl Writer {
         }
     }
 
-    /// A chain that groups to the left, as `a + b - c`, with a line for each operand.
+    /// Prints a chain that groups to the left, such as `a + b - c`, with one line per operand.
     fn chain(&mut self, expr: &Expr, op: BinaryOp, indent: usize) {
         let mut links = Vec::new();
         let mut head = expr;
         while let ExprKind::Binary(inner, left, right) = &head.kind {
-            // Only what groups to the left may go on.
+            // Only operators that group to the left may continue the chain.
             let goes_on = links.is_empty() || !is_comparison(op) && op != BinaryOp::Power;
             if inner.precedence() != op.precedence() || !goes_on {
                 break;
@@ -198,7 +198,7 @@ impl Writer {
         });
     }
 
-    /// Elements between brackets, a line each.
+    /// Prints elements between brackets, one per line.
     fn sequence<T>(
         &mut self,
         open: &str,
@@ -224,7 +224,7 @@ impl Writer {
     }
 }
 
-/// Writes on one line and gives up where the budget of characters is spent.
+/// A writer of one line that gives up once its budget of characters is spent.
 struct Flat {
     out: String,
     budget: usize,

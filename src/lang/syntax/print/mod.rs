@@ -1,9 +1,9 @@
 //! The canonical text of a file, as `bpmc fmt` writes it.
 //!
-//! Indentation is two spaces, a line holds one statement and up to 100 columns. What the writer grouped
-//! stays grouped: settings and declared names that share a line go on sharing it, a body on one line
-//! stays there if it fits and has no comments, and one blank line is kept where there were any. Comments
-//! keep their place; one inside an expression moves in front of its statement.
+//! Indentation is two spaces; a line holds one statement and up to 100 columns. The author's grouping is
+//! kept: settings and declared names that share a line stay together, a body on one line stays there if it
+//! fits and has no comments, and one blank line is kept wherever there were any. Comments keep their place,
+//! but a comment inside an expression moves in front of its statement.
 
 mod expression;
 mod statement;
@@ -12,14 +12,14 @@ use super::ast::{Block, Comment, Entry, File, Ident, Item, ItemKind, RuleParam};
 use super::token;
 use expression::{layout, path};
 
-/// Columns a line may have.
+/// The largest number of columns per line.
 const WIDTH: usize = 100;
 
-/// Columns of one level.
+/// The number of columns per level of indentation.
 const INDENT: usize = 2;
 
-/// The canonical text of `file`, which was read from `text` without errors. It parses to the same tree,
-/// spans aside, and printing it again changes nothing.
+/// Prints `file`, which was parsed from `text` without errors. The result parses to the same tree apart from
+/// spans, and printing it again changes nothing.
 pub fn print(file: &File, text: &str) -> String {
     let mut printer = Printer {
         text,
@@ -41,28 +41,28 @@ pub fn print(file: &File, text: &str) -> String {
 }
 
 struct Printer<'a> {
-    /// What the tree was read from.
+    /// The text that the tree was parsed from.
     text: &'a str,
-    /// Those not written yet.
+    /// The comments not written yet.
     comments: &'a [Comment],
     out: String,
-    /// Where the last thing written ends in `text`.
+    /// The end in `text` of the last thing written.
     last_end: usize,
     indent: usize,
-    /// Nothing was written in this body yet.
+    /// Whether nothing was written in this body yet.
     fresh: bool,
 }
 
-/// A body between braces and where it stands.
+/// The braces of a body and their places.
 #[derive(Clone, Copy)]
 struct Braces {
     /// The opening brace, if it is in the text.
     open: Option<usize>,
     /// One past the closing brace.
     end: usize,
-    /// Where the first part begins, if there is one.
+    /// The start of the first part, if there is one.
     first: Option<usize>,
-    /// Where the thing after the body begins.
+    /// The start of the next thing after the body.
     limit: usize,
 }
 
@@ -108,7 +108,7 @@ impl<'a> Printer<'a> {
         self.fresh = false;
     }
 
-    /// Ends a line that came from text up to `end`, with the comment that follows it there.
+    /// Ends a line that came from text up to `end`, with the comment that followed it there.
     fn finish_line(&mut self, end: usize, limit: usize) {
         self.last_end = end;
         if let Some((comment, rest)) = self.comments.split_first() {
@@ -123,14 +123,14 @@ impl<'a> Printer<'a> {
         self.out.push('\n');
     }
 
-    /// Keeps a blank line before what begins at `start`.
+    /// Keeps a blank line before the part at `start`.
     fn blank_line(&mut self, start: usize) {
         if !self.fresh && self.between(self.last_end, start).matches('\n').count() > 1 {
             self.out.push('\n');
         }
     }
 
-    /// Writes the comments before `end`, a line each.
+    /// Writes the comments before `end`, one per line.
     fn comments_before(&mut self, end: usize, keep_blank_lines: bool) {
         while let Some((comment, rest)) = self.comments.split_first() {
             let start = comment.span.start as usize;
@@ -147,7 +147,7 @@ impl<'a> Printer<'a> {
         }
     }
 
-    /// Everything that stands before a part at `start` whose line is made of the text up to `end`.
+    /// Writes everything before a part at `start` whose line is made of the text up to `end`.
     fn lead(&mut self, start: usize, end: usize) {
         self.comments_before(start, true);
         self.blank_line(start);
@@ -188,14 +188,14 @@ impl<'a> Printer<'a> {
         }
     }
 
-    /// A part on a line of its own.
+    /// Writes a part on its own line.
     fn single(&mut self, start: usize, end: usize, limit: usize, text: &str) {
         self.lead(start, end);
         self.start_line(text);
         self.finish_line(end, limit);
     }
 
-    /// `rule name(a, b = 1)`
+    /// Prints `rule name(a, b = 1)`.
     fn parametrised(&self, word: &str, name: &Ident, params: &[RuleParam]) -> String {
         let inner = self.indent + INDENT;
         let param = |param: &RuleParam| match &param.default {
@@ -222,8 +222,7 @@ impl<'a> Printer<'a> {
 
     // ---- Bodies ----
 
-    /// `header { ... }`; `flat` is all of the inside on one line, if it can be, and `inside` writes it
-    /// otherwise.
+    /// Writes `header { ... }`. `flat` gives the body on one line if possible; otherwise `inside` writes it.
     fn braces(
         &mut self,
         header: &str,
@@ -306,7 +305,7 @@ impl<'a> Printer<'a> {
         Some(entries?.join(", "))
     }
 
-    /// An entry on one line, if it may stand on one.
+    /// An entry on one line; `None` if it needs more.
     fn flat_entry(&self, entry: &Entry) -> Option<String> {
         let text = match entry {
             Entry::Setting { .. } => setting(entry, self.indent)?,
@@ -344,7 +343,7 @@ impl<'a> Printer<'a> {
         }
     }
 
-    /// Entries that shared a line; more lines where they do not fit.
+    /// Writes entries that shared a line, on more lines if they do not fit.
     fn entries_of_line(&mut self, entries: &[Entry], limit: usize) {
         let Some((first, last)) = entries.first().zip(entries.last()) else {
             return;
@@ -388,7 +387,7 @@ fn block_header(block: &Block) -> String {
     }
 }
 
-/// `key = value` in a line indented by `indent`; nothing for a block.
+/// The text `key = value` in a line indented by `indent`; `None` for a block.
 fn setting(entry: &Entry, indent: usize) -> Option<String> {
     match entry {
         Entry::Setting { key, value, .. } => {

@@ -8,7 +8,7 @@ use super::expression::{layout, layout_call, path};
 use super::{one_line, Braces, Printer, INDENT, WIDTH};
 
 impl Printer<'_> {
-    /// `header { body }`, between the brace `open` and `end`.
+    /// Writes `header { body }`, between the brace `open` and `end`.
     pub(super) fn body(
         &mut self,
         header: &str,
@@ -72,7 +72,7 @@ impl Printer<'_> {
         self.fits(&text).then_some(text)
     }
 
-    /// A statement without a body, declarations apart.
+    /// A statement without a body, except declarations.
     fn simple(&self, stmt: &Stmt) -> Option<String> {
         let (head, value) = match &stmt.kind {
             StmtKind::Let { target, value } => (format!("{} = ", target.name), value),
@@ -88,7 +88,7 @@ impl Printer<'_> {
         Some(head + &layout(value, self.indent, column, 0))
     }
 
-    /// What stands before the body of a statement that can have one.
+    /// The text before the body of a statement that can have one.
     fn header(&self, stmt: &Stmt) -> Option<String> {
         match &stmt.kind {
             StmtKind::Plastic {
@@ -133,7 +133,7 @@ impl Printer<'_> {
         }
     }
 
-    /// `head using rule(..) reset policy`
+    /// The text `head using rule(..) reset policy`.
     fn clauses(&self, mut head: String, using: Option<&RuleUse>, reset: Option<&Ident>) -> String {
         let reset = reset.map_or(String::new(), |reset| format!(" reset {}", reset.name));
         if let Some(using) = using {
@@ -241,7 +241,7 @@ impl Printer<'_> {
         self.indent = outer;
     }
 
-    /// How many of the entries stood on the first one's line.
+    /// The number of entries on the first one's line.
     fn count_on_line(&self, entries: &[DeclEntry]) -> usize {
         let joins = |pair: &&[DeclEntry]| {
             self.same_line(pair[0].span.end as usize, pair[1].span.start as usize)
@@ -250,7 +250,7 @@ impl Printer<'_> {
     }
 }
 
-/// Whether the braces may be left out.
+/// Whether the braces may be omitted.
 fn may_lack_body(stmt: &Stmt) -> bool {
     matches!(
         stmt.kind,
@@ -258,7 +258,7 @@ fn may_lack_body(stmt: &Stmt) -> bool {
     )
 }
 
-/// `h: [200] = 0 per post reset trial`, beginning in `column` of a line indented by `indent`.
+/// The text `h: [200] = 0 per post reset trial`, from `column` of a line indented by `indent`.
 fn declared(entry: &DeclEntry, indent: usize, column: usize) -> String {
     let mut tail = String::new();
     if let Some(per) = &entry.per {

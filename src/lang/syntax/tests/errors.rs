@@ -1,4 +1,4 @@
-//! What is said about bad texts.
+//! Tests of the messages about bad texts.
 
 use insta::assert_snapshot;
 

@@ -1,4 +1,4 @@
-//! Limits, recovery and single values.
+//! Tests of limits, recovery and single values.
 
 use super::{errors, render, tree};
 use crate::lang::diag::{Diagnostics, SourceId};
@@ -109,7 +109,7 @@ fn values_of_settings() {
     );
 }
 
-/// One expression as `dump` shows it.
+/// One expression as `dump` prints it.
 fn shown(value: Expr) -> String {
     let span = value.span;
     let name = crate::lang::syntax::ast::Ident {

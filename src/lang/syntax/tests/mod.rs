@@ -9,7 +9,7 @@ use super::ast::File;
 use super::{dump, parse, print};
 use crate::lang::diag::{Diagnostics, SourceId};
 
-/// Every finding as: code, place and the text there, message; other labels; help.
+/// Renders every diagnostic: code, place and text there, message; other labels; help.
 fn render(text: &str, diagnostics: &Diagnostics) -> String {
     let mut out = String::new();
     for found in diagnostics.iter() {
@@ -47,7 +47,7 @@ fn tree(text: &str) -> String {
     dump(&sound(text))
 }
 
-/// The canonical text, which must be that of itself and have the same tree.
+/// The canonical text, which must print as itself and have the same tree.
 fn canonical(text: &str) -> String {
     let file = sound(text);
     let printed = print(&file, text);

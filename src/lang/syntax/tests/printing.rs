@@ -1,4 +1,4 @@
-//! Canonical text.
+//! Tests of the canonical text.
 
 use insta::assert_snapshot;
 

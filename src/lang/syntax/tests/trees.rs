@@ -1,4 +1,4 @@
-//! What good texts mean.
+//! Tests of the trees of good texts.
 
 use insta::assert_snapshot;
 
