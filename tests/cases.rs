@@ -34,7 +34,7 @@ use bpmc::step::passes::{find, Run, Selection, PIPELINE};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
-const UPDATE: &str = "INSTA_UPDATE=always cargo test --release --test cases";
+const UPDATE: &str = "INSTA_UPDATE=always cargo test --release --test all cases::";
 
 fn directory(stage: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -1,4 +1,5 @@
-//! What the command prints, in `tests/cmd/*.trycmd`; `TRYCMD=overwrite cargo test --test cmd` writes it anew.
+//! What the command prints, in `tests/cmd/*.trycmd`; `TRYCMD=overwrite cargo test --release --test all cmd::` writes
+//! it anew.
 
 #[test]
 fn output() {

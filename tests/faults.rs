@@ -3,11 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
-mod runs_support;
-
+use crate::runs_support::{command, metrics, outcome, run, shelf, SPEC};
+use crate::scratch::scratch;
 use bpmc::lab::run::{find_checkpoint, Which};
 use bpmc::learn::checkpoint::Checkpoint;
-use runs_support::{command, metrics, outcome, run, scratch, shelf, SPEC};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

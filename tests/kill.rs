@@ -6,11 +6,10 @@
     reason = "how many kills came midway is worth seeing"
 )]
 
-mod runs_support;
-
+use crate::runs_support::{command, metrics, run, shelf, table, SPEC};
+use crate::scratch::scratch;
 use bpmc::lab::run::{checkpoints, Manifest};
 use bpmc::learn::checkpoint::Checkpoint;
-use runs_support::{command, metrics, run, scratch, shelf, table, SPEC};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};

@@ -3,11 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
-mod runs_support;
-
+use crate::runs_support::{metrics, run, SPEC};
+use crate::scratch::scratch;
 use bpmc::lab::run::{find_checkpoint, Which};
 use bpmc::learn::checkpoint::Checkpoint;
-use runs_support::{metrics, run, scratch, SPEC};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;

@@ -1,13 +1,12 @@
 //! Evaluation, ablations and replays: the same episodes to the bit, and effects where there should be some.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-mod runs_support;
-
+use crate::runs_support::{metrics, run, Session, SPEC};
+use crate::scratch::scratch;
 use bpmc::lab::evaluation::{Ablation, Evaluator, Outcome, Wanted};
 use bpmc::lab::replay::{find_probe, probes, record, Recording, Series, Source};
 use bpmc::lab::run::{open, OpenedRun, Which};
 use bpmc::learn::trainer::{BackendKind, Trainer};
-use runs_support::{metrics, run, scratch, Session, SPEC};
 use std::path::Path;
 
 fn recorded(opened: &OpenedRun, iteration: u64, names: &[&str], lanes: &[usize]) -> Recording {

@@ -1,9 +1,8 @@
 //! Reports as a user meets them: of a run, of a sweep, of what is not finished, and of what is damaged.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-mod runs_support;
-
-use runs_support::{run, scratch};
+use crate::runs_support::run;
+use crate::scratch::scratch;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,8 @@
 //! Runs in their directories: the same bytes whatever the threads and interruptions, and clear refusals.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-mod runs_support;
-
+use crate::runs_support::{shelf, table};
+use crate::scratch::scratch;
 use bpmc::driver::{compile, Compilation};
 use bpmc::lab::run::{
     find_checkpoint, open, Ending, Manifest, OnNan, Place, Run, RunError, RunOptions, Status, Which,
@@ -11,7 +11,6 @@ use bpmc::learn::checkpoint::Checkpoint;
 use bpmc::learn::trainer::BackendKind;
 use bpmc::machine::device::DeviceKind;
 use bpmc::step::passes::Selection;
-use runs_support::{scratch, shelf, table};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,10 +1,9 @@
 //! A sweep on a real Slurm of one node, started by the test in a directory of its own. Where Slurm is not installed
 //! (Debian: `slurm-wlm` and `munge`) or does not start, the test says so and passes, unless `BPMC_REQUIRE_SLURM=1`.
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-mod sweep_support;
-
+use crate::scratch::scratch;
+use crate::sweep_support::{bpmc, run, signal, wait_for, TINY};
 use serde_json::Value;
 use std::io::Write;
 use std::net::TcpListener;
@@ -12,7 +11,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use sweep_support::{bpmc, run, scratch, signal, wait_for, TINY};
 
 /// Two cells of some seconds each.
 const SWEEP: &str = "\

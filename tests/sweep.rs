@@ -1,13 +1,12 @@
 //! Sweeps as a user meets them: plans, faults in the file, runs that fail in part and are completed, statistics.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-mod sweep_support;
-
+use crate::scratch::scratch;
+use crate::sweep_support::{bpmc, run, wait_for, TINY};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
-use sweep_support::{bpmc, run, scratch, wait_for, TINY};
 
 /// A sweep of two specs with two settings and two seeds, each cell done in no time.
 const SWEEP: &str = "\
@@ -263,7 +262,7 @@ fn an_interrupted_sweep_saves_and_goes_on() {
         out.contains("2 running") && out.contains("1 waiting"),
         "{out}"
     );
-    sweep_support::signal(child.0.id(), "-INT");
+    crate::sweep_support::signal(child.0.id(), "-INT");
     let output = child.end();
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{err}");
@@ -287,14 +286,14 @@ fn an_interrupted_sweep_saves_and_goes_on() {
     wait_for("two cells", || running() == 2);
     let lock = cell(0).join(".lock");
     let process: u32 = text(&lock).split(' ').nth(1).unwrap().parse().unwrap();
-    sweep_support::signal(process, "-KILL");
+    crate::sweep_support::signal(process, "-KILL");
     wait_for("the third cell", || {
         states(&directory, "sweep.yaml") == ["failed", "running", "running"]
     });
     let (_, out, _) = run(&directory, &["sweep", "status", "runs/endless"]);
     let failed = format!("{} failed: killed (signal 9", name(0));
     assert!(out.contains(&failed), "{out}");
-    sweep_support::signal(child.0.id(), "-KILL");
+    crate::sweep_support::signal(child.0.id(), "-KILL");
     child.0.wait().unwrap();
     wait_for("the cells to stop", || {
         states(&directory, "sweep.yaml") == ["failed", "interrupted", "interrupted"]
@@ -303,7 +302,7 @@ fn an_interrupted_sweep_saves_and_goes_on() {
     // The lock of the dead process is no hindrance.
     let child = start(&["--quiet"]);
     wait_for("two cells", || running() == 2);
-    sweep_support::signal(child.0.id(), "-TERM");
+    crate::sweep_support::signal(child.0.id(), "-TERM");
     let output = child.end();
     assert_eq!(output.status.code(), Some(130));
 }

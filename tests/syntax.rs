@@ -4,15 +4,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-mod syntax_support;
+use crate::stopwatch::Stopwatch;
+use std::time::Duration;
 
-use std::time::{Duration, Instant};
-
+use crate::syntax_support::{random_file, respace, Entropy, GOOD, TOKENS};
 use bpmc::lang::diag::{Diagnostics, SourceId};
 use bpmc::lang::syntax::ast::File;
 use bpmc::lang::syntax::{dump, parse, parse_value, print, MAX_ERRORS};
 use proptest::prelude::*;
-use syntax_support::{random_file, respace, Entropy, GOOD, TOKENS};
 
 const SOURCE: SourceId = SourceId(0);
 
@@ -57,7 +56,7 @@ fn check_printing(file: &File, text: &str) {
 
 /// Whatever the text: no panic, in time, few errors, places on character boundaries, our own words.
 fn check_any(text: &str) {
-    let started = Instant::now();
+    let watch = Stopwatch::start();
     let mut diagnostics = Diagnostics::new();
     let file = parse(SOURCE, text, &mut diagnostics);
     assert!(diagnostics.error_count() <= MAX_ERRORS);
@@ -85,9 +84,9 @@ fn check_any(text: &str) {
     let value = parse_value(SOURCE, text, &mut diagnostics);
     assert_eq!(value.is_none(), diagnostics.has_errors());
     assert!(
-        started.elapsed() < Duration::from_secs(5),
+        watch.elapsed() < Duration::from_secs(5),
         "{:?} for {text}",
-        started.elapsed()
+        watch.elapsed()
     );
 }
 
@@ -177,26 +176,17 @@ fn the_good_spec_is_good() {
     check_printing(&sound(GOOD), GOOD);
 }
 
-/// Time this thread has had, where the system tells: other processes then do not count.
-fn thread_time(started: Instant) -> Duration {
-    let nanoseconds = std::fs::read_to_string("/proc/thread-self/schedstat")
-        .ok()
-        .and_then(|text| text.split(' ').next()?.parse().ok());
-    nanoseconds.map_or(started.elapsed(), Duration::from_nanos)
-}
-
 /// Two seconds is the bound for a release build; other builds are given more.
 fn quickly(name: &str, text: &str) {
     let bound = Duration::from_secs(if cfg!(debug_assertions) { 40 } else { 2 });
-    let started = Instant::now();
-    let before = thread_time(started);
+    let watch = Stopwatch::start();
     let mut diagnostics = Diagnostics::new();
     let file = parse(SOURCE, text, &mut diagnostics);
-    let parsing = thread_time(started).saturating_sub(before);
+    let parsing = watch.elapsed();
     assert!(parsing < bound, "{name}: parsed in {parsing:?}");
     if diagnostics.is_empty() {
         let printed = print(&file, text);
-        let all = thread_time(started).saturating_sub(before);
+        let all = watch.elapsed();
         assert!(all < 2 * bound, "{name}: parsed and printed in {all:?}");
         assert!(printed.is_empty() || printed.ends_with('\n'));
     }
@@ -348,12 +338,12 @@ fn long_flat_texts_are_fast() {
 #[test]
 fn large_texts_are_refused_at_once() {
     let text = "dim N = 1\n".repeat(1 << 20);
-    let started = Instant::now();
+    let watch = Stopwatch::start();
     assert_eq!(codes(&text), ["E0104"]);
     let mut diagnostics = Diagnostics::new();
     assert_eq!(parse_value(SOURCE, &text, &mut diagnostics), None);
     assert_eq!(diagnostics.iter().next().unwrap().code.text(), "E0104");
-    assert!(started.elapsed() < Duration::from_millis(200));
+    assert!(watch.elapsed() < Duration::from_millis(200));
     assert_eq!(codes(&"é".repeat((1 << 19) + 1)), ["E0104"]);
 }
 

@@ -1,14 +1,13 @@
 //! Numbers that are not finite: found, named, and dealt with as asked.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-mod runs_support;
-
+use crate::runs_support::{metrics, run, shelf, Session, SPEC};
+use crate::scratch::scratch;
 use bpmc::lab::run::{find_checkpoint, Ending, Manifest, OnNan, RunError, Which};
 use bpmc::lab::watchdog::Located;
 use bpmc::lang::diag::Code;
 use bpmc::learn::checkpoint::Checkpoint;
 use bpmc::learn::trainer::BackendKind;
-use runs_support::{metrics, run, scratch, shelf, Session, SPEC};
 use std::path::Path;
 
 fn with_value(expression: &str) -> String {
@@ -21,7 +20,7 @@ fn with_value(expression: &str) -> String {
 }
 
 fn found(name: &str, spec: &str, backend: BackendKind) -> Located {
-    let place = scratch("watchdog").join(format!("{name}-{}", backend.name()));
+    let place = scratch(&format!("watchdog-{name}-{}", backend.name()));
     let session = Session {
         backend,
         ..Session::new(&place, spec)

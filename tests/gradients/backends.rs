@@ -1,9 +1,9 @@
 //! Candle and the fused kernels against the reference, on whole specs, at sizes and lanes that catch broadcasting mistakes.
 
-use crate::functions;
-use crate::library::{self, all_uses, Use};
-use crate::run::{assert_close, assert_fused, candle, reference, run};
-use crate::spec::{compile, numbers};
+use crate::gradients::functions;
+use crate::gradients::library::{self, all_uses, Use};
+use crate::gradients::run::{assert_close, assert_fused, candle, reference, run};
+use crate::gradients::spec::{compile, numbers};
 use bpmc::engine::candle::Precision;
 use bpmc::ir::Graph;
 use bpmc::lang::sema::functions::FUNCTIONS;

@@ -1,6 +1,6 @@
 //! Values exactly where derivatives jump, where finite differences say nothing: the stated rules.
 
-use crate::run::{candle, reference, run, Draws, Outcome};
+use crate::gradients::run::{candle, reference, run, Draws, Outcome};
 use bpmc::engine::candle::Precision;
 use bpmc::ir::{
     Binary, Boundary, Graph, InputSlot, Op, OutputId, OutputSlot, Reduction, ResultKind,

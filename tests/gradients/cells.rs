@@ -1,7 +1,7 @@
 //! Cells of the library against formulas written out here, and against Candle's own LSTM.
 
-use crate::run::{assert_close, assert_fused, reference, run, Numbers};
-use crate::spec::{check, compile, numbers};
+use crate::gradients::run::{assert_close, assert_fused, reference, run, Numbers};
+use crate::gradients::spec::{check, compile, numbers};
 use bpmc::ir::Graph;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::rnn::{LSTMConfig, LSTMState, LSTM, RNN};

@@ -1,7 +1,7 @@
 //! Every spec of `tests/cases/graph` and `tests/cases/grad`: the language as it is used.
 
-use crate::run::{assert_close, candle, reference, run};
-use crate::spec::{check, compile_set, numbers};
+use crate::gradients::run::{assert_close, candle, reference, run};
+use crate::gradients::spec::{check, compile_set, numbers};
 use bpmc::engine::candle::Precision;
 use bpmc::ir::Graph;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Every function and operator of the language, in each position it can take: as a vector of the
 //! network, as a scalar, and as an element of a plastic bundle.
 
-use crate::spec::{check, compile, numbers};
+use crate::gradients::spec::{check, compile, numbers};
 use bpmc::ir::{Binary, Unary};
 use bpmc::lang::sema::functions::{Function, FunctionInfo, FUNCTIONS};
 use bpmc::lang::sema::model::Over;
@@ -309,7 +309,11 @@ fn gradients_of(expression: &str) -> (Vec<f64>, Vec<f64>) {
     let mut numbers = numbers(&graph, 3, (1, 1), 1.0, 1.0);
     numbers.params[0] = vec![-2.0, -0.5, 0.25, 0.5, 3.0];
     numbers.inputs[0][0] = vec![1.0; 5];
-    let outcome = crate::run::run(&mut crate::run::reference(&graph, 1), &numbers, 1);
+    let outcome = crate::gradients::run::run(
+        &mut crate::gradients::run::reference(&graph, 1),
+        &numbers,
+        1,
+    );
     let gradient = outcome.params[0].clone().unwrap();
     let seeds = numbers.seeds[0][0].clone();
     (gradient, seeds)

@@ -1,7 +1,7 @@
 //! Every rule of the library, with coefficients of each granularity and modulators of each kind.
 
-use crate::run::{assert_close, candle, reference, run};
-use crate::spec::{check, compile, numbers};
+use crate::gradients::run::{assert_close, candle, reference, run};
+use crate::gradients::spec::{check, compile, numbers};
 use bpmc::engine::candle::Precision;
 use bpmc::lang::library::LIBRARY;
 

@@ -1,7 +1,9 @@
 //! Every operation alone: its adjoint against finite differences, Candle against the reference.
 
-use crate::cases::{cases, Case};
-use crate::run::{assert_close, candle, check_differences, reference, run, Draws, Numbers};
+use crate::gradients::cases::{cases, Case};
+use crate::gradients::run::{
+    assert_close, candle, check_differences, reference, run, Draws, Numbers,
+};
 use bpmc::engine::candle::Precision;
 use bpmc::engine::Executor;
 use bpmc::ir::{
@@ -149,7 +151,7 @@ fn powers_of_zero_and_of_negative_numbers() {
     let values = [1.0, 0.0, 0.0, 0.0, -8.0, 4.0, -0.5, 1.0];
     let by_base = [0.0, 1.0, 0.0, 0.0, 12.0, -4.0, -0.25, 0.0];
     let by_exponent = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 3.0_f64.ln()];
-    let check = |outcome: crate::run::Outcome| {
+    let check = |outcome: crate::gradients::run::Outcome| {
         let rows = [
             (&outcome.outputs[0][0], values),
             (&outcome.inputs[0][0], by_base),

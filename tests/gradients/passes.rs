@@ -1,8 +1,10 @@
 //! Passes: whatever runs of them, the numbers are those of the graphs as they were.
 
-use crate::discovered::graphs;
-use crate::run::{adjoint_of, assert_close, fused_with, reference, run, Numbers, Outcome};
-use crate::spec::{compile_file, numbers};
+use crate::gradients::discovered::graphs;
+use crate::gradients::run::{
+    adjoint_of, assert_close, fused_with, reference, run, Numbers, Outcome,
+};
+use crate::gradients::spec::{compile_file, numbers};
 use bpmc::engine::reference::Reference;
 use bpmc::ir::{Graph, Op, ValueId};
 use bpmc::step::autodiff::{differentiate, Options};

@@ -1,6 +1,6 @@
 //! A recurrent network with retroactive neuromodulation, written with the builder (paper, §3).
 
-use crate::run::{
+use crate::gradients::run::{
     adjoint_of, assert_close, candle, check_differences, reference, run, Draws, Numbers,
 };
 use bpmc::engine::candle::Precision;
@@ -194,7 +194,7 @@ fn the_fixture_is_met() {
         .map(|values| vec![0.0; values.len()])
         .collect();
 
-    let check = |outcome: &crate::run::Outcome, tolerance: f64, label: &str| {
+    let check = |outcome: &crate::gradients::run::Outcome, tolerance: f64, label: &str| {
         let near = |found: &[f64], expected: &[f64], what: &str| {
             assert_eq!(found.len(), expected.len(), "{label} {what}");
             let largest = expected.iter().fold(0.0_f64, |a, b| a.max(b.abs()));

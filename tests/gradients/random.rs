@@ -1,7 +1,9 @@
 //! Random graphs over all operations, through three steps: Candle against the reference, and the
 //! adjoint against a finite difference along a random direction.
 
-use crate::run::{assert_close, candle, central_difference, reference, run, Draws, Numbers};
+use crate::gradients::run::{
+    assert_close, candle, central_difference, reference, run, Draws, Numbers,
+};
 use bpmc::engine::candle::Precision;
 use bpmc::ir::{
     Binary, Boundary, Draw, Graph, InputSlot, NoiseSlot, Op, OutputSlot, ParamSlot, Reduction,
@@ -204,7 +206,7 @@ fn random_graph(instructions: &[Instruction]) -> Result<Graph, ShapeError> {
 /// Calls `f` with each number that has an adjoint and the adjoint.
 fn for_each(
     numbers: &mut Numbers,
-    outcome: &crate::run::Outcome,
+    outcome: &crate::gradients::run::Outcome,
     mut f: impl FnMut(&mut f64, f64),
 ) {
     let params = numbers

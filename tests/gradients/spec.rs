@@ -1,6 +1,8 @@
 //! Whole specs, compiled, with numbers for everything they read.
 
-use crate::run::{adjoint_of, check_differences, reference, run, Draws, Numbers, Outcome};
+use crate::gradients::run::{
+    adjoint_of, check_differences, reference, run, Draws, Numbers, Outcome,
+};
 use bpmc::driver;
 use bpmc::ir::Graph;
 use bpmc::step::Compiled;

@@ -1,7 +1,7 @@
 //! Many steps: checkpoints change no bit, and depth meets no limit.
 
-use crate::plastic::{retroactive, Sizes};
-use crate::run::{candle, reference, run, Draws, Numbers};
+use crate::gradients::plastic::{retroactive, Sizes};
+use crate::gradients::run::{candle, reference, run, Draws, Numbers};
 use bpmc::engine::bptt::{least_memory_interval, zero_adjoint, Recorded, Rollout, StepInputs};
 use bpmc::engine::candle::Precision;
 use bpmc::engine::Executor;
@@ -89,7 +89,7 @@ fn twenty_thousand_steps_keep_few_states() {
         &numbers,
         interval,
     );
-    crate::run::assert_close(&found, &expected, 1e-10, "candle");
+    crate::gradients::run::assert_close(&found, &expected, 1e-10, "candle");
     // A recurrence with |a| < 1 forgets: the gradient is that of the recursion written out by hand.
     let by_hand = hand_written_gradient(&numbers);
     for (found, expected) in expected.params[0].iter().flatten().zip(by_hand) {

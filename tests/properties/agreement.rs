@@ -7,10 +7,10 @@
 //! the same precision, is as wrong. Numbers that sit exactly on bounds are not changed, so that an error in their
 //! derivatives has no excuse.
 
-use crate::case::{Case, Compiled};
-use crate::rounding::{explained, DOUBLE, SINGLE, STEPS};
-use crate::run::{candle, fused, reference, run, Outcome};
-use crate::tensors::{tensors, wrong};
+use crate::gradients::run::{candle, fused, reference, run, Outcome};
+use crate::properties::case::{Case, Compiled};
+use crate::properties::rounding::{explained, DOUBLE, SINGLE, STEPS};
+use crate::properties::tensors::{tensors, wrong};
 use bpmc::engine::candle::Precision;
 use bpmc::engine::fused::Choices;
 use std::collections::BTreeSet;
@@ -142,8 +142,8 @@ fn check_inner(case: &Case) -> Result<Verdict, Fault> {
 #[cfg(test)]
 mod tests {
     use super::{explained, wrong, DOUBLE, STEPS};
-    use crate::case::Case;
-    use crate::run::{reference, run};
+    use crate::gradients::run::{reference, run};
+    use crate::properties::case::Case;
 
     #[test]
     fn a_slightly_wrong_number_is_wrong_and_has_no_excuse() {

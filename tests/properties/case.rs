@@ -1,8 +1,8 @@
 //! One case: a spec, and numbers for all it leaves open.
 
-use crate::chance::Chance;
-use crate::generate;
-use crate::run::Numbers;
+use crate::gradients::run::Numbers;
+use crate::properties::chance::Chance;
+use crate::properties::generate;
 use bpmc::driver;
 use bpmc::ir::{Draw, Graph, ParamSlot};
 use bpmc::lang::diag::{Diagnostics, SourceId};

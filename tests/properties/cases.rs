@@ -1,9 +1,9 @@
 //! Runs many cases on all cores; the first that fails is shrunk and written down.
 
-use crate::agreement::{Check, Fault};
-use crate::case::Case;
-use crate::shrink::shrink;
-use crate::{number, report};
+use crate::properties::agreement::{Check, Fault};
+use crate::properties::case::Case;
+use crate::properties::shrink::shrink;
+use crate::properties::{number, report};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
 
@@ -93,8 +93,8 @@ fn signature(fault: &Fault) -> (Check, String) {
 #[cfg(test)]
 mod tests {
     use super::Cases;
-    use crate::agreement::{Check, Fault};
-    use crate::case::Case;
+    use crate::properties::agreement::{Check, Fault};
+    use crate::properties::case::Case;
 
     #[test]
     fn a_failure_is_told_with_all_that_shows_it() {

@@ -1,6 +1,6 @@
 //! Choices drawn from a seed.
 
-use crate::run::Draws;
+use crate::gradients::run::Draws;
 
 /// A source of choices; the same seed gives the same.
 pub struct Chance(Draws);

@@ -1,9 +1,9 @@
 //! Random rules: the reference's adjoints are finite differences.
 
-use crate::agreement::{Check, Fault};
-use crate::case::{Case, Compiled};
-use crate::cases::Cases;
-use crate::run::{central_difference, forward_loss, reference, run, Draws, Numbers};
+use crate::gradients::run::{central_difference, forward_loss, reference, run, Draws, Numbers};
+use crate::properties::agreement::{Check, Fault};
+use crate::properties::case::{Case, Compiled};
+use crate::properties::cases::Cases;
 use bpmc::engine::reference::Reference;
 
 /// Derivatives looked at in one case.

@@ -1,10 +1,10 @@
 //! Random specs on all backends: the fused kernels say what the reference says, adjoints too.
 
-use crate::agreement::{check, Check, Verdict};
-use crate::case::Case;
-use crate::cases::Cases;
-use crate::edits::tree;
-use crate::generate::{extent, Extent};
+use crate::properties::agreement::{check, Check, Verdict};
+use crate::properties::case::Case;
+use crate::properties::cases::Cases;
+use crate::properties::edits::tree;
+use crate::properties::generate::{extent, Extent};
 use bpmc::lang::sema::functions::FUNCTIONS;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -109,7 +109,7 @@ fn random_specs_say_all_that_can_be_said() {
 #[test]
 fn random_sizes_are_the_awkward_ones() {
     let extents: Vec<Extent> = (0..4_000)
-        .map(|k| extent(&mut crate::chance::Chance::new(k)))
+        .map(|k| extent(&mut crate::properties::chance::Chance::new(k)))
         .collect();
     let all = |value: &dyn Fn(&Extent) -> usize| -> BTreeSet<usize> {
         extents.iter().map(value).collect()

@@ -1,8 +1,8 @@
 //! What is left of a failure: the spec, numbers for it, and a command that shows it.
 
-use crate::agreement::{Check, Fault};
-use crate::case::{Case, Compiled};
-use crate::run::{reference, run};
+use crate::gradients::run::{reference, run};
+use crate::properties::agreement::{Check, Fault};
+use crate::properties::case::{Case, Compiled};
 use bpmc::learn::values::nested;
 use serde_json::{json, Map, Value};
 use std::path::{Path, PathBuf};
@@ -187,9 +187,9 @@ fn values_file(compiled: &Compiled) -> Value {
 #[cfg(test)]
 mod tests {
     use super::{results, write};
-    use crate::agreement::{Check, Fault};
-    use crate::case::Case;
-    use crate::run::{reference, run};
+    use crate::gradients::run::{reference, run};
+    use crate::properties::agreement::{Check, Fault};
+    use crate::properties::case::Case;
     use std::path::PathBuf;
 
     #[test]

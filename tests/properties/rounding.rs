@@ -1,9 +1,9 @@
 //! How much of a difference rounding explains.
 
-use crate::case::Compiled;
-use crate::chance::Chance;
-use crate::run::{candle, reference, run, Numbers, Outcome};
-use crate::tensors::{tensors, wrong};
+use crate::gradients::run::{candle, reference, run, Numbers, Outcome};
+use crate::properties::case::Compiled;
+use crate::properties::chance::Chance;
+use crate::properties::tensors::{tensors, wrong};
 use bpmc::engine::candle::Precision;
 use bpmc::ir::{Binary, Graph, Op, Reduction, ResultKind, Unary, ValueId};
 
@@ -237,9 +237,9 @@ fn changed(numbers: &Numbers, ulp: f64, draw: u64) -> Numbers {
 #[cfg(test)]
 mod tests {
     use super::{explained, DOUBLE, SINGLE, STEPS};
-    use crate::case::{Case, Compiled};
-    use crate::run::{reference, run, Outcome};
-    use crate::tensors::wrong;
+    use crate::gradients::run::{reference, run, Outcome};
+    use crate::properties::case::{Case, Compiled};
+    use crate::properties::tensors::wrong;
 
     fn outcome(compiled: &Compiled) -> Outcome {
         let mut oracle = reference(&compiled.graph, compiled.lanes);

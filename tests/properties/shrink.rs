@@ -1,7 +1,7 @@
 //! The smallest case that fails as a given one does.
 
-use crate::case::{canonical, Case};
-use crate::edits::{apply, edits, weight};
+use crate::properties::case::{canonical, Case};
+use crate::properties::edits::{apply, edits, weight};
 
 /// Tries that are worth the time.
 const TRIES: usize = 4_000;
@@ -50,9 +50,9 @@ pub fn shrink(case: &Case, fails: impl Fn(&Case) -> bool) -> Case {
 #[cfg(test)]
 mod tests {
     use super::shrink;
-    use crate::case::Case;
-    use crate::edits::{expressions, tree};
-    use crate::run::{reference, run};
+    use crate::gradients::run::{reference, run};
+    use crate::properties::case::Case;
+    use crate::properties::edits::{expressions, tree};
     use bpmc::lang::syntax::ast::{Expr, ExprKind};
 
     fn lines(text: &str) -> usize {
@@ -123,7 +123,7 @@ mod tests {
         let (Ok(one), Ok(other)) = (case.compile(), other.compile()) else {
             return false;
         };
-        let outcome = |compiled: &crate::case::Compiled| {
+        let outcome = |compiled: &crate::properties::case::Compiled| {
             run(
                 &mut reference(&compiled.graph, compiled.lanes),
                 &compiled.numbers,

@@ -1,6 +1,6 @@
 //! Outcomes tensor by tensor, and which of these are wrong.
 
-use crate::run::Outcome;
+use crate::gradients::run::Outcome;
 use bpmc::ir::Graph;
 
 /// All numbers of one slot.

@@ -1,4 +1,5 @@
 //! Random trees and texts.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use bpmc::lang::diag::{SourceId, Span};
 use bpmc::lang::syntax::ast::*;

@@ -1,10 +1,11 @@
 //! Mutated specs: whatever the text, the compiler answers, soon, without a panic.
 
+use crate::stopwatch::Stopwatch;
 use bpmc::driver;
 use bpmc::lang::diag::{render, Style};
 use bpmc::step::autodiff::Options;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Longest time for one text.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -269,7 +270,7 @@ fn mutate(random: &mut Random, seeds: &[String], sound: usize) -> String {
 /// Compiles as the command does, adjoint and messages included. Returns the time it took and whether
 /// there was a program.
 fn compile(text: &str) -> (Duration, bool) {
-    let start = Instant::now();
+    let watch = Stopwatch::start();
     let load = |_: &Path| Ok(text.to_owned());
     let compilation = driver::compile("spec.bpm", text, &[], &load).unwrap();
     render(&compilation.diagnostics, &compilation.sources, Style::PLAIN);
@@ -279,12 +280,12 @@ fn compile(text: &str) -> (Duration, bool) {
     if let Some(compiled) = compilation.program {
         bpmc::step::adjoint(&compiled.step, Options::default()).unwrap();
     }
-    (start.elapsed(), sound)
+    (watch.elapsed(), sound)
 }
 
 #[test]
 fn no_text_does_harm() {
-    let cases = crate::cases("BPMC_FUZZ_CASES", 4000);
+    let cases = crate::texts::cases("BPMC_FUZZ_CASES", 4000);
     let (mut seeds, broken): (Vec<String>, Vec<String>) =
         seeds().into_iter().partition(|text| compile(text).1);
     let sound_seeds = seeds.len();

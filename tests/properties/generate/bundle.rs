@@ -2,7 +2,7 @@
 
 use super::expression::{Axes, Expressions, Scope, BOTH};
 use super::sizes::Extent;
-use crate::chance::Chance;
+use crate::properties::chance::Chance;
 
 /// A bundle to be written.
 pub struct Sides {

@@ -1,6 +1,6 @@
 //! Random expressions of one connection.
 
-use crate::chance::Chance;
+use crate::properties::chance::Chance;
 
 /// Which sides of a bundle a value may differ along.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

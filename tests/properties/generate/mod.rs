@@ -4,7 +4,7 @@ mod bundle;
 mod expression;
 mod sizes;
 
-use crate::chance::Chance;
+use crate::properties::chance::Chance;
 use bundle::{bundle, Sides};
 use expression::{Axes, Known, Scope, Vector};
 pub use sizes::{extent, Extent};

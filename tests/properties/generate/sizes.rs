@@ -1,6 +1,6 @@
 //! Random sizes: neurons, lanes and steps.
 
-use crate::chance::Chance;
+use crate::properties::chance::Chance;
 
 /// How large a random spec is.
 #[derive(Clone, Copy, Debug)]

@@ -20,12 +20,6 @@ mod edits;
 mod generate;
 mod report;
 mod rounding;
-#[expect(
-    dead_code,
-    reason = "shared with tests/gradients, of which this uses a part"
-)]
-#[path = "../gradients/run.rs"]
-mod run;
 mod shrink;
 mod tensors;
 

@@ -13,7 +13,7 @@ mod operations;
 mod passes;
 mod plastic;
 mod random;
-mod run;
+pub mod run;
 mod shapes;
 mod spec;
 mod through_time;

@@ -1,13 +1,12 @@
 //! What tests of runs share: a small spec, sessions of the library and of the command, and what a run left.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
-#![expect(dead_code, reason = "every test uses some of it")]
 
 use bpmc::driver::{compile, Compilation};
 use bpmc::lab::run::{Ending, OnNan, Place, Run, RunError, RunOptions};
 use bpmc::learn::trainer::BackendKind;
 use bpmc::step::passes::Selection;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -46,16 +45,6 @@ pub fn compiled(spec: &str) -> Compilation {
         compilation.diagnostics
     );
     compilation
-}
-
-/// An empty directory.
-pub fn scratch(name: &str) -> PathBuf {
-    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    if directory.exists() {
-        std::fs::remove_dir_all(&directory).unwrap();
-    }
-    std::fs::create_dir_all(&directory).unwrap();
-    directory
 }
 
 /// One start of a run.

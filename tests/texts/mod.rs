@@ -1,5 +1,4 @@
-//! What must hold for any text: random ones do no harm, and long ones take no long time. Time is measured here, so nothing
-//! else that keeps all cores busy belongs in this process.
+//! What must hold for any text: random ones do no harm, and long ones take no long time.
 //!
 //! `BPMC_FUZZ_CASES` sets the number of random texts. They are the same in every run; more continue the sequence.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]

@@ -1,6 +1,7 @@
 //! What the tests of sweeps share.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -43,16 +44,6 @@ pub fn run(directory: &Path, arguments: &[&str]) -> (Option<i32>, String, String
         text(output.stdout),
         text(output.stderr),
     )
-}
-
-/// An empty directory.
-pub fn scratch(name: &str) -> PathBuf {
-    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    if directory.exists() {
-        std::fs::remove_dir_all(&directory).unwrap();
-    }
-    std::fs::create_dir_all(&directory).unwrap();
-    directory
 }
 
 /// Waits until something holds.

@@ -1,0 +1,49 @@
+//! All integration tests, in one program: it is linked once, and its tests share the cores. A file of `tests/` is a module here.
+//!
+//! Tests run beside each other. So each has a directory of its own ([`scratch`]), nobody changes the environment or the current
+//! directory of the process, and time is the thread's own ([`stopwatch`]).
+
+mod cases;
+mod cmd;
+mod code_pages;
+mod command;
+mod device;
+mod faults;
+mod fixtures;
+mod gradients;
+mod kill;
+mod language;
+mod layout;
+mod properties;
+mod python;
+mod replay;
+mod report;
+mod run;
+mod runs_support;
+mod scratch;
+mod shipped;
+mod slurm;
+mod stopwatch;
+mod sweep;
+mod sweep_support;
+mod syntax;
+mod syntax_support;
+mod texts;
+mod watchdog;
+
+#[test]
+fn every_file_here_is_a_module() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let known = include_str!("main.rs");
+    for entry in std::fs::read_dir(folder).expect("the folder of this file") {
+        let path = entry.expect("the folder can be read").path();
+        if path.extension().is_some_and(|end| end == "rs") || path.join("mod.rs").exists() {
+            let name = path.file_stem().expect("it has a name").to_string_lossy();
+            let line = format!("\nmod {name};\n");
+            assert!(
+                name == "main" || known.contains(&line),
+                "tests/main.rs lacks `mod {name};`"
+            );
+        }
+    }
+}
