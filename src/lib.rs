@@ -65,4 +65,5 @@ pub mod lab;
 pub mod lang;
 pub mod learn;
 pub mod machine;
+pub mod program;
 pub mod step;

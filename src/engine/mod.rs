@@ -12,7 +12,6 @@
 pub mod bptt;
 pub mod candle;
 pub mod fused;
-pub mod kernel;
 pub mod params;
 pub mod plan;
 pub mod reference;

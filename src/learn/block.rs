@@ -6,11 +6,11 @@ use super::learner::{Learned, Learner, Lesson};
 use super::phases::Phases;
 use super::supervised::SupervisedLoss;
 use crate::engine::bptt::{zero_adjoint, Environment, Rollout, StepInputs};
-use crate::engine::kernel::KernelReport;
 use crate::engine::{BackendError, Executor};
 use crate::ir::Reset;
 use crate::lang::catalog::TrainerKind;
 use crate::learn::tasks::Task;
+use crate::machine::kernel::KernelReport;
 use std::time::Instant;
 
 /// What the lanes of a block are trained on.

@@ -3,12 +3,13 @@
 use super::block::{Block, BlockReport, EpisodeOptions, Objective};
 use super::lane_episode::{LaneEpisode, LaneLoss, Wiring};
 use super::phases::Phases;
-use crate::engine::fused::{dispatch, Fused, LaneMemory, Profile, Shared};
-use crate::engine::kernel::KernelReport;
+use crate::engine::fused::{Fused, LaneMemory, Profile, Shared};
 use crate::engine::plan::Plan;
 use crate::engine::BackendError;
 use crate::ir::{Graph, Reset};
 use crate::learn::tasks::Task;
+use crate::machine::dispatch;
+use crate::machine::kernel::KernelReport;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

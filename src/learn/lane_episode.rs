@@ -4,10 +4,10 @@ use super::a2c::{Episode, Parts};
 use super::action;
 use super::block::{EpisodeOptions, Objective};
 use super::supervised::Errors;
-use crate::engine::fused::device::Feed;
 use crate::ir::rng::{fill, Key, Stream};
 use crate::ir::{Graph, NoiseKind};
 use crate::learn::tasks::{EpisodeKey, Lane, Score, Task};
+use crate::machine::c::Feed;
 use crate::step::lower::{GIVEN, TRIAL_START};
 
 /// Where the values of an input slot come from.

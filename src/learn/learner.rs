@@ -4,8 +4,8 @@ use super::a2c::Parts;
 use super::block::EpisodeOptions;
 use super::optim::Optimizer;
 use super::trainer::NotFinite;
-use crate::engine::fused::device::{Held, Step, Stop, MOST};
 use crate::engine::params::ParamStore;
+use crate::machine::c::{Held, Step, Stop, MOST};
 
 /// Parameters and their optimiser, for some iterations.
 pub struct Learner<'a> {

@@ -1,4 +1,42 @@
-//! Machines: what runs generated code.
+//! Machines: what runs programs, on the CPU and on devices.
+//!
+//! A sweep of a [program](crate::program) is interpreted, or becomes machine code for x86-64 or any other processor, or CUDA C.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `run` | runs the instructions of a program for lanes in step |
+//! | `interpret` | runs sweeps operation by operation |
+//! | `jit` | machine code for sweeps: `x86` writes 512 or 256 bits, `portable` 128 bits for any processor |
+//! | `abi`, `processor` | how machine code is called; what the processor has |
+//! | `series` | element functions written out for machine code |
+//! | `mat_vec` | products of vectors with matrices of parameters |
+//! | `outer` | outer products added up over many steps |
+//! | `elements`, `math` | element functions over rows, and of single numbers |
+//! | `aligned`, `dispatch` | memory in cache lines; code compiled for several processors |
+//! | `profile` | where the time goes |
+//! | [`c`] | programs as CUDA C |
+//! | [`device`] | GPUs, and their emulation |
 
+mod abi;
+pub(crate) mod aligned;
+pub mod c;
 pub mod device;
+pub(crate) mod dispatch;
+pub(crate) mod elements;
+mod interpret;
+pub(crate) mod jit;
+pub mod kernel;
+pub(crate) mod mat_vec;
+pub(crate) mod math;
 pub mod memory;
+pub(crate) mod outer;
+mod portable;
+mod processor;
+pub(crate) mod profile;
+pub(crate) mod run;
+mod series;
+#[cfg(all(target_arch = "x86_64", unix))]
+mod x86;
+
+pub(crate) use dispatch::dispatch;
+pub(crate) use processor::{processor, Processor};

@@ -1,9 +1,9 @@
 //! The measurements as tables to read.
 
-use bpmc::engine::kernel::KernelReport;
 use bpmc::engine::plan::megabytes;
 use bpmc::lab::bench::report::{kernel_floor, PhaseShares, Source, SpecReport};
 use bpmc::lab::bench::{Document, Machine};
+use bpmc::machine::kernel::KernelReport;
 
 /// What stands where something was not measured.
 const NONE: &str = "-";

@@ -2,10 +2,10 @@
 
 use super::machine::{Machine, Rates};
 use super::work::Work;
-use crate::engine::kernel::KernelReport;
 use crate::lab::statistics::quantile;
 use crate::learn::phases::Phases;
 use crate::learn::trainer::IterationReport;
+use crate::machine::kernel::KernelReport;
 use serde::{Deserialize, Serialize};
 
 /// All measurements of one call.

@@ -33,12 +33,12 @@ pub use spec::{hash, merged};
 
 use super::metrics::MetricsWriter;
 use crate::driver::Compilation;
-use crate::engine::fused::device::MOST;
 use crate::lab::lock::Lock;
 use crate::learn::checkpoint::{Checkpoint, Standing};
 use crate::learn::replace::{clear_temporaries, replace};
 use crate::learn::text::Part;
 use crate::learn::trainer::{BackendKind, IterationReport, TrainError, Trainer, TrainerOptions};
+use crate::machine::c::MOST;
 use crate::machine::device::DeviceChoice;
 use crate::step::passes::Selection;
 use log::Log;

@@ -14,14 +14,14 @@ use super::block::{Block, BlockReport, EpisodeOptions, Objective};
 use super::lane_episode::{LaneEpisode, Wiring};
 use super::learner::{Learned, Learner, Lesson};
 use super::phases::Phases;
-use crate::engine::fused::device::{DeviceLanes, DeviceRun};
 use crate::engine::fused::{Fused, Shared};
-use crate::engine::kernel::KernelReport;
 use crate::engine::BackendError;
 use crate::ir::rng::{Key, Stream};
 use crate::ir::Graph;
 use crate::learn::tasks::Task;
+use crate::machine::c::{DeviceLanes, DeviceRun};
 use crate::machine::device::{Device, KernelTime};
+use crate::machine::kernel::KernelReport;
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -1,9 +1,6 @@
 //! Kernels for an experiment.
 
 use crate::engine::bptt::least_memory_interval;
-use crate::engine::fused::device::{
-    bytes, Coefficients, DeviceSource, Episode, Feed, ParamPlaces, Update,
-};
 use crate::engine::fused::Fused;
 use crate::engine::plan::Plan;
 use crate::ir::Graph;
@@ -14,6 +11,7 @@ use crate::learn::lane_episode::Wiring;
 use crate::learn::optim::Optimizer;
 use crate::learn::tasks::{self, Task};
 use crate::learn::trainer::TrainError;
+use crate::machine::c::{bytes, Coefficients, DeviceSource, Episode, Feed, ParamPlaces, Update};
 use crate::machine::device::BlockLimits;
 use crate::step::{Compiled, Prepared};
 

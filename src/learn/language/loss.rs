@@ -1,6 +1,7 @@
 //! Cross-entropy of the softmax over a vocabulary, in f32 and in place.
 
-use crate::engine::fused::{dispatch, Real};
+use crate::engine::fused::Real;
+use crate::machine::dispatch;
 use rayon::prelude::*;
 
 /// Sums and maxima side by side.

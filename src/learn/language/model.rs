@@ -9,7 +9,6 @@ use super::reader::Reader;
 use super::runner::{Gradients, Passage};
 use super::schedule::Schedule;
 use super::stream::{epoch, Lanes, Place};
-use crate::engine::kernel::KernelReport;
 use crate::engine::params::ParamStore;
 use crate::engine::BackendError;
 use crate::lang::settings::Settings;
@@ -18,6 +17,7 @@ use crate::learn::learner::{Learner, Lesson};
 use crate::learn::phases::Phases;
 use crate::learn::tasks::Text;
 use crate::learn::text::{Corpus, CorpusError, Part};
+use crate::machine::kernel::KernelReport;
 use std::path::Path;
 use std::time::Instant;
 

@@ -4,10 +4,10 @@ use super::loss::{cross_entropy, Loss};
 use super::runner::{Gradients, Passage, Runner};
 use super::staged::Staged;
 use super::stream::Chunk;
-use crate::engine::fused::device::{Held, Step, Trained};
-use crate::engine::kernel::KernelReport;
 use crate::engine::params::ParamStore;
 use crate::engine::BackendError;
+use crate::machine::c::{Held, Step, Trained};
+use crate::machine::kernel::KernelReport;
 use std::sync::Arc;
 
 /// Reads a text in lanes, chunk by chunk. The rows of a table are those of [`Passage::words`].

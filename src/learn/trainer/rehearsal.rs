@@ -1,8 +1,8 @@
 //! Iterations without a step of the optimiser: how long kernels take, and what devices compute that do their steps themselves.
 
 use super::{NotFinite, TrainError, Trainer};
-use crate::engine::kernel::KernelReport;
 use crate::learn::learner::Learner;
+use crate::machine::kernel::KernelReport;
 
 /// What an iteration gave to a device that does its steps itself.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,7 +5,7 @@
 //! | `cuda` | NVIDIA GPUs, with the feature `cuda` |
 //! | `emulated` | the same sources compiled by the machine's C compiler: slow, and how they are tested without a GPU |
 //!
-//! The kernels come from [`crate::engine::fused::device`].
+//! The kernels come from [`crate::machine::c`].
 
 mod cache;
 #[cfg(feature = "cuda")]

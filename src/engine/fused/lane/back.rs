@@ -1,13 +1,13 @@
 //! The way back through an episode: traces are replayed from those kept, adjoints go from step to step, gradients add up.
 
 use super::{append, numbers, LaneMemory};
-use crate::engine::fused::aligned::Aligned;
-use crate::engine::fused::assemble::Slot;
-use crate::engine::fused::code::Area;
-use crate::engine::fused::machine::{each, run, run_sweep, Blocks, Memory};
-use crate::engine::fused::math::Real;
-use crate::engine::fused::outer::OuterBatch;
-use crate::engine::fused::program::{Fused, Home, Shared};
+use crate::engine::fused::compiled::{Fused, Home, Shared};
+use crate::machine::aligned::Aligned;
+use crate::machine::math::Real;
+use crate::machine::outer::OuterBatch;
+use crate::machine::run::{each, run, run_sweep, Blocks, Memory};
+use crate::program::build::Slot;
+use crate::program::code::Area;
 use smallvec::SmallVec;
 
 /// Memories of lanes in step; mostly it is one.

@@ -1,10 +1,10 @@
 //! Steps of an episode.
 
 use super::{append, LaneMemory};
-use crate::engine::fused::code::Area;
-use crate::engine::fused::machine::{each, run, run_sweep, Blocks, Memory};
-use crate::engine::fused::math::Real;
-use crate::engine::fused::program::{Fused, Home, Shared};
+use crate::engine::fused::compiled::{Fused, Home, Shared};
+use crate::machine::math::Real;
+use crate::machine::run::{each, run, run_sweep, Blocks, Memory};
+use crate::program::code::Area;
 use smallvec::SmallVec;
 
 impl<T: Real> LaneMemory<T> {

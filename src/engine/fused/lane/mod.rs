@@ -3,14 +3,14 @@
 mod back;
 mod forward;
 
-use super::aligned::Aligned;
-use super::assemble::{Form, Slot};
-use super::code::{Area, Place};
-use super::machine::Scratch;
-use super::math::Real;
-use super::outer::OuterBatch;
-use super::profile::Profile;
-use super::program::{Fused, Home, Shared};
+use crate::engine::fused::compiled::{Fused, Home, Shared};
+use crate::machine::aligned::Aligned;
+use crate::machine::math::Real;
+use crate::machine::outer::OuterBatch;
+use crate::machine::profile::Profile;
+use crate::machine::run::Scratch;
+use crate::program::build::{Form, Slot};
+use crate::program::code::{Area, Place};
 
 /// The memory in which lanes run, one after another. Buffers are kept from one episode to the next.
 #[derive(Clone, Debug, Default)]

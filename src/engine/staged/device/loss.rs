@@ -1,8 +1,8 @@
 //! What a chunk of a text ends with on a device: the loss of its words, and the step of the optimiser.
 
 use super::THREADS;
-use crate::engine::fused::device::{opening, write_update, ParamPlaces, Update, UpdateSizes};
 use crate::ir::ParamSlot;
+use crate::machine::c::{opening, write_update, ParamPlaces, Update, UpdateSizes};
 use crate::machine::device::{Args, Device, DeviceError, Launch};
 
 /// A value given to all: after tables of so many elements, and how many it has.

@@ -2,13 +2,13 @@
 
 use super::layout::{is_gradient, is_hot, Layout};
 use super::{Action, Address, Area, Extent, Size, THREADS};
-use crate::engine::fused::device::element::number;
-use crate::engine::fused::device::slots::draw;
-use crate::engine::fused::device::text::Text;
-use crate::engine::fused::device::values::{element, Body, Operand};
-use crate::engine::fused::device::{opening, ParamPlace, ParamPlaces};
 use crate::ir::{Graph, NoiseKind, Op, ResultKind, ValueId};
 use crate::step::split::{Source, Stage};
+use crate::machine::c::element::number;
+use crate::machine::c::slots::draw;
+use crate::machine::c::text::Text;
+use crate::machine::c::values::{element, Body, Operand};
+use crate::machine::c::{opening, ParamPlace, ParamPlaces};
 
 /// What kernels are made for.
 #[derive(Clone, Copy, Debug)]

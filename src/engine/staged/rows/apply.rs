@@ -3,8 +3,9 @@
 use super::product::{product, Matrix};
 use super::table::{Hot, Table};
 use super::Leaves;
-use crate::engine::fused::{dispatch, element, Element, Operand};
+use crate::engine::fused::{element, Element, Operand};
 use crate::ir::{Binary, Graph, Op, Reduction, ResultKind, Value, ValueId};
+use crate::machine::dispatch;
 use rayon::prelude::*;
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
 //! The peak rates of a GPU, measured by kernels written for this purpose.
 
 use super::{Machine, Rates};
-use crate::engine::fused::device::opening;
+use crate::machine::c::opening;
 use crate::machine::device::{Args, BlockLimits, Device, DeviceChoice, DeviceError, Launch};
 use std::time::Instant;
 

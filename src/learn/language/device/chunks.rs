@@ -1,8 +1,6 @@
 //! Chunks of a text on a device: one at a time for the host, or one after another with their steps.
 
 use super::{DeviceReader, Stage};
-use crate::engine::fused::device::{Held, ParamPlace, Step, Trained};
-use crate::engine::kernel::KernelReport;
 use crate::engine::params::ParamStore;
 use crate::engine::BackendError;
 use crate::learn::device_block::report;
@@ -10,7 +8,9 @@ use crate::learn::language::loss::Loss;
 use crate::learn::language::reader::{Reader, SelfTaught};
 use crate::learn::language::runner::{Gradients, Passage};
 use crate::learn::language::stream::Chunk;
+use crate::machine::c::{Held, ParamPlace, Step, Trained};
 use crate::machine::device::{bytes_of, bytes_of_mut};
+use crate::machine::kernel::KernelReport;
 
 impl Reader for DeviceReader {
     fn lanes(&self) -> usize {

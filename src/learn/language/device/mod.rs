@@ -8,12 +8,10 @@ pub use stages::{device_stages, DeviceStages, TextGoal};
 use super::runner::Passage;
 use super::staged::Program;
 use super::stream::Chunk;
-use crate::engine::fused::device::{
-    DeviceLanes, DeviceSource, Iterations, ParamPlace, Step, STATUS,
-};
 use crate::engine::params::ParamStore;
 use crate::engine::staged::device::RowsRun;
 use crate::ir::rng::{Key, Stream};
+use crate::machine::c::{DeviceLanes, DeviceSource, Iterations, ParamPlace, Step, STATUS};
 use crate::machine::device::{
     bytes_of, bytes_of_mut, Args, Device, DeviceChoice, DeviceError, Memory,
 };

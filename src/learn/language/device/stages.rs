@@ -1,9 +1,6 @@
 //! The kernels of all stages of a network, of the loss of its text and of the optimiser.
 
 use crate::engine::bptt::least_memory_interval;
-use crate::engine::fused::device::{
-    bytes, DeviceSource, Episode, Feed, ParamPlaces, Update, UpdateSizes,
-};
 use crate::engine::staged::device::{Extent, LossSource, RowsSource, RowsStage, Table, TextLoss};
 use crate::learn::average::Average;
 use crate::learn::device_block::update;
@@ -13,6 +10,7 @@ use crate::learn::language::staged::{Program, Staged};
 use crate::learn::language::{stream, LanguageError};
 use crate::learn::tasks;
 use crate::learn::trainer::TrainError;
+use crate::machine::c::{bytes, DeviceSource, Episode, Feed, ParamPlaces, Update, UpdateSizes};
 use crate::machine::device::BlockLimits;
 use crate::step::passes::Selection;
 use crate::step::split::Source;

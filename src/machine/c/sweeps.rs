@@ -1,0 +1,315 @@
+//! Sweeps as C functions.
+//!
+//! A group of 16 threads has the columns of one panel and every so-manieth row of it, so that what it reads is one stream,
+//! sums over pre stay in registers and sums over post are sums of a group. What the groups have is put together in
+//! a second phase.
+
+use super::element::{at, expression, memory, number, written};
+use super::text::Text;
+use super::Threads;
+use crate::program::code::{RootKind, Source, Sweep};
+use crate::program::layout::Layout;
+use std::collections::BTreeMap;
+
+/// How the groups stand on a block.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grid {
+    /// Panels of the block.
+    pub panels: usize,
+    /// Groups that share a panel.
+    pub per_panel: usize,
+    /// Groups there are.
+    pub groups: usize,
+}
+
+impl Grid {
+    pub(super) fn new(layout: Layout, threads: Threads) -> Grid {
+        let panels = layout.panels();
+        Grid {
+            panels,
+            per_panel: (threads.groups() / panels).clamp(1, layout.rows.max(1)),
+            groups: threads.groups(),
+        }
+    }
+
+    /// The loop over the panels of a group, left open; `panel` and `part` are defined in it.
+    pub(super) fn open(self, text: &mut Text) {
+        let Grid {
+            panels,
+            per_panel,
+            groups,
+        } = self;
+        let units = panels * per_panel;
+        text.open(&format!(
+            "for (int unit = g; unit < {units}; unit += {groups}) {{"
+        ));
+        text.line(&format!(
+            "const int panel = unit / {per_panel}, part = unit % {per_panel};"
+        ));
+    }
+}
+
+/// Where a reduction is put together.
+struct Partial {
+    kind: RootKind,
+    /// Offset in the scratch memory.
+    at: usize,
+}
+
+/// Floats of scratch memory a sweep needs.
+pub(super) fn scratch(sweep: &Sweep, threads: Threads) -> usize {
+    let grid = Grid::new(sweep.layout, threads);
+    let sizes = sweep
+        .roots
+        .iter()
+        .map(|r| partial_size(r.kind, sweep.layout, grid));
+    sizes.sum()
+}
+
+fn partial_size(kind: RootKind, layout: Layout, grid: Grid) -> usize {
+    match kind {
+        RootKind::SumPre(..) | RootKind::MaxPre(..) => grid.per_panel * grid.panels * 16,
+        RootKind::SumPost(..) | RootKind::MaxPost(..) => grid.panels * layout.rows,
+        RootKind::SumBoth(..) | RootKind::MaxBoth(..) => grid.per_panel * grid.panels,
+        RootKind::Gradient(_) | RootKind::State(_) | RootKind::Adjoint(_) => 0,
+    }
+}
+
+/// The function `name` for a sweep. `blocks` are the offsets of blocks of connections, `sums` those of gradient sums.
+pub(super) fn function(
+    name: &str,
+    sweep: &Sweep,
+    blocks: &[usize],
+    sums: &BTreeMap<usize, usize>,
+    threads: Threads,
+    text: &mut Text,
+) {
+    let layout = sweep.layout;
+    let grid = Grid::new(layout, threads);
+    let (rows, cols) = (layout.rows, layout.cols);
+    text.line(&format!("/* {} [{rows},{cols}] */", sweep.name));
+    text.open(&format!("DEVICE void {name}(const Context c) {{"));
+    let mut next = 0;
+    let partials: Vec<Option<Partial>> = sweep
+        .roots
+        .iter()
+        .map(|root| {
+            let size = partial_size(root.kind, layout, grid);
+            let at = next;
+            next += size;
+            (size > 0).then_some(Partial {
+                kind: root.kind,
+                at,
+            })
+        })
+        .collect();
+    text.open("GROUPS");
+    grid.open(text);
+    let posts = posts(sweep);
+    for k in 0..posts.len() {
+        text.line(&format!("VAR16(v{k});"));
+    }
+    for (r, partial) in partials.iter().enumerate() {
+        if partial.as_ref().is_some_and(|p| !is_post(p.kind)) {
+            text.line(&format!("VAR16(a{r});"));
+        }
+    }
+    text.open("EACH16");
+    for (k, source) in posts.iter().enumerate() {
+        if let Source::Post(place) = source {
+            text.line(&format!("AT16(v{k}) = {};", at(*place, "panel * 16 + k")));
+        }
+    }
+    for (r, partial) in partials.iter().enumerate() {
+        if partial
+            .as_ref()
+            .is_some_and(|p| is_max(p.kind) && !is_post(p.kind))
+        {
+            text.line(&format!("AT16(a{r}) = -INF;"));
+        }
+    }
+    text.close("END16");
+    text.open(&format!(
+        "for (int row = part; row < {rows}; row += {}) {{",
+        grid.per_panel
+    ));
+    for (r, partial) in partials.iter().enumerate() {
+        if partial.as_ref().is_some_and(|p| is_post(p.kind)) {
+            text.line(&format!("VAR16(b{r});"));
+        }
+    }
+    text.open("EACH16");
+    text.line(&format!("const int i = (panel * {rows} + row) * 16 + k;"));
+    let names = loads(sweep, &posts, blocks, text);
+    let name_of = |source: Source| match source {
+        Source::Temporary(k) => format!("t{k}"),
+        Source::Number(bits) => number(f32::from_bits(bits)),
+        other => names[&other].clone(),
+    };
+    // Temporaries are reused in the CPU's kernels, so each is declared once.
+    for k in 0..sweep.temporaries {
+        text.line(&format!("float t{k};"));
+    }
+    for op in &sweep.ops {
+        let operands: Vec<String> = op.operands[..op.f.arity()]
+            .iter()
+            .map(|s| name_of(*s))
+            .collect();
+        text.line(&format!("t{} = {};", op.to, expression(op.f, &operands)));
+    }
+    for (r, root) in sweep.roots.iter().enumerate() {
+        let value = match root.times {
+            Some(times) => format!("{} * {}", name_of(root.value), name_of(times)),
+            None => name_of(root.value),
+        };
+        let inside = format!("panel * 16 + k < {cols}");
+        text.line(&match root.kind {
+            RootKind::State(b) => format!("c.out[{} + i] = {value};", blocks[b]),
+            RootKind::Adjoint(b) => format!("c.adj[{} + i] = {value};", blocks[b]),
+            RootKind::Gradient(sum) => format!("c.sums[{} + i] += {value};", sums[&sum]),
+            RootKind::SumPre(..) => format!("AT16(a{r}) += {value};"),
+            RootKind::MaxPre(..) => format!("AT16(a{r}) = f_larger(AT16(a{r}), {value});"),
+            RootKind::SumBoth(..) => format!("AT16(a{r}) += {inside} ? {value} : 0.0f;"),
+            RootKind::MaxBoth(..) => {
+                format!("AT16(a{r}) = f_larger(AT16(a{r}), {inside} ? {value} : -INF);")
+            }
+            RootKind::SumPost(..) => format!("AT16(b{r}) = {inside} ? {value} : 0.0f;"),
+            RootKind::MaxPost(..) => format!("AT16(b{r}) = {inside} ? {value} : -INF;"),
+        });
+    }
+    text.close("END16");
+    for (r, partial) in partials.iter().enumerate() {
+        if let Some(Partial { kind, at }) = partial.as_ref().filter(|p| is_post(p.kind)) {
+            let all = if is_max(*kind) { "MAX16" } else { "SUM16" };
+            text.line(&format!("const float s{r} = {all}(b{r});"));
+            text.line(&format!(
+                "FIRST16 c.scratch[{at} + panel * {rows} + row] = s{r};"
+            ));
+        }
+    }
+    text.close("}");
+    for (r, partial) in partials.iter().enumerate() {
+        match partial {
+            Some(Partial {
+                kind: RootKind::SumPre(..) | RootKind::MaxPre(..),
+                at,
+            }) => {
+                let width = grid.panels * 16;
+                text.line(&format!(
+                    "EACH16 c.scratch[{at} + part * {width} + panel * 16 + k] = AT16(a{r}); END16"
+                ));
+            }
+            Some(Partial {
+                kind: kind @ (RootKind::SumBoth(..) | RootKind::MaxBoth(..)),
+                at,
+            }) => {
+                let all = if is_max(*kind) { "MAX16" } else { "SUM16" };
+                text.line(&format!("const float s{r} = {all}(a{r});"));
+                text.line(&format!("FIRST16 c.scratch[{at} + unit] = s{r};"));
+            }
+            _ => {}
+        }
+    }
+    text.close("}");
+    text.close("END_GROUPS");
+    if partials.iter().any(Option::is_some) {
+        text.open("PHASE");
+        for partial in partials.iter().flatten() {
+            together(partial, layout, grid, text);
+        }
+        text.close("END_PHASE");
+    }
+    text.close("}");
+}
+
+/// What the groups have of a reduction, put together.
+fn together(partial: &Partial, layout: Layout, grid: Grid, text: &mut Text) {
+    let at = partial.at;
+    let (count, parts, stride, area, to) = match partial.kind {
+        RootKind::SumPre(area, to) | RootKind::MaxPre(area, to) => {
+            (layout.cols, grid.per_panel, grid.panels * 16, area, to)
+        }
+        RootKind::SumPost(area, to) | RootKind::MaxPost(area, to) => {
+            (layout.rows, grid.panels, layout.rows, area, to)
+        }
+        RootKind::SumBoth(area, to) | RootKind::MaxBoth(area, to) => {
+            (1, grid.per_panel * grid.panels, 1, area, to)
+        }
+        RootKind::Gradient(_) | RootKind::State(_) | RootKind::Adjoint(_) => return,
+    };
+    let add = if is_max(partial.kind) {
+        format!("f_larger(s, c.scratch[{at} + p * {stride} + i])")
+    } else {
+        format!("s + c.scratch[{at} + p * {stride} + i]")
+    };
+    text.open(&format!("for (int i = tid; i < {count}; i += THREADS) {{"));
+    text.line(&format!("float s = c.scratch[{at} + i];"));
+    text.line(&format!("for (int p = 1; p < {parts}; p++) s = {add};"));
+    text.line(&format!("{}[{to} + i] = s;", written(area)));
+    text.close("}");
+}
+
+fn is_post(kind: RootKind) -> bool {
+    matches!(kind, RootKind::SumPost(..) | RootKind::MaxPost(..))
+}
+
+fn is_max(kind: RootKind) -> bool {
+    matches!(
+        kind,
+        RootKind::MaxPre(..) | RootKind::MaxPost(..) | RootKind::MaxBoth(..)
+    )
+}
+
+/// All operands of a sweep.
+fn sources(sweep: &Sweep) -> impl Iterator<Item = Source> + '_ {
+    let operands = sweep
+        .ops
+        .iter()
+        .flat_map(|op| op.operands[..op.f.arity()].iter().copied());
+    let roots = sweep
+        .roots
+        .iter()
+        .flat_map(|root| [Some(root.value), root.times])
+        .flatten();
+    operands.chain(roots)
+}
+
+/// The vectors over post neurons, read once a group.
+fn posts(sweep: &Sweep) -> Vec<Source> {
+    let mut out = Vec::new();
+    for source in sources(sweep) {
+        if matches!(source, Source::Post(_)) && !out.contains(&source) {
+            out.push(source);
+        }
+    }
+    out
+}
+
+/// Reads what a row needs, all of it before anything of the row is written, and says what each is called.
+fn loads(
+    sweep: &Sweep,
+    posts: &[Source],
+    blocks: &[usize],
+    text: &mut Text,
+) -> BTreeMap<Source, String> {
+    let mut names = BTreeMap::new();
+    for (k, source) in posts.iter().enumerate() {
+        names.insert(*source, format!("AT16(v{k})"));
+    }
+    for source in sources(sweep) {
+        if names.contains_key(&source) {
+            continue;
+        }
+        let value = match source {
+            Source::Temporary(_) | Source::Number(_) | Source::Post(_) => continue,
+            Source::State(b) => format!("c.in[{} + i]", blocks[b]),
+            Source::Adjoint(b) => format!("c.adj[{} + i]", blocks[b]),
+            Source::Matrix(area, offset) => format!("{}[{offset} + i]", memory(area)),
+            Source::Pre(place) => at(place, "row"),
+        };
+        let name = format!("x{}", names.len());
+        text.line(&format!("const float {name} = {value};"));
+        names.insert(source, name);
+    }
+    names
+}

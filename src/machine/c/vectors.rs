@@ -1,0 +1,317 @@
+//! Vector code as phases: thread `i` has element `i` of every vector, and instructions share a phase as long as no thread
+//! needs what another of the phase writes.
+
+use super::element::{at, expression};
+use super::sweeps::Grid;
+use super::text::Text;
+use super::Threads;
+use crate::program::code::{Area, Instr, Place, Product};
+use crate::program::layout::{filled, Layout};
+use std::collections::BTreeMap;
+
+/// What vector code refers to.
+pub(super) struct Names<'a> {
+    /// Offsets of gradient sums among those of a lane.
+    pub sums: &'a BTreeMap<usize, usize>,
+    /// Threads of a block.
+    pub threads: Threads,
+}
+
+/// Elements of the lane's memory, with how threads have them.
+#[derive(Clone, Copy)]
+struct Range {
+    at: usize,
+    n: usize,
+    /// Whether thread `i` has element `i`; else all threads have all of it.
+    own: bool,
+}
+
+impl Range {
+    /// Whether a thread may meet what another does to `other`.
+    fn clashes(self, other: Range) -> bool {
+        let apart = self.at + self.n <= other.at || other.at + other.n <= self.at;
+        !(apart || self.own && other.own && self.at == other.at)
+    }
+}
+
+/// A phase that is still open.
+#[derive(Default)]
+struct Phase {
+    lines: Vec<String>,
+    read: Vec<Range>,
+    written: Vec<Range>,
+}
+
+impl Phase {
+    fn end(&mut self, text: &mut Text) {
+        if self.lines.is_empty() {
+            return;
+        }
+        text.open("PHASE");
+        for line in self.lines.drain(..) {
+            text.line(&line);
+        }
+        text.close("END_PHASE");
+        self.read.clear();
+        self.written.clear();
+    }
+
+    /// Adds a line with what it reads and writes; ends the phase first where it must.
+    fn add(&mut self, line: String, read: &[Range], written: Option<Range>, text: &mut Text) {
+        let clash = read
+            .iter()
+            .any(|r| self.written.iter().any(|w| r.clashes(*w)))
+            || written.is_some_and(|w| {
+                self.read
+                    .iter()
+                    .chain(&self.written)
+                    .any(|other| w.clashes(*other))
+            });
+        if clash {
+            self.end(text);
+        }
+        self.lines.push(line);
+        self.read.extend(read);
+        self.written.extend(written);
+    }
+}
+
+/// What reading `n` elements at a place touches of the lane's memory.
+fn reads(place: Place, n: usize) -> Option<Range> {
+    let of_lane = place.area == Area::Lane;
+    of_lane.then_some(match place.stride {
+        0 => Range {
+            at: place.at,
+            n: 1,
+            own: n == 1,
+        },
+        stride => Range {
+            at: place.at,
+            n: (n.max(1) - 1) * stride + 1,
+            own: stride == 1,
+        },
+    })
+}
+
+fn writes(to: usize, n: usize) -> Range {
+    Range {
+        at: to,
+        n,
+        own: true,
+    }
+}
+
+/// Floats of scratch memory an instruction needs.
+pub(super) fn scratch(instr: &Instr, threads: Threads) -> usize {
+    match *instr {
+        Instr::MatVec {
+            rows,
+            cols,
+            form: Product::ScaledRows,
+            ..
+        } => {
+            let grid = Grid::new(Layout { rows, cols }, threads);
+            grid.per_panel * grid.panels * 16
+        }
+        _ => 0,
+    }
+}
+
+/// Instructions in order; `sweep` writes the call of a sweep.
+pub(super) fn instructions(
+    instrs: &[Instr],
+    names: &Names<'_>,
+    text: &mut Text,
+    sweep: impl Fn(usize, &mut Text),
+) {
+    let mut phase = Phase::default();
+    for instr in instrs {
+        match instr {
+            Instr::Sweep(k) => {
+                phase.end(text);
+                sweep(*k, text);
+            }
+            Instr::MatVec { .. } => {
+                phase.end(text);
+                product(instr, names.threads, text);
+            }
+            Instr::Sum { .. } | Instr::Max { .. } | Instr::Softmax { .. } => {
+                phase.end(text);
+                whole(instr, text);
+            }
+            Instr::Element { .. }
+            | Instr::Copy { .. }
+            | Instr::Zero { .. }
+            | Instr::AddTo { .. }
+            | Instr::AddOuter { .. } => simple(instr, names, &mut phase, text),
+        }
+    }
+    phase.end(text);
+}
+
+fn each(n: usize, body: &str) -> String {
+    match n {
+        1 => format!("if (tid == 0) {{ const int i = 0; {body} }}"),
+        n => format!("for (int i = tid; i < {n}; i += THREADS) {body}"),
+    }
+}
+
+/// Code in which thread `i` has element `i`.
+fn simple(instr: &Instr, names: &Names<'_>, phase: &mut Phase, text: &mut Text) {
+    match *instr {
+        Instr::Element { f, to, operands, n } => {
+            let operands = &operands[..f.arity()];
+            let values: Vec<String> = operands.iter().map(|p| at(*p, "i")).collect();
+            let read: Vec<Range> = operands.iter().filter_map(|p| reads(*p, n)).collect();
+            let body = format!("c.L[{to} + i] = {};", expression(f, &values));
+            phase.add(each(n, &body), &read, Some(writes(to, n)), text);
+        }
+        Instr::Copy { to, a, n } => {
+            let read: Vec<Range> = reads(a, n).into_iter().collect();
+            let body = format!("c.L[{to} + i] = {};", at(a, "i"));
+            phase.add(each(n, &body), &read, Some(writes(to, n)), text);
+        }
+        Instr::Zero { to, n } => {
+            let body = format!("c.L[{to} + i] = 0.0f;");
+            phase.add(each(n, &body), &[], Some(writes(to, n)), text);
+        }
+        Instr::AddTo { sum, a, n } => {
+            let a = of_step(a);
+            let read: Vec<Range> = reads(a, n).into_iter().collect();
+            let body = format!("c.sums[{} + i] += {};", names.sums[&sum], at(a, "i"));
+            phase.add(each(n, &body), &read, None, text);
+        }
+        Instr::AddOuter {
+            index,
+            a,
+            b,
+            rows,
+            cols,
+            ..
+        } => {
+            for (k, (place, n)) in [(a, rows), (b, cols)].into_iter().enumerate() {
+                let place = of_step(place);
+                let read: Vec<Range> = reads(place, n).into_iter().collect();
+                let side = ["outer_a", "outer_b"][k];
+                let body = format!("{side}{index}(c)[i] = {};", at(place, "i"));
+                phase.add(each(n, &body), &read, None, text);
+            }
+        }
+        Instr::Sum { .. }
+        | Instr::Max { .. }
+        | Instr::Softmax { .. }
+        | Instr::MatVec { .. }
+        | Instr::Sweep(_) => {}
+    }
+}
+
+/// What goes to gradient sums is read from the step's own memories.
+fn of_step(place: Place) -> Place {
+    let area = match place.area {
+        Area::Lane | Area::Before => Area::Lane,
+        Area::Record | Area::RecordBefore => Area::Record,
+        Area::Shared => Area::Shared,
+    };
+    Place { area, ..place }
+}
+
+/// Code that needs all of a vector, done by one group.
+fn whole(instr: &Instr, text: &mut Text) {
+    let (to, a, n, top) = match *instr {
+        Instr::Sum { to, a, n } => (to, a, n, false),
+        Instr::Max { to, a, n } | Instr::Softmax { to, a, n } => (to, a, n, true),
+        _ => return,
+    };
+    let value = at(a, "i");
+    text.open("GROUPS");
+    text.open("if (g == 0) {");
+    text.line("VAR16(part);");
+    let (first, step, all) = if top {
+        ("-INF", format!("f_larger(AT16(part), {value})"), "MAX16")
+    } else {
+        ("0.0f", format!("AT16(part) + {value}"), "SUM16")
+    };
+    text.line(&format!(
+        "EACH16 AT16(part) = {first}; for (int i = k; i < {n}; i += 16) AT16(part) = {step}; END16"
+    ));
+    text.line(&format!("const float result = {all}(part);"));
+    if matches!(instr, Instr::Softmax { .. }) {
+        text.line("VAR16(weight);");
+        text.open("EACH16");
+        text.line("AT16(weight) = 0.0f;");
+        text.open(&format!("for (int i = k; i < {n}; i += 16) {{"));
+        text.line(&format!("const float e = expf({value} - result);"));
+        text.line(&format!("c.L[{to} + i] = e;"));
+        text.line("AT16(weight) += e;");
+        text.close("}");
+        text.close("END16");
+        text.line("const float scale = 1.0f / SUM16(weight);");
+        text.line(&format!(
+            "EACH16 for (int i = k; i < {n}; i += 16) c.L[{to} + i] *= scale; END16"
+        ));
+    } else {
+        text.line(&format!("FIRST16 c.L[{to}] = result;"));
+    }
+    text.close("}");
+    text.close("END_GROUPS");
+}
+
+/// A product with a matrix of parameters.
+fn product(instr: &Instr, threads: Threads, text: &mut Text) {
+    let Instr::MatVec {
+        to,
+        v,
+        m,
+        rows,
+        cols,
+        form,
+    } = *instr
+    else {
+        return;
+    };
+    text.open("GROUPS");
+    match form {
+        Product::ScaledRows => {
+            let grid = Grid::new(Layout { rows, cols }, threads);
+            let (per_panel, width) = (grid.per_panel, grid.panels * 16);
+            grid.open(text);
+            text.open("EACH16");
+            text.line("float sum = 0.0f;");
+            text.line(&format!(
+                "for (int row = part; row < {rows}; row += {per_panel}) sum += {} * c.S[{m} + (panel * {rows} + row) * 16 + k];",
+                at(v, "row")
+            ));
+            text.line(&format!(
+                "c.scratch[part * {width} + panel * 16 + k] = sum;"
+            ));
+            text.close("END16");
+            text.close("}");
+            text.close("END_GROUPS");
+            text.open("PHASE");
+            text.open(&format!("for (int i = tid; i < {cols}; i += THREADS) {{"));
+            text.line("float s = c.scratch[i];");
+            text.line(&format!(
+                "for (int p = 1; p < {per_panel}; p++) s += c.scratch[p * {width} + i];"
+            ));
+            text.line(&format!("c.L[{to} + i] = s;"));
+            text.close("}");
+            text.close("END_PHASE");
+        }
+        Product::RowProducts => {
+            let stride = filled(cols);
+            text.open(&format!(
+                "for (int row = g; row < {rows}; row += {}) {{",
+                threads.groups()
+            ));
+            text.line("VAR16(part);");
+            text.line(&format!(
+                "EACH16 AT16(part) = 0.0f; for (int i = k; i < {cols}; i += 16) AT16(part) += {} * c.S[{m} + row * {stride} + i]; END16",
+                at(v, "i")
+            ));
+            text.line("const float result = SUM16(part);");
+            text.line(&format!("FIRST16 c.L[{to} + row] = result;"));
+            text.close("}");
+            text.close("END_GROUPS");
+        }
+    }
+}

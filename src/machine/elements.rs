@@ -1,0 +1,204 @@
+//! Element functions over whole rows, written so that the compiler makes vector code of the loops.
+
+use super::math::{binary, clip, clip_mask, unary, Real};
+use crate::ir::{Binary, Boundary, Unary};
+use crate::program::code::Element;
+
+/// A row or one number for all of it.
+#[derive(Clone, Copy)]
+pub(crate) enum Operand<'a, T> {
+    Row(&'a [T]),
+    One(T),
+}
+
+#[inline(always)]
+pub(crate) fn map1<T: Real>(out: &mut [T], a: Operand<'_, T>, f: impl Fn(T) -> T) {
+    match a {
+        Operand::Row(a) => {
+            for (o, x) in out.iter_mut().zip(a) {
+                *o = f(*x);
+            }
+        }
+        Operand::One(x) => out.fill(f(x)),
+    }
+}
+
+#[inline(always)]
+fn map2<T: Real>(out: &mut [T], a: Operand<'_, T>, b: Operand<'_, T>, f: impl Fn(T, T) -> T) {
+    match (a, b) {
+        (Operand::Row(a), Operand::Row(b)) => {
+            for ((o, x), y) in out.iter_mut().zip(a).zip(b) {
+                *o = f(*x, *y);
+            }
+        }
+        (Operand::Row(a), Operand::One(y)) => {
+            for (o, x) in out.iter_mut().zip(a) {
+                *o = f(*x, y);
+            }
+        }
+        (Operand::One(x), Operand::Row(b)) => {
+            for (o, y) in out.iter_mut().zip(b) {
+                *o = f(x, *y);
+            }
+        }
+        (Operand::One(x), Operand::One(y)) => out.fill(f(x, y)),
+    }
+}
+
+#[inline(always)]
+fn map3<T: Real>(
+    out: &mut [T],
+    a: Operand<'_, T>,
+    b: Operand<'_, T>,
+    c: Operand<'_, T>,
+    f: impl Fn(T, T, T) -> T,
+) {
+    match (a, b, c) {
+        (Operand::Row(a), Operand::Row(b), Operand::Row(c)) => {
+            for (((o, x), y), z) in out.iter_mut().zip(a).zip(b).zip(c) {
+                *o = f(*x, *y, *z);
+            }
+        }
+        _ => {
+            let pick = |operand: Operand<'_, T>, k: usize| match operand {
+                Operand::Row(row) => row[k],
+                Operand::One(x) => x,
+            };
+            for (k, o) in out.iter_mut().enumerate() {
+                *o = f(pick(a, k), pick(b, k), pick(c, k));
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn select<T: Real>(out: &mut [T], c: Operand<'_, T>, a: Operand<'_, T>, b: Operand<'_, T>) {
+    let pick = |operand: Operand<'_, T>, k: usize| match operand {
+        Operand::Row(row) => row[k],
+        Operand::One(x) => x,
+    };
+    for (k, o) in out.iter_mut().enumerate() {
+        *o = if pick(c, k) == T::ZERO {
+            pick(b, k)
+        } else {
+            pick(a, k)
+        };
+    }
+}
+
+#[inline(always)]
+pub(crate) fn element<T: Real>(
+    f: Element,
+    out: &mut [T],
+    a: Operand<'_, T>,
+    b: Operand<'_, T>,
+    c: Operand<'_, T>,
+) {
+    macro_rules! unaries {
+        ($($name:ident),*) => {
+            match f {
+                Element::Unary(f) => match f {
+                    $(Unary::$name => map1(out, a, |x| unary(Unary::$name, x)),)*
+                },
+                Element::Binary(f) => binaries(f, out, a, b),
+                Element::Select => select(out, a, b, c),
+                Element::MulAdd => map3(out, a, b, c, |x, y, z| x.mul_add(y, z)),
+                Element::MulSub => map3(out, a, b, c, |x, y, z| x.mul_add(y, -z)),
+                Element::NegMulAdd => map3(out, a, b, c, |x, y, z| (-x).mul_add(y, z)),
+                Element::Keep(lo, hi, boundary) => {
+                    let (lo, hi) = (T::from_f64(lo.get()), T::from_f64(hi.get()));
+                    map2(out, a, b, |x, y| {
+                        if clip_mask(y, lo, hi, boundary) == T::ZERO {
+                            T::ZERO
+                        } else {
+                            x
+                        }
+                    });
+                }
+                Element::PowerOfTwo => map1(out, a, |x| T::from_f64(x.to_f64().exp2())),
+                Element::Copy => map1(out, a, |x| x),
+                Element::Clip(lo, hi) => {
+                    let (lo, hi) = (T::from_f64(lo.get()), T::from_f64(hi.get()));
+                    map1(out, a, |x| clip(x, lo, hi));
+                }
+                Element::ClipMask(lo, hi, boundary) => {
+                    let (lo, hi) = (T::from_f64(lo.get()), T::from_f64(hi.get()));
+                    match boundary {
+                        Boundary::Inclusive => {
+                            map1(out, a, |x| clip_mask(x, lo, hi, Boundary::Inclusive));
+                        }
+                        other => map1(out, a, |x| clip_mask(x, lo, hi, other)),
+                    }
+                }
+            }
+        };
+    }
+    unaries!(
+        Neg, Tanh, Sigmoid, Relu, Softplus, Exp, Log, Sqrt, Abs, Sign, Square, Recip, Sin, Cos, Not
+    );
+}
+
+#[inline(always)]
+fn binaries<T: Real>(f: Binary, out: &mut [T], a: Operand<'_, T>, b: Operand<'_, T>) {
+    macro_rules! each {
+        ($($name:ident),*) => {
+            match f {
+                $(Binary::$name => map2(out, a, b, |x, y| binary(Binary::$name, x, y)),)*
+            }
+        };
+    }
+    each!(Add, Sub, Mul, Div, Min, Max, Pow, Less, LessEqual, Equal, And, Or);
+}
+
+/// The sum in a fixed order that vector code can follow: sixteen partial sums, then these from the first on.
+#[inline(always)]
+pub(crate) fn sum<T: Real>(row: &[T]) -> T {
+    let mut partial = [T::ZERO; 16];
+    let mut chunks = row.chunks_exact(16);
+    for chunk in &mut chunks {
+        for (p, x) in partial.iter_mut().zip(chunk) {
+            *p += *x;
+        }
+    }
+    for (p, x) in partial.iter_mut().zip(chunks.remainder()) {
+        *p += *x;
+    }
+    let mut total = T::ZERO;
+    for p in partial {
+        total += p;
+    }
+    total
+}
+
+#[inline(always)]
+pub(crate) fn larger<T: Real>(a: T, b: T) -> T {
+    if a < b {
+        b
+    } else {
+        a
+    }
+}
+
+#[inline(always)]
+pub(crate) fn largest<T: Real>(a: Operand<'_, T>) -> T {
+    match a {
+        Operand::One(x) => x,
+        Operand::Row(row) => row.iter().skip(1).fold(row[0], |m, x| larger(m, *x)),
+    }
+}
+
+#[inline(always)]
+pub(crate) fn add_to<T: Real>(out: &mut [T], a: Operand<'_, T>) {
+    match a {
+        Operand::Row(a) => {
+            for (o, x) in out.iter_mut().zip(a) {
+                *o += *x;
+            }
+        }
+        Operand::One(x) => {
+            for o in out.iter_mut() {
+                *o += x;
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Machine code for sweeps, generated when a program is compiled.
+//!
+//! A sweep becomes one function: panels of columns, rows inside, every value of an element in a register; sums over
+//! pre stay in registers, sums over post are kept a vector wide for every row and joined at the end. Whatever rule
+//! the spec has takes this path. Sweeps with a function that needs a series (`tanh`, `exp`, ...) per
+//! connection, and reductions by maximum, run in [`interpret`](crate::machine::interpret) instead.
+//!
+//! [`x86`](crate::machine) writes 512 or 256 bits for x86-64; [`portable`](crate::machine) 128 bits for any processor the code generator knows.
+
+mod pages;
+#[cfg(test)]
+mod tests;
+
+use crate::machine::abi::{has_short_offsets, partial_offset, Function};
+use crate::machine::portable::Portable;
+use crate::machine::processor::{processor, Processor};
+use crate::machine::run::{interpreted, Blocks, Memory};
+use crate::machine::series;
+#[cfg(all(target_arch = "x86_64", unix))]
+use crate::machine::x86;
+use crate::program::code::{Area, RootKind, Sweep};
+use crate::program::layout::PANEL;
+use pages::Pages;
+
+/// Machine code of some sweeps, by sweep.
+#[derive(Debug)]
+pub struct Machine {
+    functions: Vec<Option<Function>>,
+    /// Series written out, for the interpreter: it rounds as machine code does, whichever runs a sweep.
+    sweeps: Vec<Sweep>,
+    forms: Vec<&'static str>,
+    /// What owns the code.
+    _pages: Option<Pages>,
+    _portable: Option<Portable>,
+}
+
+impl Machine {
+    /// Compiles what can be for this processor; on those without a code generator, nothing.
+    pub(crate) fn new(sweeps: &[Sweep], blocks: usize) -> Machine {
+        Machine::of(processor(), sweeps, blocks)
+    }
+
+    /// Compiles for a processor, which must be this one or a lesser.
+    pub(crate) fn of(processor: Processor, sweeps: &[Sweep], blocks: usize) -> Machine {
+        #[cfg(all(target_arch = "x86_64", unix))]
+        {
+            let isa = match processor {
+                Processor::Avx512 => Some((x86::Isa::Avx512, "machine code, 512 bits")),
+                Processor::Avx2 => Some((x86::Isa::Avx2, "machine code, 256 bits")),
+                Processor::Other => None,
+            };
+            if let Some((isa, form)) = isa {
+                return Machine::wide(isa, form, sweeps, blocks);
+            }
+        }
+        let _ = processor;
+        let sweeps: Vec<Sweep> = sweeps.iter().map(series::expand).collect();
+        let (portable, functions) = Portable::new(&sweeps, blocks);
+        Machine {
+            forms: forms(&functions, "machine code, 128 bits"),
+            sweeps,
+            functions,
+            _pages: None,
+            _portable: portable,
+        }
+    }
+
+    #[cfg(all(target_arch = "x86_64", unix))]
+    fn wide(isa: x86::Isa, form: &'static str, sweeps: &[Sweep], blocks: usize) -> Machine {
+        let mut code = Vec::new();
+        let mut starts = Vec::new();
+        let sweeps: Vec<Sweep> = sweeps.iter().map(series::expand).collect();
+        for sweep in &sweeps {
+            let fits = has_short_offsets(sweep);
+            starts.push(
+                fits.then(|| x86::compile(isa, sweep, blocks))
+                    .flatten()
+                    .map(|(bytes, start)| {
+                        // Constants of a function are aligned as the function is.
+                        code.resize(code.len().next_multiple_of(64), 0);
+                        let at = code.len() + start;
+                        code.extend(bytes);
+                        at
+                    }),
+            );
+        }
+        let pages = Pages::new(&code);
+        let functions: Vec<Option<Function>> = starts
+            .into_iter()
+            .map(|start| {
+                let at = pages.as_ref()?.address(start?);
+                // SAFETY: a function with this signature begins there.
+                Some(unsafe { std::mem::transmute::<*const u8, Function>(at) })
+            })
+            .collect();
+        Machine {
+            forms: forms(&functions, form),
+            sweeps,
+            functions,
+            _pages: pages,
+            _portable: None,
+        }
+    }
+
+    /// How sweep `k` runs, for people.
+    pub(crate) fn form(&self, k: usize) -> &'static str {
+        self.forms.get(k).copied().unwrap_or("interpreted")
+    }
+
+    /// Runs sweep `k`, by machine code where there is some.
+    pub(crate) fn run(&self, k: usize, sweep: &Sweep, memory: &mut Memory<'_, f32>) {
+        let Some(function) = self.functions[k] else {
+            interpreted(&self.sweeps[k], memory);
+            return;
+        };
+        let scratch = &mut *memory.scratch;
+        let sums = partial_offset(sweep, sweep.roots.len());
+        scratch.partial.grow(sums);
+        scratch.partial[..sums].fill(0.0);
+        let addresses = &mut scratch.addresses.0;
+        addresses.clear();
+        addresses.push(memory.lane.as_mut_ptr());
+        addresses.push(memory.before.as_mut_ptr());
+        addresses.push(memory.record.as_ptr().cast_mut());
+        addresses.push(memory.record_before.as_ptr().cast_mut());
+        addresses.push(memory.shared.as_ptr().cast_mut());
+        addresses.push(memory.sums.as_mut_ptr());
+        addresses.push(scratch.partial.as_mut_ptr());
+        match &mut memory.blocks {
+            Blocks::InPlace(blocks) => {
+                for _ in 0..2 {
+                    addresses.extend(blocks.iter_mut().map(|block| block.as_mut_ptr()));
+                }
+            }
+            Blocks::Apart { from, to } => {
+                addresses.extend(from.iter().map(|block| block.as_ptr().cast_mut()));
+                addresses.extend(to.iter_mut().map(|block| block.as_mut_ptr()));
+            }
+            Blocks::Read(from) => {
+                for _ in 0..2 {
+                    addresses.extend(from.iter().map(|block| block.as_ptr().cast_mut()));
+                }
+            }
+        }
+        addresses.extend(memory.adjoints.iter_mut().map(|block| block.as_mut_ptr()));
+        // SAFETY: the function was generated for the sizes of these memories: offsets of places and sums lie inside
+        // the sizes the program was assembled with, vectors and blocks are filled up to whole panels. Records,
+        // shared memory and blocks of `Blocks::Read` are only read: no sweep that runs with them stores traces.
+        unsafe { function(addresses.as_ptr()) };
+        self.join(sweep, memory);
+    }
+
+    /// Sums over post of each row and sums over both from their partial sums.
+    fn join(&self, sweep: &Sweep, memory: &mut Memory<'_, f32>) {
+        for (k, root) in sweep.roots.iter().enumerate() {
+            let (area, to, n) = match root.kind {
+                RootKind::SumPost(area, to) => (area, to, sweep.layout.rows),
+                RootKind::SumBoth(area, to) => (area, to, 1),
+                _ => continue,
+            };
+            let at = partial_offset(sweep, k);
+            let partial = &memory.scratch.partial[at..at + n * PANEL];
+            let out = match area {
+                Area::Before => &mut memory.before[to..to + n],
+                Area::Lane | Area::Record | Area::RecordBefore | Area::Shared => {
+                    &mut memory.lane[to..to + n]
+                }
+            };
+            for (out, row) in out.iter_mut().zip(partial.chunks_exact(PANEL)) {
+                *out = across(row);
+            }
+        }
+    }
+}
+
+/// The sum of a panel's row: halves added to halves.
+#[inline(always)]
+fn across(row: &[f32]) -> f32 {
+    let mut eight = [0.0f32; 8];
+    for (k, x) in eight.iter_mut().enumerate() {
+        *x = row[k] + row[k + 8];
+    }
+    let four = [
+        eight[0] + eight[4],
+        eight[1] + eight[5],
+        eight[2] + eight[6],
+        eight[3] + eight[7],
+    ];
+    (four[0] + four[2]) + (four[1] + four[3])
+}
+
+fn forms(functions: &[Option<Function>], form: &'static str) -> Vec<&'static str> {
+    functions
+        .iter()
+        .map(|f| if f.is_some() { form } else { "interpreted" })
+        .collect()
+}

@@ -1,0 +1,387 @@
+//! Products of several vectors with one matrix, each to the same bits as alone: the matrix is read once for all of them.
+//! Written for AVX-512 and AVX2; other processors take one vector after another.
+
+use crate::program::code::Product;
+
+/// The most vectors that go together.
+pub const LANES: usize = 4;
+
+/// Products `out = v m` for every part; returns whether the processor has code for it. `sizes` are the rows and the
+/// columns of the matrix as it is stored.
+pub fn products(
+    form: Product,
+    parts: &mut [(&mut [f32], &[f32])],
+    matrix: &[f32],
+    sizes: [usize; 2],
+) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use crate::machine::{processor, Processor};
+        use crate::program::layout::filled;
+        let [rows, cols] = sizes;
+        let (outs, ins) = form.sizes(rows, cols);
+        let stored = filled(cols) * rows;
+        assert!(matrix.len() >= stored, "a matrix of {rows} x {cols}");
+        for (out, v) in parts.iter() {
+            assert!(
+                out.len() == outs && v.len() == ins,
+                "a vector of the matrix"
+            );
+        }
+        match processor() {
+            // SAFETY: the processor has AVX-512, and the lengths were checked.
+            Processor::Avx512 => unsafe { x86::with_avx512(form, parts, matrix, sizes) },
+            // SAFETY: the processor has AVX2 and FMA, and the lengths were checked.
+            Processor::Avx2 => unsafe { x86::with_avx2(form, parts, matrix, sizes) },
+            Processor::Other => return false,
+        }
+        true
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = (form, parts, matrix, sizes);
+        false
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use crate::machine::mat_vec::folded;
+    use crate::program::code::Product;
+    use crate::program::layout::{filled, PANEL};
+    use std::arch::x86_64::*;
+
+    type Part<'a, 'b> = (&'a mut [f32], &'b [f32]);
+
+    /// Numbers that are worked on at once.
+    trait Vector: Copy {
+        const WIDTH: usize;
+        unsafe fn zero() -> Self;
+        unsafe fn splat(x: f32) -> Self;
+        unsafe fn load(from: *const f32) -> Self;
+        unsafe fn store(self, to: *mut f32);
+        unsafe fn add(self, other: Self) -> Self;
+        /// `a b + self`
+        unsafe fn fma(self, a: Self, b: Self) -> Self;
+    }
+
+    macro_rules! vector {
+        ($t:ty, $width:literal, $zero:ident, $splat:ident, $load:ident, $store:ident, $add:ident, $fma:ident) => {
+            impl Vector for $t {
+                const WIDTH: usize = $width;
+                #[inline(always)]
+                unsafe fn zero() -> Self {
+                    // SAFETY: the caller has the processor for it, here and below.
+                    unsafe { $zero() }
+                }
+                #[inline(always)]
+                unsafe fn splat(x: f32) -> Self {
+                    // SAFETY: as above.
+                    unsafe { $splat(x) }
+                }
+                #[inline(always)]
+                unsafe fn load(from: *const f32) -> Self {
+                    // SAFETY: as above, and the caller has that many numbers there.
+                    unsafe { $load(from) }
+                }
+                #[inline(always)]
+                unsafe fn store(self, to: *mut f32) {
+                    // SAFETY: as above.
+                    unsafe { $store(to, self) }
+                }
+                #[inline(always)]
+                unsafe fn add(self, other: Self) -> Self {
+                    // SAFETY: as above.
+                    unsafe { $add(self, other) }
+                }
+                #[inline(always)]
+                unsafe fn fma(self, a: Self, b: Self) -> Self {
+                    // SAFETY: as above.
+                    unsafe { $fma(a, b, self) }
+                }
+            }
+        };
+    }
+
+    vector!(
+        __m512,
+        16,
+        _mm512_setzero_ps,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_add_ps,
+        _mm512_fmadd_ps
+    );
+    vector!(
+        __m256,
+        8,
+        _mm256_setzero_ps,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_add_ps,
+        _mm256_fmadd_ps
+    );
+
+    /// # Safety
+    /// The processor has AVX-512, and all lengths are those of the matrix.
+    #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+    pub unsafe fn with_avx512(
+        form: Product,
+        parts: &mut [Part<'_, '_>],
+        matrix: &[f32],
+        sizes: [usize; 2],
+    ) {
+        // SAFETY: the caller's.
+        unsafe { of_some::<__m512>(form, parts, matrix, sizes) }
+    }
+
+    /// # Safety
+    /// The processor has AVX2 and FMA, and all lengths are those of the matrix.
+    #[target_feature(enable = "avx2,fma")]
+    pub unsafe fn with_avx2(
+        form: Product,
+        parts: &mut [Part<'_, '_>],
+        matrix: &[f32],
+        sizes: [usize; 2],
+    ) {
+        // Sixteen registers hold the sums of two vectors.
+        for two in parts.chunks_mut(2) {
+            // SAFETY: the caller's.
+            unsafe { of_some::<__m256>(form, two, matrix, sizes) }
+        }
+    }
+
+    /// # Safety
+    /// As of those above, with the processor that `V` needs.
+    #[inline(always)]
+    unsafe fn of_some<V: Vector>(
+        form: Product,
+        parts: &mut [Part<'_, '_>],
+        matrix: &[f32],
+        sizes: [usize; 2],
+    ) {
+        // SAFETY: the caller's.
+        unsafe {
+            if let Some(parts) = parts.first_chunk_mut::<4>() {
+                of_all::<V, 4>(form, parts, matrix, sizes);
+            } else if let Some(parts) = parts.first_chunk_mut::<3>() {
+                of_all::<V, 3>(form, parts, matrix, sizes);
+            } else if let Some(parts) = parts.first_chunk_mut::<2>() {
+                of_all::<V, 2>(form, parts, matrix, sizes);
+            } else if let Some(parts) = parts.first_chunk_mut::<1>() {
+                of_all::<V, 1>(form, parts, matrix, sizes);
+            }
+        }
+    }
+
+    /// # Safety
+    /// As above.
+    #[inline(always)]
+    unsafe fn of_all<V: Vector, const L: usize>(
+        form: Product,
+        parts: &mut [Part<'_, '_>; L],
+        matrix: &[f32],
+        [rows, cols]: [usize; 2],
+    ) {
+        // SAFETY: the caller's.
+        unsafe {
+            match form {
+                Product::ScaledRows => scaled_rows::<V, L>(parts, matrix, rows, cols),
+                Product::RowProducts => row_products::<V, L>(parts, matrix, rows, cols),
+            }
+        }
+    }
+
+    /// Rows scaled by the vectors' elements: row `k` adds to the sum `k mod 4`.
+    ///
+    /// # Safety
+    /// As above.
+    #[inline(always)]
+    unsafe fn scaled_rows<V: Vector, const L: usize>(
+        parts: &mut [Part<'_, '_>; L],
+        matrix: &[f32],
+        rows: usize,
+        cols: usize,
+    ) {
+        let vectors: [*const f32; L] = std::array::from_fn(|l| parts[l].1.as_ptr());
+        for column in (0..cols).step_by(V::WIDTH) {
+            let (panel, inside) = (column / PANEL, column % PANEL);
+            // SAFETY: panels of `rows` rows, as many as hold the columns; vectors of `rows` elements.
+            unsafe {
+                let at = matrix.as_ptr().add(panel * rows * PANEL + inside);
+                let mut sums = [[V::zero(); 4]; L];
+                let mut k = 0;
+                while k + 4 <= rows {
+                    let row: [V; 4] = std::array::from_fn(|s| V::load(at.add((k + s) * PANEL)));
+                    for (sums, v) in sums.iter_mut().zip(vectors) {
+                        for s in 0..4 {
+                            sums[s] = sums[s].fma(V::splat(*v.add(k + s)), row[s]);
+                        }
+                    }
+                    k += 4;
+                }
+                while k < rows {
+                    let row = V::load(at.add(k * PANEL));
+                    for (sums, v) in sums.iter_mut().zip(vectors) {
+                        sums[0] = sums[0].fma(V::splat(*v.add(k)), row);
+                    }
+                    k += 1;
+                }
+                for ((out, _), [a, b, c, d]) in parts.iter_mut().zip(sums) {
+                    let mut total = [0.0f32; PANEL];
+                    a.add(b).add(c.add(d)).store(total.as_mut_ptr());
+                    for (o, x) in out[column..].iter_mut().zip(&total[..V::WIDTH]) {
+                        *o = *x;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rows of which the products are made side by side.
+    const ROWS: usize = 4;
+
+    /// # Safety
+    /// As above.
+    #[inline(always)]
+    unsafe fn row_products<V: Vector, const L: usize>(
+        parts: &mut [Part<'_, '_>; L],
+        matrix: &[f32],
+        rows: usize,
+        cols: usize,
+    ) {
+        let mut row = 0;
+        // SAFETY: the caller's.
+        unsafe {
+            while row + ROWS <= rows {
+                some_products::<V, L, ROWS>(parts, matrix, row, cols);
+                row += ROWS;
+            }
+            while row < rows {
+                some_products::<V, L, 1>(parts, matrix, row, cols);
+                row += 1;
+            }
+        }
+    }
+
+    /// Products of the vectors with `R` rows from `row` on.
+    ///
+    /// # Safety
+    /// As above.
+    #[inline(always)]
+    unsafe fn some_products<V: Vector, const L: usize, const R: usize>(
+        parts: &mut [Part<'_, '_>; L],
+        matrix: &[f32],
+        row: usize,
+        cols: usize,
+    ) {
+        let stride = filled(cols);
+        let whole = cols / PANEL * PANEL;
+        let mut totals = [[[0.0f32; PANEL]; R]; L];
+        // The end of a vector, filled up with zeros as the rows of the matrix are.
+        let mut ends = [[0.0f32; PANEL]; L];
+        for (end, (_, v)) in ends.iter_mut().zip(parts.iter()) {
+            end[..cols - whole].copy_from_slice(&v[whole..cols]);
+        }
+        // A part of a panel at a time, its sums in registers.
+        for inside in (0..PANEL).step_by(V::WIDTH) {
+            // SAFETY: `R` rows of `stride` elements from `row` on; vectors of `cols` elements.
+            unsafe {
+                let at = matrix.as_ptr().add(row * stride + inside);
+                let mut sums = [[V::zero(); R]; L];
+                for column in (0..whole).step_by(PANEL) {
+                    let rows: [V; R] =
+                        std::array::from_fn(|r| V::load(at.add(r * stride + column)));
+                    for (sums, (_, v)) in sums.iter_mut().zip(parts.iter()) {
+                        let y = V::load(v.as_ptr().add(column + inside));
+                        for r in 0..R {
+                            sums[r] = sums[r].fma(rows[r], y);
+                        }
+                    }
+                }
+                if whole < cols {
+                    for (sums, end) in sums.iter_mut().zip(&ends) {
+                        let y = V::load(end.as_ptr().add(inside));
+                        for (r, sum) in sums.iter_mut().enumerate() {
+                            *sum = sum.fma(V::load(at.add(r * stride + whole)), y);
+                        }
+                    }
+                }
+                for (totals, sums) in totals.iter_mut().zip(sums) {
+                    for (total, sum) in totals.iter_mut().zip(sums) {
+                        sum.store(total.as_mut_ptr().add(inside));
+                    }
+                }
+            }
+        }
+        for ((out, _), totals) in parts.iter_mut().zip(totals) {
+            for (out, total) in out[row..row + R].iter_mut().zip(totals) {
+                *out = folded(total);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::rng::{Key, Stream};
+    use crate::machine::elements::Operand;
+    use crate::machine::mat_vec::mat_vec;
+    use crate::program::layout::Layout;
+
+    #[test]
+    fn together_is_as_alone() {
+        let place = Key::new(5, Stream::Init(3)).at(0, 0, 0);
+        let mut draws = (0u32..).map(|k| place.uniform_f32(k) - 0.5);
+        for [rows, cols] in [
+            [1usize, 1usize],
+            [3, 17],
+            [16, 16],
+            [37, 5],
+            [50, 40],
+            [64, 33],
+        ] {
+            let plain: Vec<f64> = draws.by_ref().take(rows * cols).map(f64::from).collect();
+            for form in [Product::ScaledRows, Product::RowProducts] {
+                let stride = cols.next_multiple_of(16);
+                let mut matrix = vec![0.0f32; stride * rows];
+                match form {
+                    Product::ScaledRows => {
+                        Layout { rows, cols }.pack(&plain, &mut matrix, |x| x as f32);
+                    }
+                    Product::RowProducts => {
+                        for (to, from) in matrix.chunks_mut(stride).zip(plain.chunks(cols)) {
+                            for (to, from) in to.iter_mut().zip(from) {
+                                *to = *from as f32;
+                            }
+                        }
+                    }
+                }
+                let (outs, ins) = form.sizes(rows, cols);
+                let vectors: Vec<Vec<f32>> = (0..LANES)
+                    .map(|_| draws.by_ref().take(ins).collect())
+                    .collect();
+                for lanes in 1..=LANES {
+                    let mut found = vec![vec![f32::NAN; outs]; lanes];
+                    let mut parts: Vec<(&mut [f32], &[f32])> = found
+                        .iter_mut()
+                        .zip(&vectors)
+                        .map(|(out, v)| (out.as_mut_slice(), v.as_slice()))
+                        .collect();
+                    if !products(form, &mut parts, &matrix, [rows, cols]) {
+                        return;
+                    }
+                    for (found, v) in found.iter().zip(&vectors) {
+                        let mut alone = vec![0.0f32; outs];
+                        let v = Operand::Row(v.as_slice());
+                        mat_vec(form, &mut alone, v, &matrix, rows, cols, &mut Vec::new());
+                        assert_eq!(found, &alone, "{form:?} {rows} {cols} {lanes}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Sums of outer products over time: vectors of many steps kept side by side, then one matrix product.
+
+use super::aligned::Aligned;
+use super::math::Real;
+use crate::program::layout::filled;
+
+/// Steps that are added up at once.
+const STEPS: usize = 64;
+
+/// An outer product `Σ_t a_t b_tᵀ` of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OuterSum {
+    /// Offset in the gradient sums, where it lies row after row.
+    pub sum: usize,
+    /// Elements of `a`.
+    pub rows: usize,
+    /// Elements of `b`.
+    pub cols: usize,
+}
+
+/// Vectors waiting to be multiplied.
+#[derive(Clone, Debug, Default)]
+pub struct OuterBatch<T> {
+    a: Aligned<T>,
+    b: Aligned<T>,
+    count: usize,
+}
+
+impl<T: Real> OuterBatch<T> {
+    /// Space for the vectors of one more step; multiplies first where the batch is full.
+    pub fn next(&mut self, of: OuterSum, sums: &mut [T]) -> (&mut [T], &mut [T]) {
+        if self.count == STEPS {
+            self.flush(of, sums);
+        }
+        let (rows, cols) = (filled(of.rows), filled(of.cols));
+        self.a.grow(rows * STEPS);
+        self.b.grow(cols * STEPS);
+        let k = self.count;
+        self.count += 1;
+        (
+            &mut self.a[k * rows..k * rows + of.rows],
+            &mut self.b[k * cols..k * cols + of.cols],
+        )
+    }
+
+    /// Forgets what waits.
+    pub fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    /// Adds what waits to the gradient sums.
+    pub fn flush(&mut self, of: OuterSum, sums: &mut [T]) {
+        if self.count == 0 {
+            return;
+        }
+        let sums = &mut sums[of.sum..of.sum + of.rows * of.cols];
+        let (rows, cols) = (filled(of.rows) as isize, filled(of.cols) as isize);
+        // SAFETY: the target holds rows × cols elements row after row; `a` and `b` hold `count` vectors of their
+        // lengths, filled up.
+        unsafe {
+            gemm::gemm(
+                of.rows,
+                of.cols,
+                self.count,
+                sums.as_mut_ptr(),
+                1,
+                of.cols as isize,
+                true,
+                self.a.as_ptr(),
+                rows,
+                1,
+                self.b.as_ptr(),
+                1,
+                cols,
+                T::ONE,
+                T::ONE,
+                false,
+                false,
+                false,
+                gemm::Parallelism::None,
+            );
+        }
+        self.count = 0;
+    }
+}

@@ -1,0 +1,162 @@
+//! Where the time of lanes goes, kernel by kernel.
+
+use crate::machine::kernel::KernelReport;
+use crate::program::code::{Element, RootKind, Source, Sweep};
+use crate::program::layout::Layout;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Which kernel: what it does, over which block and in which form.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kernel {
+    /// What it does, such as `update, transmit`; `vectors` for everything outside blocks.
+    pub name: &'static str,
+    /// Presynaptic and postsynaptic neurons of the block; `None` for vector code.
+    pub block: Option<(usize, usize)>,
+    /// How it runs, such as `machine code, 512 bits`.
+    pub form: &'static str,
+}
+
+/// What a kernel took and did.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct KernelUse {
+    /// Calls.
+    pub calls: u64,
+    /// Processor time.
+    pub time: Duration,
+    /// Arithmetic operations on elements; a multiply-add is two.
+    pub operations: u64,
+    /// Bytes of blocks read and written.
+    pub bytes: u64,
+}
+
+/// The kernels of some lanes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Profile {
+    kernels: BTreeMap<Kernel, KernelUse>,
+}
+
+impl Profile {
+    /// All kernels with what they took.
+    pub fn kernels(&self) -> impl Iterator<Item = (&Kernel, &KernelUse)> {
+        self.kernels.iter()
+    }
+
+    /// The same for reports.
+    pub fn reports(&self) -> Vec<KernelReport> {
+        let mut out: Vec<KernelReport> = self
+            .kernels()
+            .map(|(kernel, took)| KernelReport {
+                name: match kernel.block {
+                    Some((rows, cols)) => format!("{} [{rows},{cols}]", kernel.name),
+                    None => kernel.name.to_owned(),
+                },
+                form: kernel.form.to_owned(),
+                calls: took.calls as f64,
+                seconds: took.time.as_secs_f64(),
+                bytes: took.bytes as f64,
+                operations: took.operations as f64,
+            })
+            .collect();
+        out.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        out
+    }
+
+    /// Adds another profile.
+    pub fn merge(&mut self, other: &Profile) {
+        for (kernel, took) in &other.kernels {
+            let sum = self.kernels.entry(kernel.clone()).or_default();
+            sum.calls += took.calls;
+            sum.time += took.time;
+            sum.operations += took.operations;
+            sum.bytes += took.bytes;
+        }
+    }
+
+    /// A call of a sweep.
+    pub(crate) fn sweep(&mut self, sweep: &Sweep, form: &'static str, time: Duration) {
+        let Layout { rows, cols } = sweep.layout;
+        let elements = sweep.layout.size() as u64;
+        let (operations, bytes) = per_element(sweep);
+        self.add(
+            Kernel {
+                name: sweep.name,
+                block: Some((rows, cols)),
+                form,
+            },
+            KernelUse {
+                calls: 1,
+                time,
+                operations: operations * elements,
+                bytes: bytes * elements,
+            },
+        );
+    }
+
+    /// Vector code between sweeps.
+    pub(crate) fn vectors(&mut self, time: Duration) {
+        self.add(
+            Kernel {
+                name: "vectors",
+                block: None,
+                form: "compiled ahead",
+            },
+            KernelUse {
+                calls: 1,
+                time,
+                ..KernelUse::default()
+            },
+        );
+    }
+
+    fn add(&mut self, kernel: Kernel, took: KernelUse) {
+        let sum = self.kernels.entry(kernel).or_default();
+        sum.calls += took.calls;
+        sum.time += took.time;
+        sum.operations += took.operations;
+        sum.bytes += took.bytes;
+    }
+}
+
+/// Operations and bytes of a sweep per element of its block: each block and matrix is read once, what is stored is
+/// written once, gradient sums both.
+pub(crate) fn per_element(sweep: &Sweep) -> (u64, u64) {
+    let operands = sweep.ops.iter().flat_map(|op| op.operands);
+    let roots = sweep
+        .roots
+        .iter()
+        .flat_map(|root| [Some(root.value), root.times]);
+    let read: BTreeSet<Source> = operands
+        .chain(roots.flatten())
+        .filter(|source| {
+            matches!(
+                source,
+                Source::State(_) | Source::Adjoint(_) | Source::Matrix(..)
+            )
+        })
+        .collect();
+    let count = |f: Element| match f {
+        Element::MulAdd | Element::MulSub | Element::NegMulAdd => 2,
+        Element::Copy => 0,
+        _ => 1,
+    };
+    let mut operations: u64 = sweep.ops.iter().map(|op| count(op.f)).sum();
+    let mut streams = read.len() as u64;
+    for root in &sweep.roots {
+        operations += u64::from(root.times.is_some());
+        match root.kind {
+            RootKind::State(_) | RootKind::Adjoint(_) => streams += 1,
+            RootKind::Gradient(_) => {
+                streams += 2;
+                operations += 1;
+            }
+            RootKind::SumPre(..)
+            | RootKind::MaxPre(..)
+            | RootKind::SumPost(..)
+            | RootKind::MaxPost(..)
+            | RootKind::SumBoth(..)
+            | RootKind::MaxBoth(..) => operations += 1,
+        }
+    }
+    (operations, streams * 4)
+}

@@ -1,0 +1,469 @@
+//! Runs the instructions of a lane program.
+//!
+//! All loops are over slices and written so that the compiler makes vector code of them; they are compiled once
+//! for any processor, once for those with AVX2 and fused multiply-adds and once for those with AVX-512, and chosen when
+//! the program runs.
+
+use super::aligned::Aligned;
+use super::dispatch::dispatch;
+use super::elements::{add_to, element, largest, map1, sum, Operand};
+use super::interpret::{sweep, Tiles};
+use super::jit::Machine;
+use super::mat_vec::{is_dense, mat_vec, together};
+use super::math::Real;
+use super::outer::OuterBatch;
+use super::profile::Profile;
+use crate::engine::fused::compiled::Fused;
+use crate::program::code::{Area, Instr, Place, Product, Sweep};
+use smallvec::SmallVec;
+use std::time::Instant;
+
+/// Traces as a sweep sees them.
+pub enum Blocks<'a, T> {
+    /// Updated where they are.
+    InPlace(&'a mut [Aligned<T>]),
+    /// Those that enter and those that leave.
+    Apart {
+        from: &'a [Aligned<T>],
+        to: &'a mut [Aligned<T>],
+    },
+    /// Read only.
+    Read(&'a [Aligned<T>]),
+}
+
+impl<T: Real> Blocks<'_, T> {
+    /// A trace that enters the step.
+    #[inline(always)]
+    pub fn read(&self, k: usize) -> &[T] {
+        match self {
+            Blocks::InPlace(blocks) => &blocks[k],
+            Blocks::Apart { from, .. } | Blocks::Read(from) => &from[k],
+        }
+    }
+
+    /// Where a trace that leaves it goes.
+    #[inline(always)]
+    pub fn write(&mut self, k: usize) -> &mut [T] {
+        match self {
+            Blocks::InPlace(blocks) | Blocks::Apart { to: blocks, .. } => &mut blocks[k],
+            Blocks::Read(_) => &mut [],
+        }
+    }
+}
+
+/// Buffers of the machine, kept between steps.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch<T> {
+    pub tiles: Tiles<T>,
+    /// Partial sums of rows.
+    pub partial: Aligned<T>,
+    /// Addresses given to machine code.
+    pub addresses: Addresses,
+    /// Kernel times, where somebody asked for them.
+    pub profile: Option<Box<Profile>>,
+    /// Rows of a matrix that are not multiplied by 0.
+    pub rows: Vec<usize>,
+}
+
+/// A table of addresses, only ever valid during one call.
+#[derive(Debug, Default)]
+pub struct Addresses(pub Vec<*mut f32>);
+
+impl Clone for Addresses {
+    fn clone(&self) -> Addresses {
+        Addresses::default()
+    }
+}
+
+// SAFETY: the addresses are written anew before every use.
+unsafe impl Send for Addresses {}
+// SAFETY: as above.
+unsafe impl Sync for Addresses {}
+
+/// What a lane program reads and writes.
+pub struct Memory<'a, T> {
+    pub lane: &'a mut [T],
+    pub before: &'a mut [T],
+    pub record: &'a [T],
+    pub record_before: &'a [T],
+    pub shared: &'a [T],
+    pub sums: &'a mut [T],
+    pub blocks: Blocks<'a, T>,
+    /// Adjoints of traces, read and written by adjoint sweeps.
+    pub adjoints: &'a mut [Aligned<T>],
+    pub outers: &'a mut [OuterBatch<T>],
+    pub scratch: &'a mut Scratch<T>,
+}
+
+impl<'a, T: Real> Memory<'a, T> {
+    /// As the step that ran before saw it.
+    pub fn of_before(self) -> Memory<'a, T> {
+        Memory {
+            lane: self.before,
+            before: &mut [],
+            record: self.record_before,
+            record_before: &[],
+            ..self
+        }
+    }
+
+    /// A memory to read.
+    #[inline(always)]
+    pub fn read(&self, area: Area) -> &[T] {
+        match area {
+            Area::Lane => self.lane,
+            Area::Before => self.before,
+            Area::Record => self.record,
+            Area::RecordBefore => self.record_before,
+            Area::Shared => self.shared,
+        }
+    }
+
+    #[inline(always)]
+    fn at(&self, place: Place, n: usize) -> Operand<'_, T> {
+        view(self.read(place.area), place.at, place.stride, n)
+    }
+}
+
+#[inline(always)]
+fn view<T: Real>(memory: &[T], at: usize, stride: usize, n: usize) -> Operand<'_, T> {
+    if stride == 0 {
+        Operand::One(memory[at])
+    } else {
+        Operand::Row(&memory[at..at + n])
+    }
+}
+
+/// Runs instructions for some lanes in step: what a lane does alone one lane after another, products with a matrix of
+/// parameters for all of them at once, since it is the reading of the matrix that takes the time. `pick` says which sweep runs in the place of another.
+pub fn run<T: Real>(
+    program: &Fused,
+    instrs: &[Instr],
+    sweeps: &[Sweep],
+    machine: &Machine,
+    lanes: &mut [Memory<'_, T>],
+    pick: impl Fn(usize) -> usize,
+) {
+    if let [memory] = lanes {
+        return run_lane(program, instrs, sweeps, machine, memory, &pick);
+    }
+    let mut rest = instrs;
+    while !rest.is_empty() {
+        let product = |instr: &Instr| matches!(instr, Instr::MatVec { .. });
+        let n = rest.iter().position(product).unwrap_or(rest.len());
+        if n > 0 {
+            each(lanes, |memory| {
+                run_lane(program, &rest[..n], sweeps, machine, memory, &pick);
+            });
+        }
+        if let Some(instr) = rest.get(n) {
+            let start = lanes[0].scratch.profile.is_some().then(Instant::now);
+            products(instr, lanes);
+            if let (Some(start), Some(profile)) = (start, &mut lanes[0].scratch.profile) {
+                profile.vectors(start.elapsed());
+            }
+            rest = &rest[n + 1..];
+        } else {
+            rest = &rest[n..];
+        }
+    }
+}
+
+/// Does something for one lane after another; those that have no gradient sums have those of the first.
+pub fn each<'a, T: Real>(lanes: &mut [Memory<'a, T>], mut f: impl FnMut(&mut Memory<'a, T>)) {
+    let Some((first, others)) = lanes.split_first_mut() else {
+        return;
+    };
+    f(first);
+    for memory in others {
+        let shares = memory.sums.is_empty();
+        if shares {
+            std::mem::swap(&mut memory.sums, &mut first.sums);
+            std::mem::swap(&mut memory.outers, &mut first.outers);
+        }
+        f(memory);
+        if shares {
+            std::mem::swap(&mut memory.sums, &mut first.sums);
+            std::mem::swap(&mut memory.outers, &mut first.outers);
+        }
+    }
+}
+
+/// Runs instructions for one lane.
+fn run_lane<T: Real>(
+    program: &Fused,
+    instrs: &[Instr],
+    sweeps: &[Sweep],
+    machine: &Machine,
+    memory: &mut Memory<'_, T>,
+    pick: &impl Fn(usize) -> usize,
+) {
+    let mut rest = instrs;
+    while !rest.is_empty() {
+        let n = rest.iter().position(Instr::is_sweep).unwrap_or(rest.len());
+        if n > 0 {
+            let start = memory.scratch.profile.is_some().then(Instant::now);
+            vectors(program, &rest[..n], memory);
+            if let (Some(start), Some(profile)) = (start, &mut memory.scratch.profile) {
+                profile.vectors(start.elapsed());
+            }
+        }
+        if let Some(Instr::Sweep(k)) = rest.get(n) {
+            let k = pick(*k);
+            run_sweep(k, &sweeps[k], machine, memory);
+            rest = &rest[n + 1..];
+        } else {
+            rest = &rest[n..];
+        }
+    }
+}
+
+/// One product for some lanes in step.
+fn products<T: Real>(instr: &Instr, lanes: &mut [Memory<'_, T>]) {
+    let Instr::MatVec {
+        to,
+        v,
+        m,
+        rows,
+        cols,
+        form,
+    } = *instr
+    else {
+        return;
+    };
+    let (outs, ins) = form.sizes(rows, cols);
+    let mut order = std::mem::take(&mut lanes[0].scratch.rows);
+    for some in lanes.chunks_mut(together::LANES) {
+        let mut parts: SmallVec<[(&mut [T], &[T]); together::LANES]> = SmallVec::new();
+        let mut matrix: &[T] = &[];
+        for memory in some.iter_mut() {
+            let (out, beside) = split(memory, to, outs);
+            matrix = &beside.others[3][m..];
+            match beside.at(v, ins) {
+                Operand::Row(v) if form == Product::RowProducts || is_dense(v) => {
+                    parts.push((out, v));
+                }
+                v => mat_vec_alone(form, out, v, matrix, [rows, cols], &mut order),
+            }
+        }
+        if !T::products(form, &mut parts, matrix, [rows, cols]) {
+            for (out, v) in parts {
+                let v = Operand::Row(v);
+                mat_vec_alone(form, out, v, matrix, [rows, cols], &mut order);
+            }
+        }
+    }
+    lanes[0].scratch.rows = order;
+}
+
+fn mat_vec_alone<T: Real>(
+    form: Product,
+    out: &mut [T],
+    v: Operand<'_, T>,
+    matrix: &[T],
+    sizes: [usize; 2],
+    order: &mut Vec<usize>,
+) {
+    dispatch!(<T> (form: Product, out: &mut [T], v: Operand<'_, T>, matrix: &[T], sizes: [usize; 2], order: &mut Vec<usize>) {
+        let [rows, cols] = sizes;
+        mat_vec(form, out, v, matrix, rows, cols, order);
+    })
+}
+
+/// Runs one sweep.
+pub fn run_sweep<T: Real>(k: usize, code: &Sweep, machine: &Machine, memory: &mut Memory<'_, T>) {
+    let start = memory.scratch.profile.is_some().then(Instant::now);
+    let compiled = T::compiled(machine, k, code, memory);
+    if !compiled {
+        interpreted(code, memory);
+    }
+    if let (Some(start), Some(profile)) = (start, &mut memory.scratch.profile) {
+        let form = if compiled {
+            machine.form(k)
+        } else {
+            "interpreted"
+        };
+        profile.sweep(code, form, start.elapsed());
+    }
+}
+
+pub(crate) fn interpreted<T: Real>(code: &Sweep, memory: &mut Memory<'_, T>) {
+    dispatch!(<T> (code: &Sweep, memory: &mut Memory<'_, T>) {
+        sweep(code, memory);
+    })
+}
+
+fn vectors<T: Real>(program: &Fused, instrs: &[Instr], memory: &mut Memory<'_, T>) {
+    dispatch!(<T> (program: &Fused, instrs: &[Instr], memory: &mut Memory<'_, T>) {
+        for instr in instrs {
+            vector(program, instr, memory);
+        }
+    })
+}
+
+/// Takes `n` elements at `to` out of the lane's memory, so that operands can be read beside them. Operands never
+/// overlap the target: every value has a place of its own.
+#[inline(always)]
+fn target<T>(lane: &mut [T], to: usize, n: usize) -> (&[T], &mut [T], &[T]) {
+    let (before, rest) = lane.split_at_mut(to);
+    let (out, after) = rest.split_at_mut(n);
+    (before, out, after)
+}
+
+/// What operands are read from beside a target.
+struct Beside<'a, T> {
+    /// The lane's memory before the target, and after it from an offset on.
+    left: &'a [T],
+    right: &'a [T],
+    end: usize,
+    others: [&'a [T]; 4],
+}
+
+impl<'a, T: Real> Beside<'a, T> {
+    #[inline(always)]
+    fn at(&self, place: Place, n: usize) -> Operand<'a, T> {
+        let [before, record, record_before, shared] = self.others;
+        let memory = match place.area {
+            Area::Lane if place.at < self.left.len() => self.left,
+            Area::Lane => return view(self.right, place.at - self.end, place.stride, n),
+            Area::Before => before,
+            Area::Record => record,
+            Area::RecordBefore => record_before,
+            Area::Shared => shared,
+        };
+        view(memory, place.at, place.stride, n)
+    }
+}
+
+/// The target and what is beside it.
+#[inline(always)]
+fn split<'m, T: Real>(
+    memory: &'m mut Memory<'_, T>,
+    to: usize,
+    n: usize,
+) -> (&'m mut [T], Beside<'m, T>) {
+    let (left, out, right) = target(memory.lane, to, n);
+    let beside = Beside {
+        left,
+        right,
+        end: to + n,
+        others: [
+            memory.before,
+            memory.record,
+            memory.record_before,
+            memory.shared,
+        ],
+    };
+    (out, beside)
+}
+
+#[inline(always)]
+fn vector<T: Real>(program: &Fused, instr: &Instr, memory: &mut Memory<'_, T>) {
+    match *instr {
+        Instr::Element { f, to, operands, n } => {
+            let (out, beside) = split(memory, to, n);
+            let [a, b, c] = operands;
+            element(f, out, beside.at(a, n), beside.at(b, n), beside.at(c, n));
+        }
+        Instr::Sum { to, a, n } => {
+            memory.lane[to] = match memory.at(a, n) {
+                Operand::Row(row) => sum(row),
+                Operand::One(x) => x * T::from_f64(n as f64),
+            };
+        }
+        Instr::Max { to, a, n } => memory.lane[to] = largest(memory.at(a, n)),
+        Instr::Copy { to, a, n } => {
+            let (out, beside) = split(memory, to, n);
+            map1(out, beside.at(a, n), |x| x);
+        }
+        Instr::Zero { to, n } => memory.lane[to..to + n].fill(T::ZERO),
+        Instr::Softmax { to, a, n } => {
+            let (out, beside) = split(memory, to, n);
+            let a = beside.at(a, n);
+            let top = largest(a);
+            map1(out, a, |x| (x - top).exp());
+            let scale = T::ONE / sum(out);
+            for o in out.iter_mut() {
+                *o = *o * scale;
+            }
+        }
+        Instr::MatVec {
+            to,
+            v,
+            m,
+            rows,
+            cols,
+            form,
+        } => {
+            let mut order = std::mem::take(&mut memory.scratch.rows);
+            let (outs, ins) = form.sizes(rows, cols);
+            let (out, beside) = split(memory, to, outs);
+            let matrix = &beside.others[3][m..];
+            mat_vec(form, out, beside.at(v, ins), matrix, rows, cols, &mut order);
+            memory.scratch.rows = order;
+        }
+        Instr::AddTo { sum, a, n } => {
+            let a = view_of(memory.lane, memory.record, memory.shared, a, n);
+            add_to(&mut memory.sums[sum..sum + n], a);
+        }
+        Instr::AddOuter {
+            index,
+            sum,
+            a,
+            b,
+            rows,
+            cols,
+        } => {
+            let a = view_of(memory.lane, memory.record, memory.shared, a, rows);
+            let b = view_of(memory.lane, memory.record, memory.shared, b, cols);
+            if program.choices.over_time {
+                let of = program.outers[index];
+                let (to_a, to_b) = memory.outers[index].next(of, memory.sums);
+                map1(to_a, a, |x| x);
+                map1(to_b, b, |x| x);
+            } else {
+                add_outer(&mut memory.sums[sum..sum + rows * cols], a, b, cols);
+            }
+        }
+        Instr::Sweep(_) => {}
+    }
+}
+
+/// An operand of what goes to the gradient sums.
+#[inline(always)]
+fn view_of<'a, T: Real>(
+    lane: &'a [T],
+    record: &'a [T],
+    shared: &'a [T],
+    place: Place,
+    n: usize,
+) -> Operand<'a, T> {
+    let memory = match place.area {
+        Area::Lane | Area::Before => lane,
+        Area::Record | Area::RecordBefore => record,
+        Area::Shared => shared,
+    };
+    view(memory, place.at, place.stride, n)
+}
+
+#[inline(always)]
+fn add_outer<T: Real>(sums: &mut [T], a: Operand<'_, T>, b: Operand<'_, T>, cols: usize) {
+    for (i, row) in sums.chunks_exact_mut(cols).enumerate() {
+        let x = match a {
+            Operand::Row(a) => a[i],
+            Operand::One(x) => x,
+        };
+        match b {
+            Operand::Row(b) => {
+                for (o, y) in row.iter_mut().zip(b) {
+                    *o += x * *y;
+                }
+            }
+            Operand::One(y) => {
+                for o in row.iter_mut() {
+                    *o += x * y;
+                }
+            }
+        }
+    }
+}

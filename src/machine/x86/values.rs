@@ -1,0 +1,100 @@
+//! What can lie in a register.
+
+use crate::ir::{Binary, Boundary, Unary};
+use crate::program::code::{Element, Source};
+
+/// A vector of a row: where it is in a block, in a vector over post, and whether some of it is filling.
+#[derive(Clone, Copy, Debug)]
+pub struct Unit {
+    pub block: usize,
+    pub column: usize,
+    pub masked: bool,
+    /// Offset in a panel.
+    pub part: usize,
+}
+
+/// A value, of one vector of the row or of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Value {
+    /// Computed in the row.
+    Temporary(usize, usize),
+    /// Read from a block, a matrix or a vector over post.
+    Vector(usize, Source),
+    /// One number, for all vectors.
+    Number(Source),
+    /// A number known when the code is written, by its bits.
+    Constant(u32),
+    /// The sum of a root over post, so far.
+    Partial(usize),
+    /// The sum of a root over pre, of a vector.
+    Sum(usize, usize),
+}
+
+impl Value {
+    /// An operand of vector `unit`.
+    pub fn of(source: Source, unit: usize) -> Value {
+        match source {
+            Source::Temporary(k) => Value::Temporary(unit, k),
+            Source::Number(bits) => Value::Constant(bits),
+            Source::Pre(_) => Value::Number(source),
+            Source::Post(place) if place.stride == 0 => Value::Number(source),
+            Source::Post(_) | Source::State(_) | Source::Adjoint(_) | Source::Matrix(..) => {
+                Value::Vector(unit, source)
+            }
+        }
+    }
+}
+
+pub const ONE: u32 = 0x3f80_0000;
+pub const MINUS_ONE: u32 = 0xbf80_0000;
+pub const HALF: u32 = 0x3f00_0000;
+pub const ZERO: u32 = 0;
+/// What is added to exponents.
+pub const BIAS: u32 = 127;
+pub const SIGN: u32 = 0x8000_0000;
+pub const SIZE: u32 = 0x7fff_ffff;
+
+/// The numbers an operation needs.
+pub fn constants(f: Element) -> Vec<u32> {
+    let bits = |x: crate::ir::Bits| (x.get() as f32).to_bits();
+    match f {
+        Element::Unary(f) => match f {
+            Unary::Neg => vec![SIGN],
+            Unary::Relu => vec![ZERO],
+            Unary::Abs => vec![SIZE],
+            Unary::Sign => vec![ZERO, ONE, MINUS_ONE],
+            Unary::Recip => vec![ONE],
+            Unary::Not => vec![ZERO, ONE],
+            Unary::Tanh
+            | Unary::Sigmoid
+            | Unary::Softplus
+            | Unary::Exp
+            | Unary::Log
+            | Unary::Sqrt
+            | Unary::Square
+            | Unary::Sin
+            | Unary::Cos => Vec::new(),
+        },
+        Element::Binary(f) => match f {
+            Binary::Less | Binary::LessEqual | Binary::Equal => vec![ONE],
+            Binary::And | Binary::Or => vec![ZERO, ONE],
+            Binary::Add
+            | Binary::Sub
+            | Binary::Mul
+            | Binary::Div
+            | Binary::Min
+            | Binary::Max
+            | Binary::Pow => Vec::new(),
+        },
+        Element::Select => vec![ZERO],
+        Element::Clip(lo, hi) => vec![bits(lo), bits(hi)],
+        Element::ClipMask(lo, hi, boundary) => match boundary {
+            Boundary::Inclusive | Boundary::Exclusive => vec![bits(lo), bits(hi), ONE],
+            Boundary::Half => vec![bits(lo), bits(hi), HALF],
+            Boundary::StraightThrough => vec![ONE],
+        },
+        Element::Keep(lo, hi, _) => vec![bits(lo), bits(hi)],
+        Element::PowerOfTwo => vec![BIAS],
+        Element::Copy | Element::MulAdd | Element::MulSub | Element::NegMulAdd => Vec::new(),
+    }
+}

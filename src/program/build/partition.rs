@@ -1,0 +1,92 @@
+//! How a graph is cut: what is computed once, per step, or after the last step, and at which level.
+
+use crate::ir::{Graph, Op, ValueId};
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+
+/// When a value is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Once an iteration: parameters and what depends on them alone.
+    Prologue,
+    /// Every step, per lane.
+    Step,
+    /// A sum over lanes: added up over steps and lanes. Adjoints are linear in it, so what depends on it
+    /// is computed once from the total.
+    Sum,
+    /// Once an iteration, from sums.
+    Epilogue,
+}
+
+/// Classes of all values.
+pub(crate) fn classes(graph: &Graph) -> Vec<Class> {
+    let mut classes: Vec<Class> = Vec::with_capacity(graph.len());
+    for id in graph.ids() {
+        let value = graph.value(id);
+        let of = |o: &ValueId| classes[o.index()];
+        let late = value
+            .operands
+            .iter()
+            .any(|o| matches!(of(o), Class::Sum | Class::Epilogue));
+        let per_lane = value.operands.iter().any(|o| of(o) == Class::Step);
+        classes.push(if late {
+            Class::Epilogue
+        } else if matches!(value.op, Op::LaneSum | Op::Outer) && per_lane {
+            Class::Sum
+        } else if value.shape.lane || per_lane {
+            Class::Step
+        } else {
+            Class::Prologue
+        });
+    }
+    classes
+}
+
+/// For each value of an adjoint graph that does not depend on adjoints, the same value of the step.
+pub(crate) fn forward_values(step: &Graph, adjoint: &Graph) -> BTreeMap<ValueId, ValueId> {
+    let mut known: HashMap<(&Op, &[ValueId]), ValueId> = HashMap::new();
+    for id in step.ids() {
+        let value = step.value(id);
+        known
+            .entry((&value.op, value.operands.as_slice()))
+            .or_insert(id);
+    }
+    let mut map: BTreeMap<ValueId, ValueId> = BTreeMap::new();
+    for id in adjoint.ids() {
+        let value = adjoint.value(id);
+        let operands: Option<Vec<ValueId>> =
+            value.operands.iter().map(|o| map.get(o).copied()).collect();
+        let Some(operands) = operands else { continue };
+        if let Some(found) = known.get(&(&value.op, operands.as_slice())) {
+            map.insert(id, *found);
+        }
+    }
+    map
+}
+
+/// Levels of all values of class `Step`: how many sweeps over connections must come before. `given` values
+/// are there from the start.
+pub(crate) fn levels(
+    graph: &Graph,
+    classes: &[Class],
+    given: impl Fn(ValueId) -> bool,
+) -> Vec<usize> {
+    let mut levels = vec![0; graph.len()];
+    for id in graph.ids() {
+        if !matches!(classes[id.index()], Class::Step | Class::Sum) || given(id) {
+            continue;
+        }
+        let value = graph.value(id);
+        let sweep = |o: &ValueId| graph.dims(*o).len() == 2 && value.shape.dims.len() < 2;
+        levels[id.index()] = value
+            .operands
+            .iter()
+            .map(|o| {
+                let after = matches!(value.op, Op::Reduce { .. }) && sweep(o);
+                levels[o.index()] + usize::from(after)
+            })
+            .max()
+            .unwrap_or(0);
+    }
+    levels
+}
