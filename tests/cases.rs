@@ -29,6 +29,7 @@
 use bpmc::driver::{self, Compilation};
 use bpmc::lang::diag::{render, Code, Diagnostics, SourceMap, Style};
 use bpmc::lang::syntax;
+use bpmc::program::compile as program;
 use bpmc::step::autodiff::Options;
 use bpmc::step::passes::{find, Run, Selection, PIPELINE};
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -202,7 +203,10 @@ fn opt() {
         }
         match find(case.passes.last().unwrap()).unwrap().run {
             Run::Step(_) | Run::Graph(_) => text + &format!("\n{}\n{}", out.step, out.adjoint),
-            Run::Kernels(_) => text + &format!("\n{:#?}\n", out.choices),
+            Run::Kernels(_) => {
+                let program = program(&out.step, &out.adjoint, out.choices).unwrap();
+                text + &format!("\n{}", program.source())
+            }
         }
     });
 }
@@ -210,7 +214,7 @@ fn opt() {
 #[test]
 fn every_pass_has_a_case() {
     let cases = cases("opt");
-    for pass in PIPELINE {
+    for pass in PIPELINE.iter() {
         let last = |case: &Case| case.passes.last().is_some_and(|name| name == pass.name);
         assert!(cases.iter().any(last), "tests/cases/opt: {}", pass.name);
     }

@@ -7,7 +7,7 @@
 
 use bpmc::driver;
 use bpmc::engine::candle::{Candle, Precision};
-use bpmc::engine::fused::{Fused, Real};
+use bpmc::engine::fused::{Fused, Native};
 use bpmc::engine::reference::Reference;
 use bpmc::learn::given::{self, GivenResults, GivenValues};
 use bpmc::learn::values::{self, ValuesLayout};
@@ -222,7 +222,7 @@ impl Fixture {
         given::evaluate(&mut executor, train, &self.given).unwrap()
     }
 
-    fn fused<T: Real>(&self) -> GivenResults {
+    fn fused<T: Native>(&self) -> GivenResults {
         let step = &self.compiled.step;
         let adjoint = bpmc::step::adjoint(step, Options::default()).unwrap();
         let program = Fused::new(step, &adjoint).unwrap();

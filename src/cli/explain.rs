@@ -129,7 +129,7 @@ fn pass(pass: &Pass) -> Topic {
     let of = match pass.run {
         Run::Step(_) => "Rewrites the step before it is differentiated, where it is trained",
         Run::Graph(_) => "Rewrites the step and its adjoint",
-        Run::Kernels(_) => "A choice of the fused kernels",
+        Run::Kernels(_) => "Rewrites the program of the kernels",
     };
     Topic {
         kind: "pass",

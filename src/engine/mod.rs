@@ -43,6 +43,12 @@ pub enum BackendError {
     Environment(String),
 }
 
+impl From<crate::machine::device::DeviceError> for BackendError {
+    fn from(error: crate::machine::device::DeviceError) -> BackendError {
+        BackendError::Device(error)
+    }
+}
+
 impl BackendError {
     /// `Ok` where `found` is `expected`.
     pub(crate) fn check_size(

@@ -2,6 +2,7 @@
 
 mod build;
 mod draw;
+mod fault;
 mod graph;
 mod id;
 mod op;
@@ -14,6 +15,7 @@ mod span;
 mod verify;
 
 pub use draw::{dot, svg};
+pub use fault::InternalFault;
 pub use graph::{
     Draw, Graph, InputSlot, NoiseKind, NoiseSlot, OutputSlot, ParamSlot, Reset, ResultKind,
     StateSlot, Value,

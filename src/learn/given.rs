@@ -4,7 +4,7 @@
 use super::a2c::{A2c, Episode};
 use super::supervised::{Errors, SupervisedLoss};
 use crate::engine::bptt::{least_memory_interval, zero_adjoint, Recorded, Rollout, StepInputs};
-use crate::engine::fused::{Fused, LaneMemory, Real, Shared};
+use crate::engine::fused::{Fused, LaneMemory, Native, Shared};
 use crate::engine::{BackendError, Executor};
 use crate::lang::catalog::TrainerKind;
 use crate::lang::sema::model::TrainModel;
@@ -203,7 +203,7 @@ fn loss_and_seeds(
 ///
 /// # Errors
 /// Where a value has the wrong size.
-pub fn evaluate_fused<T: Real>(
+pub fn evaluate_fused<T: Native>(
     program: &Fused,
     graph: &crate::ir::Graph,
     train: &TrainModel,

@@ -8,7 +8,7 @@ macro_rules! dispatch {
         fn any $(<$t: $crate::machine::math::Real>)? ($($name: $ty),*) $body
         #[cfg(target_arch = "x86_64")]
         {
-            use $crate::machine::processor::{processor, Processor};
+            use $crate::machine::{processor, Processor};
             #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
             unsafe fn widest $(<$t: $crate::machine::math::Real>)? ($($name: $ty),*) {
                 any($($name),*)

@@ -1,25 +1,16 @@
 //! Sweeps without machine code: every operation over some rows of a panel at a time.
 
+use super::dispatch::dispatch;
 use super::elements::{element, larger, largest, Operand};
+use super::lane::{Memory, Tiles};
 use super::math::Real;
-use crate::machine::run::Memory;
-use crate::program::code::{Area, Place, Root, RootKind, Source, Sweep};
+use crate::program::code::{Place, Root, RootKind, Source, Sweep};
 use crate::program::layout::PANEL;
 
 /// Rows handled at once, so that all values of them stay in the first-level cache.
 const ROWS: usize = 16;
 
 const TILE: usize = ROWS * PANEL;
-
-/// Buffers of the interpreter.
-#[derive(Clone, Debug, Default)]
-pub struct Tiles<T> {
-    /// Values computed in the sweep.
-    temporaries: Vec<Vec<T>>,
-    /// Vectors over post or pre, stretched to whole rows.
-    stretched: Vec<Vec<T>>,
-    product: Vec<T>,
-}
 
 /// Where a tile is.
 #[derive(Clone, Copy)]
@@ -37,6 +28,13 @@ impl Spot {
     fn n(self) -> usize {
         self.rows * PANEL
     }
+}
+
+/// Runs a sweep by the widest vectors that the processor has.
+pub(crate) fn interpreted<T: Real>(code: &Sweep, memory: &mut Memory<'_, T>) {
+    dispatch!(<T> (code: &Sweep, memory: &mut Memory<'_, T>) {
+        sweep(code, memory);
+    })
 }
 
 /// Runs a sweep.
@@ -279,15 +277,4 @@ fn give<T: Real>(
         }
     }
     tiles.product = values;
-}
-
-impl<T: Real> Memory<'_, T> {
-    /// The memory that results of a sweep go to.
-    #[inline(always)]
-    fn written(&mut self, area: Area) -> &mut [T] {
-        match area {
-            Area::Before => self.before,
-            Area::Lane | Area::Record | Area::RecordBefore | Area::Shared => self.lane,
-        }
-    }
 }

@@ -1,10 +1,6 @@
 //! Element functions for f32 and f64, written so that loops over them become vector code.
 
-use super::jit::Machine;
-use super::mat_vec::together;
 use crate::ir::{Binary, Boundary, Unary};
-use crate::machine::run::Memory;
-use crate::program::code::{Product, Sweep};
 
 /// A floating-point number of either precision.
 pub trait Real:
@@ -36,24 +32,6 @@ pub trait Real:
     fn exp(self) -> Self;
     /// `self * a + b`, rounded once.
     fn mul_add(self, a: Self, b: Self) -> Self;
-    /// Runs a sweep as it was prepared for this precision; returns whether it was.
-    #[doc(hidden)]
-    fn compiled(machine: &Machine, k: usize, sweep: &Sweep, memory: &mut Memory<'_, Self>) -> bool {
-        let _ = (machine, k, sweep, memory);
-        false
-    }
-    /// Products of up to [`LANES`](together::LANES) vectors with one matrix, as `mat_vec` makes each; returns whether
-    /// there is code for it.
-    #[doc(hidden)]
-    fn products(
-        form: Product,
-        parts: &mut [(&mut [Self], &[Self])],
-        matrix: &[Self],
-        sizes: [usize; 2],
-    ) -> bool {
-        let _ = (form, parts, matrix, sizes);
-        false
-    }
     /// A function that needs no vector code, in f64.
     fn through_f64(self, f: impl Fn(f64) -> f64) -> Self {
         Self::from_f64(f(self.to_f64()))
@@ -117,20 +95,6 @@ impl Real for f32 {
     #[inline(always)]
     fn mul_add(self, a: f32, b: f32) -> f32 {
         f32::mul_add(self, a, b)
-    }
-
-    fn compiled(machine: &Machine, k: usize, sweep: &Sweep, memory: &mut Memory<'_, f32>) -> bool {
-        machine.run(k, sweep, memory);
-        true
-    }
-
-    fn products(
-        form: Product,
-        parts: &mut [(&mut [f32], &[f32])],
-        matrix: &[f32],
-        sizes: [usize; 2],
-    ) -> bool {
-        together::products(form, parts, matrix, sizes)
     }
 }
 

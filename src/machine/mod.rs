@@ -4,17 +4,20 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `lane` | what a lane reads and writes |
 //! | `run` | runs the instructions of a program for lanes in step |
 //! | `interpret` | runs sweeps operation by operation |
 //! | `jit` | machine code for sweeps: `x86` writes 512 or 256 bits, `portable` 128 bits for any processor |
 //! | `abi`, `processor` | how machine code is called; what the processor has |
 //! | `series` | element functions written out for machine code |
+//! | `native` | which numbers have generated code |
 //! | `mat_vec` | products of vectors with matrices of parameters |
 //! | `outer` | outer products added up over many steps |
 //! | `elements`, `math` | element functions over rows, and of single numbers |
 //! | `aligned`, `dispatch` | memory in cache lines; code compiled for several processors |
 //! | `profile` | where the time goes |
 //! | [`c`] | programs as CUDA C |
+//! | [`mod@memory`] | how much memory there is |
 //! | [`device`] | GPUs, and their emulation |
 
 mod abi;
@@ -26,9 +29,11 @@ pub(crate) mod elements;
 mod interpret;
 pub(crate) mod jit;
 pub mod kernel;
+pub(crate) mod lane;
 pub(crate) mod mat_vec;
 pub(crate) mod math;
 pub mod memory;
+pub(crate) mod native;
 pub(crate) mod outer;
 mod portable;
 mod processor;

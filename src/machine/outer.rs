@@ -2,21 +2,11 @@
 
 use super::aligned::Aligned;
 use super::math::Real;
+use crate::program::code::OuterSum;
 use crate::program::layout::filled;
 
 /// Steps that are added up at once.
 const STEPS: usize = 64;
-
-/// An outer product `Σ_t a_t b_tᵀ` of a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OuterSum {
-    /// Offset in the gradient sums, where it lies row after row.
-    pub sum: usize,
-    /// Elements of `a`.
-    pub rows: usize,
-    /// Elements of `b`.
-    pub cols: usize,
-}
 
 /// Vectors waiting to be multiplied.
 #[derive(Clone, Debug, Default)]

@@ -1,9 +1,10 @@
 //! Where the time of lanes goes, kernel by kernel.
 
 use crate::machine::kernel::KernelReport;
-use crate::program::code::{Element, RootKind, Source, Sweep};
+use crate::program::code::Sweep;
+use crate::program::cost::per_element;
 use crate::program::layout::Layout;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Which kernel: what it does, over which block and in which form.
@@ -116,47 +117,4 @@ impl Profile {
         sum.operations += took.operations;
         sum.bytes += took.bytes;
     }
-}
-
-/// Operations and bytes of a sweep per element of its block: each block and matrix is read once, what is stored is
-/// written once, gradient sums both.
-pub(crate) fn per_element(sweep: &Sweep) -> (u64, u64) {
-    let operands = sweep.ops.iter().flat_map(|op| op.operands);
-    let roots = sweep
-        .roots
-        .iter()
-        .flat_map(|root| [Some(root.value), root.times]);
-    let read: BTreeSet<Source> = operands
-        .chain(roots.flatten())
-        .filter(|source| {
-            matches!(
-                source,
-                Source::State(_) | Source::Adjoint(_) | Source::Matrix(..)
-            )
-        })
-        .collect();
-    let count = |f: Element| match f {
-        Element::MulAdd | Element::MulSub | Element::NegMulAdd => 2,
-        Element::Copy => 0,
-        _ => 1,
-    };
-    let mut operations: u64 = sweep.ops.iter().map(|op| count(op.f)).sum();
-    let mut streams = read.len() as u64;
-    for root in &sweep.roots {
-        operations += u64::from(root.times.is_some());
-        match root.kind {
-            RootKind::State(_) | RootKind::Adjoint(_) => streams += 1,
-            RootKind::Gradient(_) => {
-                streams += 2;
-                operations += 1;
-            }
-            RootKind::SumPre(..)
-            | RootKind::MaxPre(..)
-            | RootKind::SumPost(..)
-            | RootKind::MaxPost(..)
-            | RootKind::SumBoth(..)
-            | RootKind::MaxBoth(..) => operations += 1,
-        }
-    }
-    (operations, streams * 4)
 }

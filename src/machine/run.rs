@@ -4,140 +4,23 @@
 //! for any processor, once for those with AVX2 and fused multiply-adds and once for those with AVX-512, and chosen when
 //! the program runs.
 
-use super::aligned::Aligned;
 use super::dispatch::dispatch;
 use super::elements::{add_to, element, largest, map1, sum, Operand};
-use super::interpret::{sweep, Tiles};
+use super::interpret::interpreted;
 use super::jit::Machine;
+use super::lane::{view, Memory};
 use super::mat_vec::{is_dense, mat_vec, together};
 use super::math::Real;
-use super::outer::OuterBatch;
-use super::profile::Profile;
-use crate::engine::fused::compiled::Fused;
+use super::native::Native;
 use crate::program::code::{Area, Instr, Place, Product, Sweep};
+use crate::program::{Program, Verified};
 use smallvec::SmallVec;
 use std::time::Instant;
 
-/// Traces as a sweep sees them.
-pub enum Blocks<'a, T> {
-    /// Updated where they are.
-    InPlace(&'a mut [Aligned<T>]),
-    /// Those that enter and those that leave.
-    Apart {
-        from: &'a [Aligned<T>],
-        to: &'a mut [Aligned<T>],
-    },
-    /// Read only.
-    Read(&'a [Aligned<T>]),
-}
-
-impl<T: Real> Blocks<'_, T> {
-    /// A trace that enters the step.
-    #[inline(always)]
-    pub fn read(&self, k: usize) -> &[T] {
-        match self {
-            Blocks::InPlace(blocks) => &blocks[k],
-            Blocks::Apart { from, .. } | Blocks::Read(from) => &from[k],
-        }
-    }
-
-    /// Where a trace that leaves it goes.
-    #[inline(always)]
-    pub fn write(&mut self, k: usize) -> &mut [T] {
-        match self {
-            Blocks::InPlace(blocks) | Blocks::Apart { to: blocks, .. } => &mut blocks[k],
-            Blocks::Read(_) => &mut [],
-        }
-    }
-}
-
-/// Buffers of the machine, kept between steps.
-#[derive(Clone, Debug, Default)]
-pub struct Scratch<T> {
-    pub tiles: Tiles<T>,
-    /// Partial sums of rows.
-    pub partial: Aligned<T>,
-    /// Addresses given to machine code.
-    pub addresses: Addresses,
-    /// Kernel times, where somebody asked for them.
-    pub profile: Option<Box<Profile>>,
-    /// Rows of a matrix that are not multiplied by 0.
-    pub rows: Vec<usize>,
-}
-
-/// A table of addresses, only ever valid during one call.
-#[derive(Debug, Default)]
-pub struct Addresses(pub Vec<*mut f32>);
-
-impl Clone for Addresses {
-    fn clone(&self) -> Addresses {
-        Addresses::default()
-    }
-}
-
-// SAFETY: the addresses are written anew before every use.
-unsafe impl Send for Addresses {}
-// SAFETY: as above.
-unsafe impl Sync for Addresses {}
-
-/// What a lane program reads and writes.
-pub struct Memory<'a, T> {
-    pub lane: &'a mut [T],
-    pub before: &'a mut [T],
-    pub record: &'a [T],
-    pub record_before: &'a [T],
-    pub shared: &'a [T],
-    pub sums: &'a mut [T],
-    pub blocks: Blocks<'a, T>,
-    /// Adjoints of traces, read and written by adjoint sweeps.
-    pub adjoints: &'a mut [Aligned<T>],
-    pub outers: &'a mut [OuterBatch<T>],
-    pub scratch: &'a mut Scratch<T>,
-}
-
-impl<'a, T: Real> Memory<'a, T> {
-    /// As the step that ran before saw it.
-    pub fn of_before(self) -> Memory<'a, T> {
-        Memory {
-            lane: self.before,
-            before: &mut [],
-            record: self.record_before,
-            record_before: &[],
-            ..self
-        }
-    }
-
-    /// A memory to read.
-    #[inline(always)]
-    pub fn read(&self, area: Area) -> &[T] {
-        match area {
-            Area::Lane => self.lane,
-            Area::Before => self.before,
-            Area::Record => self.record,
-            Area::RecordBefore => self.record_before,
-            Area::Shared => self.shared,
-        }
-    }
-
-    #[inline(always)]
-    fn at(&self, place: Place, n: usize) -> Operand<'_, T> {
-        view(self.read(place.area), place.at, place.stride, n)
-    }
-}
-
-#[inline(always)]
-fn view<T: Real>(memory: &[T], at: usize, stride: usize, n: usize) -> Operand<'_, T> {
-    if stride == 0 {
-        Operand::One(memory[at])
-    } else {
-        Operand::Row(&memory[at..at + n])
-    }
-}
-
 /// Runs instructions for some lanes in step: what a lane does alone one lane after another, products with a matrix of
 /// parameters for all of them at once, since it is the reading of the matrix that takes the time. `pick` says which sweep runs in the place of another.
-pub fn run<T: Real>(
-    program: &Fused,
+pub fn run<T: Native>(
+    program: &Verified<Program>,
     instrs: &[Instr],
     sweeps: &[Sweep],
     machine: &Machine,
@@ -190,8 +73,8 @@ pub fn each<'a, T: Real>(lanes: &mut [Memory<'a, T>], mut f: impl FnMut(&mut Mem
 }
 
 /// Runs instructions for one lane.
-fn run_lane<T: Real>(
-    program: &Fused,
+fn run_lane<T: Native>(
+    program: &Verified<Program>,
     instrs: &[Instr],
     sweeps: &[Sweep],
     machine: &Machine,
@@ -219,7 +102,7 @@ fn run_lane<T: Real>(
 }
 
 /// One product for some lanes in step.
-fn products<T: Real>(instr: &Instr, lanes: &mut [Memory<'_, T>]) {
+fn products<T: Native>(instr: &Instr, lanes: &mut [Memory<'_, T>]) {
     let Instr::MatVec {
         to,
         v,
@@ -271,7 +154,7 @@ fn mat_vec_alone<T: Real>(
 }
 
 /// Runs one sweep.
-pub fn run_sweep<T: Real>(k: usize, code: &Sweep, machine: &Machine, memory: &mut Memory<'_, T>) {
+pub fn run_sweep<T: Native>(k: usize, code: &Sweep, machine: &Machine, memory: &mut Memory<'_, T>) {
     let start = memory.scratch.profile.is_some().then(Instant::now);
     let compiled = T::compiled(machine, k, code, memory);
     if !compiled {
@@ -287,14 +170,8 @@ pub fn run_sweep<T: Real>(k: usize, code: &Sweep, machine: &Machine, memory: &mu
     }
 }
 
-pub(crate) fn interpreted<T: Real>(code: &Sweep, memory: &mut Memory<'_, T>) {
-    dispatch!(<T> (code: &Sweep, memory: &mut Memory<'_, T>) {
-        sweep(code, memory);
-    })
-}
-
-fn vectors<T: Real>(program: &Fused, instrs: &[Instr], memory: &mut Memory<'_, T>) {
-    dispatch!(<T> (program: &Fused, instrs: &[Instr], memory: &mut Memory<'_, T>) {
+fn vectors<T: Real>(program: &Verified<Program>, instrs: &[Instr], memory: &mut Memory<'_, T>) {
+    dispatch!(<T> (program: &Verified<Program>, instrs: &[Instr], memory: &mut Memory<'_, T>) {
         for instr in instrs {
             vector(program, instr, memory);
         }
@@ -358,7 +235,7 @@ fn split<'m, T: Real>(
 }
 
 #[inline(always)]
-fn vector<T: Real>(program: &Fused, instr: &Instr, memory: &mut Memory<'_, T>) {
+fn vector<T: Real>(program: &Verified<Program>, instr: &Instr, memory: &mut Memory<'_, T>) {
     match *instr {
         Instr::Element { f, to, operands, n } => {
             let (out, beside) = split(memory, to, n);
@@ -407,7 +284,6 @@ fn vector<T: Real>(program: &Fused, instr: &Instr, memory: &mut Memory<'_, T>) {
             add_to(&mut memory.sums[sum..sum + n], a);
         }
         Instr::AddOuter {
-            index,
             sum,
             a,
             b,
@@ -416,14 +292,21 @@ fn vector<T: Real>(program: &Fused, instr: &Instr, memory: &mut Memory<'_, T>) {
         } => {
             let a = view_of(memory.lane, memory.record, memory.shared, a, rows);
             let b = view_of(memory.lane, memory.record, memory.shared, b, cols);
-            if program.choices.over_time {
-                let of = program.outers[index];
-                let (to_a, to_b) = memory.outers[index].next(of, memory.sums);
-                map1(to_a, a, |x| x);
-                map1(to_b, b, |x| x);
-            } else {
-                add_outer(&mut memory.sums[sum..sum + rows * cols], a, b, cols);
-            }
+            add_outer(&mut memory.sums[sum..sum + rows * cols], a, b, cols);
+        }
+        Instr::KeepOuter {
+            index,
+            a,
+            b,
+            rows,
+            cols,
+        } => {
+            let a = view_of(memory.lane, memory.record, memory.shared, a, rows);
+            let b = view_of(memory.lane, memory.record, memory.shared, b, cols);
+            let of = program.outers[index];
+            let (to_a, to_b) = memory.outers[index].next(of, memory.sums);
+            map1(to_a, a, |x| x);
+            map1(to_b, b, |x| x);
         }
         Instr::Sweep(_) => {}
     }

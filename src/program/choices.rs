@@ -1,30 +1,52 @@
-//! What the fused kernels may do beyond running a graph as it stands. Each is a pass of its own in the pipeline.
+//! Which passes run over a program.
 
-/// Choices of the fused backend; every combination gives the same numbers to rounding.
+use super::passes::{KernelPass, KERNEL_PASSES};
+
+/// A set of kernel passes; every one gives the same numbers to rounding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choices {
-    /// Weight gradients that are outer products of vectors are added up over many steps at once, as one
-    /// matrix product.
-    pub over_time: bool,
-    /// `a * b + c` as one fused multiply-add, and equal operations computed once a row.
-    pub contract: bool,
-    /// Pending trace updates merged with the next step's transmission, and in the adjoint the end of step
-    /// `t` with the beginning of `t - 1`: one pass over the connections a step.
-    pub one_pass: bool,
-    /// Traces checkpointed every `√T` steps or so and replayed, rather than all kept.
-    pub recompute: bool,
-    /// Places in the lane's memory shared by values that are not alive together.
-    pub reuse: bool,
+    /// Passes by their place in [`KERNEL_PASSES`].
+    on: u32,
 }
 
 impl Default for Choices {
+    /// All passes.
     fn default() -> Choices {
+        KERNEL_PASSES.iter().fold(Choices::none(), Choices::with)
+    }
+}
+
+impl Choices {
+    /// No pass.
+    pub const fn none() -> Choices {
+        Choices { on: 0 }
+    }
+
+    /// Also this pass.
+    #[must_use]
+    pub fn with(self, pass: &KernelPass) -> Choices {
         Choices {
-            over_time: true,
-            contract: true,
-            one_pass: true,
-            recompute: true,
-            reuse: true,
+            on: self.on | bit(pass),
         }
     }
+
+    /// Not this pass.
+    #[must_use]
+    pub fn without(self, pass: &KernelPass) -> Choices {
+        Choices {
+            on: self.on & !bit(pass),
+        }
+    }
+
+    /// The passes of the set, in the order in which they run.
+    pub fn passes(self) -> impl Iterator<Item = &'static KernelPass> {
+        KERNEL_PASSES
+            .iter()
+            .filter(move |pass| self.on & bit(pass) != 0)
+    }
+}
+
+fn bit(pass: &KernelPass) -> u32 {
+    let place = KERNEL_PASSES.iter().position(|one| one.name == pass.name);
+    place.map_or(0, |place| 1 << place)
 }

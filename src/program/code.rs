@@ -126,9 +126,16 @@ pub enum Instr {
     },
     /// Adds an outer product to gradient sums.
     AddOuter {
+        sum: usize,
+        a: Place,
+        b: Place,
+        rows: usize,
+        cols: usize,
+    },
+    /// Keeps the vectors of an outer product, which is added to gradient sums with those of other steps.
+    KeepOuter {
         /// Which of the program's outer products.
         index: usize,
-        sum: usize,
         a: Place,
         b: Place,
         rows: usize,
@@ -175,7 +182,7 @@ pub struct RowOp {
 
 /// What becomes of a value of a sweep. Vectors and scalars go to the lane's memory of this step or of the
 /// one before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RootKind {
     /// Sum over pre, to a vector.
     SumPre(Area, usize),
@@ -197,6 +204,21 @@ pub enum RootKind {
     Adjoint(usize),
 }
 
+impl RootKind {
+    /// The same target as the step after sees it.
+    pub fn aged(self) -> RootKind {
+        match self {
+            RootKind::SumPre(area, to) => RootKind::SumPre(area.aged(), to),
+            RootKind::MaxPre(area, to) => RootKind::MaxPre(area.aged(), to),
+            RootKind::SumPost(area, to) => RootKind::SumPost(area.aged(), to),
+            RootKind::MaxPost(area, to) => RootKind::MaxPost(area.aged(), to),
+            RootKind::SumBoth(area, to) => RootKind::SumBoth(area.aged(), to),
+            RootKind::MaxBoth(area, to) => RootKind::MaxBoth(area.aged(), to),
+            RootKind::Gradient(_) | RootKind::State(_) | RootKind::Adjoint(_) => self,
+        }
+    }
+}
+
 /// A root with its value: an operand, or the product of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Root {
@@ -216,17 +238,15 @@ pub struct Sweep {
     pub roots: Vec<Root>,
 }
 
-/// Instructions in order, with the sweeps they name.
-#[derive(Clone, Debug, Default)]
-pub struct Code {
-    pub instrs: Vec<Instr>,
-    pub sweeps: Vec<Sweep>,
-    /// Elements of the lane's memory.
-    pub lane_size: usize,
-    /// Elements of the shared memory.
-    pub shared_size: usize,
-    /// Elements of the gradient sums.
-    pub sums_size: usize,
+/// An outer product `Σ_t a_t b_tᵀ` of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OuterSum {
+    /// Offset in the gradient sums, where it lies row after row.
+    pub sum: usize,
+    /// Elements of `a`.
+    pub rows: usize,
+    /// Elements of `b`.
+    pub cols: usize,
 }
 
 impl Instr {

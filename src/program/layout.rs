@@ -58,6 +58,41 @@ impl Layout {
     }
 }
 
+/// How elements lie in a memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Form {
+    /// One after another, matrices row after row.
+    Plain,
+    /// A block of connections in panels.
+    Panels(Layout),
+    /// A matrix with its dimensions exchanged, in panels.
+    Transposed(Layout),
+    /// A matrix row after row, rows filled up.
+    Rows(Layout),
+    /// A matrix with its dimensions exchanged, row after row, rows filled up.
+    TransposedRows(Layout),
+}
+
+/// Something at an offset of a memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub at: usize,
+    /// Elements, without filling.
+    pub n: usize,
+    pub form: Form,
+}
+
+impl Slot {
+    /// Elements that it takes in memory, with filling.
+    pub(crate) fn size(self) -> usize {
+        match self.form {
+            Form::Plain => filled(self.n),
+            Form::Panels(layout) | Form::Transposed(layout) => layout.size(),
+            Form::Rows(layout) | Form::TransposedRows(layout) => layout.rows * filled(layout.cols),
+        }
+    }
+}
+
 /// A length filled up to whole panels.
 pub fn filled(n: usize) -> usize {
     n.div_ceil(PANEL) * PANEL

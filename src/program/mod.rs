@@ -9,26 +9,44 @@
 //! Backward, the adjoint of a step is cut in the same way. Vectors of the forward step are kept for every
 //! step (they are small); traces are kept every `interval` steps and replayed in between.
 //!
+//! [`compile`] builds a [`Program`], [passes](passes::KERNEL_PASSES) rewrite it, and the verifier checks it after each;
+//! machines take only what it passed, [`Verified`]. A program prints as text (`bpmc compile --emit kernels`).
+//!
 //! | file | holds |
 //! |---|---|
-//! | `code` | the instructions |
+//! | `ir` | a program: steps, memories, slots |
+//! | `code` | instructions and sweeps |
 //! | `layout` | how blocks of connections lie in memory |
+//! | `access` | which elements an instruction reads and writes |
+//! | `cost` | operations and bytes of a sweep |
 //! | `sweep` | building sweeps |
-//! | `build` | graph to instructions |
+//! | `build` | graph to program |
 //! | `parameters` | what is computed of parameters alone |
-//! | `passes` | which sweeps are joined, which vectors share a place |
+//! | `passes` | rewrites of programs |
+//! | `choices` | which of them run |
+//! | `verify` | what must hold of every program |
 //! | `relocate` | giving places other offsets |
 //! | `print` | a program as text |
-//! | `choices` | which ways of being fast are taken |
+//! | `compile` | all of it in order |
 
+pub(crate) mod access;
 pub(crate) mod build;
 mod choices;
 pub(crate) mod code;
+mod compile;
+pub(crate) mod cost;
+pub(crate) mod ir;
 pub(crate) mod layout;
 pub(crate) mod parameters;
-pub(crate) mod passes;
+pub mod passes;
 mod print;
-pub(crate) mod relocate;
+mod relocate;
 pub(crate) mod sweep;
+mod unsupported;
+mod verify;
 
 pub use choices::Choices;
+pub use compile::{compile, ProgramError};
+pub use ir::Program;
+pub use unsupported::Unsupported;
+pub use verify::Verified;

@@ -1,24 +1,24 @@
-//! Giving the places of a program other offsets.
+//! Giving places other offsets.
 
-use super::code::{Area, Code, Instr, Place, RootKind, Source, Sweep};
-use crate::program::build::{Assembly, Leaf};
-use crate::program::passes::plastic_fusion::{Ahead, Back};
+use super::code::{Area, Instr, Place, RootKind, Source, Sweep};
+use super::ir::{Home, Program, Regions};
 use std::collections::BTreeMap;
 
 /// New offsets of ranges of one memory, by their old ones.
 #[derive(Clone, Debug)]
-pub(crate) struct Moves {
+pub(super) struct Moves {
     area: Area,
     ranges: BTreeMap<usize, usize>,
 }
 
 impl Moves {
     /// `ranges`: old and new beginnings; every offset in use lies in the range that begins last before it.
-    pub fn new(area: Area, ranges: BTreeMap<usize, usize>) -> Moves {
+    pub(super) fn new(area: Area, ranges: BTreeMap<usize, usize>) -> Moves {
         Moves { area, ranges }
     }
 
-    fn offset(&self, area: Area, at: usize) -> usize {
+    /// The new offset of an element of a memory.
+    pub(super) fn offset(&self, area: Area, at: usize) -> usize {
         if area != self.area {
             return at;
         }
@@ -30,69 +30,13 @@ impl Moves {
         to + (at - start)
     }
 
-    fn place(&self, place: &mut Place) {
+    /// Moves a place.
+    pub(super) fn place(&self, place: &mut Place) {
         place.at = self.offset(place.area, place.at);
     }
 
-    /// Moves all places of an assembly.
-    pub fn assembly(&self, assembly: &mut Assembly) {
-        self.code(&mut assembly.code);
-        for sweep in &mut assembly.replay {
-            self.sweep(sweep);
-        }
-        for (leaf, slot) in &mut assembly.leaves {
-            let area = match leaf {
-                Leaf::Forward(_) => Area::Record,
-                Leaf::Input(_)
-                | Leaf::Noise(_)
-                | Leaf::State(_)
-                | Leaf::Seed(_)
-                | Leaf::AdjointIn(_) => Area::Lane,
-            };
-            slot.at = self.offset(area, slot.at);
-        }
-        for (_, slot) in &mut assembly.prologue {
-            slot.at = self.offset(Area::Shared, slot.at);
-        }
-        for (_, place, _) in &mut assembly.vectors {
-            self.place(place);
-        }
-        for place in assembly.places.values_mut() {
-            self.place(place);
-        }
-    }
-
-    /// Moves all places of a schedule forward.
-    pub fn ahead(&self, ahead: &mut Ahead) {
-        for instr in &mut ahead.instrs {
-            self.instr(instr);
-        }
-        for sweep in ahead.sweeps.iter_mut().chain(&mut ahead.replay) {
-            self.sweep(sweep);
-        }
-    }
-
-    /// Moves all places of a schedule back.
-    pub fn back(&self, back: &mut Back) {
-        let lists = [&mut back.early, &mut back.late, &mut back.main];
-        for instr in lists.into_iter().flatten() {
-            self.instr(instr);
-        }
-        for sweep in &mut back.sweeps {
-            self.sweep(sweep);
-        }
-    }
-
-    fn code(&self, code: &mut Code) {
-        for instr in &mut code.instrs {
-            self.instr(instr);
-        }
-        for sweep in &mut code.sweeps {
-            self.sweep(sweep);
-        }
-    }
-
-    fn instr(&self, instr: &mut Instr) {
+    /// Moves all places of an instruction.
+    pub(super) fn instr(&self, instr: &mut Instr) {
         match instr {
             Instr::Element { to, operands, .. } => {
                 *to = self.offset(Area::Lane, *to);
@@ -114,7 +58,7 @@ impl Moves {
                 *m = self.offset(Area::Shared, *m);
             }
             Instr::AddTo { a, .. } => self.place(a),
-            Instr::AddOuter { a, b, .. } => {
+            Instr::AddOuter { a, b, .. } | Instr::KeepOuter { a, b, .. } => {
                 self.place(a);
                 self.place(b);
             }
@@ -130,7 +74,8 @@ impl Moves {
         }
     }
 
-    fn sweep(&self, sweep: &mut Sweep) {
+    /// Moves all places of a sweep.
+    pub(super) fn sweep(&self, sweep: &mut Sweep) {
         for op in &mut sweep.ops {
             for source in &mut op.operands {
                 self.source(source);
@@ -151,5 +96,50 @@ impl Moves {
                 RootKind::Gradient(_) | RootKind::State(_) | RootKind::Adjoint(_) => {}
             }
         }
+    }
+}
+
+impl Program {
+    /// The program as it runs: the names of a lane's elements replaced by their offsets.
+    pub(super) fn placed(&self) -> Program {
+        let mut out = self.clone();
+        let moves = |area: Area, regions: &Regions| {
+            let ranges = regions.all.iter().map(|region| (region.start, region.at));
+            Moves::new(area, ranges.collect())
+        };
+        let forward = moves(Area::Lane, &self.lane);
+        let (ahead, back) = (&mut out.ahead, &mut out.back);
+        ahead.instrs.iter_mut().for_each(|i| forward.instr(i));
+        for sweep in ahead.sweeps.iter_mut().chain(&mut ahead.updates) {
+            forward.sweep(sweep);
+        }
+        let [this, before] = [Area::Lane, Area::Before].map(|area| moves(area, &self.adjoint));
+        for moves in [&this, &before] {
+            let lists = [&mut back.early, &mut back.late, &mut back.main];
+            lists.into_iter().flatten().for_each(|i| moves.instr(i));
+            back.sweeps.iter_mut().for_each(|sweep| moves.sweep(sweep));
+        }
+        let leaves = out.inputs.iter_mut().chain(&mut out.noises).flatten();
+        leaves.for_each(|slot| slot.at = forward.offset(Area::Lane, slot.at));
+        let seeds = out.seeds.iter_mut().flatten();
+        seeds.for_each(|slot| slot.at = this.offset(Area::Lane, slot.at));
+        for home in &mut out.homes {
+            if let Home::Vector { step, adjoint, .. } = home {
+                *step = step.map(|at| forward.offset(Area::Lane, at));
+                *adjoint = adjoint.map(|at| this.offset(Area::Lane, at));
+            }
+        }
+        out.outputs
+            .iter_mut()
+            .for_each(|(place, _)| forward.place(place));
+        out.nexts
+            .iter_mut()
+            .for_each(|(_, place, _)| forward.place(place));
+        let adjoints = out.adjoints_out.iter_mut().chain(&mut out.input_adjoints);
+        adjoints.for_each(|(_, place, _)| this.place(place));
+        out.named
+            .values_mut()
+            .for_each(|(place, _)| forward.place(place));
+        out
     }
 }

@@ -1,8 +1,8 @@
-//! Building sweeps: equal operations once, sweeps of two steps joined, multiplications folded into additions.
+//! Building sweeps: equal operations once, one sweep after another in one, nothing that is not needed.
 
 use super::code::{Element, Root, RootKind, RowOp, Source, Sweep};
 use super::layout::Layout;
-use crate::ir::{Binary, Boundary};
+use crate::ir::Binary;
 use std::collections::HashMap;
 
 /// Collects the operations and roots of a sweep.
@@ -119,103 +119,8 @@ fn normal(f: Element, operands: [Source; 3]) -> [Source; 3] {
     }
 }
 
-/// `a b + c` as one operation, products summed without a row of their own, `x · mask` as a choice; what nothing
-/// needs is dropped. Every product that is added to something is contracted, also where it is needed elsewhere, and this is
-/// done before sweeps are joined: so a value is rounded alike in whichever sweep it is computed.
-pub fn contract(sweep: &Sweep) -> Sweep {
-    let mut ops = sweep.ops.clone();
-    let mut roots = sweep.roots.clone();
-    let mut uses = uses(&ops, &roots);
-    let factors = |ops: &[RowOp], source: Source| match source {
-        Source::Temporary(k) => match ops[k].f {
-            Element::Binary(Binary::Mul) => Some((k, ops[k].operands[0], ops[k].operands[1])),
-            _ => None,
-        },
-        _ => None,
-    };
-    for k in 0..ops.len() {
-        let [a, b, _] = ops[k].operands;
-        let found = match ops[k].f {
-            Element::Binary(Binary::Add) => factors(&ops, a)
-                .map(|(m, x, y)| (m, Element::MulAdd, [x, y, b]))
-                .or_else(|| factors(&ops, b).map(|(m, x, y)| (m, Element::MulAdd, [x, y, a]))),
-            Element::Binary(Binary::Sub) => factors(&ops, a)
-                .map(|(m, x, y)| (m, Element::MulSub, [x, y, b]))
-                .or_else(|| factors(&ops, b).map(|(m, x, y)| (m, Element::NegMulAdd, [x, y, a]))),
-            _ => None,
-        };
-        if let Some((product, f, operands)) = found {
-            uses[product] -= 1;
-            ops[k].f = f;
-            ops[k].operands = operands;
-        }
-    }
-    for root in &mut roots {
-        let sums = matches!(
-            root.kind,
-            RootKind::SumPre(..)
-                | RootKind::SumPost(..)
-                | RootKind::SumBoth(..)
-                | RootKind::Gradient(_)
-        );
-        let alone = |k: &usize| uses[*k] == 1;
-        let found = factors(&ops, root.value).filter(|(product, ..)| alone(product));
-        if let (true, Some((product, x, y))) = (sums, found) {
-            uses[product] = 0;
-            root.value = x;
-            root.times = Some(y);
-        }
-    }
-    for k in 0..ops.len() {
-        if ops[k].f == Element::Binary(Binary::Mul) && uses[k] > 0 {
-            let [a, b, _] = ops[k].operands;
-            let mask = |source: Source| match source {
-                Source::Temporary(m) if uses[m] == 1 => match ops[m].f {
-                    Element::ClipMask(
-                        lo,
-                        hi,
-                        boundary @ (Boundary::Inclusive | Boundary::Exclusive),
-                    ) => Some((m, Element::Keep(lo, hi, boundary), ops[m].operands[0])),
-                    _ => None,
-                },
-                _ => None,
-            };
-            let found = mask(a)
-                .map(|(m, f, x)| (m, f, b, x))
-                .or_else(|| mask(b).map(|(m, f, x)| (m, f, a, x)));
-            if let Some((m, f, kept, x)) = found {
-                uses[m] = 0;
-                ops[k].f = f;
-                ops[k].operands = [kept, x, kept];
-            }
-        }
-    }
-    without_unused(sweep, ops, roots)
-}
-
-/// How often each temporary is read.
-fn uses(ops: &[RowOp], roots: &[Root]) -> Vec<usize> {
-    let mut uses = vec![0; ops.len()];
-    let mut count = |source: Source| {
-        if let Source::Temporary(k) = source {
-            uses[k] += 1;
-        }
-    };
-    for op in ops {
-        for operand in &op.operands[..op.f.arity()] {
-            count(*operand);
-        }
-    }
-    for root in roots {
-        count(root.value);
-        if let Some(times) = root.times {
-            count(times);
-        }
-    }
-    uses
-}
-
-fn without_unused(sweep: &Sweep, ops: Vec<RowOp>, roots: Vec<Root>) -> Sweep {
+/// The sweep with these operations and roots, less what nothing needs.
+pub(crate) fn without_unused(sweep: &Sweep, ops: Vec<RowOp>, roots: Vec<Root>) -> Sweep {
     let mut needed = vec![false; ops.len()];
     let mark = |needed: &mut Vec<bool>, source: Source| {
         if let Source::Temporary(k) = source {

@@ -1,16 +1,7 @@
 //! Faults of the compiler itself.
 
+pub use crate::ir::InternalFault;
 use crate::ir::{verify, Graph, GraphKind};
-
-/// The compiler broke one of its own invariants.
-#[derive(Debug, thiserror::Error)]
-#[error("the compiler made a graph that breaks its own rules ({stage}): {}", faults.join("; "))]
-pub struct InternalFault {
-    /// After which stage.
-    pub stage: &'static str,
-    /// What the verifier says.
-    pub faults: Vec<String>,
-}
 
 /// Checks a graph that a stage has made.
 ///

@@ -4,9 +4,9 @@ use super::autodiff::{differentiate, Options};
 use super::fault::{verified, InternalFault};
 use super::passes::{optimise, optimise_through, rewrite_step, Applied, Form, Pass, Selection};
 use super::stopwatch::{StageTime, Stopwatch};
-use crate::engine::fused::Choices;
 use crate::ir::{Graph, GraphKind};
 use crate::lang::sema::Model;
+use crate::program::Choices;
 
 /// A spec without errors.
 pub struct Compiled {
@@ -33,7 +33,7 @@ pub struct Prepared {
     pub step: Graph,
     /// Its adjoint.
     pub adjoint: Graph,
-    /// How the fused kernels are made.
+    /// Which passes over programs are to run.
     pub choices: Choices,
     /// Which form each trace has, and why; empty where no pass chose one.
     pub forms: Vec<Form>,

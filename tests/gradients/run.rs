@@ -2,10 +2,11 @@
 
 use bpmc::engine::bptt::{Recorded, Rollout, StepInputs};
 use bpmc::engine::candle::{Candle, Precision};
-use bpmc::engine::fused::{Choices, Fused, LaneMemory, Real, Shared, Unsupported};
+use bpmc::engine::fused::{Choices, Fused, LaneMemory, Native, ProgramError, Shared};
 use bpmc::engine::reference::Reference;
 use bpmc::engine::Executor;
 use bpmc::ir::{verify, Graph, GraphKind};
+use bpmc::program::passes::KERNEL_PASSES;
 use bpmc::step::autodiff::{differentiate, Options};
 use candle_core::Device;
 
@@ -125,25 +126,25 @@ pub fn run<E: Executor>(executor: &mut E, numbers: &Numbers, interval: usize) ->
 }
 
 /// Forward and back by the fused kernels; they give no input adjoints.
-pub fn fused<T: Real>(
+pub fn fused<T: Native>(
     step: &Graph,
     lanes: usize,
     numbers: &Numbers,
     interval: usize,
     choices: Choices,
-) -> Result<Outcome, Unsupported> {
+) -> Result<Outcome, ProgramError> {
     let adjoint = differentiate(step, Options::default());
     fused_with::<T>((step, &adjoint), choices, lanes, numbers, interval)
 }
 
 /// As [`fused`], of a step and its adjoint as some passes left them.
-pub fn fused_with<T: Real>(
+pub fn fused_with<T: Native>(
     (step, adjoint): (&Graph, &Graph),
     choices: Choices,
     lanes: usize,
     numbers: &Numbers,
     interval: usize,
-) -> Result<Outcome, Unsupported> {
+) -> Result<Outcome, ProgramError> {
     let program = Fused::with(step, adjoint, choices)?;
     let shared: Shared<T> = program.shared(&numbers.params).unwrap();
     let steps = numbers.inputs.len();
@@ -215,17 +216,11 @@ pub fn assert_fused(
         ..expected.clone()
     };
     let all = Choices::default();
-    let none = Choices {
-        over_time: false,
-        contract: false,
-        one_pass: false,
-        recompute: false,
-        reuse: false,
-    };
-    let apart = Choices {
-        one_pass: false,
-        ..all
-    };
+    let none = Choices::none();
+    let apart = KERNEL_PASSES
+        .iter()
+        .filter(|pass| pass.name != "plastic_fusion")
+        .fold(none, Choices::with);
     for (name, choices) in [("all", all), ("none", none), ("apart", apart)] {
         let double = fused::<f64>(step, lanes, numbers, 2, choices)
             .unwrap_or_else(|e| panic!("{label}: {e}"));

@@ -12,7 +12,7 @@ use crate::properties::case::{Case, Compiled};
 use crate::properties::rounding::{explained, DOUBLE, SINGLE, STEPS};
 use crate::properties::tensors::{tensors, wrong};
 use bpmc::engine::candle::Precision;
-use bpmc::engine::fused::Choices;
+use bpmc::engine::fused::{Choices, ProgramError};
 use std::collections::BTreeSet;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
@@ -127,10 +127,11 @@ fn check_inner(case: &Case) -> Result<Verdict, Fault> {
         ..expected.clone()
     };
     match fused::<f64>(graph, *lanes, numbers, *interval, Choices::default()) {
-        Err(reason) => {
+        Err(ProgramError::Unsupported(reason)) => {
             verdict.unsupported = Some(reason.0);
             return Ok(verdict);
         }
+        Err(ProgramError::Internal(fault)) => panic!("{fault}"),
         Ok(found) => compare(Check::Double, &found, &expected, 1e-9, DOUBLE)?,
     }
     if let Ok(found) = fused::<f32>(graph, *lanes, numbers, *interval, Choices::default()) {

@@ -1,91 +1,49 @@
-//! A step and its adjoint as lane programs, with what is computed once an iteration.
+//! A program with machine code for its sweeps, and what depends on parameters alone.
 
-use super::Choices;
 use crate::engine::BackendError;
-use crate::ir::{Graph, ResultKind, ValueId};
-use crate::machine::aligned::Aligned;
+use crate::ir::Graph;
 use crate::machine::jit::Machine;
+use crate::machine::lane::Shared;
 use crate::machine::mat_vec::together::LANES;
 use crate::machine::math::Real;
-use crate::machine::outer::OuterSum;
-use crate::program::build::memory::{named, record, share, share_places, share_places_back};
-use crate::program::build::partition::{classes, forward_values};
-use crate::program::build::{assemble, blocks, Assembly, Leaf, Slot};
-use crate::program::code::Place;
-use crate::program::layout::Layout;
-use crate::program::parameters::{epilogue, prologue, Epilogue, Prologue};
-use crate::program::passes::plastic_fusion::{ahead, back, Ahead, Back};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::program::{compile, Choices, Program, ProgramError, Verified};
+use std::fmt::Write;
+use std::ops::Deref;
 use std::sync::Arc;
-
-/// Why a graph has no fused program; it then runs on another backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the fused kernels do not know {0}")]
-pub struct Unsupported(pub &'static str);
-
-/// A state or trace, where it lives.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Home {
-    /// In the lane's memory, at an offset of the step's and of the adjoint's.
-    Vector {
-        step: Option<usize>,
-        adjoint: Option<usize>,
-        n: usize,
-    },
-    /// A block of connections.
-    Block { index: usize, layout: Layout },
-}
 
 /// Machine code of the sweeps of a program.
 #[derive(Debug)]
-pub(crate) struct Machines {
+pub(super) struct Machines {
     pub ahead: Machine,
-    pub replay: Machine,
+    pub updates: Machine,
     pub back: Machine,
+}
+
+impl Machines {
+    fn new(program: &Verified<Program>) -> Machines {
+        let blocks = program.blocks.len();
+        Machines {
+            ahead: Machine::new(&program.ahead.sweeps, blocks),
+            updates: Machine::new(&program.ahead.updates, blocks),
+            back: Machine::new(&program.back.sweeps, blocks),
+        }
+    }
 }
 
 /// A compiled step with its adjoint.
 #[derive(Clone, Debug)]
 pub struct Fused {
-    pub(crate) choices: Choices,
-    pub(crate) ahead: Ahead,
-    pub(crate) back: Back,
+    program: Verified<Program>,
     /// Machine code of all sweeps.
-    pub(crate) machines: Arc<Machines>,
-    /// Elements of a lane's memory forward; the first `record_size` of them are kept of every step.
-    pub(crate) lane_size: usize,
-    pub(crate) record_size: usize,
-    /// Elements of a lane's memory on the way back.
-    pub(crate) adjoint_size: usize,
-    shared_size: usize,
-    sums_size: usize,
-    pub(crate) outers: Vec<OuterSum>,
-    pub(crate) step_prologue: Prologue,
-    pub(crate) adjoint_prologue: Prologue,
-    pub(crate) epilogue: Epilogue,
-    /// By slot: where inputs and noise go before a step.
-    pub(crate) inputs: Vec<Option<Slot>>,
-    pub(crate) noises: Vec<Option<Slot>>,
-    /// By slot: where outputs are after a step.
-    pub(crate) outputs: Vec<(Place, usize)>,
-    /// By slot: where states live.
-    pub(crate) homes: Vec<Home>,
-    /// Leaving values of vector states: slot and where.
-    pub(crate) nexts: Vec<(usize, Place, usize)>,
-    /// By slot: where seeds go before an adjoint step.
-    pub(crate) seeds: Vec<Option<Slot>>,
-    /// Adjoints of entering vector states: slot and where.
-    pub(crate) adjoints_out: Vec<(usize, Place, usize)>,
-    /// Adjoints of inputs, where the adjoint graph has them: slot and where.
-    pub(crate) input_adjoints: Vec<(usize, Place, usize)>,
-    /// Blocks of connections.
-    pub(crate) blocks: Vec<Layout>,
-    /// Those that no update writes.
-    pub(crate) constant: Vec<usize>,
-    /// First values of states, by slot.
-    pub(crate) first: Vec<f64>,
-    /// Where vectors that the spec names are in what is kept of every step.
-    pub(crate) named: BTreeMap<String, (Place, usize)>,
+    pub(super) machines: Arc<Machines>,
+}
+
+impl Deref for Fused {
+    type Target = Verified<Program>;
+
+    fn deref(&self) -> &Verified<Program> {
+        &self.program
+    }
 }
 
 /// Bytes of the fused kernels in f32.
@@ -103,169 +61,49 @@ pub struct LaneBytes {
     pub working: u64,
 }
 
-/// What depends on parameters alone, for one set of parameters.
-#[derive(Clone, Debug, Default)]
-pub struct Shared<T> {
-    pub(crate) values: Aligned<T>,
+impl From<Verified<Program>> for Fused {
+    /// The program with machine code for this processor.
+    fn from(program: Verified<Program>) -> Fused {
+        Fused {
+            machines: Arc::new(Machines::new(&program)),
+            program,
+        }
+    }
 }
 
 impl Fused {
-    /// Compiles a step and its adjoint.
+    /// Compiles a step and its adjoint with all kernel passes.
     ///
     /// # Errors
-    /// [`Unsupported`] where the graph holds something the kernels do not know.
-    pub fn new(step: &Graph, adjoint: &Graph) -> Result<Fused, Unsupported> {
+    /// Where the graph holds something the kernels do not know.
+    pub fn new(step: &Graph, adjoint: &Graph) -> Result<Fused, ProgramError> {
         Fused::with(step, adjoint, Choices::default())
     }
 
-    /// As [`Fused::new`], with some choices left out.
+    /// As [`Fused::new`], with some passes left out.
     ///
     /// # Errors
     /// As above.
-    pub fn with(step: &Graph, adjoint: &Graph, choices: Choices) -> Result<Fused, Unsupported> {
-        let step_classes = classes(step);
-        let adjoint_classes = classes(adjoint);
-        let forward = forward_values(step, adjoint);
-        let mut backward = assemble(adjoint, &adjoint_classes, &forward, &BTreeSet::new())?;
-        let wanted: BTreeSet<ValueId> = backward
-            .leaves
-            .keys()
-            .filter_map(|leaf| match leaf {
-                Leaf::Forward(id) => Some(*id),
-                Leaf::Input(_)
-                | Leaf::Noise(_)
-                | Leaf::State(_)
-                | Leaf::Seed(_)
-                | Leaf::AdjointIn(_) => None,
-            })
-            .collect();
-        let mut onward = assemble(step, &step_classes, &BTreeMap::new(), &wanted)?;
-        let record_size = record(&mut onward, &mut backward)?;
-        let shared_size = share(&forward, &onward, &mut backward);
-        let external: BTreeSet<usize> = backward
-            .leaves
-            .iter()
-            .filter(|(leaf, _)| matches!(leaf, Leaf::Seed(_)))
-            .map(|(_, slot)| slot.at)
-            .collect();
-        let mut ahead = ahead(&onward, choices);
-        let mut back = back(&backward, &onward.replay, &external, choices);
-        if choices.reuse {
-            share_places(&mut onward, &mut ahead, record_size);
-            share_places_back(&mut backward, &mut back);
-        }
-        let find = |assembly: &Assembly, leaf: Leaf| assembly.leaves.get(&leaf).copied();
-        let block_of = blocks(step)?;
-        let mut homes = Vec::new();
-        let mut layouts = Vec::new();
-        for (k, slot) in step.states.iter().enumerate() {
-            let id = crate::ir::StateId(k as u32);
-            homes.push(match block_of.get(&id) {
-                Some(index) => {
-                    let layout = Layout {
-                        rows: slot.dims[0],
-                        cols: slot.dims[1],
-                    };
-                    layouts.push(layout);
-                    Home::Block {
-                        index: *index,
-                        layout,
-                    }
-                }
-                None => Home::Vector {
-                    step: find(&onward, Leaf::State(id)).map(|slot| slot.at),
-                    adjoint: find(&backward, Leaf::AdjointIn(id)).map(|slot| slot.at),
-                    n: slot.dims.iter().product(),
-                },
-            });
-        }
-        let seeds: Vec<Option<Slot>> = (0..step.outputs.len() as u32)
-            .map(|k| find(&backward, Leaf::Seed(crate::ir::OutputId(k))))
-            .collect();
-        let mut outputs = vec![None; step.outputs.len()];
-        let mut nexts = Vec::new();
-        for (result, place, n) in &onward.vectors {
-            match result {
-                ResultKind::Output(id) => outputs[id.index()] = Some((*place, *n)),
-                ResultKind::Next(id) => nexts.push((id.index(), *place, *n)),
-                ResultKind::Gradient(_)
-                | ResultKind::AdjointOut(_)
-                | ResultKind::InputAdjoint(_) => {}
+    pub fn with(step: &Graph, adjoint: &Graph, choices: Choices) -> Result<Fused, ProgramError> {
+        compile(step, adjoint, choices).map(Fused::from)
+    }
+
+    /// The program as text, and how its sweeps run on this processor.
+    pub fn listing(&self) -> String {
+        let mut out = self.program.source().to_string();
+        out.push_str("\non this processor\n");
+        let machines = &self.machines;
+        let kinds = [
+            ("sweep forward", &machines.ahead, self.ahead.sweeps.len()),
+            ("update", &machines.updates, self.ahead.updates.len()),
+            ("sweep back", &machines.back, self.back.sweeps.len()),
+        ];
+        for (kind, machine, n) in kinds {
+            for k in 0..n {
+                writeln!(out, "  {kind} {k}: {}", machine.form(k)).expect("writing to a string");
             }
         }
-        let outputs = outputs
-            .into_iter()
-            .collect::<Option<Vec<_>>>()
-            .ok_or(Unsupported("an output that is not a vector"))?;
-        let adjoints_out = backward
-            .vectors
-            .iter()
-            .filter_map(|(result, place, n)| match result {
-                ResultKind::AdjointOut(id) => Some((id.index(), *place, *n)),
-                ResultKind::Output(_)
-                | ResultKind::Next(_)
-                | ResultKind::Gradient(_)
-                | ResultKind::InputAdjoint(_) => None,
-            })
-            .collect();
-        let input_adjoints = backward
-            .vectors
-            .iter()
-            .filter_map(|(result, place, n)| match result {
-                ResultKind::InputAdjoint(id) => Some((id.index(), *place, *n)),
-                ResultKind::Output(_)
-                | ResultKind::Next(_)
-                | ResultKind::Gradient(_)
-                | ResultKind::AdjointOut(_) => None,
-            })
-            .collect();
-        let updated: BTreeSet<usize> = ahead
-            .replay
-            .iter()
-            .flat_map(|sweep| &sweep.roots)
-            .filter_map(|root| match root.kind {
-                crate::program::code::RootKind::State(k) => Some(k),
-                _ => None,
-            })
-            .collect();
-        let machines = Machines {
-            ahead: Machine::new(&ahead.sweeps, layouts.len()),
-            replay: Machine::new(&ahead.replay, layouts.len()),
-            back: Machine::new(&back.sweeps, layouts.len()),
-        };
-        Ok(Fused {
-            choices,
-            machines: Arc::new(machines),
-            lane_size: onward.code.lane_size,
-            record_size,
-            adjoint_size: backward.code.lane_size,
-            shared_size,
-            sums_size: backward.code.sums_size,
-            step_prologue: prologue(step, &onward),
-            adjoint_prologue: prologue(adjoint, &backward),
-            epilogue: epilogue(adjoint, &adjoint_classes, &backward),
-            inputs: (0..step.inputs.len() as u32)
-                .map(|k| find(&onward, Leaf::Input(crate::ir::InputId(k))))
-                .collect(),
-            noises: (0..step.noises.len() as u32)
-                .map(|k| find(&onward, Leaf::Noise(crate::ir::NoiseId(k))))
-                .collect(),
-            seeds,
-            outputs,
-            homes,
-            nexts,
-            adjoints_out,
-            input_adjoints,
-            constant: (0..layouts.len())
-                .filter(|k| !updated.contains(k))
-                .collect(),
-            blocks: layouts,
-            first: step.states.iter().map(|slot| slot.init).collect(),
-            named: named(step, &onward, record_size),
-            outers: backward.outers,
-            ahead,
-            back,
-        })
+        out
     }
 
     /// What depends on parameters alone, for these values of them (by slot).
@@ -328,13 +166,13 @@ impl Fused {
             traces: traces.saturating_mul(kept as u64).saturating_mul(size),
             // Those of the lane, and of another that may wait for its turn.
             sums: 2 * self.sums_size as u64 * size,
-            working: (2 * traces + (self.lane_size + 2 * self.adjoint_size) as u64) * size,
+            working: (2 * traces + (self.lane.size + 2 * self.adjoint.size) as u64) * size,
         }
     }
 
     /// Steps between checkpoints of the traces, where `wanted` would be best.
     pub fn interval(&self, wanted: usize) -> usize {
-        if self.choices.recompute {
+        if self.replayed {
             wanted.max(1)
         } else {
             1

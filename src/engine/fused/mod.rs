@@ -7,16 +7,21 @@
 //! | file | holds |
 //! |---|---|
 //! | `compiled` | a program with its machine code, and what depends on parameters alone |
+//! | `parameters` | computing what depends on parameters alone |
 //! | `lane` | a lane's memory, forward through an episode and back |
 
 pub(crate) mod compiled;
 mod lane;
+mod parameters;
 
 pub(crate) use crate::machine::elements::{element, Operand};
 pub(crate) use crate::program::code::Element;
 
+pub use crate::machine::lane::Shared;
 pub use crate::machine::math::Real;
+pub use crate::machine::native::Native;
 pub use crate::machine::profile::{Kernel, KernelUse, Profile};
 pub use crate::program::Choices;
-pub use compiled::{Fused, LaneBytes, Shared, Unsupported};
+pub use crate::program::{ProgramError, Unsupported};
+pub use compiled::{Fused, LaneBytes};
 pub use lane::LaneMemory;

@@ -1,7 +1,7 @@
 //! A network cut into stages and compiled, each with its adjoint.
 
 use crate::engine::bptt::least_memory_interval;
-use crate::engine::fused::{Fused, Unsupported};
+use crate::engine::fused::{Fused, ProgramError};
 use crate::ir::Graph;
 use crate::step::autodiff::Options;
 use crate::step::passes::Selection;
@@ -29,9 +29,9 @@ pub(super) enum Program {
 /// Why a network has no stages.
 #[derive(Debug, thiserror::Error)]
 pub enum StagedError {
-    /// A stage holds something that its kernels do not know.
+    /// A stage has no program.
     #[error(transparent)]
-    Unsupported(#[from] Unsupported),
+    Program(#[from] ProgramError),
     /// The compiler failed.
     #[error(transparent)]
     Internal(#[from] InternalFault),

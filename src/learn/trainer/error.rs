@@ -1,7 +1,7 @@
 //! What stops training.
 
 use super::super::checkpoint::CheckpointError;
-use crate::engine::fused::Unsupported;
+use crate::engine::fused::{ProgramError, Unsupported};
 use crate::engine::BackendError;
 use crate::learn::language::LanguageError;
 use crate::machine::device::DeviceError;
@@ -80,4 +80,13 @@ pub enum TrainError {
     /// A checkpoint could not be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+}
+
+impl From<ProgramError> for TrainError {
+    fn from(error: ProgramError) -> TrainError {
+        match error {
+            ProgramError::Unsupported(error) => TrainError::Unsupported(error),
+            ProgramError::Internal(fault) => TrainError::Internal(fault),
+        }
+    }
 }

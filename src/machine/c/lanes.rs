@@ -2,9 +2,9 @@
 
 use super::iterations::{Iterations, STATUS};
 use super::{DeviceSource, Product};
-use crate::engine::fused::{Fused, Shared};
-use crate::engine::BackendError;
 use crate::machine::device::{bytes_of, Args, Device, DeviceError, Launch, MatrixProduct, Memory};
+use crate::machine::lane::Shared;
+use crate::program::{Program, Verified};
 
 /// What an episode is drawn from, and how it is run.
 #[derive(Clone, Debug)]
@@ -283,7 +283,7 @@ impl DeviceLanes {
     /// Those of the device.
     pub fn backward(
         &mut self,
-        program: &Fused,
+        program: &Verified<Program>,
         seeds: Option<&[f32]>,
     ) -> Result<Vec<f64>, DeviceError> {
         if let Some(seeds) = seeds {
@@ -291,7 +291,7 @@ impl DeviceLanes {
         }
         let to = self.sums()?;
         let sizes = self.source.sizes;
-        let mut sums = vec![0.0f64; program.sums_size()];
+        let mut sums = vec![0.0f64; program.sums_size];
         let own: Vec<f64> = self.doubles(|arrays| &arrays.total, sizes.sums)?;
         for (at, from, n) in &self.source.sums {
             sums[*at..at + n].copy_from_slice(&own[*from..from + n]);
@@ -416,11 +416,5 @@ impl DeviceLanes {
         self.device.read(of(&self.arrays), &mut bytes)?;
         let words = bytes.as_chunks::<8>().0.iter();
         Ok(words.map(|word| f64::from_ne_bytes(*word)).collect())
-    }
-}
-
-impl From<DeviceError> for BackendError {
-    fn from(error: DeviceError) -> BackendError {
-        BackendError::Device(error)
     }
 }

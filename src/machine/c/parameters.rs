@@ -4,11 +4,11 @@ use super::slots::panelled;
 use super::text::Text;
 use super::values::Values;
 use super::Product;
-use crate::engine::fused::compiled::Fused;
 use crate::ir::{Graph, ParamSlot};
-use crate::program::build::{Form, Slot};
 use crate::program::layout::{filled, PANEL};
+use crate::program::layout::{Form, Slot};
 use crate::program::parameters::{Origin, Placed};
+use crate::program::{Program, Verified};
 use std::collections::BTreeMap;
 
 /// Where a parameter begins.
@@ -67,7 +67,7 @@ impl ParamPlaces {
 
 /// Parameters as the kernels of a program read them, and their gradients.
 pub(super) struct Sharing<'a> {
-    program: &'a Fused,
+    program: &'a Verified<Program>,
     graph: &'a Graph,
     pub places: &'a ParamPlaces,
     /// Computed for the step, for the adjoint, and for gradients.
@@ -76,7 +76,7 @@ pub(super) struct Sharing<'a> {
 
 impl<'a> Sharing<'a> {
     pub(super) fn new(
-        program: &'a Fused,
+        program: &'a Verified<Program>,
         graph: &'a Graph,
         places: &'a ParamPlaces,
     ) -> Sharing<'a> {

@@ -3,10 +3,10 @@
 use super::element::{at, number};
 use super::writer::Writer;
 use super::Feed;
-use crate::engine::fused::compiled::Home;
 use crate::ir::{Draw, NoiseKind};
-use crate::program::build::{Form, Slot};
+use crate::program::ir::Home;
 use crate::program::layout::Layout;
+use crate::program::layout::{Form, Slot};
 
 /// The index in panels of element `i` of a matrix row after row.
 pub(super) fn panelled(layout: Layout, i: &str) -> String {

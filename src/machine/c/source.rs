@@ -6,10 +6,11 @@ use super::text::Text;
 use super::update::{write_update, UpdateSizes};
 use super::writer::Writer;
 use super::{sweeps, vectors, DeviceSource, Episode, Feed, Product, Sizes, Threads};
-use crate::engine::fused::compiled::{Fused, Home};
 use crate::ir::Reset;
 use crate::machine::device::BlockLimits;
 use crate::program::code::{Instr, Place, RootKind, Sweep};
+use crate::program::ir::Home;
+use crate::program::{Program, Verified};
 use std::collections::BTreeMap;
 
 /// Lanes that share a multiprocessor, at most.
@@ -28,7 +29,7 @@ struct Shape {
     resident: usize,
 }
 
-impl Fused {
+impl Verified<Program> {
     /// The program as CUDA C.
     pub fn device_source(&self, episode: &Episode<'_>, limits: BlockLimits) -> DeviceSource {
         let Shape {
@@ -160,10 +161,10 @@ impl Fused {
         let (_, own_sums) = self.own_sums();
         let moved = self.moved().map(|(_, _, n)| n).sum();
         let ahead = [&self.ahead.instrs[..]];
-        let scratch = self.scratch(&ahead, &[&self.ahead.sweeps, &self.ahead.replay], threads);
+        let scratch = self.scratch(&ahead, &[&self.ahead.sweeps, &self.ahead.updates], threads);
         let forward = Arena {
             items: vec![
-                ("L", self.lane_size),
+                ("L", self.lane.size),
                 ("scratch", scratch.max(moved)),
                 ("traces", traces),
             ],
@@ -173,11 +174,11 @@ impl Fused {
             &self.back.late[..],
             &self.back.main[..],
         ];
-        let sweeps = [&self.back.sweeps, &self.ahead.replay];
+        let sweeps = [&self.back.sweeps, &self.ahead.updates];
         let backward = Arena {
             items: vec![
-                ("L", self.adjoint_size),
-                ("B", self.adjoint_size),
+                ("L", self.adjoint.size),
+                ("B", self.adjoint.size),
                 ("scratch", self.scratch(&lists, &sweeps.map(|s| s), threads)),
                 ("adj", traces),
                 ("sums", own_sums),
@@ -237,8 +238,16 @@ impl Fused {
         let mut found: BTreeMap<usize, usize> = BTreeMap::new();
         let back = &self.back;
         for instr in back.early.iter().chain(&back.late).chain(&back.main) {
-            if let Instr::AddTo { sum, n, .. } = instr {
-                found.insert(*sum, *n);
+            match *instr {
+                Instr::AddTo { sum, n, .. } => {
+                    found.insert(sum, n);
+                }
+                Instr::AddOuter {
+                    sum, rows, cols, ..
+                } => {
+                    found.insert(sum, rows * cols);
+                }
+                _ => {}
             }
         }
         for sweep in &back.sweeps {

@@ -143,7 +143,8 @@ pub(super) fn instructions(
             | Instr::Copy { .. }
             | Instr::Zero { .. }
             | Instr::AddTo { .. }
-            | Instr::AddOuter { .. } => simple(instr, names, &mut phase, text),
+            | Instr::AddOuter { .. }
+            | Instr::KeepOuter { .. } => simple(instr, names, &mut phase, text),
         }
     }
     phase.end(text);
@@ -182,12 +183,37 @@ fn simple(instr: &Instr, names: &Names<'_>, phase: &mut Phase, text: &mut Text) 
             phase.add(each(n, &body), &read, None, text);
         }
         Instr::AddOuter {
+            sum,
+            a,
+            b,
+            rows,
+            cols,
+        } => {
+            let (a, b) = (of_step(a), of_step(b));
+            let sides = reads(a, rows).into_iter().chain(reads(b, cols));
+            let all = sides.map(|range| Range {
+                own: false,
+                ..range
+            });
+            let body = format!(
+                "c.sums[{} + i] += {} * {};",
+                names.sums[&sum],
+                at(a, &format!("(i / {cols})")),
+                at(b, &format!("(i % {cols})"))
+            );
+            phase.add(
+                each(rows * cols, &body),
+                &all.collect::<Vec<_>>(),
+                None,
+                text,
+            );
+        }
+        Instr::KeepOuter {
             index,
             a,
             b,
             rows,
             cols,
-            ..
         } => {
             for (k, (place, n)) in [(a, rows), (b, cols)].into_iter().enumerate() {
                 let place = of_step(place);

@@ -6,14 +6,15 @@ use super::sweeps;
 use super::text::Text;
 use super::vectors::{instructions, Names};
 use super::{Episode, Product, Sizes, Threads};
-use crate::engine::fused::compiled::{Fused, Home};
 use crate::program::code::Place;
+use crate::program::ir::Home;
+use crate::program::{Program, Verified};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// A source that is being written.
 pub(super) struct Writer<'a> {
-    pub program: &'a Fused,
+    pub program: &'a Verified<Program>,
     pub episode: &'a Episode<'a>,
     pub threads: Threads,
     /// Offsets of blocks of connections.
@@ -35,15 +36,15 @@ impl Writer<'_> {
             ("STEPS", sizes.steps),
             ("INTERVAL", sizes.interval),
             ("CHECKPOINTS", sizes.checkpoints),
-            ("LANE", program.lane_size),
-            ("ADJOINT", program.adjoint_size),
+            ("LANE", program.lane.size),
+            ("ADJOINT", program.adjoint.size),
             ("RECORD", sizes.record),
             ("TRACES", sizes.traces),
             ("ARENA", sizes.arena),
             ("SUMS", sizes.sums),
             ("CARRIED", sizes.carried),
             ("TASK_WORDS", sizes.task),
-            ("ONE_PASS", usize::from(program.choices.one_pass)),
+            ("ONE_PASS", usize::from(program.ahead.deferred)),
             ("DEVICE_TASK", usize::from(self.episode.task.is_some())),
             ("A2C", usize::from(self.episode.objective.is_some())),
         ] {
@@ -109,7 +110,7 @@ impl Writer<'_> {
         let program = self.program;
         let kinds = [
             ("ahead", &program.ahead.sweeps),
-            ("replay", &program.ahead.replay),
+            ("replay", &program.ahead.updates),
             ("back", &program.back.sweeps),
         ];
         for (kind, sweeps) in kinds {
@@ -149,7 +150,7 @@ impl Writer<'_> {
         text.close("}");
         for name in ["settle", "replay"] {
             text.open(&format!("\nDEVICE void {name}(const Context c) {{"));
-            for k in 0..program.ahead.replay.len() {
+            for k in 0..program.ahead.updates.len() {
                 text.line(&format!("replay_{k}(c);"));
             }
             text.close("}");

@@ -12,9 +12,10 @@ mod pages;
 mod tests;
 
 use crate::machine::abi::{has_short_offsets, partial_offset, Function};
+use crate::machine::interpret::interpreted;
+use crate::machine::lane::{Blocks, Memory};
 use crate::machine::portable::Portable;
 use crate::machine::processor::{processor, Processor};
-use crate::machine::run::{interpreted, Blocks, Memory};
 use crate::machine::series;
 #[cfg(all(target_arch = "x86_64", unix))]
 use crate::machine::x86;

@@ -2,12 +2,14 @@
 
 use super::super::aligned::Aligned;
 use super::super::interpret;
-use super::{processor, Machine, Processor};
+use super::Machine;
 use crate::ir::{Binary, Bits, Boundary, Unary};
-use crate::machine::run::{Blocks, Memory, Scratch};
+use crate::machine::lane::{Blocks, Memory, Scratch};
+use crate::machine::{processor, Processor};
 use crate::program::code::{Area, Element, Place, Root, RootKind, Source, Sweep};
 use crate::program::layout::{filled, Layout};
-use crate::program::sweep::{contract, SweepBuilder};
+use crate::program::passes::contract;
+use crate::program::sweep::SweepBuilder;
 
 struct Random(u64);
 

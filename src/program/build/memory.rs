@@ -1,16 +1,16 @@
 //! Where the vectors of a step lie: what is kept of every step, what shares a place, and what both ways share.
 
-use crate::engine::fused::compiled::Unsupported;
+use super::{Assembly, Leaf};
 use crate::ir::{Graph, Op, ValueId};
-use crate::program::build::{Assembly, Form, Leaf};
 use crate::program::code::{Area, Place, Source};
-use crate::program::passes::buffer_planning::Reuse;
-use crate::program::passes::plastic_fusion::{Ahead, Back};
+use crate::program::ir::{Region, Regions};
+use crate::program::layout::Form;
 use crate::program::relocate::Moves;
+use crate::program::unsupported::Unsupported;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where named vectors are in what is kept of every step.
-pub(crate) fn named(
+pub(super) fn named(
     step: &Graph,
     onward: &Assembly,
     kept: usize,
@@ -37,10 +37,10 @@ pub(crate) fn named(
 
 /// Puts what is kept of every step at the beginning of the lane's memory, and tells the adjoint where it is. Returns
 /// how many elements that are.
-pub(crate) fn record(onward: &mut Assembly, backward: &mut Assembly) -> Result<usize, Unsupported> {
+pub(super) fn record(onward: &mut Assembly, backward: &mut Assembly) -> Result<usize, Unsupported> {
     let region = |assembly: &Assembly, at: usize| {
-        let found = assembly.reserved.range(..=at).next_back();
-        *found.expect("every place was reserved").0
+        let found = assembly.regions.find(at);
+        found.expect("every place was reserved")
     };
     let mut kept: BTreeSet<usize> = BTreeSet::new();
     for sweep in &onward.replay {
@@ -76,70 +76,61 @@ pub(crate) fn record(onward: &mut Assembly, backward: &mut Assembly) -> Result<u
         }
     }
     let mut ranges = BTreeMap::new();
-    let mut reserved = BTreeMap::new();
-    let mut size = 0;
+    let mut regions = Regions::default();
     let mut record_size = 0;
     for keep in [true, false] {
-        for (at, n) in &onward.reserved {
-            if kept.contains(at) == keep {
-                ranges.insert(*at, size);
-                reserved.insert(size, *n);
-                size += n;
+        for (k, Region { start, n, .. }) in onward.regions.all.iter().enumerate() {
+            if kept.contains(&k) == keep {
+                ranges.insert(*start, regions.reserve(*n));
             }
         }
         if keep {
-            record_size = size;
+            record_size = regions.size;
         }
     }
     let starts = ranges.clone();
-    Moves::new(Area::Lane, ranges).assembly(onward);
-    onward.reserved = reserved;
+    move_all(&Moves::new(Area::Lane, ranges), onward);
+    onward.regions = regions;
     let records = given
         .into_iter()
         .map(|(from, lane)| (from, starts[&lane]))
         .collect();
-    Moves::new(Area::Record, records).assembly(backward);
+    move_all(&Moves::new(Area::Record, records), backward);
     Ok(record_size)
 }
 
-/// Places that are never shared: what comes from outside and what is read after the step.
-fn fixed(assembly: &Assembly) -> BTreeSet<usize> {
-    let leaves = assembly
-        .leaves
-        .iter()
-        .filter(|(leaf, _)| !matches!(leaf, Leaf::Forward(_)))
-        .map(|(_, slot)| slot.at);
-    let results = assembly
-        .vectors
-        .iter()
-        .filter(|(_, place, _)| place.area == Area::Lane)
-        .map(|(_, place, _)| {
-            let region = assembly.reserved.range(..=place.at).next_back();
-            *region.expect("every place was reserved").0
-        });
-    leaves.chain(results).collect()
-}
-
-pub(crate) fn share_places(onward: &mut Assembly, ahead: &mut Ahead, kept: usize) {
-    let reuse = Reuse::ahead(ahead, &onward.reserved, &fixed(onward), kept);
-    for moves in reuse.moves() {
-        moves.ahead(ahead);
-        moves.assembly(onward);
+/// Moves all places of an assembly.
+fn move_all(moves: &Moves, assembly: &mut Assembly) {
+    for instr in &mut assembly.instrs {
+        moves.instr(instr);
     }
-    onward.code.lane_size = reuse.size;
-}
-
-pub(crate) fn share_places_back(backward: &mut Assembly, back: &mut Back) {
-    let reuse = Reuse::back(back, &backward.reserved, &fixed(backward));
-    for moves in reuse.moves() {
-        moves.back(back);
-        moves.assembly(backward);
+    for sweep in assembly.sweeps.iter_mut().chain(&mut assembly.replay) {
+        moves.sweep(sweep);
     }
-    backward.code.lane_size = reuse.size;
+    for (leaf, slot) in &mut assembly.leaves {
+        let area = match leaf {
+            Leaf::Forward(_) => Area::Record,
+            Leaf::Input(_)
+            | Leaf::Noise(_)
+            | Leaf::State(_)
+            | Leaf::Seed(_)
+            | Leaf::AdjointIn(_) => Area::Lane,
+        };
+        slot.at = moves.offset(area, slot.at);
+    }
+    for (_, slot) in &mut assembly.prologue {
+        slot.at = moves.offset(Area::Shared, slot.at);
+    }
+    for (_, place, _) in &mut assembly.vectors {
+        moves.place(place);
+    }
+    for place in assembly.places.values_mut() {
+        moves.place(place);
+    }
 }
 
 /// Gives both programs one shared memory, in which equal values are one. Returns its elements.
-pub(crate) fn share(
+pub(super) fn share(
     forward: &BTreeMap<ValueId, ValueId>,
     onward: &Assembly,
     backward: &mut Assembly,
@@ -149,14 +140,14 @@ pub(crate) fn share(
         .iter()
         .map(|(id, slot)| ((*id, slot.form), slot.at))
         .collect();
-    let mut size = onward.code.shared_size;
+    let mut size = onward.shared_size;
     let mut ranges = BTreeMap::new();
     let ends: Vec<usize> = backward
         .prologue
         .iter()
         .skip(1)
         .map(|(_, slot)| slot.at)
-        .chain([backward.code.shared_size])
+        .chain([backward.shared_size])
         .collect();
     for ((id, slot), end) in backward.prologue.iter().zip(ends) {
         let same = forward
@@ -181,7 +172,7 @@ pub(crate) fn share(
                 .is_some_and(|step| known.contains_key(&(*step, slot.form)))
         })
         .collect();
-    Moves::new(Area::Shared, ranges).assembly(backward);
+    move_all(&Moves::new(Area::Shared, ranges), backward);
     let mut keep = keep.into_iter();
     backward.prologue.retain(|_| keep.next().unwrap_or(true));
     size

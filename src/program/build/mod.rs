@@ -1,23 +1,27 @@
 //! From a graph to the instructions of a lane: what is needed, where it is kept and in which order it is computed.
 //!
-//! `sweeps` holds what is computed per connection, `vectors` the instructions between.
+//! `program` puts the assemblies of a step and its adjoint together; `partition` says what is computed once, per step or
+//! after the last one; `sweeps` holds what is computed per connection, `vectors` the instructions between; `memory` says what is
+//! kept of every step and what both ways share; `parameters` what is computed of parameters alone.
 
-pub(crate) mod memory;
-pub(crate) mod partition;
+mod memory;
+mod parameters;
+mod partition;
+mod program;
 mod sweeps;
 mod vectors;
 
-use super::code::{Area, Code, Element, Instr, Place, RootKind, Sweep};
-use super::layout::{filled, Layout};
-use crate::engine::fused::compiled::Unsupported;
+use super::code::{Area, Element, Instr, Place, RootKind, Sweep};
+use super::ir::Regions;
+use super::layout::{filled, Form, Layout, Slot};
+use super::unsupported::Unsupported;
 use crate::ir::{Graph, InputId, NoiseId, Op, OutputId, ResultKind, StateId, ValueId};
-use crate::machine::outer::OuterSum;
-use crate::program::build::partition::{levels, Class};
+use partition::{levels, Class};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A value that is written into the lane's memory from outside before a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Leaf {
+pub(super) enum Leaf {
     Input(InputId),
     Noise(NoiseId),
     State(StateId),
@@ -27,46 +31,25 @@ pub(crate) enum Leaf {
     Forward(ValueId),
 }
 
-/// How elements lie in a memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Form {
-    /// One after another, matrices row after row.
-    Plain,
-    /// A block of connections in panels.
-    Panels(Layout),
-    /// A matrix with its dimensions exchanged, in panels.
-    Transposed(Layout),
-    /// A matrix row after row, rows filled up.
-    Rows(Layout),
-    /// A matrix with its dimensions exchanged, row after row, rows filled up.
-    TransposedRows(Layout),
-}
-
-/// Something at an offset of a memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slot {
-    pub at: usize,
-    /// Elements, without filling.
-    pub n: usize,
-    pub form: Form,
-}
-
 /// What came out of assembling a graph.
 #[derive(Debug, Default)]
-pub(crate) struct Assembly {
-    pub code: Code,
+pub(super) struct Assembly {
+    pub instrs: Vec<Instr>,
+    pub sweeps: Vec<Sweep>,
     /// Where leaves go: in the lane's memory, or for values of the forward step in its record.
     pub leaves: BTreeMap<Leaf, Slot>,
     /// Values computed once an iteration and where they go in the shared memory.
     pub prologue: Vec<(ValueId, Slot)>,
+    /// Elements of the shared memory.
+    pub shared_size: usize,
     /// Sums over lanes and where they are in the gradient sums.
     pub sums: Vec<(ValueId, Slot)>,
-    /// Outer products added up over time.
-    pub outers: Vec<OuterSum>,
+    /// Elements of the gradient sums.
+    pub sums_size: usize,
     /// Elements of the record that values of the forward step take.
     pub record_size: usize,
-    /// What was reserved in the lane's memory: offset and length.
-    pub reserved: BTreeMap<usize, usize>,
+    /// What was reserved in the lane's memory.
+    pub regions: Regions,
     /// Where results of rank 0 and 1 are.
     pub vectors: Vec<(ResultKind, Place, usize)>,
     /// Where every vector of the step is, for those who keep some.
@@ -76,7 +59,7 @@ pub(crate) struct Assembly {
 }
 
 /// Which traces are blocks, in the order of a lane's blocks.
-pub(crate) fn blocks(graph: &Graph) -> Result<BTreeMap<StateId, usize>, Unsupported> {
+fn blocks(graph: &Graph) -> Result<BTreeMap<StateId, usize>, Unsupported> {
     let mut map = BTreeMap::new();
     for (k, slot) in graph.states.iter().enumerate() {
         match slot.dims.len() {
@@ -93,7 +76,7 @@ pub(crate) fn blocks(graph: &Graph) -> Result<BTreeMap<StateId, usize>, Unsuppor
 
 /// Assembles what the results of `graph` and the `extra` values need. `forward` values of rank 0 and 1 are
 /// not computed but given.
-pub(crate) fn assemble(
+fn assemble(
     graph: &Graph,
     classes: &[Class],
     forward: &BTreeMap<ValueId, ValueId>,
@@ -210,11 +193,7 @@ impl Assembler<'_> {
     }
 
     fn reserve(&mut self, n: usize) -> usize {
-        let at = self.out.code.lane_size;
-        // Whole cache lines, so that vectors do not share one and sweeps can read past their end.
-        self.out.code.lane_size += filled(n);
-        self.out.reserved.insert(at, filled(n));
-        at
+        self.out.regions.reserve(n)
     }
 
     fn elements(&self, id: ValueId) -> usize {
@@ -234,13 +213,8 @@ impl Assembler<'_> {
             return *at;
         }
         let n = self.elements(id);
-        let size = match form {
-            Form::Plain => filled(n),
-            Form::Panels(layout) | Form::Transposed(layout) => layout.size(),
-            Form::Rows(layout) | Form::TransposedRows(layout) => layout.rows * filled(layout.cols),
-        };
-        let at = self.out.code.shared_size;
-        self.out.code.shared_size += size;
+        let at = self.out.shared_size;
+        self.out.shared_size += Slot { at, n, form }.size();
         self.shared.insert((id, form), at);
         self.out.prologue.push((id, Slot { at, n, form }));
         at
@@ -283,11 +257,11 @@ impl Assembler<'_> {
             let layout = self.layout(id);
             (layout.size(), Form::Panels(layout))
         } else {
-            (filled(n), Form::Plain)
+            (n, Form::Plain)
         };
         let at = if area == Area::Record {
             let at = self.out.record_size;
-            self.out.record_size += size;
+            self.out.record_size += filled(size);
             at
         } else {
             self.reserve(size)
@@ -333,12 +307,9 @@ impl Assembler<'_> {
     }
 
     fn sum_at(&mut self, id: ValueId, form: Form) -> usize {
-        let at = self.out.code.sums_size;
+        let at = self.out.sums_size;
         let n = self.elements(id);
-        self.out.code.sums_size += match form {
-            Form::Panels(layout) => layout.size(),
-            _ => filled(n),
-        };
+        self.out.sums_size += Slot { at, n, form }.size();
         self.out.sums.push((id, Slot { at, n, form }));
         at
     }
@@ -386,11 +357,8 @@ impl Assembler<'_> {
                         "reduce"
                     };
                     let sweep = self.sweep(name, layout, &sums)?;
-                    self.out
-                        .code
-                        .instrs
-                        .push(Instr::Sweep(self.out.code.sweeps.len()));
-                    self.out.code.sweeps.push(sweep);
+                    self.out.instrs.push(Instr::Sweep(self.out.sweeps.len()));
+                    self.out.sweeps.push(sweep);
                 }
                 // Nothing in the step reads what leaves it but through the sums, which compute it themselves.
                 if !stores.is_empty() {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 /// When a value is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
+pub(super) enum Class {
     /// Once an iteration: parameters and what depends on them alone.
     Prologue,
     /// Every step, per lane.
@@ -19,7 +19,7 @@ pub(crate) enum Class {
 }
 
 /// Classes of all values.
-pub(crate) fn classes(graph: &Graph) -> Vec<Class> {
+pub(super) fn classes(graph: &Graph) -> Vec<Class> {
     let mut classes: Vec<Class> = Vec::with_capacity(graph.len());
     for id in graph.ids() {
         let value = graph.value(id);
@@ -43,7 +43,7 @@ pub(crate) fn classes(graph: &Graph) -> Vec<Class> {
 }
 
 /// For each value of an adjoint graph that does not depend on adjoints, the same value of the step.
-pub(crate) fn forward_values(step: &Graph, adjoint: &Graph) -> BTreeMap<ValueId, ValueId> {
+pub(super) fn forward_values(step: &Graph, adjoint: &Graph) -> BTreeMap<ValueId, ValueId> {
     let mut known: HashMap<(&Op, &[ValueId]), ValueId> = HashMap::new();
     for id in step.ids() {
         let value = step.value(id);
@@ -66,7 +66,7 @@ pub(crate) fn forward_values(step: &Graph, adjoint: &Graph) -> BTreeMap<ValueId,
 
 /// Levels of all values of class `Step`: how many sweeps over connections must come before. `given` values
 /// are there from the start.
-pub(crate) fn levels(
+pub(super) fn levels(
     graph: &Graph,
     classes: &[Class],
     given: impl Fn(ValueId) -> bool,

@@ -1,12 +1,12 @@
 //! Sweeps: what each has to give, the operations of its rows and where their operands come from.
 
-use super::super::code::{Area, Place, RootKind, Source, Sweep};
-use super::super::layout::Layout;
-use super::super::sweep::SweepBuilder;
-use super::{element, three, Assembler, Form, Leaf, Root};
-use crate::engine::fused::compiled::Unsupported;
+use super::partition::Class;
+use super::{element, three, Assembler, Leaf, Root};
 use crate::ir::{Op, Reduction, ResultKind, ValueId};
-use crate::program::build::partition::Class;
+use crate::program::code::{Area, Place, RootKind, Source, Sweep};
+use crate::program::layout::{Form, Layout};
+use crate::program::sweep::SweepBuilder;
+use crate::program::unsupported::Unsupported;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Assembler<'_> {

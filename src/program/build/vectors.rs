@@ -1,12 +1,11 @@
 //! Instructions on scalars and vectors, outside sweeps.
 
-use super::super::code::{Instr, Product};
-use super::super::layout::Layout;
-use super::{element, three, Assembler, Form};
-use crate::engine::fused::compiled::Unsupported;
+use super::partition::Class;
+use super::{element, three, Assembler};
 use crate::ir::{Op, Reduction, ValueId};
-use crate::machine::outer::OuterSum;
-use crate::program::build::partition::Class;
+use crate::program::code::{Instr, Product};
+use crate::program::layout::{Form, Layout};
+use crate::program::unsupported::Unsupported;
 
 impl Assembler<'_> {
     /// Whether a needed value has an instruction of its own outside sweeps.
@@ -30,7 +29,7 @@ impl Assembler<'_> {
                 let operand = value.operands[0];
                 let a = self.place(operand)?;
                 let sum = self.sum_at(id, Form::Plain);
-                self.out.code.instrs.push(Instr::AddTo { sum, a, n });
+                self.out.instrs.push(Instr::AddTo { sum, a, n });
                 return Ok(());
             }
             Op::Outer => {
@@ -38,10 +37,7 @@ impl Assembler<'_> {
                 let b = self.place(value.operands[1])?;
                 let sum = self.sum_at(id, Form::Plain);
                 let (rows, cols) = (value.shape.dims[0], value.shape.dims[1]);
-                let index = self.out.outers.len();
-                self.out.outers.push(OuterSum { sum, rows, cols });
-                self.out.code.instrs.push(Instr::AddOuter {
-                    index,
+                self.out.instrs.push(Instr::AddOuter {
                     sum,
                     a,
                     b,
@@ -60,7 +56,7 @@ impl Assembler<'_> {
                     places.push(self.place(*operand)?);
                 }
                 let to = self.target(id);
-                self.out.code.instrs.push(Instr::Element {
+                self.out.instrs.push(Instr::Element {
                     f,
                     to,
                     operands: three(&places),
@@ -71,7 +67,7 @@ impl Assembler<'_> {
                 let a = self.place(value.operands[0])?;
                 let n = self.elements(value.operands[0]);
                 let to = self.target(id);
-                self.out.code.instrs.push(match kind {
+                self.out.instrs.push(match kind {
                     Reduction::Sum => Instr::Sum { to, a, n },
                     Reduction::Max => Instr::Max { to, a, n },
                 });
@@ -79,7 +75,7 @@ impl Assembler<'_> {
             Op::Softmax => {
                 let a = self.place(value.operands[0])?;
                 let to = self.target(id);
-                self.out.code.instrs.push(Instr::Softmax { to, a, n });
+                self.out.instrs.push(Instr::Softmax { to, a, n });
             }
             Op::Concat => {
                 let mut parts = Vec::new();
@@ -88,7 +84,7 @@ impl Assembler<'_> {
                 }
                 let mut to = self.target(id);
                 for (a, n) in parts {
-                    self.out.code.instrs.push(Instr::Copy { to, a, n });
+                    self.out.instrs.push(Instr::Copy { to, a, n });
                     to += n;
                 }
             }
@@ -96,14 +92,14 @@ impl Assembler<'_> {
                 let mut a = self.place(value.operands[0])?;
                 a.at += start * a.stride;
                 let to = self.target(id);
-                self.out.code.instrs.push(Instr::Copy { to, a, n });
+                self.out.instrs.push(Instr::Copy { to, a, n });
             }
             Op::Pad { before, .. } => {
                 let a = self.place(value.operands[0])?;
                 let inner = self.elements(value.operands[0]);
                 let to = self.target(id);
-                self.out.code.instrs.push(Instr::Zero { to, n });
-                self.out.code.instrs.push(Instr::Copy {
+                self.out.instrs.push(Instr::Zero { to, n });
+                self.out.instrs.push(Instr::Copy {
                     to: to + before,
                     a,
                     n: inner,
@@ -138,7 +134,7 @@ impl Assembler<'_> {
                 };
                 let m = self.shared(matrix, form);
                 let to = self.target(id);
-                self.out.code.instrs.push(Instr::MatVec {
+                self.out.instrs.push(Instr::MatVec {
                     to,
                     v,
                     m,

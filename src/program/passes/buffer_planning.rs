@@ -3,125 +3,150 @@
 //! A value is alive from the instruction that writes it to the last that reads it, in the order in which a step's
 //! memory is used. Values alive at the same instruction never overlap, so no result lies where an operand is.
 
+use crate::program::access::{self, Access};
 use crate::program::code::{Area, Instr, Sweep};
-use crate::program::layout::filled;
-use crate::program::passes::plastic_fusion::{instr_reads, instr_writes, sweep_reads, Ahead, Back};
-use crate::program::relocate::Moves;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::program::ir::Program;
+use crate::program::ir::{Home, Regions};
+use std::collections::BTreeSet;
 
-/// What an instruction reads and writes in the lane's memory.
-struct Access {
-    reads: Vec<usize>,
-    writes: Vec<usize>,
+/// Gives regions the lowest places that are free while they are alive.
+pub(super) fn run(program: &mut Program) {
+    let spans = forward(program);
+    plan(&mut program.lane, &spans, program.record_size);
+    let spans = back(program);
+    plan(&mut program.adjoint, &spans, 0);
 }
 
-impl Access {
-    fn of(instr: &Instr, sweeps: &[Sweep]) -> Access {
-        Access {
-            reads: instr_reads(instr, sweeps),
-            writes: instr_writes(instr, sweeps),
+/// The first and the last instruction that touch a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Span {
+    first: usize,
+    last: usize,
+}
+
+/// What is known about the regions of a memory.
+struct Spans {
+    /// By region; nothing where no instruction touches it.
+    spans: Vec<Option<Span>>,
+    /// Regions that are never shared: what comes from outside, and what is read after the step.
+    fixed: BTreeSet<usize>,
+}
+
+/// What an instruction reads and writes.
+struct Step {
+    reads: Vec<Access>,
+    writes: Vec<Access>,
+}
+
+impl Step {
+    fn of(instr: &Instr, sweeps: &[Sweep]) -> Step {
+        match instr {
+            Instr::Sweep(k) => Step {
+                reads: access::sweep_reads(&sweeps[*k]).collect(),
+                writes: access::sweep_writes(&sweeps[*k]).collect(),
+            },
+            other => Step {
+                reads: access::reads(other),
+                writes: access::writes(other).into_iter().collect(),
+            },
         }
     }
+}
 
-    fn sweep(k: usize, sweeps: &[Sweep]) -> Access {
-        Access {
-            reads: sweep_reads(&sweeps[k]),
-            writes: instr_writes(&Instr::Sweep(k), sweeps),
+fn forward(program: &Program) -> Spans {
+    let ahead = &program.ahead;
+    let steps = ahead.instrs.iter().map(|i| Step::of(i, &ahead.sweeps));
+    let homes = program.homes.iter().filter_map(|home| match home {
+        Home::Vector { step, .. } => *step,
+        Home::Block { .. } => None,
+    });
+    let slots = program.inputs.iter().chain(&program.noises).flatten();
+    let results = program.outputs.iter().map(|(place, _)| place);
+    let results = results.chain(program.nexts.iter().map(|(_, place, _)| place));
+    let results = results.filter(|place| place.area == Area::Lane);
+    let fixed = homes
+        .chain(slots.map(|slot| slot.at))
+        .chain(results.map(|place| place.at));
+    Spans::new(&program.lane, steps, fixed)
+}
+
+/// The closing sweeps of a step back run when the step before has begun.
+fn back(program: &Program) -> Spans {
+    let back = &program.back;
+    let alone = back.opening.iter().map(|o| Instr::Sweep(o.alone));
+    let closing = back.closing.iter().map(|k| Instr::Sweep(*k));
+    let order = (back.early.iter().cloned())
+        .chain(alone)
+        .chain(back.main.iter().cloned())
+        .chain(closing)
+        .chain(back.late.iter().cloned());
+    let steps = order.map(|instr| Step::of(&instr, &back.sweeps));
+    let homes = program.homes.iter().filter_map(|home| match home {
+        Home::Vector { adjoint, .. } => *adjoint,
+        Home::Block { .. } => None,
+    });
+    let seeds = program.seeds.iter().flatten().map(|slot| slot.at);
+    let results = program.adjoints_out.iter().chain(&program.input_adjoints);
+    let results = results.filter(|(_, place, _)| place.area == Area::Lane);
+    let fixed = homes
+        .chain(seeds)
+        .chain(results.map(|(_, place, _)| place.at));
+    Spans::new(&program.adjoint, steps, fixed)
+}
+
+impl Spans {
+    fn new(
+        regions: &Regions,
+        steps: impl Iterator<Item = Step>,
+        fixed: impl Iterator<Item = usize>,
+    ) -> Spans {
+        let mut spans: Vec<Option<Span>> = vec![None; regions.all.len()];
+        let of = |all: &[Access]| -> BTreeSet<usize> {
+            let own = all.iter().filter(|access| access.area == Area::Lane);
+            own.filter_map(|access| regions.find(access.at)).collect()
+        };
+        for (time, step) in steps.enumerate() {
+            let (reads, writes) = (of(&step.reads), of(&step.writes));
+            for k in reads.union(&writes) {
+                // What is read before it is written has come from outside.
+                let outside = !writes.contains(k);
+                let first = if outside { 0 } else { time };
+                spans[*k].get_or_insert(Span { first, last: time }).last = time;
+            }
+        }
+        Spans {
+            spans,
+            fixed: fixed.filter_map(|at| regions.find(at)).collect(),
         }
     }
 }
 
-/// New offsets, and the elements they take.
-pub(crate) struct Reuse {
-    ranges: BTreeMap<usize, usize>,
-    /// Elements of the memory.
-    pub size: usize,
-}
-
-impl Reuse {
-    /// For a step forward: what is kept of it stays at the beginning, `fixed` places are never shared.
-    pub fn ahead(
-        ahead: &Ahead,
-        reserved: &BTreeMap<usize, usize>,
-        fixed: &BTreeSet<usize>,
-        kept: usize,
-    ) -> Reuse {
-        let order: Vec<Access> = ahead
-            .instrs
-            .iter()
-            .map(|instr| Access::of(instr, &ahead.sweeps))
-            .collect();
-        plan(reserved, fixed, kept, &order)
-    }
-
-    /// For a step back, whose closing sweeps run when the step before has begun.
-    pub fn back(back: &Back, reserved: &BTreeMap<usize, usize>, fixed: &BTreeSet<usize>) -> Reuse {
-        let sweeps = &back.sweeps;
-        let instr = |instr: &Instr| Access::of(instr, sweeps);
-        let mut order: Vec<Access> = back.early.iter().map(instr).collect();
-        order.extend(back.opening.iter().map(|o| Access::sweep(o.alone, sweeps)));
-        order.extend(back.main.iter().map(instr));
-        order.extend(back.closing.iter().map(|k| Access::sweep(*k, sweeps)));
-        order.extend(back.late.iter().map(instr));
-        plan(reserved, fixed, 0, &order)
-    }
-
-    /// What has to move.
-    pub fn moves(&self) -> [Moves; 2] {
-        [Area::Lane, Area::Before].map(|area| Moves::new(area, self.ranges.clone()))
-    }
-}
-
-fn plan(
-    reserved: &BTreeMap<usize, usize>,
-    fixed: &BTreeSet<usize>,
-    kept: usize,
-    order: &[Access],
-) -> Reuse {
-    let region = |at: &usize| {
-        let found = reserved.range(..=*at).next_back();
-        *found.expect("every place was reserved").0
-    };
-    let mut alive: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
-    for (time, access) in order.iter().enumerate() {
-        for at in access.reads.iter().chain(&access.writes) {
-            let range = alive.entry(region(at)).or_insert((time, time));
-            range.1 = time;
-        }
-        // What is read before it is written has come from outside.
-        for at in &access.reads {
-            let at = region(at);
-            if alive[&at].0 == time && !access.writes.iter().any(|w| region(w) == at) {
-                alive.insert(at, (0, alive[&at].1));
+/// Regions that begin before `kept` stay where they are, those that are never shared follow, then all others.
+fn plan(regions: &mut Regions, spans: &Spans, kept: usize) {
+    let mut size = kept;
+    let mut others: Vec<(Span, usize)> = Vec::new();
+    for (k, region) in regions.all.iter_mut().enumerate() {
+        match spans.spans[k] {
+            _ if region.start < kept => region.at = region.start,
+            Some(span) if !spans.fixed.contains(&k) => others.push((span, k)),
+            Some(_) | None => {
+                region.at = size;
+                size += region.size();
             }
         }
     }
-    let mut ranges: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut size = kept;
-    for (at, n) in reserved {
-        if *at < kept {
-            ranges.insert(*at, *at);
-        } else if fixed.contains(at) || !alive.contains_key(at) {
-            ranges.insert(*at, size);
-            size += filled(*n);
-        }
-    }
     // The others from the first to be written on, each at the lowest place that is free.
-    let mut others: Vec<(usize, usize, usize, usize)> = alive
-        .iter()
-        .filter(|(at, _)| !ranges.contains_key(at))
-        .map(|(at, (first, last))| (*first, *last, *at, filled(reserved[at])))
-        .collect();
     others.sort_unstable();
     let base = size;
-    let mut placed: Vec<(usize, usize, usize, usize)> = Vec::new();
-    for (first, last, at, n) in others {
+    let mut placed: Vec<(Span, usize)> = Vec::new();
+    for (span, k) in others {
         let mut taken: Vec<(usize, usize)> = placed
             .iter()
-            .filter(|(begin, end, ..)| *begin <= last && first <= *end)
-            .map(|(_, _, to, n)| (*to, *n))
+            .filter(|(other, _)| other.first <= span.last && span.first <= other.last)
+            .map(|(_, other)| (regions.all[*other].at, regions.all[*other].size()))
             .collect();
         taken.sort_unstable();
+        let n = regions.all[k].size();
         let mut to = base;
         for (start, length) in taken {
             if to + n <= start {
@@ -129,50 +154,62 @@ fn plan(
             }
             to = to.max(start + length);
         }
-        placed.push((first, last, to, n));
-        ranges.insert(at, to);
+        placed.push((span, k));
+        regions.all[k].at = to;
         size = size.max(to + n);
     }
-    Reuse { ranges, size }
+    regions.size = size;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn lane(at: usize) -> Vec<Access> {
+        let area = Area::Lane;
+        vec![Access { area, at, n: 16 }]
+    }
+
+    fn regions(n: usize, size: usize) -> Regions {
+        let mut regions = Regions::default();
+        for _ in 0..n {
+            regions.reserve(size);
+        }
+        regions
+    }
+
     #[test]
     fn values_alive_together_never_overlap_and_others_share() {
-        let reserved: BTreeMap<usize, usize> = (0..6).map(|k| (k * 32, 32)).collect();
-        let fixed = BTreeSet::from([0]);
+        let mut regions = regions(6, 32);
         // A chain: each value is read by the next instruction only.
-        let order: Vec<Access> = (0..5)
-            .map(|k| Access {
-                reads: vec![k * 32],
-                writes: vec![(k + 1) * 32],
-            })
-            .collect();
-        let reuse = plan(&reserved, &fixed, 0, &order);
-        assert_eq!(reuse.size, 32 + 2 * 32);
+        let steps = (0..5).map(|k| Step {
+            reads: lane(k * 32),
+            writes: lane((k + 1) * 32),
+        });
+        let spans = Spans::new(&regions, steps, [0].into_iter());
+        plan(&mut regions, &spans, 0);
+        assert_eq!(regions.size, 32 + 2 * 32);
         for k in 1..5 {
-            assert_ne!(reuse.ranges[&(k * 32)], reuse.ranges[&((k + 1) * 32)]);
+            assert_ne!(regions.all[k].at, regions.all[k + 1].at);
         }
-        assert_eq!(reuse.ranges[&0], 0);
+        assert_eq!(regions.all[0].at, 0);
     }
 
     #[test]
     fn what_comes_from_outside_is_alive_from_the_beginning() {
-        let reserved = BTreeMap::from([(0, 16), (16, 16), (32, 16)]);
-        let order = [
-            Access {
+        let mut regions = regions(3, 16);
+        let steps = [
+            Step {
                 reads: vec![],
-                writes: vec![0],
+                writes: lane(0),
             },
-            Access {
-                reads: vec![0, 16],
-                writes: vec![32],
+            Step {
+                reads: [lane(0), lane(16)].concat(),
+                writes: lane(32),
             },
         ];
-        let reuse = plan(&reserved, &BTreeSet::new(), 0, &order);
-        assert_ne!(reuse.ranges[&0], reuse.ranges[&16]);
+        let spans = Spans::new(&regions, steps.into_iter(), std::iter::empty());
+        plan(&mut regions, &spans, 0);
+        assert_ne!(regions.all[0].at, regions.all[1].at);
     }
 }

@@ -1,4 +1,76 @@
-//! Passes over programs.
+//! Passes over programs: [`KERNEL_PASSES`], one ordered list.
+//!
+//! A pass rewrites a program. The program that is built runs as its graphs say: every operation of a sweep by itself,
+//! updates of traces at the end of their step, gradients added at once, every trace kept, a place for every vector. All else is a
+//! pass. The [verifier](super::verify) runs after building and after each pass.
+//!
+//! # The order
+//!
+//! 1. `time_hoisting` first: it looks at vector code alone.
+//! 2. `elementwise_fusion` before `plastic_fusion`: a value is rounded alike in whichever sweep it is computed.
+//! 3. `recomputation` may come anywhere.
+//! 4. `buffer_planning` last: which vectors are alive together depends on the order in which all else runs.
 
-pub(crate) mod buffer_planning;
-pub(crate) mod plastic_fusion;
+mod buffer_planning;
+mod elementwise_fusion;
+mod plastic_fusion;
+mod recomputation;
+mod time_hoisting;
+
+use super::ir::Program;
+#[cfg(test)]
+pub(crate) use elementwise_fusion::contract;
+
+/// A rewrite of programs.
+#[derive(Clone, Copy, Debug)]
+pub struct KernelPass {
+    /// Its name, everywhere.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub summary: &'static str,
+    /// What it rewrites, as an equation: left before, right after.
+    pub equation: &'static str,
+    /// The lowest `--opt` level that turns it on.
+    pub level: u8,
+    /// Rewrites a program.
+    pub run: fn(&mut Program),
+}
+
+/// All passes over programs, in the order in which they run.
+pub const KERNEL_PASSES: &[KernelPass] = &[
+    KernelPass {
+        name: "time_hoisting",
+        summary: "add weight gradients up over many steps at once",
+        equation: "sum_t(outer(a_t, b_t)) = A' B, row t of A and B being a_t and b_t",
+        level: 2,
+        run: time_hoisting::run,
+    },
+    KernelPass {
+        name: "elementwise_fusion",
+        summary: "contract operations of a row, and compute equal ones once a row",
+        equation: "a * b + c = fma(a, b, c)",
+        level: 2,
+        run: elementwise_fusion::run,
+    },
+    KernelPass {
+        name: "plastic_fusion",
+        summary: "pass over a lane's traces once a step, forward and back",
+        equation: "store(trace_t); transmit(trace_t) = one sweep; end of step t and begin of t - 1 = one sweep",
+        level: 3,
+        run: plastic_fusion::run,
+    },
+    KernelPass {
+        name: "recomputation",
+        summary: "keep traces at some steps only and replay the steps between",
+        equation: "memory T * traces  =>  2 sqrt(T) * traces",
+        level: 2,
+        run: recomputation::run,
+    },
+    KernelPass {
+        name: "buffer_planning",
+        summary: "let values that are not alive together share a place in memory",
+        equation: "lifetime(a), lifetime(b) disjoint  =>  place(a) = place(b)",
+        level: 3,
+        run: buffer_planning::run,
+    },
+];

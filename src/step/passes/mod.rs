@@ -1,9 +1,9 @@
-//! The optimiser: one ordered list of passes, [`PIPELINE`].
+//! The optimiser: one ordered list of passes, [`struct@PIPELINE`].
 //!
-//! A pass rewrites the step before it is differentiated ([`StepPass`]), or step and adjoint ([`GraphPass`]), or chooses
-//! how the fused kernels are made ([`KernelPass`]). All are named,
-//! can be switched ([`Selection`]) and are checked after they ran: a pass that breaks a graph is an
-//! [`InternalFault`](crate::step::InternalFault), never a wrong number.
+//! A pass rewrites the step before it is differentiated ([`StepPass`]), or step and adjoint ([`GraphPass`]), or the
+//! program made of both ([`KernelPass`]). All are named,
+//! can be switched ([`Selection`]) and are checked after they ran: a pass that breaks a graph or a program is an
+//! [`InternalFault`](crate::ir::InternalFault), never a wrong number.
 //!
 //! Graph passes see the step and its adjoint as one graph, in which a value that both compute is one value.
 //! They are told apart again by their results: [`Output`](crate::ir::ResultKind::Output) and
@@ -20,8 +20,7 @@
 //! 5. `matrix_products`, whose products `gate_merging` may join, too.
 //! 6. `gate_merging`, which builds new matrices and cuts.
 //! 7. `dead_code` last of the rewrites: it takes away what they left behind.
-//! 8. Then the choices of the kernels, from the graph outwards: what leaves the loop over time, what a row of
-//!    a sweep computes, how sweeps are joined, what is kept between steps, and where it is put.
+//! 8. Then [the passes over programs](KERNEL_PASSES), in an order of their own.
 //!
 //! # Levels
 //!
@@ -51,6 +50,8 @@ pub use rewrite::Budget;
 pub use selection::{Selection, UnknownPass};
 
 use crate::ir::{Graph, ShapeError};
+use crate::program::passes::{KernelPass, KERNEL_PASSES};
+use std::sync::LazyLock;
 
 /// The highest `--opt` level, and the default.
 pub const MAX_LEVEL: u8 = 3;
@@ -77,8 +78,8 @@ pub enum Run {
     Step(StepPass),
     /// A rewrite of graphs.
     Graph(GraphPass),
-    /// A choice of the fused kernels.
-    Kernels(KernelPass),
+    /// A rewrite of programs.
+    Kernels(&'static KernelPass),
 }
 
 /// Gives a rewritten step, with the parameters, inputs, noises and outputs of the one it is given, but states of its own,
@@ -96,23 +97,19 @@ pub type StepPass =
 /// Where the pass itself is wrong, and builds a value whose operands do not fit.
 pub type GraphPass = fn(&Graph, &mut Budget) -> Result<Graph, ShapeError>;
 
-/// A choice of the fused kernels; [`Choices`](crate::engine::fused::Choices) says what each does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KernelPass {
-    /// `over_time`
-    TimeHoisting,
-    /// `contract`
-    ElementwiseFusion,
-    /// `one_pass`
-    PlasticFusion,
-    /// `recompute`
-    Recomputation,
-    /// `reuse`
-    BufferPlanning,
-}
+/// All passes, in the order in which they run: those over graphs, then [those over programs](KERNEL_PASSES).
+pub static PIPELINE: LazyLock<Vec<Pass>> = LazyLock::new(|| {
+    let kernels = KERNEL_PASSES.iter().map(|pass| Pass {
+        name: pass.name,
+        summary: pass.summary,
+        equation: pass.equation,
+        level: pass.level,
+        run: Run::Kernels(pass),
+    });
+    GRAPH_PASSES.iter().copied().chain(kernels).collect()
+});
 
-/// All passes, in the order in which they run.
-pub const PIPELINE: &[Pass] = &[
+const GRAPH_PASSES: &[Pass] = &[
     Pass {
         name: "attention_form",
         summary: "read the vectors that a trace is made of instead of the trace, where that is exact and cheaper",
@@ -161,41 +158,6 @@ pub const PIPELINE: &[Pass] = &[
         equation: "y = f(x), y unused  =>  nothing",
         level: 1,
         run: Run::Graph(dead_code::run),
-    },
-    Pass {
-        name: "time_hoisting",
-        summary: "add weight gradients up over many steps at once",
-        equation: "sum_t(outer(a_t, b_t)) = A' B, row t of A and B being a_t and b_t",
-        level: 2,
-        run: Run::Kernels(KernelPass::TimeHoisting),
-    },
-    Pass {
-        name: "elementwise_fusion",
-        summary: "contract operations of a row, and compute equal ones once a row",
-        equation: "a * b + c = fma(a, b, c)",
-        level: 2,
-        run: Run::Kernels(KernelPass::ElementwiseFusion),
-    },
-    Pass {
-        name: "plastic_fusion",
-        summary: "pass over a lane's traces once a step, forward and back",
-        equation: "store(trace_t); transmit(trace_t) = one sweep; end of step t and begin of t - 1 = one sweep",
-        level: 3,
-        run: Run::Kernels(KernelPass::PlasticFusion),
-    },
-    Pass {
-        name: "recomputation",
-        summary: "keep traces at some steps only and replay the steps between",
-        equation: "memory T * traces  =>  2 sqrt(T) * traces",
-        level: 2,
-        run: Run::Kernels(KernelPass::Recomputation),
-    },
-    Pass {
-        name: "buffer_planning",
-        summary: "let values that are not alive together share a place in memory",
-        equation: "lifetime(a), lifetime(b) disjoint  =>  place(a) = place(b)",
-        level: 3,
-        run: Run::Kernels(KernelPass::BufferPlanning),
     },
 ];
 
@@ -252,12 +214,12 @@ mod tests {
     }
 
     #[test]
-    fn rewrites_come_before_choices() {
+    fn graphs_come_before_programs() {
         let first = PIPELINE
             .iter()
             .position(|pass| matches!(pass.run, Run::Kernels(_)))
             .unwrap();
-        let choices = &PIPELINE[first..];
-        assert!(choices.iter().all(|p| matches!(p.run, Run::Kernels(_))));
+        let kernels = &PIPELINE[first..];
+        assert!(kernels.iter().all(|p| matches!(p.run, Run::Kernels(_))));
     }
 }

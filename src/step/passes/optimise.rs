@@ -2,11 +2,9 @@
 
 use super::joint::{join, part, Side};
 use super::rewrite::Budget;
-use super::selection::{choose, none};
 use super::{Form, Pass, Run, Selection, PIPELINE};
-use crate::engine::fused::Choices;
-use crate::ir::{verify, Graph, GraphKind};
-use crate::step::InternalFault;
+use crate::ir::{verify, Graph, GraphKind, InternalFault};
+use crate::program::Choices;
 use std::time::Instant;
 
 /// What a pass did.
@@ -14,7 +12,7 @@ use std::time::Instant;
 pub struct Applied {
     /// The pass.
     pub pass: &'static str,
-    /// Its single rewrites; 1 for a choice of the kernels.
+    /// Its single rewrites; 1 for a pass over programs.
     pub rewrites: usize,
     /// How long it took, with its check.
     pub seconds: f64,
@@ -31,7 +29,7 @@ pub struct Optimised {
     pub step: Graph,
     /// Its adjoint, where there was one.
     pub adjoint: Option<Graph>,
-    /// What the kernel passes chose.
+    /// Which passes over programs are to run.
     pub choices: Choices,
     /// What each pass that ran did, in their order.
     pub report: Vec<Applied>,
@@ -69,7 +67,7 @@ pub fn rewrite_step(
         report: Vec::new(),
         rest: *selection,
     };
-    let through = last.map_or(PIPELINE, through);
+    let through = last.map_or(&PIPELINE[..], through);
     for pass in through.iter().filter(|pass| selection.enabled(pass.name)) {
         let Run::Step(rewrite) = pass.run else {
             continue;
@@ -111,7 +109,7 @@ pub fn rewrite_step(
 /// The passes up to and with `last`.
 fn through(last: &Pass) -> &'static [Pass] {
     let place = PIPELINE.iter().position(|pass| pass.name == last.name);
-    place.map_or(PIPELINE, |place| &PIPELINE[..=place])
+    place.map_or(&PIPELINE[..], |place| &PIPELINE[..=place])
 }
 
 /// What others see of a step, whatever its states are.
@@ -134,7 +132,7 @@ pub fn optimise(
     adjoint: Option<&Graph>,
     selection: &Selection,
 ) -> Result<Optimised, InternalFault> {
-    run(step, adjoint, selection, PIPELINE)
+    run(step, adjoint, selection, &PIPELINE)
 }
 
 /// As [`optimise`], up to and with `last`.
@@ -159,7 +157,7 @@ fn run(
     let mut out = Optimised {
         step: step.clone(),
         adjoint: adjoint.cloned(),
-        choices: none(),
+        choices: Choices::none(),
         report: Vec::new(),
     };
     let fault = |stage, faults| InternalFault { stage, faults };
@@ -192,7 +190,7 @@ fn run(
             }
             Run::Kernels(kernels) => {
                 if budget.allows() {
-                    choose(&mut out.choices, kernels);
+                    out.choices = out.choices.with(kernels);
                     budget.spend();
                 }
             }

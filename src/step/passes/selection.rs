@@ -1,8 +1,8 @@
 //! Which passes run.
 
-use super::{find, KernelPass, Pass, Run, MAX_LEVEL, PIPELINE};
-use crate::engine::fused::Choices;
+use super::{find, Pass, Run, MAX_LEVEL, PIPELINE};
 use crate::lang::diag::Diagnostics;
+use crate::program::Choices;
 use std::fmt;
 use std::str::FromStr;
 
@@ -74,7 +74,7 @@ impl Selection {
         self
     }
 
-    /// No more than `rewrites` single rewrites, all passes together; a choice of the kernels counts as one.
+    /// No more than `rewrites` single rewrites, all passes together; a pass over programs counts as one.
     #[must_use]
     pub fn stopping_after(mut self, rewrites: usize) -> Selection {
         self.stop_after = Some(rewrites);
@@ -98,37 +98,15 @@ impl Selection {
         self.off & bit == 0 && (self.on & bit != 0 || pass.level <= self.level)
     }
 
-    /// What the kernel passes choose, however many rewrites are allowed.
+    /// The passes over programs, however many rewrites are allowed.
     pub fn choices(&self) -> Choices {
-        let mut choices = none();
-        for pass in PIPELINE {
+        let mut choices = Choices::none();
+        for pass in PIPELINE.iter() {
             if let (Run::Kernels(kernels), true) = (pass.run, self.enabled(pass.name)) {
-                choose(&mut choices, kernels);
+                choices = choices.with(kernels);
             }
         }
         choices
-    }
-}
-
-/// Nothing chosen.
-pub(super) fn none() -> Choices {
-    Choices {
-        over_time: false,
-        contract: false,
-        one_pass: false,
-        recompute: false,
-        reuse: false,
-    }
-}
-
-/// Adds what a kernel pass chooses.
-pub(super) fn choose(choices: &mut Choices, pass: KernelPass) {
-    match pass {
-        KernelPass::TimeHoisting => choices.over_time = true,
-        KernelPass::ElementwiseFusion => choices.contract = true,
-        KernelPass::PlasticFusion => choices.one_pass = true,
-        KernelPass::Recomputation => choices.recompute = true,
-        KernelPass::BufferPlanning => choices.reuse = true,
     }
 }
 
@@ -141,7 +119,7 @@ fn bit(name: &str) -> u32 {
 impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "--opt {}", self.level)?;
-        for pass in PIPELINE {
+        for pass in PIPELINE.iter() {
             if self.on & bit(pass.name) != 0 {
                 write!(f, " --pass {}", pass.name)?;
             } else if self.off & bit(pass.name) != 0 {
@@ -198,11 +176,14 @@ mod tests {
                 .count()
         };
         assert_eq!([0, 1, 2, 3].map(count), [0, 5, 9, 12]);
-        assert_eq!(Selection::level(0).choices(), none());
+        assert_eq!(Selection::level(0).choices(), Choices::none());
         assert_eq!(Selection::default().choices(), Choices::default());
         let two = Selection::level(2).choices();
-        assert!(two.over_time && two.contract && two.recompute);
-        assert!(!two.one_pass && !two.reuse);
+        let names: Vec<&str> = two.passes().map(|pass| pass.name).collect();
+        assert_eq!(
+            names,
+            ["time_hoisting", "elementwise_fusion", "recomputation"]
+        );
     }
 
     #[test]
@@ -215,7 +196,8 @@ mod tests {
         assert!(without.with(gates).enabled("gate_merging"));
         assert!(!without.enabled("nosuch"));
         let planning = find("buffer_planning").unwrap();
-        assert!(!Selection::default().without(planning).choices().reuse);
+        let choices = Selection::default().without(planning).choices();
+        assert!(choices.passes().all(|pass| pass.name != planning.name));
     }
 
     #[test]

@@ -1,19 +1,22 @@
 //! The way back through an episode: traces are replayed from those kept, adjoints go from step to step, gradients add up.
 
 use super::{append, numbers, LaneMemory};
-use crate::engine::fused::compiled::{Fused, Home, Shared};
+use crate::engine::fused::compiled::Fused;
 use crate::machine::aligned::Aligned;
+use crate::machine::lane::{Blocks, Memory, Shared};
 use crate::machine::math::Real;
+use crate::machine::native::Native;
 use crate::machine::outer::OuterBatch;
-use crate::machine::run::{each, run, run_sweep, Blocks, Memory};
-use crate::program::build::Slot;
+use crate::machine::run::{each, run, run_sweep};
 use crate::program::code::Area;
+use crate::program::ir::Home;
+use crate::program::layout::Slot;
 use smallvec::SmallVec;
 
 /// Memories of lanes in step; mostly it is one.
 type Memories<'a, T> = SmallVec<[Memory<'a, T>; 1]>;
 
-impl<T: Real> LaneMemory<T> {
+impl<T: Native> LaneMemory<T> {
     /// Begins the way back: adjoints of the final states and gradient sums are 0.
     pub fn start_back(&mut self, program: &Fused) {
         self.sums.reset(program.sums_size(), T::ZERO);
@@ -48,8 +51,8 @@ impl<T: Real> LaneMemory<T> {
     }
 
     fn start_adjoints(&mut self, program: &Fused) {
-        self.adjoint.reset(program.adjoint_size, T::ZERO);
-        self.adjoint_before.reset(program.adjoint_size, T::ZERO);
+        self.adjoint.reset(program.adjoint.size, T::ZERO);
+        self.adjoint_before.reset(program.adjoint.size, T::ZERO);
         let width: usize = program.input_adjoints.iter().map(|(_, _, n)| n).sum();
         self.input_adjoints.resize(self.steps * width, T::ZERO);
         self.block_adjoints
@@ -398,8 +401,8 @@ impl<T: Real> LaneMemory<T> {
                 outers: &mut [],
                 scratch: &mut self.scratch,
             };
-            for (k, sweep) in program.ahead.replay.iter().enumerate() {
-                run_sweep(k, sweep, &program.machines.replay, &mut memory);
+            for (k, sweep) in program.ahead.updates.iter().enumerate() {
+                run_sweep(k, sweep, &program.machines.updates, &mut memory);
             }
         }
     }

@@ -1,13 +1,15 @@
 //! Steps of an episode.
 
 use super::{append, LaneMemory};
-use crate::engine::fused::compiled::{Fused, Home, Shared};
-use crate::machine::math::Real;
-use crate::machine::run::{each, run, run_sweep, Blocks, Memory};
+use crate::engine::fused::compiled::Fused;
+use crate::machine::lane::{Blocks, Memory, Shared};
+use crate::machine::native::Native;
+use crate::machine::run::{each, run, run_sweep};
 use crate::program::code::Area;
+use crate::program::ir::Home;
 use smallvec::SmallVec;
 
-impl<T: Real> LaneMemory<T> {
+impl<T: Native> LaneMemory<T> {
     /// Applies pending updates of traces: before parameters change, where a sequence goes on.
     pub fn settle(&mut self, program: &Fused, shared: &Shared<T>) {
         if !self.pending {
@@ -27,8 +29,8 @@ impl<T: Real> LaneMemory<T> {
             outers: &mut [],
             scratch: &mut self.scratch,
         };
-        for (k, sweep) in program.ahead.replay.iter().enumerate() {
-            run_sweep(k, sweep, &program.machines.replay, &mut memory);
+        for (k, sweep) in program.ahead.updates.iter().enumerate() {
+            run_sweep(k, sweep, &program.machines.updates, &mut memory);
         }
     }
 
@@ -125,7 +127,7 @@ impl<T: Real> LaneMemory<T> {
         }
         self.steps += 1;
         self.pending = true;
-        if !program.choices.one_pass {
+        if !program.ahead.deferred {
             self.settle(program, shared);
         }
     }

@@ -3,14 +3,16 @@
 mod back;
 mod forward;
 
-use crate::engine::fused::compiled::{Fused, Home, Shared};
+use crate::engine::fused::compiled::Fused;
 use crate::machine::aligned::Aligned;
+use crate::machine::lane::{Scratch, Shared};
 use crate::machine::math::Real;
+use crate::machine::native::Native;
 use crate::machine::outer::OuterBatch;
 use crate::machine::profile::Profile;
-use crate::machine::run::Scratch;
-use crate::program::build::{Form, Slot};
 use crate::program::code::{Area, Place};
+use crate::program::ir::Home;
+use crate::program::layout::{Form, Slot};
 
 /// The memory in which lanes run, one after another. Buffers are kept from one episode to the next.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +45,7 @@ pub struct LaneMemory<T> {
     interval: usize,
 }
 
-impl<T: Real> LaneMemory<T> {
+impl<T: Native> LaneMemory<T> {
     /// An empty memory; it grows with what runs in it.
     pub fn new() -> LaneMemory<T> {
         LaneMemory::default()
@@ -61,7 +63,7 @@ impl<T: Real> LaneMemory<T> {
 
     /// Begins an episode with states at their first values.
     pub fn start(&mut self, program: &Fused, steps: usize, interval: usize) {
-        self.step.reset(program.lane_size, T::ZERO);
+        self.step.reset(program.lane.size, T::ZERO);
         self.blocks.resize_with(program.blocks.len(), Aligned::new);
         self.records.grow(program.record_size * steps);
         self.steps = 0;

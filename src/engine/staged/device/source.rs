@@ -3,12 +3,12 @@
 use super::layout::{is_gradient, is_hot, Layout};
 use super::{Action, Address, Area, Extent, Size, THREADS};
 use crate::ir::{Graph, NoiseKind, Op, ResultKind, ValueId};
-use crate::step::split::{Source, Stage};
 use crate::machine::c::element::number;
 use crate::machine::c::slots::draw;
 use crate::machine::c::text::Text;
 use crate::machine::c::values::{element, Body, Operand};
 use crate::machine::c::{opening, ParamPlace, ParamPlaces};
+use crate::step::split::{Source, Stage};
 
 /// What kernels are made for.
 #[derive(Clone, Copy, Debug)]

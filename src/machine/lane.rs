@@ -1,0 +1,151 @@
+//! What a lane reads and writes while a program runs.
+
+use super::aligned::Aligned;
+use super::elements::Operand;
+use super::math::Real;
+use super::outer::OuterBatch;
+use super::profile::Profile;
+use crate::program::code::{Area, Place};
+
+/// Buffers of the interpreter.
+#[derive(Clone, Debug, Default)]
+pub struct Tiles<T> {
+    /// Values computed in the sweep.
+    pub temporaries: Vec<Vec<T>>,
+    /// Vectors over post or pre, stretched to whole rows.
+    pub stretched: Vec<Vec<T>>,
+    pub product: Vec<T>,
+}
+
+/// Traces as a sweep sees them.
+pub enum Blocks<'a, T> {
+    /// Updated where they are.
+    InPlace(&'a mut [Aligned<T>]),
+    /// Those that enter and those that leave.
+    Apart {
+        from: &'a [Aligned<T>],
+        to: &'a mut [Aligned<T>],
+    },
+    /// Read only.
+    Read(&'a [Aligned<T>]),
+}
+
+impl<T: Real> Blocks<'_, T> {
+    /// A trace that enters the step.
+    #[inline(always)]
+    pub fn read(&self, k: usize) -> &[T] {
+        match self {
+            Blocks::InPlace(blocks) => &blocks[k],
+            Blocks::Apart { from, .. } | Blocks::Read(from) => &from[k],
+        }
+    }
+
+    /// Where a trace that leaves it goes.
+    #[inline(always)]
+    pub fn write(&mut self, k: usize) -> &mut [T] {
+        match self {
+            Blocks::InPlace(blocks) | Blocks::Apart { to: blocks, .. } => &mut blocks[k],
+            Blocks::Read(_) => &mut [],
+        }
+    }
+}
+
+/// Buffers of the machine, kept between steps.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch<T> {
+    pub tiles: Tiles<T>,
+    /// Partial sums of rows.
+    pub partial: Aligned<T>,
+    /// Addresses given to machine code.
+    pub addresses: Addresses,
+    /// Kernel times, where somebody asked for them.
+    pub profile: Option<Box<Profile>>,
+    /// Rows of a matrix that are not multiplied by 0.
+    pub rows: Vec<usize>,
+}
+
+/// A table of addresses, only ever valid during one call.
+#[derive(Debug, Default)]
+pub struct Addresses(pub Vec<*mut f32>);
+
+impl Clone for Addresses {
+    fn clone(&self) -> Addresses {
+        Addresses::default()
+    }
+}
+
+// SAFETY: the addresses are written anew before every use.
+unsafe impl Send for Addresses {}
+// SAFETY: as above.
+unsafe impl Sync for Addresses {}
+
+/// What depends on parameters alone, for one set of parameters.
+#[derive(Clone, Debug, Default)]
+pub struct Shared<T> {
+    pub(crate) values: Aligned<T>,
+}
+
+/// What a lane program reads and writes.
+pub struct Memory<'a, T> {
+    pub lane: &'a mut [T],
+    pub before: &'a mut [T],
+    pub record: &'a [T],
+    pub record_before: &'a [T],
+    pub shared: &'a [T],
+    pub sums: &'a mut [T],
+    pub blocks: Blocks<'a, T>,
+    /// Adjoints of traces, read and written by adjoint sweeps.
+    pub adjoints: &'a mut [Aligned<T>],
+    pub outers: &'a mut [OuterBatch<T>],
+    pub scratch: &'a mut Scratch<T>,
+}
+
+impl<'a, T: Real> Memory<'a, T> {
+    /// As the step that ran before saw it.
+    pub fn of_before(self) -> Memory<'a, T> {
+        Memory {
+            lane: self.before,
+            before: &mut [],
+            record: self.record_before,
+            record_before: &[],
+            ..self
+        }
+    }
+
+    /// The memory that results of a sweep go to.
+    #[inline(always)]
+    pub fn written(&mut self, area: Area) -> &mut [T] {
+        match area {
+            Area::Before => self.before,
+            Area::Lane | Area::Record | Area::RecordBefore | Area::Shared => self.lane,
+        }
+    }
+
+    /// A memory to read.
+    #[inline(always)]
+    pub fn read(&self, area: Area) -> &[T] {
+        match area {
+            Area::Lane => self.lane,
+            Area::Before => self.before,
+            Area::Record => self.record,
+            Area::RecordBefore => self.record_before,
+            Area::Shared => self.shared,
+        }
+    }
+
+    /// The elements at a place.
+    #[inline(always)]
+    pub(crate) fn at(&self, place: Place, n: usize) -> Operand<'_, T> {
+        view(self.read(place.area), place.at, place.stride, n)
+    }
+}
+
+/// Elements of a memory; a stride of 0 is one number for all.
+#[inline(always)]
+pub fn view<T: Real>(memory: &[T], at: usize, stride: usize, n: usize) -> Operand<'_, T> {
+    if stride == 0 {
+        Operand::One(memory[at])
+    } else {
+        Operand::Row(&memory[at..at + n])
+    }
+}

@@ -1,0 +1,150 @@
+//! Which elements of the memories an instruction reads and writes.
+
+use super::code::{Area, Instr, Place, Product, Root, RootKind, Source, Sweep};
+use super::layout::{filled, Layout};
+
+/// Some elements of a memory, one after another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Access {
+    pub area: Area,
+    /// The first.
+    pub at: usize,
+    /// How many.
+    pub n: usize,
+}
+
+impl Access {
+    /// What reading `n` elements at a place touches.
+    pub(crate) fn of(place: Place, n: usize) -> Access {
+        Access {
+            area: place.area,
+            at: place.at,
+            n: if place.stride == 0 { 1 } else { n },
+        }
+    }
+
+    fn lane(at: usize, n: usize) -> Access {
+        Access {
+            area: Area::Lane,
+            at,
+            n,
+        }
+    }
+}
+
+/// What an instruction that is no sweep reads.
+pub(crate) fn reads(instr: &Instr) -> Vec<Access> {
+    match *instr {
+        Instr::Element { f, operands, n, .. } => operands[..f.arity()]
+            .iter()
+            .map(|place| Access::of(*place, n))
+            .collect(),
+        Instr::Sum { a, n, .. }
+        | Instr::Max { a, n, .. }
+        | Instr::Copy { a, n, .. }
+        | Instr::Softmax { a, n, .. }
+        | Instr::AddTo { a, n, .. } => vec![Access::of(a, n)],
+        Instr::MatVec {
+            v,
+            m,
+            rows,
+            cols,
+            form,
+            ..
+        } => {
+            let (_, ins) = form.sizes(rows, cols);
+            let n = match form {
+                Product::ScaledRows => Layout { rows, cols }.size(),
+                Product::RowProducts => rows * filled(cols),
+            };
+            let area = Area::Shared;
+            vec![Access::of(v, ins), Access { area, at: m, n }]
+        }
+        Instr::AddOuter {
+            a, b, rows, cols, ..
+        }
+        | Instr::KeepOuter {
+            a, b, rows, cols, ..
+        } => vec![Access::of(a, rows), Access::of(b, cols)],
+        Instr::Zero { .. } | Instr::Sweep(_) => Vec::new(),
+    }
+}
+
+/// What an instruction that is no sweep writes, gradient sums left out.
+pub(crate) fn writes(instr: &Instr) -> Option<Access> {
+    match *instr {
+        Instr::Element { to, n, .. }
+        | Instr::Copy { to, n, .. }
+        | Instr::Zero { to, n }
+        | Instr::Softmax { to, n, .. } => Some(Access::lane(to, n)),
+        Instr::Sum { to, .. } | Instr::Max { to, .. } => Some(Access::lane(to, 1)),
+        Instr::MatVec {
+            to,
+            rows,
+            cols,
+            form,
+            ..
+        } => Some(Access::lane(to, form.sizes(rows, cols).0)),
+        Instr::AddTo { .. }
+        | Instr::AddOuter { .. }
+        | Instr::KeepOuter { .. }
+        | Instr::Sweep(_) => None,
+    }
+}
+
+/// All operands of a sweep.
+pub(crate) fn sources(sweep: &Sweep) -> impl Iterator<Item = Source> + Clone + '_ {
+    let operands = sweep
+        .ops
+        .iter()
+        .flat_map(|op| op.operands[..op.f.arity()].iter().copied());
+    let roots = sweep
+        .roots
+        .iter()
+        .flat_map(|root| [Some(root.value), root.times])
+        .flatten();
+    operands.chain(roots)
+}
+
+/// What a sweep reads, blocks left out.
+pub(crate) fn sweep_reads(sweep: &Sweep) -> impl Iterator<Item = Access> + '_ {
+    let layout = sweep.layout;
+    sources(sweep).filter_map(move |source| match source {
+        Source::Post(place) => Some(Access::of(place, layout.cols)),
+        Source::Pre(place) => Some(Access::of(place, layout.rows)),
+        Source::Matrix(area, at) => Some(Access {
+            area,
+            at,
+            n: layout.size(),
+        }),
+        Source::Temporary(_) | Source::State(_) | Source::Adjoint(_) | Source::Number(_) => None,
+    })
+}
+
+/// What a sweep writes, blocks and gradient sums left out.
+pub(crate) fn sweep_writes(sweep: &Sweep) -> impl Iterator<Item = Access> + '_ {
+    let layout = sweep.layout;
+    sweep
+        .roots
+        .iter()
+        .filter_map(move |root| root_writes(root, layout))
+}
+
+fn root_writes(root: &Root, layout: Layout) -> Option<Access> {
+    match root.kind {
+        RootKind::SumPre(area, at) | RootKind::MaxPre(area, at) => Some(Access {
+            area,
+            at,
+            n: layout.cols,
+        }),
+        RootKind::SumPost(area, at) | RootKind::MaxPost(area, at) => Some(Access {
+            area,
+            at,
+            n: layout.rows,
+        }),
+        RootKind::SumBoth(area, at) | RootKind::MaxBoth(area, at) => {
+            Some(Access { area, at, n: 1 })
+        }
+        RootKind::Gradient(_) | RootKind::State(_) | RootKind::Adjoint(_) => None,
+    }
+}

@@ -1,0 +1,42 @@
+//! What a sweep costs per connection.
+
+use super::access::sources;
+use super::code::{Element, RootKind, Source, Sweep};
+use std::collections::BTreeSet;
+
+/// Operations and bytes of a sweep per element of its block: each block and matrix is read once, what is stored is
+/// written once, gradient sums both. A multiply-add is two operations.
+pub(crate) fn per_element(sweep: &Sweep) -> (u64, u64) {
+    let read: BTreeSet<Source> = sources(sweep)
+        .filter(|source| {
+            matches!(
+                source,
+                Source::State(_) | Source::Adjoint(_) | Source::Matrix(..)
+            )
+        })
+        .collect();
+    let count = |f: Element| match f {
+        Element::MulAdd | Element::MulSub | Element::NegMulAdd => 2,
+        Element::Copy => 0,
+        _ => 1,
+    };
+    let mut operations: u64 = sweep.ops.iter().map(|op| count(op.f)).sum();
+    let mut streams = read.len() as u64;
+    for root in &sweep.roots {
+        operations += u64::from(root.times.is_some());
+        match root.kind {
+            RootKind::State(_) | RootKind::Adjoint(_) => streams += 1,
+            RootKind::Gradient(_) => {
+                streams += 2;
+                operations += 1;
+            }
+            RootKind::SumPre(..)
+            | RootKind::MaxPre(..)
+            | RootKind::SumPost(..)
+            | RootKind::MaxPost(..)
+            | RootKind::SumBoth(..)
+            | RootKind::MaxBoth(..) => operations += 1,
+        }
+    }
+    (operations, streams * 4)
+}

@@ -1,0 +1,111 @@
+//! Contracted operations of a row: `a b + c = fma(a, b, c)`, `Σ (a b)` without a row of its own, `x · inside(y) = keep(x, y)`.
+
+use crate::ir::{Binary, Boundary};
+use crate::program::code::{Element, Root, RootKind, RowOp, Source, Sweep};
+use crate::program::ir::Program;
+use crate::program::sweep::without_unused;
+
+/// Contracts all sweeps.
+pub(super) fn run(program: &mut Program) {
+    let (ahead, back) = (&mut program.ahead, &mut program.back);
+    let lists = [&mut ahead.sweeps, &mut ahead.updates, &mut back.sweeps];
+    for sweep in lists.into_iter().flatten() {
+        *sweep = contract(sweep);
+    }
+}
+
+/// `a b + c` as one operation, products summed without a row of their own, `x · mask` as a choice; what nothing
+/// needs is dropped. Every product that is added to something is contracted, also where it is needed elsewhere, and this is
+/// done before sweeps are joined: so a value is rounded alike in whichever sweep it is computed.
+pub(crate) fn contract(sweep: &Sweep) -> Sweep {
+    let mut ops = sweep.ops.clone();
+    let mut roots = sweep.roots.clone();
+    let mut uses = uses(&ops, &roots);
+    let factors = |ops: &[RowOp], source: Source| match source {
+        Source::Temporary(k) => match ops[k].f {
+            Element::Binary(Binary::Mul) => Some((k, ops[k].operands[0], ops[k].operands[1])),
+            _ => None,
+        },
+        _ => None,
+    };
+    for k in 0..ops.len() {
+        let [a, b, _] = ops[k].operands;
+        let found = match ops[k].f {
+            Element::Binary(Binary::Add) => factors(&ops, a)
+                .map(|(m, x, y)| (m, Element::MulAdd, [x, y, b]))
+                .or_else(|| factors(&ops, b).map(|(m, x, y)| (m, Element::MulAdd, [x, y, a]))),
+            Element::Binary(Binary::Sub) => factors(&ops, a)
+                .map(|(m, x, y)| (m, Element::MulSub, [x, y, b]))
+                .or_else(|| factors(&ops, b).map(|(m, x, y)| (m, Element::NegMulAdd, [x, y, a]))),
+            _ => None,
+        };
+        if let Some((product, f, operands)) = found {
+            uses[product] -= 1;
+            ops[k].f = f;
+            ops[k].operands = operands;
+        }
+    }
+    for root in &mut roots {
+        let sums = matches!(
+            root.kind,
+            RootKind::SumPre(..)
+                | RootKind::SumPost(..)
+                | RootKind::SumBoth(..)
+                | RootKind::Gradient(_)
+        );
+        let alone = |k: &usize| uses[*k] == 1;
+        let found = factors(&ops, root.value).filter(|(product, ..)| alone(product));
+        if let (true, Some((product, x, y))) = (sums, found) {
+            uses[product] = 0;
+            root.value = x;
+            root.times = Some(y);
+        }
+    }
+    for k in 0..ops.len() {
+        if ops[k].f == Element::Binary(Binary::Mul) && uses[k] > 0 {
+            let [a, b, _] = ops[k].operands;
+            let mask = |source: Source| match source {
+                Source::Temporary(m) if uses[m] == 1 => match ops[m].f {
+                    Element::ClipMask(
+                        lo,
+                        hi,
+                        boundary @ (Boundary::Inclusive | Boundary::Exclusive),
+                    ) => Some((m, Element::Keep(lo, hi, boundary), ops[m].operands[0])),
+                    _ => None,
+                },
+                _ => None,
+            };
+            let found = mask(a)
+                .map(|(m, f, x)| (m, f, b, x))
+                .or_else(|| mask(b).map(|(m, f, x)| (m, f, a, x)));
+            if let Some((m, f, kept, x)) = found {
+                uses[m] = 0;
+                ops[k].f = f;
+                ops[k].operands = [kept, x, kept];
+            }
+        }
+    }
+    without_unused(sweep, ops, roots)
+}
+
+/// How often each temporary is read.
+fn uses(ops: &[RowOp], roots: &[Root]) -> Vec<usize> {
+    let mut uses = vec![0; ops.len()];
+    let mut count = |source: Source| {
+        if let Source::Temporary(k) = source {
+            uses[k] += 1;
+        }
+    };
+    for op in ops {
+        for operand in &op.operands[..op.f.arity()] {
+            count(*operand);
+        }
+    }
+    for root in roots {
+        count(root.value);
+        if let Some(times) = root.times {
+            count(times);
+        }
+    }
+    uses
+}
