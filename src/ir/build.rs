@@ -1,7 +1,8 @@
-//! Building graphs: every value passes its shape rule, and what is structurally equal is one value.
+//! The construction of graphs: every value passes its shape rule, and structurally equal values are one
+//! value.
 //!
-//! Two calls with the same operation and operands give the same id. Trivial cases of the
-//! convenience methods (a broadcast to the same dimensions, a sum over none) give the operand.
+//! Two calls with the same operation and operands return the same id. Trivial cases of the convenience
+//! methods (a broadcast to the same dimensions, a sum over no axis) return the operand.
 
 use super::graph::{Graph, InputSlot, NoiseSlot, OutputSlot, ParamSlot, Reset, StateSlot, Value};
 use super::id::{InputId, NoiseId, OutputId, ParamId, StateId, ValueId};
@@ -10,18 +11,20 @@ use super::shape::{infer, ShapeError};
 use super::Span;
 
 impl Graph {
-    /// Adds `op` on `operands`, or finds the value that is already that.
+    /// Adds `op` on `operands`, or finds the existing value.
     ///
     /// # Errors
-    /// Where the operands do not fit the shape rule of `op` ([`infer`]).
+    ///
+    /// Fails if the operands violate the shape rule of `op` ([`infer`]).
     pub fn add(&mut self, op: Op, operands: &[ValueId]) -> Result<ValueId, ShapeError> {
         self.add_at(op, operands, None, None)
     }
 
-    /// As [`Graph::add`], with the name the spec gives the value and the expression it comes from.
-    /// A value that already has a name or a place keeps it.
+    /// Adds a value like [`Graph::add`], with its name in the spec and the expression it comes from. A value
+    /// that already has a name or a place keeps it.
     ///
     /// # Errors
+    ///
     /// As [`Graph::add`].
     pub fn add_at(
         &mut self,
@@ -61,7 +64,7 @@ impl Graph {
         &self.value(id).shape
     }
 
-    /// The dimensions of a value beside its lane axis.
+    /// The dimensions of a value without its lane axis.
     pub fn dims(&self, id: ValueId) -> &[usize] {
         &self.value(id).shape.dims
     }
@@ -96,20 +99,21 @@ impl Graph {
         OutputId(self.outputs.len() as u32 - 1)
     }
 
-    /// `f(x)`, element by element.
+    /// Applies `f(x)` elementwise.
     ///
     /// # Errors
-    /// As [`Graph::add`]; so do all methods below.
+    ///
+    /// As [`Graph::add`]; this holds for all methods below.
     pub fn unary(&mut self, f: Unary, x: ValueId) -> Result<ValueId, ShapeError> {
         self.add(Op::Unary(f), &[x])
     }
 
-    /// `f(a, b)`, element by element; equal dimensions.
+    /// Applies `f(a, b)` elementwise to operands of equal dimensions.
     pub fn binary(&mut self, f: Binary, a: ValueId, b: ValueId) -> Result<ValueId, ShapeError> {
         self.add(Op::Binary(f), &[a, b])
     }
 
-    /// `a` where `condition` is not 0, else `b`; equal dimensions.
+    /// Selects `a` where `condition` is not 0, else `b`; dimensions must be equal.
     pub fn select(
         &mut self,
         condition: ValueId,
@@ -119,7 +123,7 @@ impl Graph {
         self.add(Op::Select, &[condition, a, b])
     }
 
-    /// `min(max(x, lo), hi)`.
+    /// Clips to `min(max(x, lo), hi)`.
     pub fn clip(
         &mut self,
         x: ValueId,
@@ -137,13 +141,13 @@ impl Graph {
             .expect("a constant has no operands that could not fit")
     }
 
-    /// A shared value of the given dimensions with the same number everywhere.
+    /// A shared value of the given dimensions with one number everywhere.
     pub fn fill(&mut self, value: f64, dims: &[usize]) -> Result<ValueId, ShapeError> {
         let scalar = self.constant(value);
         self.broadcast_to(scalar, dims, &[])
     }
 
-    /// Stretches `x` to `dims`; dimension `k` of `x` becomes dimension `from[k]`.
+    /// Broadcasts `x` to `dims`; dimension `k` of `x` becomes dimension `from[k]`.
     pub fn broadcast_to(
         &mut self,
         x: ValueId,
@@ -180,7 +184,7 @@ impl Graph {
         self.add(Op::Reduce { kind, axes }, &[x])
     }
 
-    /// The sum over lanes; of a shared value, the value itself.
+    /// The sum over lanes; a shared value is returned unchanged.
     pub fn lane_sum(&mut self, x: ValueId) -> Result<ValueId, ShapeError> {
         if self.shape(x).lane {
             self.add(Op::LaneSum, &[x])
@@ -198,7 +202,7 @@ impl Graph {
         self.add(Op::Reshape { dims }, &[x])
     }
 
-    /// Values one after another along the last dimension.
+    /// Concatenates values along the last dimension.
     pub fn concat(&mut self, parts: &[ValueId]) -> Result<ValueId, ShapeError> {
         match parts {
             [only] if !self.dims(*only).is_empty() => Ok(*only),
@@ -206,7 +210,7 @@ impl Graph {
         }
     }
 
-    /// `start..end` of the last dimension.
+    /// The slice `start..end` of the last dimension.
     pub fn slice(&mut self, x: ValueId, start: usize, end: usize) -> Result<ValueId, ShapeError> {
         if start == 0 && self.dims(x).last() == Some(&end) {
             return Ok(x);
@@ -214,7 +218,7 @@ impl Graph {
         self.add(Op::Slice { start, end }, &[x])
     }
 
-    /// Zeros before and after, along the last dimension.
+    /// Pads the last dimension with zeros.
     pub fn pad(&mut self, x: ValueId, before: usize, after: usize) -> Result<ValueId, ShapeError> {
         if before == 0 && after == 0 && !self.dims(x).is_empty() {
             return Ok(x);
@@ -222,7 +226,7 @@ impl Graph {
         self.add(Op::Pad { before, after }, &[x])
     }
 
-    /// `v m`, or `v mᵀ` where `transposed`.
+    /// The product `v m`, or `v mᵀ` if `transposed`.
     pub fn mat_vec(
         &mut self,
         v: ValueId,
@@ -232,14 +236,14 @@ impl Graph {
         self.add(Op::MatVec { transposed }, &[v, m])
     }
 
-    /// Says from which expression a value comes, unless that is known.
+    /// Sets the expression that a value comes from, unless it has one.
     pub(crate) fn set_span(&mut self, id: ValueId, span: Span) {
         self.value_mut(id).span.get_or_insert(span);
     }
 }
 
 impl StateSlot {
-    /// A state that starts every episode at `init`.
+    /// A state with value `init` at the start of every episode.
     pub fn new(path: impl Into<String>, dims: impl Into<Vec<usize>>, init: f64) -> StateSlot {
         StateSlot {
             path: path.into(),
@@ -253,7 +257,7 @@ impl StateSlot {
 }
 
 impl ParamSlot {
-    /// A trained parameter that starts at 0, with gradient factor 1.
+    /// A trained parameter with initial value 0 and gradient factor 1.
     pub fn new(path: impl Into<String>, dims: impl Into<Vec<usize>>) -> ParamSlot {
         ParamSlot {
             path: path.into(),

@@ -1,4 +1,4 @@
-//! The graph itself: values on petgraph behind typed ids, slots, results.
+//! The graph: values in petgraph behind typed ids, slots, results.
 
 use super::id::{InputId, OutputId, ParamId, StateId, ValueId};
 use super::op::{Op, Shape};
@@ -9,35 +9,35 @@ use std::collections::HashMap;
 /// One value: an operation, its operands in order, and the shape of the result.
 #[derive(Clone, Debug)]
 pub struct Value {
-    /// What computes it.
+    /// The operation that computes it.
     pub op: Op,
     /// The operands, in order.
     pub operands: Vec<ValueId>,
-    /// Its shape.
+    /// The shape.
     pub shape: Shape,
-    /// The name the spec gives it, if it has one.
+    /// The name in the spec, if it has one.
     pub name: Option<String>,
-    /// The expression it came from.
+    /// The expression in the spec.
     pub span: Option<Span>,
 }
 
-/// How a parameter gets its first value.
+/// The initial value of a parameter, or the distribution of a noise source.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Draw {
-    /// The same number everywhere.
+    /// One number everywhere.
     Constant(f64),
-    /// Uniform on `[lo, hi)`.
+    /// A uniform distribution on `[lo, hi)`.
     Uniform(f64, f64),
-    /// Normal with mean and standard deviation.
+    /// A normal distribution with mean and standard deviation.
     Normal(f64, f64),
-    /// 1 with probability `p`, else 0.
+    /// A Bernoulli distribution: 1 with probability `p`, else 0.
     Bernoulli(f64),
     /// The identity matrix times a number; square matrices only.
     Identity(f64),
 }
 
 impl Draw {
-    /// The mean of what is drawn; of the identity, that of what is beside the diagonal.
+    /// The mean of the distribution; for the identity, that of the elements off the diagonal.
     pub fn mean(&self) -> f64 {
         match *self {
             Draw::Constant(x) => x,
@@ -52,105 +52,105 @@ impl Draw {
 /// A parameter, trained or constant.
 #[derive(Clone, Debug)]
 pub struct ParamSlot {
-    /// Its path in the spec, `rec.alpha`.
+    /// The path in the spec, `rec.alpha`.
     pub path: String,
-    /// Its dimensions, `[pre, post]` for a connection.
+    /// The dimensions, `[pre, post]` for a connection.
     pub dims: Vec<usize>,
-    /// Whether the optimiser moves it.
+    /// Whether the optimizer updates it.
     pub trained: bool,
-    /// Its first value.
+    /// The initial value.
     pub init: Draw,
-    /// Factor on its gradient before clipping.
+    /// The factor on its gradient before clipping.
     pub grad_scale: f64,
-    /// Its declaration.
+    /// The declaration.
     pub span: Option<Span>,
 }
 
 /// An input of the step.
 #[derive(Clone, Debug)]
 pub struct InputSlot {
-    /// Its name; signals of the task are called `external.NAME`.
+    /// The name; signals of the task are called `external.NAME`.
     pub path: String,
-    /// Its dimensions, per lane.
+    /// The dimensions per lane.
     pub dims: Vec<usize>,
-    /// Its declaration.
+    /// The declaration.
     pub span: Option<Span>,
 }
 
-/// When a state goes back to its first value.
+/// The time at which a state returns to its initial value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reset {
-    /// At the start of every episode.
+    /// The start of every episode.
     Episode,
-    /// Also at the start of every trial.
+    /// The start of every episode and every trial.
     Trial,
     /// Never; its adjoint stops at the start of an episode.
     Never,
-    /// Kept from one BPTT chunk to the next, detached; reset where the stream of data starts again.
+    /// The restart of the data stream; from one BPTT chunk to the next the value is kept, but detached.
     Carry,
 }
 
 /// A state or trace.
 #[derive(Clone, Debug)]
 pub struct StateSlot {
-    /// Its path in the spec, `h` or `rec.hebb`.
+    /// The path in the spec, `h` or `rec.hebb`.
     pub path: String,
-    /// Its dimensions, per lane.
+    /// The dimensions per lane.
     pub dims: Vec<usize>,
-    /// Its value at the start of an episode.
+    /// The value at the start of an episode.
     pub init: f64,
-    /// When it is reset.
+    /// The time of its reset.
     pub reset: Reset,
     /// Whether it is a trace of a plastic bundle.
     pub trace: bool,
-    /// Its declaration.
+    /// The declaration.
     pub span: Option<Span>,
 }
 
-/// How often a noise source is drawn.
+/// The frequency at which a noise source is sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoiseKind {
-    /// Anew at every step.
+    /// One sample per step.
     Step,
-    /// A dropout mask: one for all steps of an episode or chunk; its mean where nothing is learned.
+    /// One dropout mask per episode or chunk; in evaluation its mean.
     Mask,
 }
 
-/// A noise source, drawn per lane and element.
+/// A noise source, sampled per lane and element.
 #[derive(Clone, Debug)]
 pub struct NoiseSlot {
-    /// Its path in the spec.
+    /// The path in the spec.
     pub path: String,
-    /// Its dimensions, per lane.
+    /// The dimensions per lane.
     pub dims: Vec<usize>,
-    /// Its distribution.
+    /// The distribution.
     pub draw: Draw,
-    /// How often it is drawn.
+    /// The frequency of sampling.
     pub kind: NoiseKind,
 }
 
 /// An output of the step.
 #[derive(Clone, Debug)]
 pub struct OutputSlot {
-    /// Its name.
+    /// The name.
     pub path: String,
-    /// Its dimensions, per lane.
+    /// The dimensions per lane.
     pub dims: Vec<usize>,
-    /// Its declaration.
+    /// The declaration.
     pub span: Option<Span>,
 }
 
-/// What a graph is evaluated for. A result per lane may be given by a shared value, which then
-/// stands for the same in every lane: backends stretch it to all lanes when they hand it out.
+/// A result of a graph. A shared value may be the result of a per-lane kind, with the same value for every
+/// lane: backends broadcast it to all lanes when they return it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ResultKind {
     /// The value of an output; per lane.
     Output(OutputId),
-    /// The value of a state that leaves the step; per lane.
+    /// The next value of a state; per lane.
     Next(StateId),
-    /// What this step adds to the gradient of a parameter; shared.
+    /// The contribution of this step to the gradient of a parameter; shared.
     Gradient(ParamId),
-    /// The adjoint of the state that entered the step; per lane.
+    /// The adjoint of the state on entry to the step; per lane.
     AdjointOut(StateId),
     /// The adjoint of an input; per lane.
     InputAdjoint(InputId),
@@ -160,18 +160,18 @@ pub enum ResultKind {
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     values: DiGraph<Value, ()>,
-    /// Parameters, in the order of their declaration.
+    /// The parameters, in the order of their declaration.
     pub params: Vec<ParamSlot>,
-    /// Inputs.
+    /// The inputs.
     pub inputs: Vec<InputSlot>,
-    /// States and traces.
+    /// The states and traces.
     pub states: Vec<StateSlot>,
-    /// Noise sources.
+    /// The noise sources.
     pub noises: Vec<NoiseSlot>,
-    /// Outputs.
+    /// The outputs.
     pub outputs: Vec<OutputSlot>,
     results: Vec<(ResultKind, ValueId)>,
-    /// Which value an operation on given operands is; only ever looked up.
+    /// The existing value for each operation on given operands; used for look-ups only.
     known: HashMap<(Op, Vec<ValueId>), ValueId>,
 }
 
@@ -195,12 +195,12 @@ impl Graph {
         id
     }
 
-    /// The value that is `op` on `operands`, if there is one.
+    /// The value of `op` on `operands`, if there is one.
     pub fn find(&self, op: &Op, operands: &[ValueId]) -> Option<ValueId> {
         self.known.get(&(op.clone(), operands.to_vec())).copied()
     }
 
-    /// A value.
+    /// The value behind an id.
     pub fn value(&self, id: ValueId) -> &Value {
         &self.values[NodeIndex::new(id.index())]
     }
@@ -216,12 +216,12 @@ impl Graph {
             .get_or_insert_with(|| name.to_owned());
     }
 
-    /// How many values there are.
+    /// The number of values.
     pub fn len(&self) -> usize {
         self.values.node_count()
     }
 
-    /// Whether there are none.
+    /// Whether the graph has no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -243,7 +243,7 @@ impl Graph {
         users
     }
 
-    /// Sets what a result is.
+    /// Sets the value of a result.
     pub fn set_result(&mut self, result: ResultKind, value: ValueId) {
         match self.results.binary_search_by_key(&result, |(r, _)| *r) {
             Ok(k) => self.results[k].1 = value,
@@ -251,7 +251,7 @@ impl Graph {
         }
     }
 
-    /// Takes all results away.
+    /// Removes all results.
     pub fn clear_results(&mut self) {
         self.results.clear();
     }
@@ -269,7 +269,7 @@ impl Graph {
         &self.results
     }
 
-    /// The petgraph behind, for traversal and drawing.
+    /// The underlying petgraph, for traversal and drawing.
     pub fn petgraph(&self) -> &DiGraph<Value, ()> {
         &self.values
     }

@@ -7,7 +7,7 @@ macro_rules! ids {
         pub struct $name(pub u32);
 
         impl $name {
-            /// As an index into a table.
+            /// The index into a table.
             pub fn index(self) -> usize {
                 self.0 as usize
             }

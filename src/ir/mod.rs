@@ -1,4 +1,4 @@
-//! The step graph: what happens in one time step, as a directed acyclic graph of values.
+//! The step graph: the computation of one time step, as a directed acyclic graph of values.
 
 mod build;
 mod draw;

@@ -2,17 +2,17 @@
 
 use super::id::{InputId, NoiseId, OutputId, ParamId, StateId};
 
-/// A shape: a lane axis or none, and up to three further dimensions.
+/// A shape: an optional lane axis and up to three further dimensions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// Whether the value exists once per lane.
     pub lane: bool,
-    /// The other dimensions, outermost first; `[]` is a scalar.
+    /// The dimensions without the lane axis, outermost first; `[]` is a scalar.
     pub dims: Vec<usize>,
 }
 
 impl Shape {
-    /// One value per lane.
+    /// The shape of one value per lane.
     pub fn lane(dims: impl Into<Vec<usize>>) -> Shape {
         Shape {
             lane: true,
@@ -20,7 +20,7 @@ impl Shape {
         }
     }
 
-    /// One value for all lanes.
+    /// The shape of one value for all lanes.
     pub fn shared(dims: impl Into<Vec<usize>>) -> Shape {
         Shape {
             lane: false,
@@ -28,7 +28,7 @@ impl Shape {
         }
     }
 
-    /// Elements per lane.
+    /// The number of elements per lane.
     pub fn elements(&self) -> usize {
         self.dims.iter().product()
     }
@@ -79,20 +79,20 @@ impl std::fmt::Display for Bits {
     }
 }
 
-/// What the derivative of `clip` is on its bounds (LANGUAGE §2.6).
+/// The derivative of `clip` on its bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Boundary {
-    /// 1 on the closed interval, 0 outside.
+    /// Derivative 1 on the closed interval, 0 outside.
     Inclusive,
-    /// 1 on the open interval, 0 elsewhere.
+    /// Derivative 1 on the open interval, 0 elsewhere.
     Exclusive,
-    /// 1 inside, one half on a bound, 0 outside.
+    /// Derivative 1 inside, one half on a bound, 0 outside.
     Half,
-    /// 1 everywhere.
+    /// Derivative 1 everywhere.
     StraightThrough,
 }
 
-/// Element functions of one operand.
+/// Elementwise functions of one operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unary {
     /// `-x`
@@ -107,28 +107,28 @@ pub enum Unary {
     Softplus,
     /// `exp x`
     Exp,
-    /// natural logarithm; derivative `1 / x`, infinite at 0
+    /// The natural logarithm; derivative `1 / x`, infinite at 0
     Log,
-    /// square root; derivative 0 at 0, so that the norm of a trace that is still 0 has a gradient
+    /// The square root; derivative 0 at 0, so that the norm of a trace that is still 0 has a gradient
     Sqrt,
     /// `|x|`, derivative 0 at 0
     Abs,
-    /// -1, 0 or 1; derivative 0
+    /// The sign -1, 0 or 1; derivative 0
     Sign,
     /// `x * x`
     Square,
     /// `1 / x`
     Recip,
-    /// sine
+    /// The sine
     Sin,
-    /// cosine
+    /// The cosine
     Cos,
-    /// 1 where `x` is 0, else 0; derivative 0
+    /// The negation: 1 where `x` is 0, else 0; derivative 0
     Not,
 }
 
 impl Unary {
-    /// All of them.
+    /// All functions.
     pub const ALL: [Unary; 15] = [
         Unary::Neg,
         Unary::Tanh,
@@ -147,7 +147,7 @@ impl Unary {
         Unary::Not,
     ];
 
-    /// Its name in printed graphs.
+    /// The name in printed graphs.
     pub fn mnemonic(self) -> &'static str {
         match self {
             Unary::Neg => "neg",
@@ -169,7 +169,7 @@ impl Unary {
     }
 }
 
-/// Element functions of two operands of equal dimensions.
+/// Elementwise functions of two operands of equal dimensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Binary {
     /// `a + b`
@@ -180,27 +180,27 @@ pub enum Binary {
     Mul,
     /// `a / b`
     Div,
-    /// smaller; where equal each gets half the adjoint
+    /// The minimum; equal operands get half the adjoint each
     Min,
-    /// larger; where equal each gets half the adjoint
+    /// The maximum; equal operands get half the adjoint each
     Max,
-    /// `a ^ b`; 0 ^ 0 is 1. The derivative by `a` is 0 where `a` is 0 and `b < 1`; the one by `b`
-    /// is 0 where `a <= 0`.
+    /// The power `a ^ b`; 0 ^ 0 is 1. The derivative by `a` is 0 where `a` is 0 and `b < 1`; the derivative
+    /// by `b` is 0 where `a <= 0`.
     Pow,
-    /// 1 where `a < b`, else 0; derivative 0, like all comparisons
+    /// The comparison 1 where `a < b`, else 0; derivative 0, like all comparisons
     Less,
-    /// 1 where `a <= b`
+    /// The comparison 1 where `a <= b`
     LessEqual,
-    /// 1 where `a == b`
+    /// The comparison 1 where `a == b`
     Equal,
-    /// 1 where both are not 0
+    /// The conjunction: 1 where both are not 0
     And,
-    /// 1 where either is not 0
+    /// The disjunction: 1 where either is not 0
     Or,
 }
 
 impl Binary {
-    /// All of them.
+    /// All functions.
     pub const ALL: [Binary; 12] = [
         Binary::Add,
         Binary::Sub,
@@ -216,7 +216,7 @@ impl Binary {
         Binary::Or,
     ];
 
-    /// Its name in printed graphs.
+    /// The name in printed graphs.
     pub fn mnemonic(self) -> &'static str {
         match self {
             Binary::Add => "add",
@@ -235,122 +235,122 @@ impl Binary {
     }
 }
 
-/// How a dimension is reduced.
+/// The reduction of a dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reduction {
     /// The sum.
     Sum,
-    /// The largest; equal largest elements share the adjoint.
+    /// The maximum; equal largest elements share the adjoint.
     Max,
 }
 
-/// An operation. Element operations take operands of equal dimensions; the result has a lane axis
-/// where any operand has one, and operands without are the same for every lane.
-/// Dimensions are only ever stretched by [`Op::Broadcast`].
+/// An operation. Elementwise operations take operands of equal dimensions. The result has a lane axis if any
+/// operand has one; operands without it are the same for every lane. Only [`Op::Broadcast`] stretches
+/// dimensions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// A parameter; shared.
     Param(ParamId),
     /// An input; per lane.
     Input(InputId),
-    /// The value of a state that entered the step; per lane.
+    /// The value of a state on entry to the step; per lane.
     State(StateId),
-    /// A draw of a noise source, new every step and lane; per lane.
+    /// A sample of a noise source, new for every step; per lane.
     Noise(NoiseId),
     /// A shared scalar.
     Const(Bits),
-    /// The adjoint of an output, given from outside; per lane.
+    /// The incoming adjoint of an output; per lane.
     Seed(OutputId),
-    /// The adjoint of the state that leaves the step; per lane.
+    /// The adjoint of the state on exit from the step; per lane.
     AdjointIn(StateId),
-    /// `f(x)` element by element.
+    /// A function `f(x)`, elementwise.
     Unary(Unary),
-    /// `f(a, b)` element by element.
+    /// A function `f(a, b)`, elementwise.
     Binary(Binary),
-    /// Operands `c, a, b`: `a` where `c` is not 0, else `b`.
+    /// A choice with operands `c, a, b`: `a` where `c` is not 0, else `b`.
     Select,
-    /// `min(max(x, lo), hi)`.
+    /// A clip to `min(max(x, lo), hi)`.
     Clip {
-        /// Lower bound.
+        /// The lower bound.
         lo: Bits,
-        /// Upper bound.
+        /// The upper bound.
         hi: Bits,
         /// The derivative on the bounds.
         boundary: Boundary,
     },
     /// The derivative of [`Op::Clip`] at `x`.
     ClipMask {
-        /// Lower bound.
+        /// The lower bound.
         lo: Bits,
-        /// Upper bound.
+        /// The upper bound.
         hi: Bits,
         /// The derivative on the bounds.
         boundary: Boundary,
     },
-    /// Stretches to `dims`: dimension `k` of the operand becomes dimension `from[k]`
-    /// (strictly increasing), the others repeat. The lane axis stays as it is.
+    /// A broadcast to `dims`: dimension `k` of the operand becomes dimension `from[k]` (strictly increasing),
+    /// and the others repeat. The lane axis is unchanged.
     Broadcast {
-        /// Dimensions of the result.
+        /// The dimensions of the result.
         dims: Vec<usize>,
-        /// Where the operand's dimensions go.
+        /// The position of each dimension of the operand in the result.
         from: Vec<usize>,
     },
-    /// Reduces away the dimensions listed in `axes` (strictly increasing).
+    /// A reduction over the dimensions listed in `axes` (strictly increasing), which disappear.
     Reduce {
-        /// How.
+        /// The kind of reduction.
         kind: Reduction,
-        /// Which.
+        /// The dimensions.
         axes: Vec<usize>,
     },
-    /// Sum over lanes; the result is shared. A fixed order: lane 0 first.
+    /// The sum over lanes, in a fixed order: lane 0 first. The result is shared.
     LaneSum,
-    /// The same elements in other dimensions.
+    /// The same elements with other dimensions.
     Reshape {
-        /// Dimensions of the result.
+        /// The dimensions of the result.
         dims: Vec<usize>,
     },
-    /// Vectors one after another, matrices side by side: along the last dimension, the others equal.
+    /// A concatenation along the last dimension; the other dimensions are equal.
     Concat,
-    /// `start..end` of the last dimension.
+    /// The slice `start..end` of the last dimension.
     Slice {
-        /// First.
+        /// The first index.
         start: usize,
-        /// One past the last.
+        /// One past the last index.
         end: usize,
     },
-    /// Zeros put before and after, along the last dimension.
+    /// Padding with zeros along the last dimension.
     Pad {
-        /// Zeros before.
+        /// The number of zeros before.
         before: usize,
-        /// Zeros after.
+        /// The number of zeros after.
         after: usize,
     },
     /// A shared vector of `size`, 1 on `start..end`, else 0.
     RangeMask {
-        /// Its size.
+        /// The number of elements.
         size: usize,
-        /// First.
+        /// The first index.
         start: usize,
-        /// One past the last.
+        /// One past the last index.
         end: usize,
     },
-    /// Operands `v: [B,n]`, `m: [n,k]` shared: `v m`, `[B,k]`; transposed `m: [k,n]`: `v mᵀ`.
-    /// A shared `v: [n]` gives a shared `[k]`.
+    /// A product of vectors and a matrix. Operands `v: [B,n]`, `m: [n,k]` shared: `v m`, `[B,k]`; transposed
+    /// `m: [k,n]`: `v mᵀ`. A shared `v: [n]` gives a shared `[k]`.
     MatVec {
-        /// Whether the matrix is used transposed.
+        /// Whether the matrix is transposed.
         transposed: bool,
     },
-    /// Operands `a: [B,n]`, `b: [B,m]`: `Σ_lanes a bᵀ`, shared `[n,m]`.
-    /// Shared operands count once per lane where the other has lanes.
+    /// A sum of outer products. Operands `a: [B,n]`, `b: [B,m]`: `Σ_lanes a bᵀ`, shared `[n,m]`. A shared
+    /// operand counts once per lane if the other has lanes.
     Outer,
-    /// Softmax of a vector.
+    /// The softmax of a vector.
     Softmax,
     /// The operand; its adjoint stops here.
     StopGradient,
 }
 
 impl Op {
-    /// Its name in printed graphs, without attributes.
+    /// The name in printed graphs, without attributes.
     pub fn mnemonic(&self) -> &'static str {
         match self {
             Op::Param(_) => "param",

@@ -1,18 +1,18 @@
-//! The order in which values are printed and evaluated, and graphs without dead values.
+//! The order of values for printing and evaluation, and the removal of dead values.
 
 use super::graph::{Graph, Value};
 use super::id::ValueId;
 use std::collections::HashMap;
 
 impl Graph {
-    /// The values that results need, operands before users: depth first from the results in their
-    /// order, through the operands in theirs. The order depends on what is computed, not on the
-    /// order in which it was built.
+    /// The values that results need, operands before users: depth first from the results in their order,
+    /// through the operands in theirs. The order depends on the computation, not on the order of
+    /// construction.
     pub fn live_order(&self) -> Vec<ValueId> {
         let mut order = Vec::with_capacity(self.len());
         let mut entered = vec![false; self.len()];
-        // A value and how many of its operands were visited; a stack of its own, because the
-        // depth of a graph has no bound.
+        // A value and the number of its visited operands. The stack is explicit, because the depth of a graph
+        // is unbounded.
         let mut path: Vec<(ValueId, usize)> = Vec::new();
         for &(_, root) in self.results() {
             if !std::mem::replace(&mut entered[root.index()], true) {
@@ -36,8 +36,8 @@ impl Graph {
         order
     }
 
-    /// The same graph without dead values, its ids in [`Graph::live_order`]: the ids are then the
-    /// numbers that the printer shows.
+    /// The same graph without dead values, its ids in [`Graph::live_order`]. The ids then equal the numbers
+    /// in printed graphs.
     pub fn compacted(&self) -> Graph {
         let mut compact = self.without_values();
         let mut moved: HashMap<ValueId, ValueId> = HashMap::new();
@@ -56,7 +56,7 @@ impl Graph {
         compact
     }
 
-    /// The slots alone.
+    /// The same graph with slots only.
     pub fn without_values(&self) -> Graph {
         let mut slots = Graph::new();
         slots.params.clone_from(&self.params);

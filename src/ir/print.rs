@@ -1,7 +1,7 @@
 //! The text of a graph: slots, values in topological order, results.
 //!
-//! Values are numbered in [`Graph::live_order`]; dead ones, which only an unfinished graph has,
-//! follow in the order they were built and are marked.
+//! Values are numbered in [`Graph::live_order`]. Dead values, which only an unfinished graph has, follow in
+//! the order of construction and are marked.
 
 use super::graph::{Draw, Graph, NoiseKind, ParamSlot, Reset, ResultKind, StateSlot};
 use super::id::ValueId;
@@ -110,7 +110,7 @@ impl Graph {
         }
     }
 
-    /// What a result is, with the path of its slot.
+    /// The text of a result, with the path of its slot.
     pub fn result_text(&self, result: ResultKind) -> String {
         match result {
             ResultKind::Output(id) => {
@@ -138,7 +138,7 @@ impl Graph {
     }
 }
 
-/// The path of a slot; a graph that names a slot it does not have can still be printed.
+/// The path of a slot; a graph that names a missing slot can still be printed.
 fn path<S>(slots: &[S], index: usize, of: impl Fn(&S) -> &String) -> &str {
     slots.get(index).map_or("?", |slot| of(slot).as_str())
 }
@@ -182,7 +182,7 @@ impl fmt::Display for Draw {
 }
 
 impl Boundary {
-    /// All of them.
+    /// All boundaries.
     pub const ALL: [Boundary; 4] = [
         Boundary::Inclusive,
         Boundary::Exclusive,
@@ -190,7 +190,7 @@ impl Boundary {
         Boundary::StraightThrough,
     ];
 
-    /// The word for it in specs and printed graphs.
+    /// The name in specs and printed graphs.
     pub fn name(self) -> &'static str {
         match self {
             Boundary::Inclusive => "inclusive",

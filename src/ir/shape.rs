@@ -1,31 +1,31 @@
 //! The shape rule of every operation, in one exhaustive function.
 //!
-//! The builder computes shapes with it, and the verifier compares the stored ones with it.
+//! The builder computes shapes with it, and the verifier compares the stored shapes with it.
 
 use super::graph::Graph;
 use super::op::{Op, Shape};
 
-/// The most dimensions a value has beside its lane axis.
+/// The largest number of dimensions of a value without its lane axis.
 pub const MAX_RANK: usize = 3;
 
-/// Operands that do not fit their operation. An error of the compiler, not of the user: semantic
-/// analysis checks every shape of a spec before the graph is built.
+/// Operands that violate the shape rule of their operation. This is an error of the compiler, not of the
+/// user: semantic analysis checks every shape of a spec before the graph is built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{op}: {reason}")]
 pub struct ShapeError {
-    /// The operation, as printed graphs call it.
+    /// The name of the operation in printed graphs.
     pub op: &'static str,
-    /// What does not fit.
+    /// The violated rule.
     pub reason: String,
 }
 
 /// The shape of `op` applied to operands of the given shapes.
 ///
-/// `slots` is the graph whose slots the leaves name; its values are not looked at.
+/// `slots` is the graph whose slots the leaves name; its values are ignored.
 ///
 /// # Errors
-/// Says which rule is broken: number of operands, dimensions, lane axis, attributes, or a slot that
-/// does not exist.
+///
+/// Names the violated rule: number of operands, dimensions, lane axis, attributes, or a missing slot.
 pub fn infer(op: &Op, operands: &[&Shape], slots: &Graph) -> Result<Shape, ShapeError> {
     let rule = Rule { op, operands };
     let shape = rule.shape(slots)?;
@@ -85,7 +85,7 @@ impl Rule<'_> {
             }
             Op::Clip { lo, hi, .. } | Op::ClipMask { lo, hi, .. } => {
                 let [x] = self.take()?;
-                // Written so that a bound which is not a number is refused too.
+                // This form also rejects a bound that is NaN.
                 let ordered = lo.get() <= hi.get();
                 self.check(ordered, || format!("bounds {lo} and {hi} are not ordered"))?;
                 Ok(x.clone())
@@ -257,7 +257,7 @@ impl Rule<'_> {
         }
     }
 
-    /// Strictly increasing and below `rank`.
+    /// Checks that axes are strictly increasing and below `rank`.
     fn axes(&self, axes: &[usize], rank: usize) -> Result<(), ShapeError> {
         let increasing = axes.windows(2).all(|pair| pair[0] < pair[1]);
         self.check(increasing && axes.iter().all(|&axis| axis < rank), || {
@@ -265,7 +265,7 @@ impl Rule<'_> {
         })
     }
 
-    /// Rank, no empty dimension, and a product that can be counted.
+    /// Checks the rank, that no dimension is 0, and that the number of elements can be counted.
     fn check_size(&self, dims: &[usize]) -> Result<(), ShapeError> {
         self.check(dims.len() <= MAX_RANK, || {
             format!("{} dimensions, more than {MAX_RANK}", dims.len())

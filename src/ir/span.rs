@@ -2,16 +2,16 @@
 
 use std::ops::Range;
 
-/// Index of one source text in a `SourceMap`, or of a use of a text (`SourceMap::add_use`).
+/// The index of a source text in a `SourceMap`, or of a use of a text (`SourceMap::add_use`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId(pub u32);
 
-/// A range of bytes of one source text. Always on character boundaries.
+/// A range of bytes of one source text, always on character boundaries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
-    /// The text the range lies in.
+    /// The text that contains the range.
     pub source: SourceId,
-    /// First byte.
+    /// The first byte.
     pub start: u32,
     /// One past the last byte.
     pub end: u32,

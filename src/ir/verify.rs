@@ -1,7 +1,7 @@
-//! The verifier: what must hold of every graph, checked after lowering, autodiff and each pass.
+//! The verifier: the invariants of every graph, checked after lowering, autodiff and each pass.
 //!
 //! Values
-//! 1. Operands exist and come before their users; the edges behind are exactly the operands.
+//! 1. Operands exist and come before their users; the edges in petgraph are exactly the operands.
 //! 2. The stored shape is the one its rule computes ([`infer`]), which includes the number of
 //!    operands, that named slots exist, ordered clip bounds, increasing axes and broadcast maps,
 //!    at most [`super::MAX_RANK`] dimensions and none of size 0.
@@ -10,12 +10,12 @@
 //! Slots
 //!
 //! 4. Paths are unique among slots of a kind; dimensions are as in 2.
-//! 5. First values and draws are numbers: ordered bounds, a probability in `[0, 1]`, deviations not
-//!    negative, an identity only for square matrices.
+//! 5. Initial values and distributions are valid: ordered bounds, a probability in `[0, 1]`, no negative
+//!    deviation, an identity only for square matrices.
 //!
 //! Results
 //!
-//! 6. Each names an existing slot and an existing value with the dimensions of the slot.
+//! 6. Each result names an existing slot and an existing value with the dimensions of the slot.
 //! 7. A step has one value for each output and one next value for each state, no other result, and
 //!    no seed or incoming adjoint among its values.
 //! 8. An adjoint has one gradient for each trained parameter and none for others, one adjoint for
@@ -28,7 +28,7 @@ use super::op::{Op, Shape};
 use super::shape::{infer, MAX_RANK};
 use std::collections::HashSet;
 
-/// What a graph is for.
+/// The kind of a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GraphKind {
     /// One time step.
@@ -37,7 +37,7 @@ pub enum GraphKind {
     Adjoint,
 }
 
-/// All faults of `graph`, as text for the compiler's developers; empty where it is sound.
+/// All violations in `graph`, as text for the compiler's developers; empty if it is valid.
 pub fn verify(graph: &Graph, kind: GraphKind) -> Vec<String> {
     let mut verifier = Verifier {
         graph,

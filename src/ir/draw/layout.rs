@@ -1,15 +1,15 @@
-//! Places boxes in rows, so that lines go down: rows by longest path, order within a row by the
-//! average place of neighbours, horizontal places by least squares within that order. A line that
-//! crosses rows gets a bend in each, which is placed like a box of no width.
+//! The layout of boxes in rows, with lines pointing down. The row of a box is its longest path. The order
+//! within a row follows the average position of neighbours, and horizontal positions are the least-squares
+//! solution for that order. A line across rows gets a bend in each, which is placed like a box of width 0.
 
-/// How often the order and the places are improved, down and up.
+/// The number of passes, down and up, that improve order and positions.
 const SWEEPS: usize = 12;
-/// Between boxes of a row.
+/// The gap between boxes of a row.
 const GAP: f64 = 18.0;
-/// Between the bottom of a row and the top of the next.
+/// The gap between the bottom of a row and the top of the next.
 const ROW_GAP: f64 = 34.0;
 
-/// A place in the picture.
+/// A point in the picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Point {
     pub x: f64,
@@ -19,14 +19,14 @@ pub(super) struct Point {
 pub(super) struct Layout {
     /// The centre of each box.
     pub centres: Vec<Point>,
-    /// Each line, from the bottom of its first box over its bends to the top of its last. A bend
-    /// is two points, where the line enters and leaves the row.
+    /// The path of each line, from the bottom of its first box over its bends to the top of its last box. A
+    /// bend is two points: where the line enters the row and where it leaves.
     pub paths: Vec<Vec<Point>>,
     pub width: f64,
     pub height: f64,
 }
 
-/// Lays out boxes of the given widths and heights; each line goes from an earlier box to a later.
+/// Lays out boxes of the given widths and heights; each line leads from an earlier box to a later one.
 pub(super) fn lay_out(sizes: &[(f64, f64)], lines: &[(usize, usize)]) -> Layout {
     let mut rows = Rows::new(sizes, lines);
     rows.order();
@@ -38,7 +38,7 @@ pub(super) fn lay_out(sizes: &[(f64, f64)], lines: &[(usize, usize)]) -> Layout 
 struct Item {
     row: usize,
     width: f64,
-    /// Neighbours in the row above and in the row below.
+    /// The neighbours in the row above and in the row below.
     above: Vec<usize>,
     below: Vec<usize>,
     x: f64,
@@ -49,7 +49,7 @@ struct Rows {
     items: Vec<Item>,
     /// The items of each row, from left to right.
     rows: Vec<Vec<usize>>,
-    /// The items each line goes through.
+    /// The items that each line goes through.
     chains: Vec<Vec<usize>>,
 }
 
@@ -113,7 +113,7 @@ impl Rows {
                 keyed.sort_by(|a, b| a.0.total_cmp(&b.0));
                 let last = keyed.len().max(2) as f64 - 1.0;
                 for (place, &(_, item)) in keyed.iter().enumerate() {
-                    // Relative, because rows have different numbers of items.
+                    // Positions are relative, because rows have different numbers of items.
                     index[item] = place as f64 / last;
                 }
                 self.rows[row] = keyed.into_iter().map(|(_, item)| item).collect();
@@ -144,10 +144,10 @@ impl Rows {
         }
     }
 
-    /// The places nearest to the wanted ones, by least squares, that keep the order and the gaps.
+    /// The positions nearest to the wanted ones, by least squares, that keep the order and the gaps.
     ///
-    /// Less the room that the items before need, places only have to be non-decreasing: isotonic
-    /// regression, by pooling neighbours that violate the order.
+    /// After subtracting the room that the items before need, positions only have to be non-decreasing: this
+    /// is isotonic regression, solved by pooling neighbours that violate the order.
     fn place_row(&mut self, row: usize, wanted: &[f64]) {
         let mut room = Vec::with_capacity(wanted.len());
         let mut end = 0.0;
@@ -156,7 +156,7 @@ impl Rows {
             room.push(end + width / 2.0);
             end += width + GAP;
         }
-        // Sum and number of the members of each pool.
+        // The sum and number of the members of each pool.
         let mut pools: Vec<(f64, usize)> = Vec::new();
         for (wanted, room) in wanted.iter().zip(&room) {
             let mut pool = (wanted - room, 1);
@@ -182,7 +182,7 @@ impl Rows {
         let left = left.fold(f64::INFINITY, f64::min);
         let right = self.items.iter().map(|item| item.x + item.width / 2.0);
         let right = right.fold(f64::NEG_INFINITY, f64::max);
-        // The middle and half the height of each row.
+        // The middle and half height of each row.
         let mut middles = Vec::with_capacity(self.rows.len());
         let mut bottom = GAP;
         for row in &self.rows {
@@ -227,8 +227,7 @@ impl Rows {
     }
 }
 
-/// The row of each box: one below the lowest it reads, and just above its first user where it
-/// reads none.
+/// The row of each box: one below the lowest box it reads, or just above its first user if it reads none.
 fn longest_paths(count: usize, lines: &[(usize, usize)]) -> Vec<usize> {
     let mut rows = vec![0; count];
     let mut reads = vec![false; count];

@@ -1,7 +1,7 @@
 //! Pictures of a graph: DOT text for Graphviz, and SVG with a layout of our own.
 //!
-//! A leaf is written into each box that reads it, because lines from the states and parameters to
-//! all their users would hide everything else. Results are boxes of their own.
+//! A leaf is written into each box that reads it, because lines from states and parameters to all their users
+//! would hide everything else. Results are separate boxes.
 
 mod layout;
 mod svg;
@@ -13,7 +13,7 @@ use super::id::ValueId;
 use super::op::Op;
 use std::fmt::Write;
 
-/// The graph in the DOT language of Graphviz.
+/// Draws the graph in the DOT language of Graphviz.
 pub fn dot(graph: &Graph) -> String {
     let picture = Picture::of(graph);
     let mut text = String::from("digraph step {\n  node [shape=box, style=filled];\n");
@@ -34,7 +34,7 @@ pub fn dot(graph: &Graph) -> String {
     text
 }
 
-/// What a box stands for.
+/// The kind of a box.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BoxKind {
     /// A value per lane.
@@ -46,7 +46,7 @@ enum BoxKind {
 }
 
 impl BoxKind {
-    /// A colour by a name that both DOT and SVG know.
+    /// A colour name that both DOT and SVG know.
     fn colour(self) -> &'static str {
         match self {
             BoxKind::PerLane => "white",
@@ -63,7 +63,7 @@ struct DrawnBox {
 
 struct Picture {
     boxes: Vec<DrawnBox>,
-    /// From box to box, without repeats.
+    /// The lines between boxes, without repeats.
     lines: Vec<(usize, usize)>,
 }
 
@@ -131,7 +131,7 @@ impl Picture {
     }
 }
 
-/// The words for a value that has no box of its own: a leaf, or a stretched constant.
+/// The text of a value without its own box: a leaf, or a broadcast constant.
 fn leaf_text(graph: &Graph, id: ValueId) -> Option<String> {
     let value = graph.value(id);
     match value.op {

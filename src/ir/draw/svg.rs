@@ -1,16 +1,16 @@
-//! The SVG text of a laid-out picture.
+//! The SVG text of a picture.
 
 use super::layout::{lay_out, Point};
 use super::{DrawnBox, Picture};
 use crate::ir::Graph;
 use std::fmt::Write;
 
-/// Size of letters, and the width and height that a line of them takes.
+/// The font size, and the width and height of a line of text.
 const FONT: f64 = 12.0;
 const LETTER: f64 = 7.4;
 const LINE: f64 = 15.0;
 
-/// The graph as an SVG picture, from the top down.
+/// Draws the graph as an SVG picture, from the top down.
 pub fn svg(graph: &Graph) -> String {
     let picture = Picture::of(graph);
     let sizes: Vec<(f64, f64)> = picture.boxes.iter().map(size).collect();
@@ -39,7 +39,7 @@ fn size(item: &DrawnBox) -> (f64, f64) {
     (width, LINE * item.lines.len() as f64 + 10.0)
 }
 
-/// Curves that leave and enter vertically, straight through the rows between. Writing to a string
+/// Draws a curve that leaves and enters vertically and crosses the rows between straight. Writing to a string
 /// cannot fail, here and below.
 fn write_path(text: &mut String, path: &[Point]) {
     let Some((first, rest)) = path.split_first() else {

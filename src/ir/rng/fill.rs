@@ -1,11 +1,11 @@
-//! Values for the distributions a spec can name.
+//! Samples of the distributions that a spec can name.
 
 use super::Place;
 use crate::ir::Draw;
 
-/// Fills `out` from `draw`; element `k` uses index `k` of `place`, so a prefix of a longer vector has the
-/// same values. `columns` is the last dimension, which places the diagonal of [`Draw::Identity`].
-/// `out` has at most 2³² elements.
+/// Fills `out` from `draw`. Element `k` uses index `k` of `place`, so a prefix of a longer vector has the
+/// same values. `columns` is the last dimension, which places the diagonal of [`Draw::Identity`]. `out` has
+/// at most 2³² elements.
 pub fn fill(draw: &Draw, place: Place, columns: usize, out: &mut [f64]) {
     for (k, value) in out.iter_mut().enumerate() {
         let index = k as u32;
@@ -26,7 +26,7 @@ pub fn fill(draw: &Draw, place: Place, columns: usize, out: &mut [f64]) {
     }
 }
 
-/// `[low, high)`: rounding must not reach the open end.
+/// Scales `unit` to `[low, high)`: rounding must not reach the open end.
 fn uniform(low: f64, high: f64, unit: f64) -> f64 {
     let value = low + (high - low) * unit;
     if low < high && value >= high {

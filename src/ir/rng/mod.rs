@@ -1,10 +1,11 @@
-//! Random numbers by address (LANGUAGE §2.9).
+//! Random numbers by address.
 //!
-//! A number is a pure function of (seed, stream, iteration, step, lane, index): it does not depend on what
-//! else was drawn, in which order, or on how many threads. The seed and the [`Stream`] give a [`Key`]; the
-//! key, an iteration, a step and a lane give a [`Place`]; at a place the numbers are told apart by an index.
+//! A number is a pure function of (seed, stream, iteration, step, lane, index). It does not depend on which
+//! other numbers were drawn, in which order, or on how many threads. The seed and the [`Stream`] give a
+//! [`Key`]; the key, an iteration, a step and a lane give a [`Place`]; at a place an index tells the numbers
+//! apart.
 //!
-//! At one place use one kind of draw: `uniform(3)` and `below(3, n)` come from the same bits.
+//! Use one kind of draw per place: `uniform(3)` and `below(3, n)` come from the same bits.
 
 mod fill;
 mod philox;
@@ -14,25 +15,25 @@ pub use philox::philox4x32;
 
 use rand_core::RngCore;
 
-/// What is drawn. Streams are independent of each other.
+/// The purpose of random numbers. Streams are independent of each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stream {
-    /// The first value of the parameter with this [`path_hash`].
+    /// The initial value of the parameter with this [`path_hash`].
     Init(u64),
-    /// What happens in an episode of a task.
+    /// Events in an episode of a task.
     Task,
     /// Actions of the agent.
     Action,
     /// The noise source with this number.
     Noise(u32),
-    /// Orders of data.
+    /// The order of data.
     Shuffle,
     /// The dropout mask with this number.
     Dropout(u32),
 }
 
 impl Stream {
-    /// A tag and 64 bits, different for different streams.
+    /// A tag and 64 bits that differ between streams.
     fn words(self) -> [u32; 3] {
         let (tag, bits) = match self {
             Stream::Init(hash) => (1, hash),
@@ -46,8 +47,8 @@ impl Stream {
     }
 }
 
-/// 64 bits that stand for a parameter's path in [`Stream::Init`] (FNV-1a), so that a parameter keeps its
-/// first values when others come or go.
+/// A 64-bit hash of a parameter's path for [`Stream::Init`] (FNV-1a). A parameter keeps its initial values
+/// when other parameters are added or removed.
 pub fn path_hash(path: &str) -> u64 {
     path.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -61,8 +62,8 @@ pub struct Key {
 }
 
 impl Key {
-    /// The key of a stream. Every bit of the seed matters: the seed is itself a Philox key, under which
-    /// the stream is the counter.
+    /// The key of a stream. Every bit of the seed matters: the seed is itself a Philox key, with the stream
+    /// as counter.
     pub fn new(seed: u64, stream: Stream) -> Key {
         let [tag, low, high] = stream.words();
         let block = philox4x32([low, high, tag, 0], [seed as u32, (seed >> 32) as u32]);
@@ -71,7 +72,7 @@ impl Key {
         }
     }
 
-    /// Its 64 bits, for who draws elsewhere.
+    /// The 64 bits of the key, for draws outside this module.
     pub fn words(self) -> [u32; 2] {
         self.words
     }
@@ -81,7 +82,7 @@ impl Key {
         philox4x32([index, lane, step, iteration], self.words)
     }
 
-    /// The place of an iteration, step and lane.
+    /// The place of this iteration, step and lane.
     pub fn at(self, iteration: u32, step: u32, lane: u32) -> Place {
         Place {
             key: self,
@@ -92,7 +93,7 @@ impl Key {
     }
 }
 
-/// Where numbers are drawn: all of their address but the index.
+/// The address of random numbers without the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     key: Key,
@@ -102,23 +103,23 @@ pub struct Place {
 }
 
 impl Place {
-    /// 128 random bits.
+    /// The 128 random bits at an index.
     pub fn block(self, index: u32) -> [u32; 4] {
         self.key.block(self.iteration, self.step, self.lane, index)
     }
 
-    /// Uniform on `[0, 1)`, a multiple of 2⁻⁵³.
+    /// A uniform number on `[0, 1)`, a multiple of 2⁻⁵³.
     pub fn uniform(self, index: u32) -> f64 {
         let block = self.block(index);
         unit(join(block[0], block[1]))
     }
 
-    /// Uniform on `[0, 1)`, a multiple of 2⁻²⁴.
+    /// A uniform number on `[0, 1)`, a multiple of 2⁻²⁴.
     pub fn uniform_f32(self, index: u32) -> f32 {
         (self.block(index)[0] >> 8) as f32 * (1.0 / (1 << 24) as f32)
     }
 
-    /// Each of `0..n` with exactly the same probability; 0 where `n` is 0.
+    /// A whole number of `0..n`, each with exactly the same probability; 0 if `n` is 0.
     pub fn below(self, index: u32, n: usize) -> usize {
         let mut block = self.block(index);
         loop {
@@ -127,14 +128,14 @@ impl Place {
                     return value;
                 }
             }
-            // Both words fell in the short remainder: go on along the key's permutation, so that the
-            // neighbouring indices stay untouched.
+            // Both words fell into the short remainder. The next bits come from the key's permutation, so
+            // that neighbouring indices stay unused.
             block = philox4x32(block, self.key.words);
         }
     }
 
-    /// Normal with mean 0 and standard deviation 1 (Box–Muller; indices `2k` and `2k + 1` are the two
-    /// values of one pair).
+    /// A normal number with mean 0 and standard deviation 1 (Box–Muller; indices `2k` and `2k + 1` are the
+    /// two values of one pair).
     pub fn normal(self, index: u32) -> f64 {
         let block = self.block(index / 2);
         let radius = (-2.0 * (1.0 - unit(join(block[0], block[1]))).ln()).sqrt();
@@ -146,12 +147,12 @@ impl Place {
         }
     }
 
-    /// True with probability `p`.
+    /// A Bernoulli number: true with probability `p`.
     pub fn bernoulli(self, index: u32, p: f64) -> bool {
         self.uniform(index) < p
     }
 
-    /// The numbers of this place one after another, from index 0.
+    /// The numbers of this place in sequence, from index 0.
     pub fn draws(self) -> Draws {
         Draws {
             place: self,
@@ -162,7 +163,7 @@ impl Place {
     }
 }
 
-/// The bits of a [`Place`] in order, for what needs an unknown number of draws.
+/// The bits of a [`Place`] in sequence, for an unknown number of draws.
 #[derive(Clone, Debug)]
 pub struct Draws {
     place: Place,
@@ -172,12 +173,12 @@ pub struct Draws {
 }
 
 impl Draws {
-    /// Uniform on `[0, 1)`.
+    /// A uniform number on `[0, 1)`.
     pub fn uniform(&mut self) -> f64 {
         unit(self.next_u64())
     }
 
-    /// Each of `0..n` with exactly the same probability; 0 where `n` is 0.
+    /// A whole number of `0..n`, each with exactly the same probability; 0 if `n` is 0.
     pub fn below(&mut self, n: usize) -> usize {
         loop {
             if let Some(value) = scaled(self.next_u64(), n) {
@@ -186,7 +187,7 @@ impl Draws {
         }
     }
 
-    /// Puts `items` in a random order, every order equally likely (Fisher–Yates).
+    /// Shuffles `items`, every order equally likely (Fisher–Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
@@ -224,7 +225,7 @@ fn unit(word: u64) -> f64 {
     (word >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
 }
 
-/// `word` scaled to `0..n`, or nothing where that would favour some values (Lemire 2019).
+/// Scales `word` to `0..n`; `None` if that would favour some values (Lemire 2019).
 fn scaled(word: u64, n: usize) -> Option<usize> {
     let n = n as u64;
     let product = u128::from(word) * u128::from(n);

@@ -82,7 +82,7 @@ fn below_is_even_and_in_range() {
 
 #[test]
 fn below_rejects_the_remainder() {
-    // 2⁶⁴ = 3 k + 1: exactly one word must be thrown away.
+    // 2⁶⁴ = 3 k + 1: exactly one word must be rejected.
     assert_eq!(scaled(0, 3), None);
     assert_eq!(scaled(1, 3), Some(0));
     assert_eq!(scaled(u64::MAX, 3), Some(2));

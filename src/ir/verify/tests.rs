@@ -1,4 +1,4 @@
-//! Each fault is planted in a sound graph and must be found.
+//! Tests that plant a fault in a valid graph, which the verifier must find.
 
 use super::*;
 use crate::ir::Boundary;
@@ -9,7 +9,7 @@ const STATE: ValueId = ValueId(1);
 const PARAM: ValueId = ValueId(2);
 const CLIPPED: ValueId = ValueId(4);
 
-/// A sound step: one slot of each kind, `next h = clip(v u) + h`.
+/// A valid step: one slot of each kind, `next h = clip(v u) + h`.
 fn step() -> Graph {
     let mut graph = Graph::new();
     let u = graph.add_param(ParamSlot::new("u", [2, 3]));
@@ -43,7 +43,7 @@ fn caught(graph: &Graph, kind: GraphKind, fault: &str) {
     );
 }
 
-/// Breaks a sound step and looks for the fault.
+/// Breaks a valid step and expects the fault.
 fn planted(fault: &str, plant: impl FnOnce(&mut Graph)) {
     let mut graph = step();
     assert_eq!(verify(&graph, GraphKind::Step), Vec::<String>::new());

@@ -23,7 +23,7 @@ impl<'a> Analyser<'a, '_> {
             .push(Diagnostic::new(Code::BadInitialiser, entry.span, message));
     }
 
-    /// The initializer of a declaration, or its override.
+    /// The initialiser of a declaration, or its override.
     fn initialiser(&mut self, entry: &'a DeclEntry, path: &str) -> Option<&'a Initialiser> {
         self.known_paths.insert(path.to_owned());
         match self.overrides.get(path) {

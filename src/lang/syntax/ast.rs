@@ -282,7 +282,7 @@ pub struct DeclEntry {
     pub name: Ident,
     /// The size between brackets.
     pub size: Option<Expr>,
-    /// The initializer, `= value` or `~ distribution`.
+    /// The initialiser, `= value` or `~ distribution`.
     pub init: Option<Initialiser>,
     /// The granularity after `per`.
     pub per: Option<Ident>,
@@ -292,7 +292,7 @@ pub struct DeclEntry {
     pub span: Span,
 }
 
-/// The initializer of a declared name.
+/// The initialiser of a declared name.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Initialiser {
     /// A value, `= expr`.

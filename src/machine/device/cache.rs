@@ -1,10 +1,11 @@
-//! Compiled sources on disk, by the hash of all they depend on.
+//! Compiled sources on disk, keyed by the hash of all their dependencies.
 
 use super::DeviceError;
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 
-/// The folder of compiled kernels: `BPMC_CACHE`, else `bpmc` in the user's cache, else in the temporary files.
+/// The folder of compiled kernels: `BPMC_CACHE`, else `bpmc` in the user's cache folder, else in the
+/// temporary folder.
 fn folder() -> PathBuf {
     let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     if let Some(folder) = named("BPMC_CACHE") {
@@ -16,8 +17,8 @@ fn folder() -> PathBuf {
     user.unwrap_or_else(std::env::temp_dir).join("bpmc")
 }
 
-/// The file of what is compiled from `parts`, made by `make` where it is not there. `make` is given the folder and the name of
-/// a file to write, which is then put in place at once: another process finds all of it or nothing.
+/// The compiled file of `parts`; `make` creates it if it is missing. `make` gets the folder and the name of a
+/// file to write, which is then renamed atomically: other processes find the whole file or none.
 pub(super) fn compiled(
     parts: &[&str],
     extension: &str,

@@ -1,4 +1,4 @@
-//! NVIDIA GPUs.
+//! The device of NVIDIA GPUs.
 
 use super::nvrtc::Nvrtc;
 use super::{cache, Args, BlockLimits, Device, DeviceError, Launch, Matmul, MatrixProduct, Memory};
@@ -16,7 +16,7 @@ use cudarc::nvrtc::Ptx;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-// SAFETY: it is `repr(C)`, of addresses and numbers, laid out as the `Args` of `context.h`.
+// SAFETY: `Args` is `repr(C)`, made of addresses and numbers, and laid out as in `context.h`.
 unsafe impl DeviceRepr for Args {}
 
 /// A GPU.
@@ -26,7 +26,7 @@ pub(super) struct Cuda {
     blas: CudaBlas,
     matmul: Matmul,
     nvrtc: Nvrtc,
-    /// Compute capability, `90` for 9.0.
+    /// The compute capability, `90` for 9.0.
     architecture: u32,
     limits: BlockLimits,
     module: Option<Arc<CudaModule>>,
@@ -40,7 +40,7 @@ fn failed(what: &'static str) -> impl Fn(DriverError) -> DeviceError {
     }
 }
 
-/// What the driver says, in words where it has some.
+/// The driver's error, in words if it has some.
 fn said(error: DriverError) -> String {
     match error.error_string() {
         Ok(text) => text.to_string_lossy().into_owned(),
@@ -49,7 +49,7 @@ fn said(error: DriverError) -> String {
 }
 
 impl Cuda {
-    /// The GPU with this number.
+    /// Opens the GPU with this number.
     pub(super) fn new(number: usize, matmul: Matmul) -> Result<Cuda, DeviceError> {
         let context = CudaContext::new(number).map_err(|error| DeviceError::Absent {
             what: format!(
@@ -86,13 +86,14 @@ impl Cuda {
         })
     }
 
-    /// Calls that go to the driver directly are made by whichever thread runs the block: it must know the GPU.
+    /// Binds the GPU to the current thread. Direct calls of the driver are made by whichever thread runs the
+    /// block.
     fn here(&self) -> Result<(), DeviceError> {
         let bound = self.context.bind_to_thread();
         bound.map_err(failed("choosing the GPU"))
     }
 
-    /// A kernel, allowed as much shared memory as it needs.
+    /// A kernel, permitted to use the shared memory it needs.
     fn function(&mut self, launch: Launch<'_>) -> Result<CudaFunction, DeviceError> {
         let failed = failed("loading a kernel");
         let name = launch.kernel;
@@ -109,7 +110,7 @@ impl Cuda {
             .set_attribute(most, launch.shared_bytes as i32)
             .map_err(&failed)?;
         if launch.shared_bytes > 0 {
-            // Enough for all blocks that share a multiprocessor; the first-level cache has the rest.
+            // The carveout covers all blocks that share a multiprocessor; the L1 cache gets the rest.
             let carveout = FunctionAttribute::CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT;
             function.set_attribute(carveout, 100).map_err(&failed)?;
         }
@@ -165,7 +166,8 @@ impl Device for Cuda {
         super::within(to, at, bytes.len())?;
         self.here()?;
         let to = to.address + at as u64;
-        // SAFETY: the memory is alive and large enough; what is not page-locked is copied before the call returns.
+        // SAFETY: the memory is alive and large enough; bytes that are not page-locked are copied before the
+        // call returns.
         let copied = unsafe { memcpy_htod_async(to, bytes, self.stream.cu_stream()) };
         copied.map_err(failed("a copy to the GPU"))
     }
@@ -201,7 +203,7 @@ impl Device for Cuda {
         // SAFETY: the kernel takes one `Args`, whose arrays have the sizes its source was generated with.
         let launched = unsafe {
             if team > 1 && launch.waits {
-                // Refused where the blocks cannot all be there.
+                // A cooperative launch is refused if not all blocks can run at once.
                 builder.launch_cooperative(config)
             } else {
                 builder.launch(config)
@@ -232,8 +234,8 @@ impl Device for Cuda {
         self.here()?;
         let (one, zero) = (1.0f32, 0.0f32);
         let f32_type = blas_sys::cudaDataType_t::CUDA_R_32F;
-        // Column after column, as cuBLAS has it, a matrix has its rows and columns exchanged: outᵀ = bᵀ aᵀ.
-        // SAFETY: the caller's matrices are alive and have these sizes.
+        // cuBLAS stores matrices column by column, so rows and columns are exchanged: outᵀ = bᵀ aᵀ. SAFETY:
+        // the caller's matrices are alive and have these sizes.
         let done = unsafe {
             blas::gemm_ex(
                 *self.blas.handle(),

@@ -1,12 +1,13 @@
-//! The processor in the place of a GPU: generated sources compiled by the machine's C compiler, a block of threads after
-//! another, its threads taking turns. For tests of the sources and of all that goes with them.
+//! The emulated device: the CPU in place of a GPU, for tests of generated sources and everything around them.
+//! The machine's C compiler compiles the sources. Blocks run one after another, and the threads of a block
+//! take turns.
 
 use super::{cache, Args, BlockLimits, Device, DeviceError, Launch, MatrixProduct, Memory};
 use libloading::Library;
 use rayon::prelude::*;
 use std::process::Command;
 
-/// What the compiler is told: fast code, but no other numbers than the source says.
+/// The flags of the compiler: fast code, but exactly the numbers of the source.
 const FLAGS: [&str; 8] = [
     "-std=gnu11",
     "-O2",
@@ -21,14 +22,14 @@ const FLAGS: [&str; 8] = [
 /// A kernel: arguments, number of the block, shared memory.
 type Kernel = unsafe extern "C" fn(*const Args, i32, *mut f32);
 
-/// The device.
+/// The emulated device.
 pub(super) struct Emulated {
     compiler: String,
     library: Option<Library>,
 }
 
 impl Emulated {
-    /// The compiler that `CC` names, else `cc`.
+    /// Finds the compiler: `CC`, else `cc`.
     pub(super) fn new() -> Result<Emulated, DeviceError> {
         let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
         match Command::new(&compiler).arg("--version").output() {
@@ -84,7 +85,7 @@ impl Device for Emulated {
                 said.lines().take(20).collect::<Vec<_>>().join("\n"),
             ))
         })?;
-        // SAFETY: the library was compiled from a source of ours, which has nothing that runs when it is loaded.
+        // SAFETY: the library was compiled from a generated source, and nothing in it runs at loading.
         let library = unsafe { Library::new(&file) };
         self.library = Some(library.map_err(|error| DeviceError::Failed {
             what: "loading a kernel",
@@ -111,7 +112,7 @@ impl Device for Emulated {
     fn write_at(&mut self, to: &mut Memory, at: usize, bytes: &[u8]) -> Result<(), DeviceError> {
         super::within(to, at, bytes.len())?;
         let to = (to.address + at as u64) as *mut u8;
-        // SAFETY: the memory is alive, large enough and nobody else's: kernels run only within `launch`.
+        // SAFETY: the memory is alive, large enough and not shared: kernels run only within `launch`.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
         Ok(())
     }
@@ -144,9 +145,9 @@ impl Device for Emulated {
         (0..launch.lanes).into_par_iter().for_each_init(
             || vec![f32::NAN; launch.shared_bytes / 4],
             |shared, block| {
-                // What an earlier block left there must not matter.
+                // The contents left by an earlier block must not matter.
                 shared.fill(f32::NAN);
-                // SAFETY: blocks write to memories of their own, whose sizes the source was generated with.
+                // SAFETY: blocks write to separate memories, whose sizes the source was generated with.
                 unsafe { kernel(args, block as i32, shared.as_mut_ptr()) };
             },
         );

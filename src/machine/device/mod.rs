@@ -1,9 +1,9 @@
-//! Devices that run generated kernels: memory, launches, products of matrices.
+//! Devices that run generated kernels: memory, launches, matrix products.
 //!
 //! | device | for |
 //! |---|---|
 //! | `cuda` | NVIDIA GPUs, with the feature `cuda` |
-//! | `emulated` | the same sources compiled by the machine's C compiler: slow, and how they are tested without a GPU |
+//! | `emulated` | tests without a GPU: the machine's C compiler compiles the same sources, which run slowly |
 //!
 //! The kernels come from [`crate::machine::c`].
 
@@ -24,19 +24,19 @@ pub use timed::KernelTime;
 use std::any::Any;
 use std::str::FromStr;
 
-/// What a device offers blocks of threads.
+/// The limits of a device for blocks of threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockLimits {
-    /// Threads.
+    /// The largest number of threads per block.
     pub threads: usize,
-    /// Bytes of shared memory.
+    /// The bytes of shared memory per block.
     pub shared_bytes: usize,
-    /// Blocks of so many threads that are there at once.
+    /// The number of such blocks that run at once.
     pub blocks: usize,
 }
 
 impl BlockLimits {
-    /// Those of an H100.
+    /// The limits of an H100.
     pub const H100: BlockLimits = BlockLimits {
         threads: 1024,
         shared_bytes: 227 * 1024,
@@ -44,15 +44,15 @@ impl BlockLimits {
     };
 }
 
-/// Which device.
+/// The kind of a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceKind {
-    /// The processor, with its own kernels.
+    /// The CPU, with its own kernels.
     #[default]
     Cpu,
-    /// An NVIDIA GPU, by its number.
+    /// The NVIDIA GPU with this number.
     Cuda(usize),
-    /// The processor in the place of a GPU.
+    /// The CPU in place of a GPU.
     Emulated,
 }
 
@@ -84,15 +84,15 @@ impl std::fmt::Display for DeviceKind {
     }
 }
 
-/// How products of matrices are computed; all else is f32.
+/// The precision of matrix products; all other computations are f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Matmul {
-    /// In f32.
+    /// Products in f32.
     #[default]
     F32,
-    /// Factors rounded to 10 bits after the point, sums in f32; on a GPU only.
+    /// Factors rounded to 10 mantissa bits (TF32), sums in f32; on a GPU only.
     Tf32,
-    /// Factors rounded to 7 bits after the point, sums in f32; on a GPU only.
+    /// Factors rounded to 7 mantissa bits (BF16), sums in f32; on a GPU only.
     Bf16,
 }
 
@@ -119,17 +119,17 @@ impl FromStr for Matmul {
     }
 }
 
-/// A device and how it multiplies matrices.
+/// A device and its precision of matrix products.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeviceChoice {
-    /// Which.
+    /// The kind of device.
     pub kind: DeviceKind,
-    /// How products of matrices are computed.
+    /// The precision of matrix products.
     pub matmul: Matmul,
 }
 
 impl DeviceChoice {
-    /// The processor.
+    /// The CPU.
     pub const CPU: DeviceChoice = DeviceChoice {
         kind: DeviceKind::Cpu,
         matmul: Matmul::F32,
@@ -167,45 +167,45 @@ impl FromStr for DeviceChoice {
     }
 }
 
-/// Why a device did not do what was asked.
+/// The error of a device.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum DeviceError {
-    /// There is no such device, or it cannot be used.
+    /// The device is missing, or cannot be used.
     #[error("{what}: {help}")]
     Absent {
-        /// What was found.
+        /// The finding.
         what: String,
-        /// What would help.
+        /// The remedy.
         help: String,
     },
-    /// A generated source did not compile.
+    /// A generated source does not compile.
     #[error("a generated kernel does not compile, which is a fault of bpmc: {0}")]
     Source(String),
     /// A launch or a copy failed.
     #[error("the device failed in {what}: {reason}")]
     Failed {
-        /// In what.
+        /// The operation.
         what: &'static str,
-        /// What it says.
+        /// The message of the device.
         reason: String,
     },
-    /// Out of memory.
+    /// The device is out of memory.
     #[error(
         "the device has no {bytes} bytes left: `--set train.batch=N` with fewer lanes needs less"
     )]
     Memory {
-        /// Bytes asked for.
+        /// The bytes asked for.
         bytes: usize,
     },
 }
 
-/// Some bytes on a device; given back when dropped.
+/// An allocation on a device, freed when it is dropped.
 pub struct Memory {
-    /// Where they are, as kernels see it.
+    /// The address, as kernels see it.
     pub address: u64,
-    /// How many.
+    /// The number of bytes.
     pub bytes: usize,
-    /// What holds them.
+    /// The owner of the allocation.
     _held: Box<dyn Any + Send>,
 }
 
@@ -215,7 +215,7 @@ impl std::fmt::Debug for Memory {
     }
 }
 
-/// What a launch is given; as `Args` in `context.h`, arrays by address.
+/// The arguments of a launch, laid out as `Args` in `context.h`; arrays are addresses.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 #[allow(missing_docs, reason = "they are described where kernels use them")]
@@ -269,28 +269,28 @@ pub struct Args {
     pub average: f32,
 }
 
-/// Numbers that a step of an optimiser is given.
+/// The number of scalars that an optimizer step is given.
 pub const RATES: usize = 4;
 
 /// A launch of a kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Launch<'a> {
-    /// Its name.
+    /// The name of the kernel.
     pub kernel: &'a str,
-    /// Lanes, or pieces of work of as many threads.
+    /// The number of lanes, or of pieces of work with as many threads.
     pub lanes: usize,
-    /// Threads of each.
+    /// The number of threads per lane, over all blocks of its team.
     pub threads: usize,
-    /// Blocks that these are in.
+    /// The number of blocks that share one lane: a team.
     pub team: usize,
-    /// Whether the blocks of a team wait for each other, so that all must be there at once.
+    /// Whether the blocks of a team wait for each other, so that all must run at once.
     pub waits: bool,
-    /// Bytes of shared memory of a block.
+    /// The bytes of shared memory per block.
     pub shared_bytes: usize,
 }
 
 impl<'a> Launch<'a> {
-    /// Blocks that have nothing to do with each other, and no shared memory.
+    /// A launch of independent blocks without shared memory.
     pub fn apart(kernel: &'a str, blocks: usize, threads: usize) -> Launch<'a> {
         Launch {
             kernel,
@@ -303,75 +303,82 @@ impl<'a> Launch<'a> {
     }
 }
 
-/// `out = a b`, in arrays of f32 row after row.
+/// A matrix product `out = a b` of row-major f32 arrays.
 #[derive(Clone, Copy, Debug)]
 pub struct MatrixProduct {
-    /// Address of `[m, k]`.
+    /// The address of `a`, `[m, k]`.
     pub a: u64,
-    /// Address of `[k, n]`.
+    /// The address of `b`, `[k, n]`.
     pub b: u64,
-    /// Address of `[m, n]`.
+    /// The address of the result, `[m, n]`.
     pub out: u64,
-    /// `m`, `k` and `n`.
+    /// The sizes `m`, `k` and `n`.
     pub sizes: [usize; 3],
-    /// Whether rows and columns of `a` are exchanged in memory.
+    /// Whether `a` is stored transposed.
     pub a_turned: bool,
-    /// Whether those of `b` are.
+    /// Whether `b` is stored transposed.
     pub b_turned: bool,
 }
 
-/// A device with the kernels of one source. What is asked for is done in order.
+/// A device with the kernels of one source. Its operations run in order.
 pub trait Device: Send {
-    /// What it is, for people.
+    /// A description for people.
     fn name(&self) -> String;
 
-    /// What it offers a block of threads.
+    /// The limits for blocks of threads.
     fn limits(&self) -> BlockLimits;
 
-    /// Bytes of memory free, where it says so.
+    /// The free memory in bytes, if the device reports it.
     fn free(&self) -> Option<u64>;
 
     /// Compiles a source, whose kernels can then be launched.
     ///
     /// # Errors
+    ///
     /// [`DeviceError::Source`].
     fn load(&mut self, source: &str) -> Result<(), DeviceError>;
 
-    /// Memory, all 0.
+    /// Allocates memory, filled with 0.
     ///
     /// # Errors
+    ///
     /// [`DeviceError::Memory`].
     fn alloc(&mut self, bytes: usize) -> Result<Memory, DeviceError>;
 
-    /// Copies to the device, to a memory from byte `at` on.
+    /// Copies `bytes` to the device, into a memory from byte `at`.
     ///
     /// # Errors
+    ///
     /// [`DeviceError::Failed`].
     fn write_at(&mut self, to: &mut Memory, at: usize, bytes: &[u8]) -> Result<(), DeviceError>;
 
-    /// Copies from the device, from a memory from byte `at` on; waits for what was launched before.
+    /// Copies from the device, out of a memory from byte `at`; waits for earlier launches.
     ///
     /// # Errors
+    ///
     /// [`DeviceError::Failed`].
     fn read_at(&mut self, from: &Memory, at: usize, bytes: &mut [u8]) -> Result<(), DeviceError>;
 
-    /// Makes the first bytes of a memory 0.
+    /// Sets the first `bytes` bytes of a memory to 0.
     ///
     /// # Errors
+    ///
     /// [`DeviceError::Failed`].
     fn clear(&mut self, memory: &mut Memory, bytes: usize) -> Result<(), DeviceError>;
 
-    /// Copies to the device, to the beginning of a memory.
+    /// Copies `bytes` to the start of a memory on the device.
     ///
     /// # Errors
+    ///
     /// [`DeviceError::Failed`].
     fn write(&mut self, to: &mut Memory, bytes: &[u8]) -> Result<(), DeviceError> {
         self.write_at(to, 0, bytes)
     }
 
-    /// Copies from the device, from the beginning of a memory; waits for what was launched before.
+    /// Copies from the start of a memory on the device; waits for earlier launches.
     ///
     /// # Errors
+    ///
     /// [`DeviceError::Failed`].
     fn read(&mut self, from: &Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {
         self.read_at(from, 0, bytes)
@@ -383,19 +390,21 @@ pub trait Device: Send {
     /// [`DeviceError::Failed`].
     fn launch(&mut self, launch: Launch<'_>, args: &Args) -> Result<(), DeviceError>;
 
-    /// A product of matrices.
+    /// Computes a matrix product.
     ///
     /// # Errors
+    ///
     /// [`DeviceError::Failed`].
     fn product(&mut self, product: MatrixProduct) -> Result<(), DeviceError>;
 
-    /// Waits until all is done.
+    /// Waits until all operations are done.
     ///
     /// # Errors
-    /// [`DeviceError::Failed`], of anything launched before.
+    ///
+    /// [`DeviceError::Failed`], for any earlier launch.
     fn wait(&mut self) -> Result<(), DeviceError>;
 
-    /// Takes the time of each kernel from now on, waiting for it, or no longer.
+    /// Starts or stops measuring the time of each kernel; a measured kernel is waited for.
     fn measure_kernels(&mut self, _on: bool) {}
 
     /// The times since [`Device::measure_kernels`], in the order of first launches.
@@ -404,20 +413,20 @@ pub trait Device: Send {
     }
 }
 
-/// The bytes of numbers.
+/// The bytes of f32 values.
 pub(crate) fn bytes_of(values: &[f32]) -> &[u8] {
-    // SAFETY: an f32 has four bytes, all of them initialised, and bytes need no alignment.
+    // SAFETY: an f32 has four initialised bytes, and bytes need no alignment.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), std::mem::size_of_val(values)) }
 }
 
-/// The same, to be written: any four bytes are an f32.
+/// The bytes of f32 values, for writing: any four bytes are an f32.
 pub(crate) fn bytes_of_mut(values: &mut [f32]) -> &mut [u8] {
     let bytes = std::mem::size_of_val(values);
     // SAFETY: as above.
     unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), bytes) }
 }
 
-/// Refuses copies of more than there is.
+/// Refuses copies beyond the end of a memory.
 fn within(memory: &Memory, at: usize, bytes: usize) -> Result<(), DeviceError> {
     if at.saturating_add(bytes) <= memory.bytes {
         return Ok(());
@@ -434,7 +443,8 @@ fn within(memory: &Memory, at: usize, bytes: usize) -> Result<(), DeviceError> {
 /// Opens a device.
 ///
 /// # Errors
-/// [`DeviceError::Absent`], with what is missing.
+///
+/// [`DeviceError::Absent`] with the missing part.
 pub fn open(choice: DeviceChoice) -> Result<Box<dyn Device>, DeviceError> {
     let device: Box<dyn Device> = match choice.kind {
         DeviceKind::Cpu | DeviceKind::Emulated => Box::new(emulated::Emulated::new()?),
@@ -446,10 +456,11 @@ pub fn open(choice: DeviceChoice) -> Result<Box<dyn Device>, DeviceError> {
     Ok(Box::new(timed::Timed::new(device)))
 }
 
-/// What Candle calls a device.
+/// The Candle device of a choice.
 ///
 /// # Errors
-/// [`DeviceError::Absent`], with what is missing.
+///
+/// [`DeviceError::Absent`] with the missing part.
 pub fn of_candle(choice: DeviceChoice) -> Result<candle_core::Device, DeviceError> {
     match choice.kind {
         DeviceKind::Cpu => Ok(candle_core::Device::Cpu),
@@ -460,7 +471,7 @@ pub fn of_candle(choice: DeviceChoice) -> Result<candle_core::Device, DeviceErro
         #[cfg(feature = "cuda")]
         DeviceKind::Cuda(number) => {
             cuda::Cuda::new(number, choice.matmul)?;
-            // Candle knows no coarser one for f32 than TF32.
+            // TF32 is the coarsest precision for f32 in Candle.
             candle_core::cuda::set_gemm_reduced_precision_f32(choice.matmul != Matmul::F32);
             candle_core::Device::new_cuda(number).map_err(|error| DeviceError::Failed {
                 what: "opening the GPU",

@@ -1,28 +1,30 @@
-//! NVIDIA's run-time compiler, loaded where it is found: generated sources to PTX. It needs no GPU.
+//! NVIDIA's run-time compiler NVRTC, which compiles generated sources to PTX. It is loaded if it is found,
+//! and needs no GPU.
 
 use super::DeviceError;
 use libloading::Library;
 use std::ffi::{c_char, c_int, c_void, CStr, CString};
 use std::path::{Path, PathBuf};
 
-/// The names it is looked for under, the one in `BPMC_NVRTC` first.
+/// The file names to look for, after the one in `BPMC_NVRTC`.
 const NAMES: [&str; 3] = ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"];
 
 /// The compiler.
 pub struct Nvrtc {
     library: Library,
     name: String,
-    /// Its other half, which it opens by name alone.
+    /// The library of built-in functions, which the compiler opens by name.
     _builtins: Option<Library>,
 }
 
 type Program = *mut c_void;
 
 impl Nvrtc {
-    /// Loads it.
+    /// Loads the compiler.
     ///
     /// # Errors
-    /// [`DeviceError::Absent`] where there is none.
+    ///
+    /// [`DeviceError::Absent`] if there is none.
     pub fn new() -> Result<Nvrtc, DeviceError> {
         let named = std::env::var("BPMC_NVRTC").ok();
         let names = named.into_iter().chain(NAMES.map(str::to_owned));
@@ -52,11 +54,11 @@ impl Nvrtc {
         })
     }
 
-    /// What it was loaded as, and its version.
+    /// The name of the loaded file, and its version.
     pub fn version(&self) -> String {
         let (mut major, mut minor) = (0, 0);
         type Version = unsafe extern "C" fn(*mut c_int, *mut c_int) -> c_int;
-        // SAFETY: the signature is that of CUDA's documentation.
+        // SAFETY: the signature follows CUDA's documentation.
         let known = unsafe { self.library.get::<Version>(b"nvrtcVersion") };
         if let Ok(version) = known {
             // SAFETY: both numbers outlive the call.
@@ -65,10 +67,11 @@ impl Nvrtc {
         format!("{} {major}.{minor}", self.name)
     }
 
-    /// PTX of a source for an architecture, `90` for compute capability 9.0.
+    /// Compiles a source to PTX for an architecture, `90` for compute capability 9.0.
     ///
     /// # Errors
-    /// [`DeviceError::Source`] with what the compiler says.
+    ///
+    /// [`DeviceError::Source`] with the compiler's message.
     pub fn compile(&self, source: &str, architecture: u32) -> Result<String, DeviceError> {
         type Create = unsafe extern "C" fn(
             *mut Program,
@@ -84,7 +87,7 @@ impl Nvrtc {
         let option = CString::new(format!("--gpu-architecture=compute_{architecture}"))
             .expect("a number has no 0 byte");
         let mut program: Program = std::ptr::null_mut();
-        // SAFETY: signatures and use are those of CUDA's documentation; all strings outlive the calls.
+        // SAFETY: signatures and use follow CUDA's documentation; all strings outlive the calls.
         unsafe {
             let create = self.function::<Create>(b"nvrtcCreateProgram")?;
             let status = create(
@@ -114,7 +117,7 @@ impl Nvrtc {
     /// # Safety
     /// `T` must be the signature of the function.
     unsafe fn function<T: Copy>(&self, name: &[u8]) -> Result<T, DeviceError> {
-        // SAFETY: as the caller says.
+        // SAFETY: the caller guarantees the signature.
         let found = unsafe { self.library.get::<T>(name) };
         found.map(|f| *f).map_err(|error| DeviceError::Failed {
             what: "NVRTC",
@@ -122,10 +125,12 @@ impl Nvrtc {
         })
     }
 
-    /// A text of a program.
+    /// A text that belongs to a program.
     ///
     /// # Safety
-    /// `program` must be alive, and the names those of functions for its size and itself.
+    ///
+    /// `program` must be alive, and the names must be those of the functions for the text's size and the
+    /// text.
     unsafe fn text(
         &self,
         program: Program,
@@ -135,7 +140,7 @@ impl Nvrtc {
         type Size = unsafe extern "C" fn(Program, *mut usize) -> c_int;
         type Get = unsafe extern "C" fn(Program, *mut c_char) -> c_int;
         let mut bytes = 0usize;
-        // SAFETY: as the caller says; the buffer has the size asked for and one more byte.
+        // SAFETY: the caller guarantees the functions; the buffer has one byte more than the size asked for.
         unsafe {
             checked("NVRTC", self.function::<Size>(size)?(program, &mut bytes))?;
             let mut buffer = vec![0u8; bytes + 1];
@@ -149,7 +154,7 @@ impl Nvrtc {
     }
 }
 
-/// The library of built-in functions that lies beside one given by its path, where the system would not look.
+/// The library of built-in functions next to a compiler given by its path, where the system would not look.
 fn beside(library: &Path) -> Option<PathBuf> {
     let folder = library
         .parent()

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// A task in the C of `prelude.h` (`backend/fused/device`). It defines
+/// A task in the C of `prelude.h` (`engine/fused/device`). It defines
 ///
 /// ```c
 /// DEVICE void task_reset(int *task, const Place *episode);
@@ -12,19 +12,19 @@ use std::fmt::Write;
 /// DEVICE float task_act(int *task, const Place *chance, int action);
 /// ```
 ///
-/// with `words` words of memory for each lane, and draws what the task's own lanes draw, from the same places.
+/// with `words` words of memory per lane. Its random numbers have the same addresses as those of the task in Rust.
 #[derive(Clone, Debug)]
 pub struct TaskSource {
-    /// Settings, as `#define`s.
+    /// The settings, as `#define`s.
     pub settings: String,
-    /// Functions.
+    /// The functions.
     pub source: &'static str,
-    /// Words of memory of a lane.
+    /// The number of memory words per lane.
     pub words: usize,
 }
 
 impl TaskSource {
-    /// Definitions of `TASK_NAME` for whole numbers.
+    /// The definitions of `TASK_NAME` for whole numbers.
     pub fn settings(settings: &[(&str, i64)]) -> String {
         let mut text = String::new();
         for (name, value) in settings {
@@ -33,7 +33,7 @@ impl TaskSource {
         text
     }
 
-    /// The same for other numbers: rewards, in the f32 of the tasks, and probabilities.
+    /// The definitions for real numbers: rewards in the f32 of the tasks, and probabilities.
     pub fn reals(settings: &[(&str, f64)]) -> String {
         let mut text = String::new();
         for (name, value) in settings {

@@ -1,26 +1,26 @@
-//! A device that can be asked how long its kernels take: each is then waited for.
+//! A device that measures the time of its kernels, waiting for each.
 
 use super::{Args, BlockLimits, Device, DeviceError, Launch, MatrixProduct, Memory};
 use std::time::Instant;
 
-/// What launches of a kernel took together.
+/// The time of all launches of one kernel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KernelTime {
-    /// The kernel; all products of matrices are `product`.
+    /// The name of the kernel; all matrix products are `product`.
     pub name: String,
-    /// Launches.
+    /// The number of launches.
     pub calls: usize,
-    /// Seconds, those of the launch itself among them.
+    /// The time in seconds, including that of the launches themselves.
     pub seconds: f64,
-    /// Operations, where they are known: those of products.
+    /// The number of operations, if known: only for matrix products.
     pub operations: f64,
 }
 
-/// A device, with the times of its kernels where they are wanted.
+/// A device that measures its kernels on demand.
 pub(super) struct Timed {
     device: Box<dyn Device>,
     measures: bool,
-    /// In the order of their first launch.
+    /// The times, in the order of first launches.
     times: Vec<KernelTime>,
 }
 
@@ -33,7 +33,7 @@ impl Timed {
         }
     }
 
-    /// Does something with the device and takes its time, if times are taken.
+    /// Runs `work` on the device, and measures its time if that is on.
     fn time(
         &mut self,
         name: &str,

@@ -20,7 +20,7 @@ const MAX_SEEDS: u64 = 10_000;
 pub struct Assignment {
     /// The path, such as `train.batch`.
     pub path: String,
-    /// The value in the language of specs; a leading `~` marks an initializer.
+    /// The value in the language of specs; a leading `~` marks an initialiser.
     pub value: String,
     /// The place in the file, for [`SweepFile::problem`].
     pub at: usize,

@@ -292,7 +292,7 @@ pub(super) fn expressions(kind: &StmtKind) -> Vec<&Expr> {
     found
 }
 
-/// The expression of an initializer.
+/// The expression of an initialiser.
 pub(super) fn initial(init: &ast::Initialiser) -> &Expr {
     let (ast::Initialiser::Value(value) | ast::Initialiser::Draw(value)) = init;
     value
