@@ -1,4 +1,4 @@
-//! `bpmc check`.
+//! The command `bpmc check`.
 
 use super::options::Overrides;
 use super::screen::Screen;
@@ -15,9 +15,9 @@ Examples:
   bpmc check agent.bpm --set train.batch=10 --format json
   bpmc check agent.bpm --plan                    memory and time of a run";
 
-/// Check specs and show everything that is wrong with them.
+/// Check specs and show all errors and warnings.
 ///
-/// All errors and warnings of a file are found in one run. Nothing is printed where nothing is wrong.
+/// All errors and warnings of a file are found in one run. A spec without any prints nothing.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
@@ -25,38 +25,38 @@ pub struct Arguments {
     #[arg(required = true, value_name = "SPEC")]
     pub specs: Vec<PathBuf>,
 
-    /// How to show what is found
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 
     #[command(flatten)]
     pub overrides: Overrides,
 
-    /// Show what a run would take: lanes at once, memory by purpose, time of an iteration on this machine
+    /// Show the requirements of a run: lanes at once, memory by purpose, time per iteration on this machine
     #[arg(long)]
     pub plan: bool,
 
-    /// Fail where there are warnings, too
+    /// Fail on warnings, too
     #[arg(long)]
     pub deny_warnings: bool,
 }
 
-/// How findings are shown.
+/// The output format of diagnostics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people
     Text,
-    /// For editors: one JSON object a line, on standard output
+    /// For editors: one JSON object per line, on standard output
     Json,
 }
 
-/// Compiles all specs and shows what was found.
+/// Compiles all specs and shows their diagnostics.
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let (mut errors, mut warnings, mut affected) = (0, 0, 0);
     for path in &arguments.specs {
         let compilation = match spec::compile(path, &arguments.overrides.set) {
             Ok(compilation) => compilation,
-            // The other specs are checked all the same.
+            // The other specs are still checked.
             Err(Failure::Run(error)) => {
                 screen.error(&sentence(&error));
                 errors += 1;

@@ -1,4 +1,4 @@
-//! Which device a command runs on.
+//! The choice of the device of a command.
 
 use super::options::{Device, Devices};
 use super::screen::Screen;
@@ -8,13 +8,13 @@ use bpmc::machine::device::{self, DeviceChoice, DeviceKind};
 use bpmc::step::Compiled;
 use std::time::Instant;
 
-/// Iterations of which the fastest counts, the first one left out.
+/// The number of iterations, of which the fastest counts and the first is ignored.
 const ITERATIONS: usize = 4;
 
-/// The device asked for, or the faster one.
+/// The device asked for, or with `auto` the faster one.
 ///
 /// # Errors
-/// Where there is no such device, or it does not go with what else was asked for.
+/// Fails if there is no such device, or it does not fit the other options.
 pub fn choose(
     devices: &Devices,
     program: &Compiled,
@@ -40,7 +40,7 @@ pub fn choose(
     Ok(chosen)
 }
 
-/// The faster of the processor and a GPU, with the reason on the screen.
+/// The faster of the CPU and a GPU; shows the reason.
 fn faster(
     program: &Compiled,
     options: TrainerOptions,
@@ -74,7 +74,7 @@ fn faster(
     Ok(chosen)
 }
 
-/// Seconds of an iteration on a device.
+/// The seconds per iteration on a device.
 fn seconds(
     program: &Compiled,
     options: TrainerOptions,
@@ -93,7 +93,7 @@ fn seconds(
     Ok(best)
 }
 
-/// The arguments that choose a device again.
+/// The command-line arguments that choose this device.
 pub fn words(choice: DeviceChoice) -> Vec<String> {
     match choice.to_string().split_once(' ') {
         None if choice.kind == DeviceKind::Cpu => Vec::new(),

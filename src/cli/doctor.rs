@@ -1,4 +1,4 @@
-//! `bpmc doctor`.
+//! The command `bpmc doctor`.
 
 use super::screen::Screen;
 use super::Outcome;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const AFTER_HELP: &str = "\
 Examples:
   bpmc doctor                     a table to read, or to paste into a report
-  bpmc doctor --json              the same for programs";
+  bpmc doctor --json              the same as JSON";
 
 /// Show what bpmc finds on this machine.
 #[derive(Args, Debug)]
@@ -24,7 +24,7 @@ pub struct Arguments {
     pub json: bool,
 }
 
-/// What was found. The field names are those of the JSON form.
+/// The findings. The field names are those of the JSON form.
 #[derive(Debug, Serialize)]
 struct Report {
     version: &'static str,
@@ -39,7 +39,7 @@ struct Report {
 
 #[derive(Debug, Serialize)]
 struct Candle {
-    /// Whether a small product came out right.
+    /// Whether a small product gave the correct result.
     works: bool,
     cuda: bool,
     metal: bool,
@@ -47,16 +47,16 @@ struct Candle {
     accelerate: bool,
 }
 
-/// What a GPU needs; each with its version, or what is missing and what would help.
+/// The requirements of a GPU: each with its version, or the missing part and a remedy.
 #[derive(Debug, Serialize)]
 struct Gpu {
-    /// Whether all of it is there.
+    /// Whether all requirements are met.
     works: bool,
-    /// The GPU, with cuBLAS, the driver and the memory that is free.
+    /// The GPU with cuBLAS, the driver and the free memory.
     device: String,
-    /// NVIDIA's run-time compiler.
+    /// NVIDIA's run-time compiler (NVRTC).
     nvrtc: String,
-    /// Whether the processor can run the same kernels, slowly.
+    /// Whether the CPU can emulate the kernels, slowly.
     emulated: String,
 }
 
@@ -92,7 +92,7 @@ struct Directory {
     writable: bool,
 }
 
-/// Looks and prints.
+/// Checks the machine and prints the findings.
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let report = Report::new();
     let text = if arguments.json {
@@ -219,8 +219,8 @@ fn cpu_features() -> Vec<&'static str> {
     Vec::new()
 }
 
-/// Bytes this process may use: the memory of the machine, or less where a control group says so.
-/// Only Linux tells without further libraries.
+/// The bytes this process may use: the memory of the machine, or less if a control group limits it; `None`
+/// outside Linux.
 fn memory() -> Option<u64> {
     let machine = std::fs::read_to_string("/proc/meminfo")
         .ok()
@@ -243,7 +243,7 @@ fn candle_works() -> candle_core::Result<bool> {
     Ok(product == [[7.0, 10.0], [15.0, 22.0]])
 }
 
-/// Whether a file can be made in the directory; the file is taken away again.
+/// Whether a file can be created in the directory; the file is removed again.
 fn is_writable(directory: &Path) -> bool {
     let path = directory.join(format!(".bpmc-doctor-{}", std::process::id()));
     let made = OpenOptions::new().write(true).create_new(true).open(&path);

@@ -1,4 +1,4 @@
-//! `bpmc explain`.
+//! The command `bpmc explain`.
 
 use super::screen::Screen;
 use super::{Failure, Outcome};
@@ -18,7 +18,7 @@ Examples:
   bpmc explain task maze          a task and its settings
   bpmc explain rule               the rules of the library; `rule NAME` shows one
   bpmc explain cell               the cells of the library; `cell NAME` shows one
-  bpmc explain passes             the passes of the optimiser; `pass NAME` shows one";
+  bpmc explain passes             the optimization passes; `pass NAME` shows one";
 
 /// Explain an error code, or a rule, cell, task, trainer, optimizer, function or pass.
 #[derive(Args, Debug)]
@@ -30,21 +30,21 @@ pub struct Arguments {
     pub topic: Vec<String>,
 }
 
-/// Something that has a name, besides the codes, and can be explained.
+/// A named topic that can be explained, other than an error code.
 pub struct Topic {
-    /// The word before the name: `task`, `rule`, `cell`, `train`, `optimizer`, `function`, `pass`.
+    /// The kind before the name: `task`, `rule`, `cell`, `train`, `optimizer`, `function`, `pass`.
     pub kind: &'static str,
     /// The name.
     pub name: String,
-    /// One sentence.
+    /// A summary in one sentence.
     pub summary: String,
-    /// The whole page, ended by a newline.
+    /// The whole page, with a newline at its end.
     pub page: String,
 }
 
 impl Topic {
-    /// A topic with a settings table, such as a task or a trainer. `about` is its page in Markdown with
-    /// a title of its own, or empty where the summary says enough.
+    /// A topic with a settings table, such as a task or a trainer. `about` is its page in Markdown with its
+    /// own title, or empty if the summary is enough.
     pub fn with_settings(
         kind: &'static str,
         name: &str,
@@ -66,7 +66,7 @@ impl Topic {
     }
 }
 
-/// All topics, those of a kind together.
+/// All topics, grouped by kind.
 fn topics() -> Vec<Topic> {
     let mut all: Vec<Topic> = rules::names()
         .filter_map(|name| library("rule", name, rules::text(name)?))
@@ -105,7 +105,7 @@ fn topics() -> Vec<Topic> {
     all
 }
 
-/// A rule or cell of the library: its page is its text.
+/// A library rule or cell: its page is its text.
 fn library(kind: &'static str, name: &str, text: &str) -> Option<Topic> {
     let comment: Vec<&str> = text
         .lines()
@@ -157,7 +157,7 @@ fn function(info: &FunctionInfo) -> Topic {
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let mut topic: Vec<&str> = arguments.topic.iter().map(String::as_str).collect();
     if let Some(kind @ &mut "trainer") = topic.first_mut() {
-        // Said in English; in a spec the word is `train`.
+        // `trainer` is accepted, too; in a spec the word is `train`.
         *kind = "train";
     }
     if let Some(kind @ &mut "passes") = topic.first_mut() {
@@ -238,7 +238,7 @@ fn list(topics: &[Topic]) -> String {
     text
 }
 
-/// The settings, one a paragraph: name, what it takes, its default, what it does.
+/// The settings, one per paragraph: name, accepted values, default, effect.
 fn table(settings: &[Setting]) -> String {
     if settings.is_empty() {
         return "None.\n".to_owned();

@@ -1,4 +1,4 @@
-//! `bpmc fmt`.
+//! The command `bpmc fmt`.
 
 use super::screen::Screen;
 use super::{sentence, spec, Failure, Outcome};
@@ -14,7 +14,7 @@ Examples:
   bpmc fmt agent.bpm              rewrite the file in the canonical layout
   bpmc fmt specs/*.bpm --check    only say which files are not in it";
 
-/// Lay specs out in the one canonical way, comments kept.
+/// Format specs; comments are kept.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     Ok(())
 }
 
-/// Lays out one file, and returns whether it was laid out in another way before.
+/// Formats one file; returns whether its layout changed.
 fn format(path: &Path, check: bool, screen: &Screen) -> Result<bool, Failure> {
     let text = spec::read(path)?;
     let mut sources = SourceMap::new();
@@ -69,7 +69,7 @@ fn format(path: &Path, check: bool, screen: &Screen) -> Result<bool, Failure> {
         return Ok(false);
     }
     if !check {
-        // A link stays a link: the file it points to is replaced.
+        // A symbolic link stays a link: the file it points to is replaced.
         std::fs::canonicalize(path)
             .and_then(|target| replace::replace(&target, canonical.as_bytes()))
             .with_context(|| format!("cannot write {}", path.display()))?;

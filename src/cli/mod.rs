@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand. The only place that prints.
+//! The command line: one file per subcommand. Only this module prints.
 
 mod bench;
 mod check;
@@ -31,23 +31,23 @@ const AFTER_HELP: &str = "\
 Examples:
   bpmc new agent                  write a commented spec to agent.bpm
   bpmc train agent.bpm            train it
-  bpmc explain E0205              what an error code means and how to mend it
+  bpmc explain E0205              the meaning of an error code, and the remedy
 
 Exit status:
-  0    fine
+  0    success
   1    the spec or the run has errors
   2    wrong usage of the command
   101  an error in bpmc itself; please report it
-  130  interrupted (Ctrl-C or SIGTERM); what was trained is saved";
+  130  interrupted (Ctrl-C or SIGTERM); the training so far is saved";
 
-/// Compiles and trains networks whose connections change by rules of their own.
+/// Compiles and trains networks with plastic connections, which change while the network runs.
 ///
-/// A spec, a file that ends in .bpm, says what the network is, by which rules its connections change
-/// within an episode, on which task, and how it is trained.
+/// A spec is a file that ends in .bpm. It describes the network, the rules that change its connections within
+/// an episode, the task, and the training.
 #[derive(Debug, Parser)]
 #[command(name = "bpmc", version, after_help = AFTER_HELP, max_term_width = 100)]
 struct Arguments {
-    /// When to colour the output
+    /// Whether to colour the output
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = When::Auto)]
     color: When,
 
@@ -73,20 +73,20 @@ enum Command {
     Doctor(doctor::Arguments),
 }
 
-/// Why a subcommand did not succeed.
+/// The reason why a subcommand did not succeed.
 #[derive(Debug)]
 pub enum Failure {
-    /// The spec or the run has errors, and they have been shown.
+    /// The spec or the run has errors, which were shown.
     Reported,
-    /// The run was interrupted, and that was shown.
+    /// The run was interrupted, which was shown.
     Interrupted,
-    /// A process that was started was killed, and that was shown.
+    /// A child process was killed, which was shown.
     Killed,
-    /// The command was used wrongly: one sentence.
+    /// The command was used incorrectly; the text is one sentence.
     Usage(String),
-    /// Something went wrong while running.
+    /// An error occurred while running.
     Run(anyhow::Error),
-    /// Whoever read the output has closed it: nothing more to say.
+    /// The reader of the output has closed it, so nothing more is printed.
     OutputClosed,
 }
 
@@ -96,15 +96,15 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// What a subcommand returns.
+/// The result of a subcommand.
 pub type Outcome = Result<(), Failure>;
 
-/// Parses the arguments, runs the subcommand and gives its exit status.
+/// Parses the arguments, runs the subcommand and returns its exit status.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Printing fails only where the reader has gone, and then there is nobody to tell.
+            // Printing fails only if the reader is gone, and then nobody reads an error either.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
@@ -146,7 +146,7 @@ fn status(outcome: Outcome, screen: &Screen) -> ExitCode {
     }
 }
 
-/// An error with its causes, those left out that the one before already tells.
+/// An error with its causes, without those that the previous text already contains.
 pub fn sentence(error: &anyhow::Error) -> String {
     let mut text = String::new();
     let mut before = String::new();

@@ -1,4 +1,4 @@
-//! `bpmc new`.
+//! The command `bpmc new`.
 
 use super::screen::Screen;
 use super::{Failure, Outcome};
@@ -17,15 +17,15 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
-    /// The name of the spec, or its path; .bpm is added where it is missing
+    /// The name of the spec, or its path; .bpm is added if it is missing
     pub name: PathBuf,
 
-    /// What to start from
+    /// Template of the spec
     #[arg(long, value_enum, default_value_t = Template::CueReward)]
     pub from: Template,
 }
 
-/// A spec that comes with the command.
+/// A template that comes with the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Template {

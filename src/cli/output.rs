@@ -5,10 +5,10 @@ use super::Outcome;
 use anyhow::Context;
 use std::path::Path;
 
-/// Writes `text` to the file, or prints it where none is named.
+/// Writes `text` to the file, or prints it if no file is named.
 ///
 /// # Errors
-/// Names the file.
+/// The error names the file.
 pub fn write(path: Option<&Path>, text: &str, screen: &Screen) -> Outcome {
     match path {
         Some(path) => {

@@ -1,9 +1,9 @@
-//! What is said when bpmc itself fails.
+//! The message for users if bpmc itself fails.
 
 use super::screen;
 
-/// Replaces the message of a panic by one for users. The exit status stays 101; with
-/// `RUST_BACKTRACE=1` a backtrace follows.
+/// Replaces the message of a panic by one for users. The exit status is still 101; with `RUST_BACKTRACE=1` a
+/// backtrace follows.
 pub fn install() {
     std::panic::set_hook(Box::new(|panic| {
         let what = panic

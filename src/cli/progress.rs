@@ -1,37 +1,37 @@
-//! How a training run shows where it is.
+//! The progress display of a training run.
 
 use super::screen::Screen;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Rewards averaged for display.
+/// The number of rewards averaged for display.
 const WINDOW: usize = 100;
-/// Time between lines where the output is no terminal.
+/// The time between lines if the output is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
-/// Time between changes of the bar.
+/// The time between changes of the bar.
 const BAR_EVERY: Duration = Duration::from_millis(100);
 
-/// Where a run is, after an iteration.
+/// The progress of a run after an iteration.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
-    /// Iterations done, those before a resumption included.
+    /// The number of iterations done, including those before a resumption.
     pub iteration: u64,
-    /// Iterations in all.
+    /// The number of all iterations.
     pub total: u64,
-    /// Mean reward of an episode of this iteration, in reward tasks.
+    /// The mean reward per episode of this iteration, in reward tasks.
     pub reward: Option<f64>,
     /// The task's own measure in this iteration, with its name.
     pub score: Option<(&'static str, f64)>,
-    /// Loss of this iteration.
+    /// The loss of this iteration.
     pub loss: f64,
-    /// Norm of the whole gradient before clipping.
+    /// The norm of the whole gradient before clipping.
     pub gradient_norm: f64,
-    /// Time since the run was started or resumed.
+    /// The time since the run was started or resumed.
     pub elapsed: Duration,
 }
 
-/// Shows [`Progress`] on standard error: a bar on a terminal, else lines at a low rate, or nothing.
+/// A display of [`Progress`] on standard error: a bar on a terminal, else occasional lines, or nothing.
 pub struct Display<'a> {
     screen: &'a Screen,
     form: Form,
@@ -45,7 +45,7 @@ enum Form {
 }
 
 impl<'a> Display<'a> {
-    /// For a run of `total` iterations. `done` of them lie before a resumption.
+    /// A display for a run of `total` iterations, of which `done` were before a resumption.
     pub fn new(screen: &'a Screen, done: u64, total: u64, quiet: bool) -> Display<'a> {
         let form = if quiet {
             Form::Quiet
@@ -67,7 +67,7 @@ impl<'a> Display<'a> {
         }
     }
 
-    /// To be called after every iteration. The last one is always shown.
+    /// Updates the display; call it after every iteration. The last one is always shown.
     pub fn update(&mut self, progress: &Progress) {
         self.meter.add(progress);
         match &mut self.form {
@@ -86,7 +86,7 @@ impl<'a> Display<'a> {
         }
     }
 
-    /// The mean over the last iterations of what [`Progress`] holds, in words.
+    /// The mean of the values in [`Progress`] over the last iterations, in words.
     pub fn mean(&self) -> Option<String> {
         let count = self.meter.window.len();
         let mean = self.meter.mean()?;
@@ -100,7 +100,7 @@ impl<'a> Display<'a> {
 }
 
 impl Drop for Display<'_> {
-    /// Leaves the bar where it is, so that what follows begins on a line of its own.
+    /// Ends the line of the bar, so that later output begins on a new line.
     fn drop(&mut self) {
         if let Form::Bar { bar, .. } = &self.form {
             bar.abandon();
@@ -108,7 +108,7 @@ impl Drop for Display<'_> {
     }
 }
 
-/// When to show something: at first, then at intervals, and at last.
+/// The times at which to show something: first, then at intervals, and last.
 struct Pace {
     every: Duration,
     next: Duration,
@@ -131,10 +131,10 @@ impl Pace {
     }
 }
 
-/// Turns progress into words.
+/// A formatter of progress in words.
 struct Meter {
     done_before: u64,
-    /// What is averaged.
+    /// The name of the averaged value.
     name: &'static str,
     window: VecDeque<f64>,
 }
@@ -187,9 +187,9 @@ impl Meter {
     }
 }
 
-/// Seconds as `5s`, `3m20s`, `2h05m` or `4d03h`.
+/// A duration as `5s`, `3m20s`, `2h05m` or `4d03h`.
 pub fn clock(seconds: f64) -> String {
-    // A cast from a float saturates, so that even an endless time has a clock.
+    // A cast from a float saturates, so that even an infinite time can be shown.
     let seconds = seconds.round() as u64;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     if days > 0 {

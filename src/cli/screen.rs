@@ -6,10 +6,10 @@ use clap::ValueEnum;
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 
-/// Columns assumed where the output is no terminal.
+/// The assumed number of columns if the output is not a terminal.
 const DEFAULT_WIDTH: usize = 120;
 
-/// When to colour.
+/// The choice of coloured output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum When {
     /// On a terminal, unless NO_COLOR is set
@@ -20,14 +20,14 @@ pub enum When {
     Never,
 }
 
-/// Where a subcommand prints. Results go to standard output, everything else to standard error.
+/// The output of a subcommand. Results go to standard output, everything else to standard error.
 #[derive(Debug)]
 pub struct Screen {
     color: When,
 }
 
 impl Screen {
-    /// Colours as asked.
+    /// A screen with colours as asked for.
     pub fn new(color: When) -> Screen {
         Screen { color }
     }
@@ -35,7 +35,7 @@ impl Screen {
     /// Prints a result.
     ///
     /// # Errors
-    /// Where it cannot be written; a closed pipe is told apart.
+    /// Fails if it cannot be written; a closed pipe is a separate error.
     pub fn print(&self, text: &str) -> Outcome {
         let mut out = io::stdout().lock();
         let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -45,7 +45,7 @@ impl Screen {
         })
     }
 
-    /// Prints a line about what is going on.
+    /// Prints a line about the progress.
     pub fn say(&self, line: &str) {
         emergency(&format!("{line}\n"));
     }
@@ -59,7 +59,7 @@ impl Screen {
         }
     }
 
-    /// Prints findings, errors and warnings, in the order they have.
+    /// Prints diagnostics in their order.
     pub fn show(&self, diagnostics: &Diagnostics, sources: &SourceMap) {
         emergency(&render(diagnostics, sources, self.error_style()));
     }
@@ -69,7 +69,7 @@ impl Screen {
         io::stderr().is_terminal() && !dumb()
     }
 
-    /// Whether what is printed to standard output should be coloured.
+    /// Whether text on standard output should be coloured.
     pub fn color(&self) -> bool {
         self.colors(io::stdout().is_terminal())
     }
@@ -87,7 +87,7 @@ impl Screen {
     }
 }
 
-/// Writes to standard error and ignores failure: there is nowhere left to report it.
+/// Writes to standard error and ignores failure: there is nowhere else to report it.
 pub fn emergency(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }

@@ -1,4 +1,4 @@
-//! `bpmc train`.
+//! The command `bpmc train`.
 
 use super::options::{Backend, Devices, Overrides, Passes, Threads};
 use super::progress::{Display, Progress};
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
-/// Where runs go unless `--out` says otherwise.
+/// The default parent directory of runs.
 const RUNS: &str = "runs";
 
 const AFTER_HELP: &str = "\
@@ -28,13 +28,13 @@ Examples:
   bpmc train agent.bpm --set train.iterations=1000 --set train.optimizer.lr=3e-4
   bpmc train agent.bpm --on-nan rollback --tensorboard
 
-The same spec and seed give the same numbers, bit by bit, whatever the number of threads.
-Ctrl-C and SIGTERM end the run after the iteration under way, save it and leave with exit
-status 130; a second one leaves at once, with the last checkpoint whole.";
+The same spec and seed give bit-identical results with any number of threads. Ctrl-C or SIGTERM
+ends the run after the current iteration, saves it and exits with status 130; a second one exits
+at once, and the last checkpoint remains.";
 
 /// Train the network of a spec.
 ///
-/// Shows a progress bar, or plain lines where the output is not a terminal, and writes metrics and checkpoints
+/// Shows a progress bar, or plain lines if the output is not a terminal, and writes metrics and checkpoints
 /// into the run directory.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
@@ -42,11 +42,11 @@ pub struct Arguments {
     /// The spec
     pub spec: PathBuf,
 
-    /// The run directory [default: runs/ and name and seed of the spec, as in runs/agent-0]
+    /// Run directory [default: runs/ with name and seed of the spec, as in runs/agent-0]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
-    /// Go on with the run that is in the directory
+    /// Continue the run in the directory
     #[arg(long)]
     pub resume: bool,
 
@@ -56,21 +56,21 @@ pub struct Arguments {
     #[command(flatten)]
     pub devices: Devices,
 
-    /// Seed of the run: first weights, episodes, actions and noise [default: train.seed of the spec]
+    /// Seed of the run: initial weights, episodes, actions and noise [default: train.seed of the spec]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 
     #[command(flatten)]
     pub overrides: Overrides,
 
-    /// What runs the compiled program [default: fused; candle for `--opt 0`]
+    /// Backend that runs the compiled program [default: fused; candle for `--opt 0`]
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
 
     #[command(flatten)]
     pub passes: Passes,
 
-    /// What to do where the loss, the gradient or a parameter is not finite
+    /// Reaction to a loss, gradient or parameter that is not finite
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = NotFinite::Stop)]
     pub on_nan: NotFinite,
 
@@ -78,8 +78,8 @@ pub struct Arguments {
     #[arg(long)]
     pub tensorboard: bool,
 
-    /// The directory of the text for `train language_model`: train.txt, valid.txt and test.txt, or ptb.train.txt and so
-    /// on [default: generated text]
+    /// Directory of the text for `train language_model`: train.txt, valid.txt and test.txt, or ptb.train.txt
+    /// and so on [default: generated text]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 
@@ -87,19 +87,19 @@ pub struct Arguments {
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// Stop as for Ctrl-C when standard input ends: with the process that started this one, however that ends
+    /// Stop as for Ctrl-C when standard input ends, as it does when the parent process ends
     #[arg(long, hide = true)]
     pub stop_on_end_of_input: bool,
 }
 
-/// What to do about numbers that are not finite.
+/// The reaction to non-finite numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum NotFinite {
-    /// Stop, and say in which equation it began
+    /// Stop, and name the equation in which it began
     Stop,
-    /// Leave the iteration out
+    /// Skip the iteration
     Skip,
-    /// Go back to the last checkpoint, and on with other episodes
+    /// Return to the last checkpoint and continue with other episodes
     Rollback,
 }
 
@@ -113,7 +113,7 @@ impl NotFinite {
     }
 }
 
-/// Trains and shows how it goes.
+/// Trains and shows the progress.
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let mut set = arguments.overrides.set.clone();
     set.extend(arguments.seed.map(|seed| format!("train.seed={seed}")));
@@ -248,7 +248,7 @@ fn start(run: &Run, resumed: bool) -> String {
     )
 }
 
-/// A flag that the first Ctrl-C (or SIGTERM) sets; the second ends the process at once.
+/// A flag that the first Ctrl-C (or SIGTERM) sets; the second one ends the process at once.
 fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
@@ -266,13 +266,13 @@ fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
 fn stop_on_end_of_input(stop: &Arc<AtomicBool>) {
     let flag = Arc::clone(stop);
     std::thread::spawn(move || {
-        // What is read does not matter; an error is an end, too.
+        // The input does not matter; an error counts as its end.
         let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
         flag.store(true, Ordering::Relaxed);
     });
 }
 
-/// The command that goes on with a run.
+/// The command that resumes a run.
 fn resume_line(
     arguments: &Arguments,
     passes: Selection,

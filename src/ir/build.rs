@@ -14,7 +14,6 @@ impl Graph {
     /// Adds `op` on `operands`, or finds the existing value.
     ///
     /// # Errors
-    ///
     /// Fails if the operands violate the shape rule of `op` ([`infer`]).
     pub fn add(&mut self, op: Op, operands: &[ValueId]) -> Result<ValueId, ShapeError> {
         self.add_at(op, operands, None, None)
@@ -24,7 +23,6 @@ impl Graph {
     /// that already has a name or a place keeps it.
     ///
     /// # Errors
-    ///
     /// As [`Graph::add`].
     pub fn add_at(
         &mut self,
@@ -102,7 +100,6 @@ impl Graph {
     /// Applies `f(x)` elementwise.
     ///
     /// # Errors
-    ///
     /// As [`Graph::add`]; this holds for all methods below.
     pub fn unary(&mut self, f: Unary, x: ValueId) -> Result<ValueId, ShapeError> {
         self.add(Op::Unary(f), &[x])

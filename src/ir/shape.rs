@@ -24,7 +24,6 @@ pub struct ShapeError {
 /// `slots` is the graph whose slots the leaves name; its values are ignored.
 ///
 /// # Errors
-///
 /// Names the violated rule: number of operands, dimensions, lane axis, attributes, or a missing slot.
 pub fn infer(op: &Op, operands: &[&Shape], slots: &Graph) -> Result<Shape, ShapeError> {
     let rule = Rule { op, operands };

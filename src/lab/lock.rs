@@ -46,7 +46,6 @@ impl Lock {
     /// Locks `directory`, which must exist.
     ///
     /// # Errors
-    ///
     /// [`LockError`].
     pub fn take(directory: &Path) -> Result<Lock, LockError> {
         let path = directory.join(LOCK);

@@ -7,7 +7,7 @@
 //! | [`sema`] | names, sizes and checks: syntax tree to [`sema::Model`] |
 //! | [`library`] | rules and cells that come with bpmc, written in the language |
 //! | [`settings`] | settings of tasks, trainers and optimizers: kinds, bounds, defaults |
-//! | [`catalog`] | the tasks, trainers and optimizers that a spec can use |
+//! | [`catalog`] | what tasks, trainers and optimizers are to the language |
 
 pub mod catalog;
 pub mod diag;

@@ -1,14 +1,14 @@
-//! The measurements as tables to read.
+//! The measurements as tables.
 
 use bpmc::engine::plan::megabytes;
 use bpmc::lab::bench::report::{kernel_floor, PhaseShares, Source, SpecReport};
 use bpmc::lab::bench::{Document, Machine};
 use bpmc::machine::kernel::KernelReport;
 
-/// What stands where something was not measured.
+/// The text for a missing measurement.
 const NONE: &str = "-";
 
-/// All tables.
+/// Renders all tables.
 pub fn render(document: &Document, color: bool) -> String {
     let mut text = String::new();
     let specs = &document.specs;
@@ -208,7 +208,7 @@ fn rates(machine: &Machine) -> Vec<Row> {
     ]
 }
 
-/// Columns under each other: the first to the left, the others to the right. The first row is the heading.
+/// Aligns columns: the first to the left, the others to the right. The first row is the heading.
 fn layout(rows: &[Row], color: bool) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
@@ -241,7 +241,7 @@ fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Three figures, which is more than a measurement of time is good for.
+/// Formats three digits, more than a time measurement justifies.
 fn figures(value: f64) -> String {
     let before = if value < 1.0 {
         1
@@ -274,7 +274,7 @@ fn scaled(value: f64, unit: &str) -> String {
         .to_owned()
 }
 
-/// A count, unless it is not known.
+/// A count with its unit, or a dash if it is unknown.
 fn known(value: f64, unit: &str) -> String {
     match value > 0.0 {
         true => scaled(value, unit),

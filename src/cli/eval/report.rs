@@ -1,13 +1,13 @@
-//! What `bpmc eval` shows. The field names are those of the JSON form.
+//! The output of `bpmc eval`. The field names are those of the JSON form.
 
 use super::Arguments;
 use bpmc::lab::evaluation::{Ablation, Curves, Effect, Outcome, Statistics};
 use serde::Serialize;
 use std::fmt::Write;
 
-/// Rows of the reward over steps in the text form.
+/// The number of rows of the reward over steps in the text form.
 const PARTS: usize = 10;
-/// Most rows of the reward over trials in the text form.
+/// The largest number of rows of the reward over trials in the text form.
 const MOST_TRIALS: usize = 20;
 
 #[derive(Debug, Serialize)]
@@ -16,20 +16,20 @@ pub(super) struct Report {
     iteration: u64,
     episodes: usize,
     greedy: bool,
-    /// Loss of a batch.
+    /// The loss of a batch.
     loss: f64,
-    /// What `statistics` are of: `reward`, or the task's own measure.
+    /// The name of the measure behind `statistics`: `reward`, or the task's own measure.
     #[serde(skip_serializing_if = "Option::is_none")]
     measure: Option<&'static str>,
     #[serde(flatten)]
     statistics: Option<Statistics>,
-    /// Mean reward by step and by trial.
+    /// The mean reward by step and by trial.
     curves: Curves,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ablations: Vec<Ablated>,
 }
 
-/// The network with a part taken away.
+/// The network with one ablation.
 #[derive(Debug, Serialize)]
 struct Ablated {
     ablation: String,

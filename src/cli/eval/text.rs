@@ -1,4 +1,4 @@
-//! `bpmc eval` of a language model: what validation and test text cost.
+//! The command `bpmc eval` for a language model: the loss on validation and test text.
 
 use super::super::screen::Screen;
 use super::super::{Failure, Outcome};

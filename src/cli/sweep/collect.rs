@@ -1,4 +1,4 @@
-//! `bpmc sweep collect`.
+//! The command `bpmc sweep collect`.
 
 use super::super::screen::Screen;
 use super::super::Outcome;
@@ -7,7 +7,7 @@ use bpmc::lab::sweep::collect::{self, Collection, Method, Selection};
 use clap::Args;
 use std::path::PathBuf;
 
-/// Missing cells that are named; more are counted.
+/// The number of missing cells that are named; the rest are counted.
 const NAMED: usize = 20;
 
 const AFTER_HELP: &str = "\
@@ -18,7 +18,7 @@ Examples:
 
 Writes curves.csv (median and quartiles over seeds at each recorded iteration), final.csv (the mean over
 the last part of each cell), tests.csv (Wilcoxon rank-sum tests between groups, two-sided, at the end and
-at each recorded iteration) and summary.json (all of it, and which cells are missing).";
+at each recorded iteration) and summary.json (all of these, and the missing cells).";
 
 /// Gather the metrics of all cells: curves, final values and tests between groups.
 #[derive(Args, Debug)]
@@ -28,19 +28,19 @@ pub struct Arguments {
     #[arg(value_name = "DIR|FILE")]
     sweep: PathBuf,
 
-    /// Where to write
+    /// Directory to write to
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
 
-    /// What to test [default: reward, or else test or validation perplexity, or else loss]
+    /// Metric of the tests [default: reward, else test or validation perplexity, else loss]
     #[arg(long, value_name = "NAME")]
     metric: Option<String>,
 
-    /// The part at the end of a run whose mean is its final value
+    /// The last part of a run, as a share of its iterations, whose mean is its final value
     #[arg(long, value_name = "PART", default_value_t = 0.1, value_parser = part)]
     last: f64,
 
-    /// Take what unfinished cells have, too
+    /// Include unfinished cells
     #[arg(long)]
     partial: bool,
 }
@@ -52,7 +52,7 @@ fn part(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Collects, writes and shows the final values.
+/// Collects the metrics, writes the files and shows the final values.
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let directory = open(&arguments.sweep, screen)?;
     let selection = Selection {

@@ -1,4 +1,4 @@
-//! How a sweep shows where it is.
+//! The progress display of a sweep.
 
 use super::super::progress::clock;
 use super::super::screen::Screen;
@@ -7,20 +7,21 @@ use bpmc::lab::sweep::{state, Cell, CellState, Directory, Outcome, State};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::{Duration, Instant};
 
-/// Time between lines about the whole sweep where the output is no terminal.
+/// The time between lines about the whole sweep if the output is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
-/// Shows events on standard error: a bar for each worker and one for the sweep on a terminal, else lines.
+/// A display of events on standard error: on a terminal a bar for each worker and one for the sweep, else
+/// lines.
 pub struct Display<'a> {
     screen: &'a Screen,
     directory: &'a Directory,
     form: Form,
     quiet: bool,
-    /// Iterations of each worker's cell that are counted in `done`.
+    /// The iterations of each worker's cell that `done` includes.
     counted: Vec<u64>,
-    /// Iterations of all cells that are done.
+    /// The number of finished iterations over all cells.
     done: u64,
-    /// `done` at the start.
+    /// The value of `done` at the start.
     before: u64,
     started: Instant,
     said: Instant,
@@ -37,7 +38,7 @@ enum Form {
 }
 
 impl<'a> Display<'a> {
-    /// For a sweep with so many workers.
+    /// A display for a sweep with `workers` workers.
     pub fn new(
         screen: &'a Screen,
         directory: &'a Directory,
@@ -89,7 +90,7 @@ impl<'a> Display<'a> {
         }
     }
 
-    /// Takes an event.
+    /// Shows an event.
     pub fn show(&mut self, event: &Event<'_>) {
         match event {
             Event::Started { slot, cell, before } => {
@@ -151,7 +152,7 @@ impl<'a> Display<'a> {
         format!("{} of {} done", self.ended, self.directory.plan.cells.len())
     }
 
-    /// The sweep in a few words.
+    /// The state of the sweep in a few words.
     fn whole(&self) -> String {
         let mut text = self.tally();
         let seconds = self.started.elapsed().as_secs_f64();
@@ -173,17 +174,17 @@ impl<'a> Display<'a> {
         }
     }
 
-    /// A line that the bars show anyway.
+    /// Prints a line that bars make unnecessary.
     fn line(&self, text: &str) {
         if matches!(self.form, Form::Lines) && !self.quiet {
             self.screen.say(text);
         }
     }
 
-    /// A line that stays.
+    /// Prints a line that stays.
     fn say(&self, text: &str) {
         match &self.form {
-            // It fails only where nobody looks.
+            // Printing fails only if nobody sees it.
             Form::Bars { group, .. } => drop(group.println(text)),
             Form::Lines if self.quiet => {}
             Form::Lines => self.screen.say(text),

@@ -1,4 +1,4 @@
-//! `bpmc sweep`.
+//! The command `bpmc sweep`.
 
 mod cell;
 mod collect;
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
-/// Where sweeps go unless `--out` says otherwise.
+/// The default parent directory of sweeps.
 const RUNS: &str = "runs";
 
 const AFTER_HELP: &str = "\
@@ -37,9 +37,9 @@ A sweep file, in YAML:
     grid: { train.optimizer.lr: [1e-4, 1e-3] }
   seeds: 5
 
-docs/sweeps.md has all of it.";
+docs/sweeps.md describes all settings.";
 
-/// Run many specs, settings and seeds, and collect what came out.
+/// Run many specs, settings and seeds, and collect the results.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
@@ -57,7 +57,7 @@ enum Command {
     Cell(cell::Arguments),
 }
 
-/// Does what the subcommand says.
+/// Runs the subcommand.
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     match &arguments.command {
         Command::Plan(arguments) => plan::run(arguments, screen),
@@ -68,7 +68,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     }
 }
 
-/// A sweep file, with changes.
+/// A sweep file with changes from the command line.
 #[derive(Args, Clone, Debug)]
 struct Source {
     /// The sweep file
@@ -78,16 +78,16 @@ struct Source {
     #[command(flatten)]
     overrides: Overrides,
 
-    /// Multiply the iterations of each cell, or the epochs of a language model; at least one is left: 0.05 for a
-    /// trial that ends soon
+    /// Multiply the iterations of each cell, or the epochs of a language model, by this factor; at least one
+    /// remains. Use 0.05 for a short test
     #[arg(long, value_name = "FACTOR", value_parser = scale)]
     scale: Option<f64>,
 
-    /// The directory of the text for language models [default: `data` of the file, or else generated text]
+    /// Directory of the text for language models [default: `data` of the file, else generated text]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
-    /// Where cells run: cpu, cuda, cuda:N [default: `device` of the file, or else cpu]
+    /// Device of the cells: cpu, cuda, cuda:N [default: `device` of the file, else cpu]
     #[arg(long, value_name = "DEVICE", value_parser = str::parse::<DeviceKind>)]
     device: Option<DeviceKind>,
 }
@@ -100,7 +100,7 @@ fn scale(text: &str) -> Result<f64, String> {
 }
 
 impl Source {
-    /// Reads the file and plans it; what is wrong is shown.
+    /// Reads and plans the file; shows its problems.
     fn plan(&self, screen: &Screen) -> Result<(SweepFile, Plan), Failure> {
         let file = SweepFile::read(&self.file).map_err(|problems| show(&problems, screen))?;
         let changes = Changes {
@@ -132,7 +132,7 @@ fn show(problems: &[Problem], screen: &Screen) -> Failure {
     Failure::Reported
 }
 
-/// Where a sweep goes unless it is told: a trial has a directory of its own.
+/// The default directory of a sweep; a scaled sweep has its own.
 fn default_directory(name: &str, scale: Option<f64>) -> PathBuf {
     let name = match scale {
         Some(scale) => format!("{name}-scale-{scale}"),
@@ -141,7 +141,7 @@ fn default_directory(name: &str, scale: Option<f64>) -> PathBuf {
     Path::new(RUNS).join(name)
 }
 
-/// Opens a sweep by its directory, or by its file where it runs in the directory of that name.
+/// Opens a sweep by its directory, or by its file if it runs in the default directory.
 fn open(path: &Path, screen: &Screen) -> Result<Directory, Failure> {
     let directory = if path.is_file() {
         let file = SweepFile::read(path).map_err(|problems| show(&problems, screen))?;
@@ -158,7 +158,7 @@ fn open(path: &Path, screen: &Screen) -> Result<Directory, Failure> {
     })?)
 }
 
-/// How often Ctrl-C was pressed, or the process told to end; `message` is shown the first time.
+/// Counts presses of Ctrl-C and signals to end; shows `message` at the first.
 fn count_interrupts(message: &'static str) -> Result<Arc<AtomicUsize>, Failure> {
     let interrupts = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&interrupts);
@@ -171,12 +171,12 @@ fn count_interrupts(message: &'static str) -> Result<Arc<AtomicUsize>, Failure> 
     Ok(interrupts)
 }
 
-/// "1 cell", "2 cells".
+/// A number with its noun: "1 cell", "2 cells".
 fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Lines of columns, each as wide as its widest entry; `right` says which are numbers.
+/// A table of columns as wide as their widest entries; `right` tells which columns are aligned right.
 fn table(header: &[&str], right: &[bool], rows: &[Vec<String>]) -> String {
     let header: Vec<String> = header.iter().map(|name| (*name).to_owned()).collect();
     let all: Vec<&Vec<String>> = std::iter::once(&header).chain(rows).collect();

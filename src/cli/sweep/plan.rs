@@ -1,4 +1,4 @@
-//! `bpmc sweep plan`.
+//! The command `bpmc sweep plan`.
 
 use super::super::screen::Screen;
 use super::super::Outcome;
@@ -15,8 +15,7 @@ Examples:
 
 /// Check a sweep and show its cells.
 ///
-/// Every spec is compiled with every combination of settings, so that what is wrong shows now and not after
-/// a night.
+/// Compiles every spec with every combination of settings, so that errors appear now and not after a night.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
@@ -28,7 +27,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Plans and prints.
+/// Plans the sweep and prints its cells.
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let (_, plan) = arguments.source.plan(screen)?;
     if arguments.json {

@@ -1,4 +1,4 @@
-//! `bpmc sweep status`.
+//! The command `bpmc sweep status`.
 
 use super::super::progress::clock;
 use super::super::screen::Screen;
@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 const AFTER_HELP: &str = "\
 Examples:
   bpmc sweep status runs/maze
-  bpmc sweep status specs/sweeps/maze.yaml        where it runs in runs/maze
+  bpmc sweep status specs/sweeps/maze.yaml        if it runs in runs/maze
   bpmc sweep status runs/maze --json";
 
-/// Show how far the cells of a sweep are.
+/// Show the progress of a sweep's cells.
 ///
 /// Reads the directories of the cells, whatever runs them: local workers, Slurm or both.
 #[derive(Args, Debug)]
@@ -36,7 +36,7 @@ struct Report<'a> {
     name: &'a str,
     directory: &'a Path,
     cells: Vec<Row<'a>>,
-    /// Seconds until all cells are done, with as many at a time as run now.
+    /// The seconds until all cells are done, with as many at a time as run now.
     #[serde(skip_serializing_if = "Option::is_none")]
     seconds_left: Option<f64>,
 }
@@ -53,7 +53,7 @@ struct Row<'a> {
     seconds_left: Option<f64>,
 }
 
-/// Looks and prints.
+/// Reads the states and prints them.
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let directory = open(&arguments.sweep, screen)?;
     let report = report(&directory);
@@ -71,7 +71,7 @@ fn report(directory: &Directory) -> Report<'_> {
         .iter()
         .map(|cell| (cell, state(directory, cell)))
         .collect();
-    // A cell that has not begun takes as long as others of its group, or else as any.
+    // A waiting cell is assumed to take as long as the others of its group, else as any.
     let mean = |group: Option<usize>| {
         let of = states
             .iter()

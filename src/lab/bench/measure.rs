@@ -40,7 +40,6 @@ impl Extent {
 /// that every iteration includes an optimizer step.
 ///
 /// # Errors
-///
 /// Errors of [`Trainer::advance`].
 pub fn measure(trainer: &mut Trainer, extent: Extent) -> Result<Vec<IterationReport>, TrainError> {
     trainer.end_burn_in();

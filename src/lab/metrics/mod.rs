@@ -85,7 +85,6 @@ impl MetricsWriter {
     /// Creates an empty file at `path`.
     ///
     /// # Errors
-    ///
     /// Fails if the file cannot be created.
     pub fn create(path: &Path) -> Result<MetricsWriter, MetricsError> {
         Growing::create(path).map(MetricsWriter::with)
@@ -95,7 +94,6 @@ impl MetricsWriter {
     /// iteration, or the first line that is not a record. A missing file is created.
     ///
     /// # Errors
-    ///
     /// Fails if the file cannot be read or written.
     pub fn resume(path: &Path, iteration: u64) -> Result<MetricsWriter, MetricsError> {
         let lines = Growing::resume(path, |file| {
@@ -119,7 +117,6 @@ impl MetricsWriter {
     /// Adds a table at `path`, continued after `iteration`.
     ///
     /// # Errors
-    ///
     /// Fails if the table cannot be read or written.
     pub fn with_table(mut self, path: &Path, iteration: u64) -> Result<Self, MetricsError> {
         self.table = Some(Table::resume(path, iteration)?);
@@ -129,7 +126,6 @@ impl MetricsWriter {
     /// Adds a TensorBoard event file in `directory`, continued after `iteration`.
     ///
     /// # Errors
-    ///
     /// Fails if the file cannot be read or written.
     pub fn with_events(mut self, directory: &Path, iteration: u64) -> Result<Self, MetricsError> {
         self.events = Some(Events::resume(directory, iteration)?);
@@ -153,7 +149,6 @@ impl MetricsWriter {
     /// Appends a record.
     ///
     /// # Errors
-    ///
     /// Fails if a file cannot be written.
     pub fn write(&mut self, record: &Record) -> Result<(), MetricsError> {
         let mut line = record.to_line();
@@ -172,7 +167,6 @@ impl MetricsWriter {
     /// iteration, because records may be rarer.
     ///
     /// # Errors
-    ///
     /// Fails if a file cannot be written.
     pub fn tick(&mut self) -> Result<(), MetricsError> {
         self.each(Growing::tick)
@@ -181,7 +175,6 @@ impl MetricsWriter {
     /// Writes all records to the files.
     ///
     /// # Errors
-    ///
     /// Fails if a file cannot be written.
     pub fn flush(&mut self) -> Result<(), MetricsError> {
         self.each(Growing::flush)
@@ -191,7 +184,6 @@ impl MetricsWriter {
     /// records.
     ///
     /// # Errors
-    ///
     /// Fails if a file cannot be written.
     pub fn sync(&mut self) -> Result<(), MetricsError> {
         self.each(Growing::sync)

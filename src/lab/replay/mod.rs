@@ -111,7 +111,6 @@ const MOST_BYTES: u64 = 4 << 30;
 /// Repeats the iteration after `before` and records `wanted` in `lanes`; an empty slice means all lanes.
 ///
 /// # Errors
-///
 /// [`ReplayError`]; the size is checked before anything runs.
 pub fn record(
     program: &Compiled,

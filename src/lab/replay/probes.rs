@@ -98,7 +98,6 @@ pub fn probes(program: &Compiled) -> Vec<Probe> {
 /// The probe with this name.
 ///
 /// # Errors
-///
 /// [`UnknownProbe`], with the nearest known name.
 pub fn find_probe<'a>(all: &'a [Probe], name: &str) -> Result<&'a Probe, UnknownProbe> {
     all.iter().find(|probe| probe.name == name).ok_or_else(|| {

@@ -130,7 +130,6 @@ impl ReportError {
 /// Makes the report of the run or sweep in `directory`; `tell` is told the progress.
 ///
 /// # Errors
-///
 /// [`ReportError`]. The directory is not changed.
 pub fn make(
     directory: &Path,

@@ -128,7 +128,6 @@ impl Manifest {
     /// The manifest as YAML text.
     ///
     /// # Errors
-    ///
     /// Errors of the YAML writer.
     pub fn to_yaml(&self) -> std::io::Result<String> {
         serde_yaml::to_string(self).map_err(std::io::Error::other)
@@ -137,7 +136,6 @@ impl Manifest {
     /// Reads the manifest at `path`.
     ///
     /// # Errors
-    ///
     /// Fails if the file cannot be read, or is not a manifest.
     pub fn read(path: &Path) -> std::io::Result<Manifest> {
         let mut text = String::new();

@@ -120,7 +120,6 @@ impl Run {
     /// Creates the trainer, and creates the directory or finds the one to resume.
     ///
     /// # Errors
-    ///
     /// [`RunError`]. Nothing is written if the run cannot start.
     pub fn prepare(compilation: &Compilation, options: &RunOptions) -> Result<Run, RunError> {
         let program = compilation
@@ -322,7 +321,6 @@ impl Run {
     /// `observe` is called after each iteration.
     ///
     /// # Errors
-    ///
     /// [`RunError`]; the last checkpoint is unchanged, and the manifest states the error.
     pub fn train(
         &mut self,

@@ -23,7 +23,6 @@ pub struct OpenedRun {
 /// Reads manifest and spec of the run in `directory`.
 ///
 /// # Errors
-///
 /// Fails if there is no run, or a file cannot be read. Errors in the spec are in the compilation.
 pub fn open(directory: &Path) -> Result<OpenedRun, RunError> {
     let path = directory.join(MANIFEST);
@@ -50,7 +49,6 @@ impl OpenedRun {
     /// The program of the run.
     ///
     /// # Errors
-    ///
     /// [`RunError::Broken`] if the spec has errors.
     pub fn program(&self) -> Result<&Compiled, RunError> {
         let program = self.compilation.program.as_ref();
@@ -77,7 +75,6 @@ impl OpenedRun {
     /// Reads one checkpoint.
     ///
     /// # Errors
-    ///
     /// Fails if the run has no such checkpoint, or it is damaged or belongs to another run.
     pub fn checkpoint(&self, which: Which) -> Result<Checkpoint, RunError> {
         let path = find_checkpoint(&self.directory, which)?;
@@ -99,7 +96,6 @@ impl OpenedRun {
     /// The parameters of a checkpoint, by slot of the step.
     ///
     /// # Errors
-    ///
     /// Fails if they do not fit the spec.
     pub fn parameters(&self, checkpoint: &Checkpoint) -> Result<Vec<Vec<f64>>, RunError> {
         let mut store = ParamStore::init(&self.program()?.step.params, self.manifest.seed);
@@ -116,7 +112,6 @@ impl OpenedRun {
     /// `observe` is told the number of iterations done.
     ///
     /// # Errors
-    ///
     /// Fails if the run has not reached that iteration, or cannot be trained.
     pub fn before_iteration(
         &self,

@@ -51,7 +51,6 @@ impl std::str::FromStr for Which {
 /// The numbered checkpoints of the run in `directory`, as iteration and path, earliest first.
 ///
 /// # Errors
-///
 /// Fails if the folder cannot be read; a missing folder has no checkpoints.
 pub fn checkpoints(directory: &Path) -> Result<Vec<(u64, PathBuf)>, RunError> {
     let folder = directory.join(CHECKPOINTS);
@@ -75,7 +74,6 @@ pub fn checkpoints(directory: &Path) -> Result<Vec<(u64, PathBuf)>, RunError> {
 /// The path of a checkpoint of the run in `directory`.
 ///
 /// # Errors
-///
 /// Fails if there is no such checkpoint; the message names the existing ones.
 pub fn find_checkpoint(directory: &Path, which: Which) -> Result<PathBuf, RunError> {
     let all = checkpoints(directory)?;

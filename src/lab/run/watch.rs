@@ -11,7 +11,6 @@ impl Run {
     /// Reacts to the failure of iteration `iteration`; the trainer is in the state before it.
     ///
     /// # Errors
-    ///
     /// Fails if the run is set to stop, or too many tries have failed.
     pub(super) fn not_finite(&mut self, iteration: u64, what: &NotFinite) -> Result<(), RunError> {
         let located = self.locate(what)?;

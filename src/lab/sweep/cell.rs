@@ -88,7 +88,6 @@ impl Training {
     /// Starts `program train` on a cell, from its checkpoint if there is one.
     ///
     /// # Errors
-    ///
     /// Fails if its directory or process cannot be created.
     pub fn start(
         program: &Path,
@@ -143,7 +142,6 @@ impl Training {
     /// The end of the process, if it has ended.
     ///
     /// # Errors
-    ///
     /// Fails if the system does not report it, or the failure cannot be recorded.
     pub fn poll(&mut self) -> Result<Option<Outcome>, SweepError> {
         let status = self

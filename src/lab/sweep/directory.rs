@@ -31,7 +31,6 @@ impl Directory {
     /// plan may have other cells than before: finished cells stay finished.
     ///
     /// # Errors
-    ///
     /// [`SweepError`]; nothing is changed if the directory belongs to another sweep.
     pub fn prepare(path: &Path, plan: Plan) -> Result<Directory, SweepError> {
         let cells = path.join(CELLS);
@@ -61,7 +60,6 @@ impl Directory {
     /// Checks like [`Directory::prepare`], without creating or changing anything: for dry runs.
     ///
     /// # Errors
-    ///
     /// Fails if the directory belongs to another sweep.
     pub fn imagine(path: &Path, plan: Plan) -> Result<Directory, SweepError> {
         let directory = Directory {
@@ -76,7 +74,6 @@ impl Directory {
     /// Opens the directory of a sweep for inspection.
     ///
     /// # Errors
-    ///
     /// Fails if there is no sweep, or its plan cannot be read.
     pub fn open(path: &Path) -> Result<Directory, SweepError> {
         let file = path.join(PLAN);

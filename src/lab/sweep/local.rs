@@ -112,7 +112,6 @@ struct Slot<'a> {
 /// greater, they are killed.
 ///
 /// # Errors
-///
 /// Fails only if processes cannot be watched; running ones are then told to stop.
 pub fn run(
     directory: &Directory,

@@ -129,7 +129,6 @@ impl Plan {
     /// Plans all cells of `file`. Each spec is compiled with each of its settings.
     ///
     /// # Errors
-    ///
     /// [`PlanError`] with all problems, not only the first.
     pub fn new(file: &SweepFile, changes: &Changes) -> Result<Plan, PlanError> {
         check_changes(file, changes)?;

@@ -124,7 +124,6 @@ exit "$status"
 /// Writes the script into the directory of the sweep and submits it; returns the job number.
 ///
 /// # Errors
-///
 /// Fails if the script cannot be written, or `sbatch` is missing or refuses it.
 pub fn submit(directory: &Directory, script: &str) -> Result<String, SweepError> {
     let folder = directory.path().join(FOLDER);

@@ -169,7 +169,6 @@ impl SizeTable {
     /// Evaluates an expression.
     ///
     /// # Errors
-    ///
     /// See [`SizeFault`].
     pub fn evaluate(&self, expr: &SizeExpr) -> Result<u64, SizeFault> {
         match expr {

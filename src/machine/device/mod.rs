@@ -334,42 +334,36 @@ pub trait Device: Send {
     /// Compiles a source, whose kernels can then be launched.
     ///
     /// # Errors
-    ///
     /// [`DeviceError::Source`].
     fn load(&mut self, source: &str) -> Result<(), DeviceError>;
 
     /// Allocates memory, filled with 0.
     ///
     /// # Errors
-    ///
     /// [`DeviceError::Memory`].
     fn alloc(&mut self, bytes: usize) -> Result<Memory, DeviceError>;
 
     /// Copies `bytes` to the device, into a memory from byte `at`.
     ///
     /// # Errors
-    ///
     /// [`DeviceError::Failed`].
     fn write_at(&mut self, to: &mut Memory, at: usize, bytes: &[u8]) -> Result<(), DeviceError>;
 
     /// Copies from the device, out of a memory from byte `at`; waits for earlier launches.
     ///
     /// # Errors
-    ///
     /// [`DeviceError::Failed`].
     fn read_at(&mut self, from: &Memory, at: usize, bytes: &mut [u8]) -> Result<(), DeviceError>;
 
     /// Sets the first `bytes` bytes of a memory to 0.
     ///
     /// # Errors
-    ///
     /// [`DeviceError::Failed`].
     fn clear(&mut self, memory: &mut Memory, bytes: usize) -> Result<(), DeviceError>;
 
     /// Copies `bytes` to the start of a memory on the device.
     ///
     /// # Errors
-    ///
     /// [`DeviceError::Failed`].
     fn write(&mut self, to: &mut Memory, bytes: &[u8]) -> Result<(), DeviceError> {
         self.write_at(to, 0, bytes)
@@ -378,7 +372,6 @@ pub trait Device: Send {
     /// Copies from the start of a memory on the device; waits for earlier launches.
     ///
     /// # Errors
-    ///
     /// [`DeviceError::Failed`].
     fn read(&mut self, from: &Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {
         self.read_at(from, 0, bytes)
@@ -393,14 +386,12 @@ pub trait Device: Send {
     /// Computes a matrix product.
     ///
     /// # Errors
-    ///
     /// [`DeviceError::Failed`].
     fn product(&mut self, product: MatrixProduct) -> Result<(), DeviceError>;
 
     /// Waits until all operations are done.
     ///
     /// # Errors
-    ///
     /// [`DeviceError::Failed`], for any earlier launch.
     fn wait(&mut self) -> Result<(), DeviceError>;
 
@@ -443,7 +434,6 @@ fn within(memory: &Memory, at: usize, bytes: usize) -> Result<(), DeviceError> {
 /// Opens a device.
 ///
 /// # Errors
-///
 /// [`DeviceError::Absent`] with the missing part.
 pub fn open(choice: DeviceChoice) -> Result<Box<dyn Device>, DeviceError> {
     let device: Box<dyn Device> = match choice.kind {
@@ -459,7 +449,6 @@ pub fn open(choice: DeviceChoice) -> Result<Box<dyn Device>, DeviceError> {
 /// The Candle device of a choice.
 ///
 /// # Errors
-///
 /// [`DeviceError::Absent`] with the missing part.
 pub fn of_candle(choice: DeviceChoice) -> Result<candle_core::Device, DeviceError> {
     match choice.kind {

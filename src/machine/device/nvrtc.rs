@@ -23,7 +23,6 @@ impl Nvrtc {
     /// Loads the compiler.
     ///
     /// # Errors
-    ///
     /// [`DeviceError::Absent`] if there is none.
     pub fn new() -> Result<Nvrtc, DeviceError> {
         let named = std::env::var("BPMC_NVRTC").ok();
@@ -70,7 +69,6 @@ impl Nvrtc {
     /// Compiles a source to PTX for an architecture, `90` for compute capability 9.0.
     ///
     /// # Errors
-    ///
     /// [`DeviceError::Source`] with the compiler's message.
     pub fn compile(&self, source: &str, architecture: u32) -> Result<String, DeviceError> {
         type Create = unsafe extern "C" fn(
@@ -128,7 +126,6 @@ impl Nvrtc {
     /// A text that belongs to a program.
     ///
     /// # Safety
-    ///
     /// `program` must be alive, and the names must be those of the functions for the text's size and the
     /// text.
     unsafe fn text(

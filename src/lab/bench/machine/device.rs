@@ -89,7 +89,6 @@ impl Machine {
     /// Measures a device.
     ///
     /// # Errors
-    ///
     /// Errors of the device.
     pub fn of_device(choice: DeviceChoice) -> Result<Machine, DeviceError> {
         let mut device = crate::machine::device::open(choice)?;

@@ -108,7 +108,6 @@ impl Figure {
     /// The figure as SVG elements without a root, and the size of their view box.
     ///
     /// # Errors
-    ///
     /// Fails if the figure cannot be drawn.
     pub fn elements(&self) -> Result<(String, (i32, i32)), FigureError> {
         paint::svg(self.size(), &|paint| self.draw(paint)).map_err(|message| self.fault(message))
@@ -117,7 +116,6 @@ impl Figure {
     /// The figure as an SVG file.
     ///
     /// # Errors
-    ///
     /// Fails if the figure cannot be drawn.
     pub fn svg(&self) -> Result<String, FigureError> {
         let (body, view) = self.elements()?;
@@ -128,7 +126,6 @@ impl Figure {
     /// The figure as a PNG file.
     ///
     /// # Errors
-    ///
     /// Fails if the figure cannot be drawn.
     pub fn png(&self) -> Result<Vec<u8>, FigureError> {
         paint::bitmap(self.size(), &|paint| self.draw(paint)).map_err(|message| self.fault(message))

@@ -169,7 +169,6 @@ impl<B: DrawingBackend> Paint for Painter<B> {
 /// Draws SVG elements; returns them with the size of their view box.
 ///
 /// # Errors
-///
 /// The message of the back end.
 pub fn svg(
     size: (f64, f64),
@@ -206,7 +205,6 @@ pub fn svg(
 /// Draws a PNG file.
 ///
 /// # Errors
-///
 /// The message of the back end or the encoder.
 pub fn bitmap(size: (f64, f64), draw: &dyn Fn(&mut dyn Paint)) -> Result<Vec<u8>, String> {
     let whole = units(size);

@@ -29,7 +29,6 @@ impl Raster {
     /// The image as a PNG file.
     ///
     /// # Errors
-    ///
     /// Errors of the encoder.
     pub fn to_png(&self) -> Result<Vec<u8>, Error> {
         let bytes: Vec<u8> = self.pixels.iter().flat_map(|c| [c.0, c.1, c.2]).collect();
@@ -40,7 +39,6 @@ impl Raster {
 /// A PNG file of 8-bit red, green and blue.
 ///
 /// # Errors
-///
 /// Errors of the encoder.
 pub fn png(bytes: &[u8], width: usize, height: usize) -> Result<Vec<u8>, Error> {
     let mut file = Vec::new();

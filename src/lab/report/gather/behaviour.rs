@@ -124,7 +124,6 @@ pub fn ablations(program: &Compiled) -> Vec<Ablation> {
 /// Runs the network of a run; `tell` is told the next stage.
 ///
 /// # Errors
-///
 /// Fails if the checkpoint cannot be read or run.
 pub fn observe(
     opened: &OpenedRun,

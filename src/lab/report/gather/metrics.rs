@@ -12,7 +12,6 @@ pub type Series = BTreeMap<String, Vec<(u64, f64)>>;
 /// incomplete last line is skipped.
 ///
 /// # Errors
-///
 /// Fails if the file cannot be read, or a line is not a record or out of order.
 pub fn read(path: &Path) -> Result<Series, ReportError> {
     let text = match std::fs::read_to_string(path) {

@@ -35,7 +35,6 @@ pub fn jobs(opened: &OpenedRun, options: &Options) -> usize {
 /// Gathers the contents of a report; the directory is not changed.
 ///
 /// # Errors
-///
 /// [`ReportError`]. Missing parts are left out, and the report says so.
 pub fn gather(
     opened: OpenedRun,
@@ -61,7 +60,6 @@ pub fn gather(
 /// language model.
 ///
 /// # Errors
-///
 /// Fails if the network exists and cannot be run.
 pub fn behaviour(
     opened: &OpenedRun,
@@ -87,7 +85,6 @@ pub fn behaviour(
 /// Opens the run in a directory; `None` if there is none.
 ///
 /// # Errors
-///
 /// Fails if a run exists and cannot be read.
 pub fn open(directory: &Path) -> Result<Option<OpenedRun>, ReportError> {
     match run::open(directory) {

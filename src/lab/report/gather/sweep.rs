@@ -57,7 +57,6 @@ pub struct Example {
 /// The example runs of the groups, in their order.
 ///
 /// # Errors
-///
 /// Fails if one is finished and cannot be opened.
 pub fn examples(directory: &Directory) -> Result<Vec<Option<(String, OpenedRun)>>, ReportError> {
     let plan = &directory.plan;
@@ -85,7 +84,6 @@ pub fn work(examples: &[Option<(String, OpenedRun)>], options: &Options) -> usiz
 /// Gathers the contents of a report; the directory is not changed.
 ///
 /// # Errors
-///
 /// [`ReportError`]. Missing cells are left out, and the report says so.
 pub fn gather(
     directory: &Directory,

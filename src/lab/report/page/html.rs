@@ -103,7 +103,6 @@ impl Html {
     /// Writes a figure with its caption.
     ///
     /// # Errors
-    ///
     /// Fails if the figure cannot be drawn.
     pub fn figure(&mut self, figure: &Figure) -> Result<(), FigureError> {
         self.figures += 1;
@@ -133,7 +132,6 @@ impl Html {
     /// Writes figures side by side if there is room.
     ///
     /// # Errors
-    ///
     /// Fails if a figure cannot be drawn.
     pub fn figures<'a>(
         &mut self,

@@ -46,7 +46,6 @@ impl<'a> Part<'a> {
 /// The page of a run.
 ///
 /// # Errors
-///
 /// Fails if a figure cannot be drawn.
 pub fn run(
     report: &RunReport,
@@ -64,7 +63,6 @@ pub fn run(
 /// The page of a sweep.
 ///
 /// # Errors
-///
 /// Fails if a figure cannot be drawn.
 pub fn sweep(
     report: &SweepReport,

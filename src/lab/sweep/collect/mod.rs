@@ -158,7 +158,6 @@ type Series = BTreeMap<String, BTreeMap<u64, f64>>;
 /// Collects the metrics of the cells of a sweep.
 ///
 /// # Errors
-///
 /// Fails if the metrics of a cell exist and cannot be read.
 pub fn collect(directory: &Directory, selection: &Selection) -> Result<Collection, SweepError> {
     let plan = &directory.plan;

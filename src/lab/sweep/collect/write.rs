@@ -17,7 +17,6 @@ pub const SUMMARY: &str = "summary.json";
 /// Writes all files into `directory`, which is created.
 ///
 /// # Errors
-///
 /// Fails if a file cannot be written.
 pub fn write(collection: &Collection, directory: &Path) -> Result<(), SweepError> {
     std::fs::create_dir_all(directory).map_err(|e| SweepError::file("create", directory, e))?;

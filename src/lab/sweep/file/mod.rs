@@ -106,7 +106,6 @@ impl SweepFile {
     /// Reads and checks the file at `path`.
     ///
     /// # Errors
-    ///
     /// All problems of the file.
     pub fn read(path: &Path) -> Result<SweepFile, Vec<Problem>> {
         let text = read::text(path).map_err(|problem| vec![problem])?;
@@ -116,7 +115,6 @@ impl SweepFile {
     /// Checks a text; `path` names it in messages, and spec paths are relative to its folder.
     ///
     /// # Errors
-    ///
     /// All problems of the text.
     pub fn parse(path: &Path, text: String) -> Result<SweepFile, Vec<Problem>> {
         let mut reading = Reading::new(path, &text);

@@ -14,7 +14,6 @@ const MAX_NAME: usize = 60;
 /// The text of a file, if it is not too large.
 ///
 /// # Errors
-///
 /// Fails if the file cannot be read.
 pub fn text(path: &Path) -> Result<String, Problem> {
     let problem = |message: String| Problem {

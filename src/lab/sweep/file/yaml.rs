@@ -57,7 +57,6 @@ pub type Place = (usize, usize);
 /// Reads a text.
 ///
 /// # Errors
-///
 /// The error in words, and its place.
 pub fn read(text: &str) -> Result<Node, (String, Option<Place>)> {
     if text.len() > MAX_BYTES {
