@@ -435,7 +435,7 @@ fn what_is_not_there_or_damaged_is_told() {
     std::fs::write(&metrics, lines.join("\n") + "\n").unwrap();
     failed(
         &to("a.html"),
-        "error: the metrics runs/quickstart-0/metrics.jsonl are damaged, line 3: it is no record",
+        "error: the metrics runs/quickstart-0/metrics.jsonl are damaged, line 3: it is not a record",
     );
     assert_eq!(
         std::fs::read_to_string(directory.join("a.html")).unwrap(),
@@ -446,7 +446,7 @@ fn what_is_not_there_or_damaged_is_told() {
     let (code, _, err) = run(&directory, &to("a.html"));
     assert_eq!(code, Some(0), "{err}");
     assert!(
-        seen(&page(&directory.join("a.html"))).contains("They were left out (`--no-ablations`).")
+        seen(&page(&directory.join("a.html"))).contains("They were omitted (`--no-ablations`).")
     );
     std::fs::write(&metrics, &text).unwrap();
 

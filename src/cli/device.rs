@@ -63,7 +63,7 @@ fn faster(
     let (chosen, word) = if on_gpu < on_cpu {
         (gpu, "the GPU")
     } else {
-        (DeviceChoice::CPU, "the processor")
+        (DeviceChoice::CPU, "the CPU")
     };
     screen.say(&format!(
         "device auto: {word}; an iteration took {:.2} ms on the GPU and {:.2} ms on {} threads",

@@ -47,7 +47,7 @@ impl Emulated {
 
 impl Device for Emulated {
     fn name(&self) -> String {
-        format!("the processor in the place of a GPU ({})", self.compiler)
+        format!("the CPU in place of a GPU ({})", self.compiler)
     }
 
     fn limits(&self) -> BlockLimits {

@@ -149,6 +149,6 @@ mod tests {
             assert!(rates.one > 1e6 && rates.one < 1e13, "{machine:?}");
             assert!(rates.all > 1e6 && rates.all < 1e13, "{machine:?}");
         }
-        assert!(machine.device.unwrap().contains("processor"));
+        assert!(machine.device.unwrap().contains("CPU"));
     }
 }

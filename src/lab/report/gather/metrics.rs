@@ -29,7 +29,7 @@ pub fn read(path: &Path) -> Result<Series, ReportError> {
             why: why.to_owned(),
         };
         let Ok(Value::Object(record)) = serde_json::from_str(line) else {
-            return Err(damaged("it is no record"));
+            return Err(damaged("it is not a record"));
         };
         let iteration = record.get("iteration").and_then(Value::as_u64);
         let iteration = iteration.ok_or_else(|| damaged("it has no iteration"))?;
@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(series["loss"], [(1, 0.5), (2, 0.25)]);
         assert_eq!(series.len(), 1);
         for (text, message) in [
-            (format!("{good}what\n{good}"), "line 2: it is no record"),
+            (format!("{good}what\n{good}"), "line 2: it is not a record"),
             (
                 format!("{good}{{\"loss\":1}}\n"),
                 "line 2: it has no iteration",

@@ -67,7 +67,7 @@ pub fn behaviour(
     tell: &mut dyn FnMut(&str),
 ) -> Result<Result<Behaviour, String>, ReportError> {
     let Ok(program) = opened.program() else {
-        let why = "The spec of the run has errors in this version of bpmc, so that its network cannot be run.";
+        let why = "The spec of the run has errors in this version of bpmc, so its network cannot run.";
         return Ok(Err(why.to_owned()));
     };
     if !has_episodes(program) {
@@ -76,7 +76,7 @@ pub fn behaviour(
         return Ok(Err(why.to_owned()));
     }
     if run::checkpoints(&opened.directory)?.is_empty() {
-        let why = "The run has no checkpoint yet, so that there is no trained network to look at.";
+        let why = "The run has no checkpoint yet, so there is no trained network.";
         return Ok(Err(why.to_owned()));
     }
     Ok(Ok(observe(opened, options, tell)?))

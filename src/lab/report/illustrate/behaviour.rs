@@ -198,7 +198,7 @@ fn sizes(prefix: &str, traces: &[Trace]) -> Option<Figure> {
             from_zero: false,
         });
         let caption = format!(
-            "Mean size over all connections of the bundle and {episodes} fresh episodes, after each step."
+            "Mean absolute value over all connections of the bundle and {episodes} fresh episodes, after each step."
         );
         let name = format!("{prefix}trace-sizes");
         Figure::new(&name, "Size of the traces within an episode", &caption, drawing)
@@ -289,7 +289,7 @@ fn ablations(prefix: &str, behaviour: &Behaviour) -> Option<Figure> {
     let name = format!("{prefix}ablations");
     Some(Figure::new(
         &name,
-        "What is left without a part",
+        "Measure without a part of the network",
         &caption,
         drawing,
     ))

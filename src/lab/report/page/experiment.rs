@@ -39,15 +39,15 @@ pub fn equations(experiment: &Experiment, html: &mut Html) {
         }
     });
     html.note(
-        "A name on the right is the value that entered the step; ← gives the one that leaves it, and all of them change \
-         at once. i is a presynaptic and j a postsynaptic neuron; traces and states are each episode's own. · is the \
-         product, also of vectors with matrices, and ∘ the product element by element.",
+        "A state on the right has its value on entry to the step; ← defines its value on exit. All states change at \
+         once. i is a presynaptic and j a postsynaptic neuron; each episode has its own traces and states. · is the \
+         product, also of a vector with a matrix, and ∘ the elementwise product.",
     );
     let others: Vec<Vec<String>> = equations.others.iter().map(declared).collect();
     if !others.is_empty() {
         html.tag("h3", "Inputs, states, traces and noise");
         html.table(
-            &["name", "what", "shape", "first value or distribution"],
+            &["name", "what", "shape", "initial value or distribution"],
             &others,
         );
     }
@@ -56,7 +56,7 @@ pub fn equations(experiment: &Experiment, html: &mut Html) {
 /// Writes the parameters with their numbers.
 pub fn parameters(experiment: &Experiment, html: &mut Html) {
     let Some(equations) = &experiment.equations else {
-        return html.tag("p", "They are not known without the equations.");
+        return html.tag("p", "They are unknown without the equations.");
     };
     let all = equations.parameters.iter();
     let mut rows: Vec<Vec<String>> = all.map(counted).collect();
@@ -67,7 +67,7 @@ pub fn parameters(experiment: &Experiment, html: &mut Html) {
         String::new(),
         String::new(),
     ]);
-    let header = ["parameter", "shape", "numbers", "first values", "what"];
+    let header = ["parameter", "shape", "numbers", "initial values", "what"];
     html.table(&header, &rows);
 }
 
@@ -108,7 +108,7 @@ pub fn difference(experiment: &Experiment, html: &mut Html) {
         ),
         (None, None) => html.tag(
             "p",
-            "There is no experiment of the paper to compare this with.",
+            "The paper has no experiment to compare this with.",
         ),
     }
 }
@@ -118,7 +118,7 @@ fn compared(difference: &Difference, html: &mut Html) {
     if difference.lines.is_empty() {
         return html.tag(
             "p",
-            &format!("Nothing differs from {preset} but the seed and where it ran."),
+            &format!("Only the seed and the machine differ from {preset}."),
         );
     }
     let lines = match difference.count {
@@ -128,8 +128,8 @@ fn compared(difference: &Difference, html: &mut Html) {
     html.tag(
         "p",
         &format!(
-            "{lines} from {preset}, the nearest experiment of the paper with this task: − stands in the preset, + in \
-             what was run. Comments and layout do not count."
+            "{lines} from {preset}, the nearest experiment of the paper with this task: − marks lines of the preset, + \
+             lines of the run. Comments and layout do not count."
         ),
     );
     html.element("pre", &[("class", "diff")], |html| {

@@ -14,7 +14,7 @@ pub fn evaluation(
 ) -> Result<(), FigureError> {
     let mut facts = vec![(
         "episodes",
-        format!("{}, which the training never saw", behaviour.episodes),
+        format!("{}, never seen in training", behaviour.episodes),
     )];
     if let (Some(measure), Some(s)) = (behaviour.measure, &behaviour.statistics) {
         let measure = measure.replace('_', " ");
@@ -58,9 +58,9 @@ pub fn modulators(
     }
     let happened = figures.aligned.len() == behaviour.modulators.len();
     if !behaviour.rewarded {
-        html.note("The task gives no rewards that a modulator could be aligned with.");
+        html.note("The task gives no rewards to align a modulator with.");
     } else if !happened {
-        html.note("In these episodes there was no reward that a modulator could be aligned with.");
+        html.note("These episodes had no reward to align a modulator with.");
     }
     html.figures(figures.aligned.iter().chain(&figures.timeline))
 }
@@ -94,7 +94,7 @@ pub fn traces(
     let header = [
         "trace",
         "[pre, post]",
-        "mean size at the end",
+        "mean absolute value at the end",
         "at a bound of the clip",
     ];
     html.table(&header, &saturated);
@@ -108,13 +108,13 @@ pub fn ablations(
     html: &mut Html,
 ) -> Result<(), FigureError> {
     let Some(all) = &behaviour.ablations else {
-        html.tag("p", "They were left out (`--no-ablations`).");
+        html.tag("p", "They were omitted (`--no-ablations`).");
         return Ok(());
     };
     if all.is_empty() {
         html.tag(
             "p",
-            "The network has no modulator, trace or alpha that could be taken away.",
+            "The network has no modulator, trace or alpha to ablate.",
         );
         return Ok(());
     }
@@ -153,10 +153,11 @@ pub fn ablations(
     ];
     html.table(&header, &rows);
     html.note(
-        "freeze: the modulator always has its mean. shuffle: it has its values of the same episode in random order. reset: \
-         all traces go back to their first values before that step. alpha=0: the plastic part of the connections is \
-         off. All meet the same episodes; the difference is that of the means, Cohen's d the same in pooled standard \
-         deviations, and the rank-biserial correlation goes from −1 (lower in every episode that changed) to 1 (higher).",
+        "freeze: the modulator is fixed at its mean. shuffle: the modulator gets its values of the same episode in random \
+         order. reset: all traces return to their initial values before that step. alpha=0: the plastic part of the \
+         connections is off. All ablations meet the same episodes. The difference is that of the means; Cohen's d is the \
+         difference in pooled standard deviations. The rank-biserial correlation goes from −1 (lower in every episode \
+         that changed) to 1 (higher).",
     );
     html.figures(figures.ablations.iter())
 }

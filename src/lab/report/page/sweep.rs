@@ -67,8 +67,8 @@ fn missing(report: &SweepReport, html: &mut Html) {
             "{} not done, {}:",
             count(all.len(), "cell"),
             match taken {
-                true => "what they have is in the curves",
-                false => "and not in the curves (`--partial` takes what they have)",
+                true => "their records are in the curves",
+                false => "and not in the curves (`--partial` includes them)",
             }
         ));
         html.element("ul", &[], |html| {
@@ -185,7 +185,7 @@ fn results(report: &SweepReport, html: &mut Html) {
         "method",
     ];
     html.table(&header, &rows);
-    html.note("U is the number of pairs in which the condition has the larger value. No correction is made for many tests.");
+    html.note("U is the number of pairs in which the condition has the larger value. The p values are not corrected for multiple tests.");
 }
 
 fn condition(
@@ -204,7 +204,7 @@ fn condition(
     experiment::difference(&group.experiment, html);
     let Some(example) = &group.example else {
         html.element("p", &[("class", "missing")], |html| {
-            html.text("No cell of this condition is finished yet, so that there is no trained network to look at.");
+            html.text("No cell of this condition is finished yet, so there is no trained network.");
         });
         return Ok(());
     };
@@ -216,7 +216,7 @@ fn condition(
     };
     html.tag("h3", "A trained network");
     html.note(&format!(
-        "What follows is of the cell {}, seed {}, after {} iterations.",
+        "The rest of this section shows the cell {}, seed {}, after {} iterations.",
         example.name,
         example.manifest.seed,
         whole(behaviour.iteration)
