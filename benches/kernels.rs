@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 const STEPS: usize = 32;
 
-/// A spec as lane programs, with parameters at their first values.
+/// A spec as lane programs, with parameters at their initial values.
 struct Lane {
     program: Fused,
     shared: Shared<f32>,

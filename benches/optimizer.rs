@@ -1,4 +1,4 @@
-//! A step of each optimiser, with the norm and the clipping of gradients before it:
+//! A step of each optimizer, with the norm and the clipping of gradients before it:
 //! `cargo bench --bench optimizer`.
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
