@@ -5,7 +5,8 @@ use crate::runs_support::{shelf, table};
 use crate::scratch::scratch;
 use bpmc::driver::{compile, Compilation};
 use bpmc::lab::run::{
-    find_checkpoint, open, Ending, Manifest, OnNan, Place, Run, RunError, RunOptions, Status, Which,
+    find_checkpoint, open, Ending, Manifest, OnNan, Run, RunError, RunLocation, RunOptions, Status,
+    Which,
 };
 use bpmc::learn::checkpoint::Checkpoint;
 use bpmc::learn::trainer::BackendKind;
@@ -71,7 +72,7 @@ impl Session<'_> {
             device: self.device.into(),
             spec: "agent.bpm".to_owned(),
             overrides,
-            place: Place::At(self.directory.to_owned()),
+            location: RunLocation::At(self.directory.to_owned()),
             resume: self.resume,
             threads: self.threads,
             backend: BackendKind::Fused,
@@ -285,7 +286,7 @@ fn default_directories_are_numbered() {
         device: bpmc::machine::device::DeviceChoice::CPU,
         spec: "agent.bpm".to_owned(),
         overrides,
-        place: Place::Under {
+        location: RunLocation::Under {
             parent: root.join("runs"),
             stem: "agent".to_owned(),
         },

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use bpmc::driver::{compile, Compilation};
-use bpmc::lab::run::{Ending, OnNan, Place, Run, RunError, RunOptions};
+use bpmc::lab::run::{Ending, OnNan, Run, RunError, RunLocation, RunOptions};
 use bpmc::learn::trainer::BackendKind;
 use bpmc::step::passes::Selection;
 use serde_json::Value;
@@ -75,7 +75,7 @@ impl<'a> Session<'a> {
             device: bpmc::machine::device::DeviceChoice::CPU,
             spec: "agent.bpm".to_owned(),
             overrides: Vec::new(),
-            place: Place::At(self.directory.to_owned()),
+            location: RunLocation::At(self.directory.to_owned()),
             resume: self.resume,
             threads: 2,
             backend: self.backend,

@@ -24,7 +24,7 @@ mod train;
 mod verify;
 
 use clap::{Parser, Subcommand};
-use screen::{Screen, When};
+use screen::{ColorChoice, Screen};
 use std::process::ExitCode;
 
 const AFTER_HELP: &str = "\
@@ -48,8 +48,8 @@ Exit status:
 #[command(name = "bpmc", version, after_help = AFTER_HELP, max_term_width = 100)]
 struct Arguments {
     /// Whether to colour the output
-    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = When::Auto)]
-    color: When,
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
+    color: ColorChoice,
 
     #[command(subcommand)]
     command: Command,

@@ -93,7 +93,7 @@ fn spec_path(name: &Path) -> Result<PathBuf, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::screen::When;
+    use crate::cli::screen::ColorChoice;
 
     #[test]
     fn names_get_their_ending() {
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn a_file_is_written_once_and_never_over_another() {
         let directory = std::env::temp_dir().join(format!("bpmc-new-{}", std::process::id()));
-        let screen = Screen::new(When::Never);
+        let screen = Screen::new(ColorChoice::Never);
         let arguments = Arguments {
             name: directory.join("inner/agent"),
             from: Template::Maze,

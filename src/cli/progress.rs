@@ -206,7 +206,7 @@ pub fn clock(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::screen::When;
+    use crate::cli::screen::ColorChoice;
 
     fn at(iteration: u64, milliseconds: u64, reward: Option<f64>) -> Progress {
         Progress {
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn quiet_and_plain_displays_take_every_update() {
-        let screen = Screen::new(When::Never);
+        let screen = Screen::new(ColorChoice::Never);
         for quiet in [true, false] {
             let mut display = Display::new(&screen, 0, 1000, quiet);
             display.update(&at(1, 10, Some(0.5)));

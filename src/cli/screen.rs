@@ -11,7 +11,7 @@ const DEFAULT_WIDTH: usize = 120;
 
 /// The choice of coloured output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum When {
+pub enum ColorChoice {
     /// On a terminal, unless NO_COLOR is set
     Auto,
     /// Always
@@ -23,12 +23,12 @@ pub enum When {
 /// The output of a subcommand. Results go to standard output, everything else to standard error.
 #[derive(Debug)]
 pub struct Screen {
-    color: When,
+    color: ColorChoice,
 }
 
 impl Screen {
     /// A screen with colours as asked for.
-    pub fn new(color: When) -> Screen {
+    pub fn new(color: ColorChoice) -> Screen {
         Screen { color }
     }
 
@@ -96,11 +96,11 @@ fn dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
-fn decide(when: When, terminal: bool, dumb: bool, no_color: Option<&OsStr>) -> bool {
+fn decide(when: ColorChoice, terminal: bool, dumb: bool, no_color: Option<&OsStr>) -> bool {
     match when {
-        When::Always => true,
-        When::Never => false,
-        When::Auto => terminal && !dumb && no_color.is_none_or(OsStr::is_empty),
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => terminal && !dumb && no_color.is_none_or(OsStr::is_empty),
     }
 }
 
@@ -117,13 +117,23 @@ mod tests {
 
     #[test]
     fn colour_follows_the_flag_then_the_terminal() {
-        assert!(decide(When::Always, false, true, Some(OsStr::new("1"))));
-        assert!(!decide(When::Never, true, false, None));
-        assert!(decide(When::Auto, true, false, None));
-        assert!(decide(When::Auto, true, false, Some(OsStr::new(""))));
-        assert!(!decide(When::Auto, true, false, Some(OsStr::new("1"))));
-        assert!(!decide(When::Auto, true, true, None));
-        assert!(!decide(When::Auto, false, false, None));
+        assert!(decide(
+            ColorChoice::Always,
+            false,
+            true,
+            Some(OsStr::new("1"))
+        ));
+        assert!(!decide(ColorChoice::Never, true, false, None));
+        assert!(decide(ColorChoice::Auto, true, false, None));
+        assert!(decide(ColorChoice::Auto, true, false, Some(OsStr::new(""))));
+        assert!(!decide(
+            ColorChoice::Auto,
+            true,
+            false,
+            Some(OsStr::new("1"))
+        ));
+        assert!(!decide(ColorChoice::Auto, true, true, None));
+        assert!(!decide(ColorChoice::Auto, false, false, None));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::screen::{emergency, Screen};
 use super::{device, spec, timing, Failure, Outcome};
 use anyhow::Context;
 use bpmc::lab::run::{
-    find_checkpoint, Ending, OnNan, Place, Run, RunError, RunOptions, Which, METRICS,
+    find_checkpoint, Ending, OnNan, Run, RunError, RunLocation, RunOptions, Which, METRICS,
 };
 use bpmc::lab::shell::quoted;
 use bpmc::learn::trainer::TrainerOptions;
@@ -133,7 +133,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let options = RunOptions {
         spec: arguments.spec.display().to_string(),
         overrides: set,
-        place: place(arguments),
+        location: location(arguments),
         resume: arguments.resume,
         threads,
         backend: backend.kind(),
@@ -211,10 +211,10 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     }
 }
 
-fn place(arguments: &Arguments) -> Place {
+fn location(arguments: &Arguments) -> RunLocation {
     match &arguments.out {
-        Some(path) => Place::At(path.clone()),
-        None => Place::Under {
+        Some(path) => RunLocation::At(path.clone()),
+        None => RunLocation::Under {
             parent: PathBuf::from(RUNS),
             stem: arguments
                 .spec

@@ -1,7 +1,7 @@
 //! The measurements as tables.
 
 use bpmc::engine::plan::megabytes;
-use bpmc::lab::bench::report::{kernel_floor, PhaseShares, Source, SpecReport};
+use bpmc::lab::bench::report::{kernel_floor, PhaseShares, SpecReport, WorkSource};
 use bpmc::lab::bench::{Document, Machine};
 use bpmc::machine::kernel::KernelReport;
 
@@ -155,8 +155,8 @@ fn floors(specs: &[SpecReport]) -> Vec<Row> {
             seconds(floor.operations_seconds),
             percent(floor.reached),
             match spec.counted_from {
-                Source::Kernels => "kernels",
-                Source::Graph => "the graph",
+                WorkSource::Kernels => "kernels",
+                WorkSource::Graph => "the graph",
             }
             .to_owned(),
         ]);
@@ -290,7 +290,7 @@ fn percent(share: f64) -> String {
 mod tests {
     use super::*;
     use bpmc::lab::bench::machine::Rates;
-    use bpmc::lab::bench::report::Spread;
+    use bpmc::lab::bench::report::Quartiles;
     use bpmc::lab::bench::work::Work;
 
     #[test]
@@ -335,7 +335,7 @@ mod tests {
             parameters: 21_000,
             compile_ms: 31.0,
             iterations: 40,
-            seconds: Spread {
+            seconds: Quartiles {
                 minimum: 0.024,
                 lower_quartile: 0.0245,
                 median: 0.025,
@@ -355,7 +355,7 @@ mod tests {
                 bytes: 1e9,
                 operations: 1e9,
             },
-            counted_from: Source::Kernels,
+            counted_from: WorkSource::Kernels,
             floor: None,
             kernels: vec![KernelReport {
                 name: "step: apply, transmit".to_owned(),

@@ -4,7 +4,7 @@ use super::super::screen::Screen;
 use super::super::{Failure, Outcome};
 use super::count_interrupts;
 use anyhow::Context;
-use bpmc::lab::sweep::local::{self, Event, Share};
+use bpmc::lab::sweep::local::{self, CoreAllocation, Event};
 use bpmc::lab::sweep::{state, Directory, Outcome as Ending, State, SweepError};
 use clap::Args;
 use std::num::NonZeroUsize;
@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     }
     let program = std::env::current_exe().context("cannot find the command bpmc")?;
     let interrupts = count_interrupts("stopping: the cell finishes an iteration and saves\n")?;
-    let share = Share {
+    let share = CoreAllocation {
         workers: 1,
         threads: arguments.threads.get(),
     };

@@ -100,10 +100,10 @@ fn shown(collection: &Collection) -> String {
             ];
             let number = |number: f64| format!("{number:.4}");
             match group.finals.get(metric) {
-                Some(middle) => row.extend([
-                    number(middle.median),
-                    number(middle.lower_quartile),
-                    number(middle.upper_quartile),
+                Some(quartiles) => row.extend([
+                    number(quartiles.median),
+                    number(quartiles.lower_quartile),
+                    number(quartiles.upper_quartile),
                 ]),
                 None => row.extend(["-".to_owned(), "-".to_owned(), "-".to_owned()]),
             }

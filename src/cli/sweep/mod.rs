@@ -70,7 +70,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
 
 /// A sweep file with changes from the command line.
 #[derive(Args, Clone, Debug)]
-struct Source {
+struct SweepArguments {
     /// The sweep file
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -99,7 +99,7 @@ fn scale(text: &str) -> Result<f64, String> {
     }
 }
 
-impl Source {
+impl SweepArguments {
     /// Reads and plans the file; shows its problems.
     fn plan(&self, screen: &Screen) -> Result<(SweepFile, Plan), Failure> {
         let file = SweepFile::read(&self.file).map_err(|problems| show(&problems, screen))?;

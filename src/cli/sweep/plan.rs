@@ -2,7 +2,7 @@
 
 use super::super::screen::Screen;
 use super::super::Outcome;
-use super::{count, table, Source};
+use super::{count, table, SweepArguments};
 use anyhow::Context;
 use bpmc::lab::sweep::Plan;
 use clap::Args;
@@ -20,7 +20,7 @@ Examples:
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
     #[command(flatten)]
-    source: Source,
+    source: SweepArguments,
 
     /// Print one JSON object
     #[arg(long)]

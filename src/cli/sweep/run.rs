@@ -3,10 +3,10 @@
 use super::super::screen::Screen;
 use super::super::{Failure, Outcome};
 use super::display::Display;
-use super::{count, count_interrupts, default_directory, Source};
+use super::{count, count_interrupts, default_directory, SweepArguments};
 use anyhow::Context;
 use bpmc::lab::shell::quoted;
-use bpmc::lab::sweep::local::{self, Share, Summary};
+use bpmc::lab::sweep::local::{self, CoreAllocation, Summary};
 use bpmc::lab::sweep::{arguments as train_arguments, slurm, state, Directory, State, SweepFile};
 use clap::{Args, ValueEnum};
 use std::num::NonZeroUsize;
@@ -31,7 +31,7 @@ missing: cells that are done are left alone, cells that failed are tried again."
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
     #[command(flatten)]
-    source: Source,
+    source: SweepArguments,
 
     /// The directory of the sweep [default: runs/ and its name, as in runs/maze]
     #[arg(long, value_name = "DIR")]
@@ -98,7 +98,7 @@ fn run_here(
         .filter(|cell| state(directory, cell).state != State::Done)
         .collect();
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let share = Share::new(
+    let share = CoreAllocation::new(
         cores,
         missing.len(),
         arguments

@@ -41,7 +41,7 @@ pub struct SpecReport {
     /// The number of measured iterations.
     pub iterations: usize,
     /// Quartiles of the time per iteration, in seconds.
-    pub seconds: Spread,
+    pub seconds: Quartiles,
     /// Iterations per second, from the median time.
     pub iterations_per_second: f64,
     /// Environment steps per second over all lanes, from the median time.
@@ -53,7 +53,7 @@ pub struct SpecReport {
     /// The bytes and operations of one iteration.
     pub work: Work,
     /// The origin of `work`.
-    pub counted_from: Source,
+    pub counted_from: WorkSource,
     /// The shortest possible time for `work` on this machine; `None` if the machine was not measured.
     pub floor: Option<Floor>,
     /// Kernels of one iteration; empty if the backend does not report them.
@@ -63,7 +63,7 @@ pub struct SpecReport {
 /// The origin of a count of work.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Source {
+pub enum WorkSource {
     /// The kernels that ran, with everything they moved.
     Kernels,
     /// The graphs of the step and its adjoint: the least that must be done.
@@ -72,7 +72,7 @@ pub enum Source {
 
 /// The minimum and quartiles of one number per iteration.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Spread {
+pub struct Quartiles {
     /// The minimum.
     pub minimum: f64,
     /// The lower quartile.
@@ -83,12 +83,12 @@ pub struct Spread {
     pub upper_quartile: f64,
 }
 
-impl Spread {
+impl Quartiles {
     /// The quartiles of `values`; `None` if there are none.
-    pub fn of(values: impl Iterator<Item = f64>) -> Option<Spread> {
+    pub fn of(values: impl Iterator<Item = f64>) -> Option<Quartiles> {
         let mut sorted: Vec<f64> = values.collect();
         sorted.sort_by(f64::total_cmp);
-        Some(Spread {
+        Some(Quartiles {
             minimum: quantile(&sorted, 0.0)?,
             lower_quartile: quantile(&sorted, 0.25)?,
             median: quantile(&sorted, 0.5)?,
@@ -185,7 +185,7 @@ impl SpecReport {
         kernels: Vec<KernelReport>,
         peak_memory_bytes: Option<u64>,
     ) -> Option<SpecReport> {
-        let seconds = Spread::of(iterations.iter().map(|report| report.seconds))?;
+        let seconds = Quartiles::of(iterations.iter().map(|report| report.seconds))?;
         let mut phases = Phases::default();
         for report in iterations {
             phases += report.phases;
@@ -193,13 +193,13 @@ impl SpecReport {
         let total: f64 = iterations.iter().map(|report| report.seconds).sum();
         let told = kernels.iter().any(|kernel| kernel.bytes > 0.0);
         let (work, counted_from) = if !told {
-            (setup.work, Source::Graph)
+            (setup.work, WorkSource::Graph)
         } else {
             let work = Work {
                 bytes: kernels.iter().map(|kernel| kernel.bytes).sum(),
                 operations: kernels.iter().map(|kernel| kernel.operations).sum(),
             };
-            (work, Source::Kernels)
+            (work, WorkSource::Kernels)
         };
         Some(SpecReport {
             spec: setup.spec,
@@ -320,7 +320,7 @@ mod tests {
         let times = [0.3, 0.1, 0.2].map(|seconds| iteration(seconds, Phases::default()));
         let report = SpecReport::new(setup(), &times, Vec::new(), Some(9)).unwrap();
         assert_eq!((report.seconds.median, report.seconds.minimum), (0.2, 0.1));
-        assert_eq!(report.counted_from, Source::Graph);
+        assert_eq!(report.counted_from, WorkSource::Graph);
         let floor = report.on(&machine()).floor.unwrap();
         assert_eq!(floor.bytes_seconds, 0.005);
         assert_eq!(floor.operations_seconds, 0.05);
@@ -341,7 +341,7 @@ mod tests {
         let kernels = vec![kernel("step"), kernel("adjoint")];
         let times = [iteration(1.0, Phases::default())];
         let report = SpecReport::new(setup(), &times, kernels, None).unwrap();
-        assert_eq!(report.counted_from, Source::Kernels);
+        assert_eq!(report.counted_from, WorkSource::Kernels);
         assert_eq!((report.work.bytes, report.work.operations), (4e6, 2e6));
         assert_eq!(kernel_floor(&report.kernels[0], &machine()), 0.02);
         let device = Machine {

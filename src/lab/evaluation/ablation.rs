@@ -225,12 +225,12 @@ impl Observer for ResetTraces {
 }
 
 /// An observer that stores the values of some outputs: by output, then step, lanes in sequence.
-struct Notes<'a> {
+struct OutputRecorder<'a> {
     outputs: &'a [usize],
     values: Vec<Vec<Vec<f64>>>,
 }
 
-impl Observer for Notes<'_> {
+impl Observer for OutputRecorder<'_> {
     fn after(&mut self, moment: &mut Moment<'_>) -> Result<(), BackendError> {
         for (slot, values) in self.outputs.iter().zip(&mut self.values) {
             values.push(moment.output(*slot)?);
@@ -240,12 +240,12 @@ impl Observer for Notes<'_> {
 }
 
 /// An observer that sets some inputs: by input, then step, lanes in sequence.
-struct Gives<'a> {
+struct InputWriter<'a> {
     inputs: &'a [usize],
     values: Vec<Vec<Vec<f64>>>,
 }
 
-impl Observer for Gives<'_> {
+impl Observer for InputWriter<'_> {
     fn before(&mut self, moment: &mut Moment<'_>) -> Result<(), BackendError> {
         for (slot, values) in self.inputs.iter().zip(&self.values) {
             let now = &values[moment.step()];
@@ -302,7 +302,7 @@ pub(super) fn without_modulators(
     noting.set_parameters(parameters)?;
     // The stored values, by batch and block of lanes.
     let mut noted: Vec<Vec<Vec<Vec<Vec<f64>>>>> = Vec::new();
-    let note = |_, _, _| Notes {
+    let note = |_, _, _| OutputRecorder {
         outputs: &outputs,
         values: vec![Vec::new(); outputs.len()],
     };
@@ -332,7 +332,7 @@ pub(super) fn without_modulators(
         } else {
             means.clone()
         };
-        Gives {
+        InputWriter {
             inputs: &inputs,
             values,
         }

@@ -5,7 +5,7 @@
 //! wall_time = 1: double, step = 2: varint, file_version = 3: string, summary = 5 }`, `Summary { value = 1,
 //! repeated }`, `Value { tag = 1: string, simple_value = 2: float }`.
 
-use super::lines::Growing;
+use super::lines::AppendFile;
 use super::{MetricsError, Record};
 use std::fs::File;
 use std::io::Read;
@@ -20,7 +20,7 @@ const VERSION: &[u8] = b"brain.Event:2";
 /// The event file of a run in training.
 #[derive(Debug)]
 pub(super) struct Events {
-    pub(super) file: Growing,
+    pub(super) file: AppendFile,
 }
 
 impl Events {
@@ -29,7 +29,7 @@ impl Events {
         let path = existing(directory)
             .unwrap_or_else(|| directory.join(format!("{PREFIX}{:010}.bpmc", now() as u64)));
         let mut kept = 0;
-        let mut file = Growing::resume(&path, |file| {
+        let mut file = AppendFile::resume(&path, |file| {
             kept = length_up_to(file, iteration)?;
             Ok(kept)
         })?;

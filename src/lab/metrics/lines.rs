@@ -11,23 +11,23 @@ const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 /// A file that is appended to. Dropping it writes the data still in memory.
 #[derive(Debug)]
-pub(super) struct Growing {
+pub(super) struct AppendFile {
     path: PathBuf,
     file: BufWriter<File>,
     pub(super) flushed: Instant,
 }
 
-impl Growing {
+impl AppendFile {
     /// Creates an empty file.
-    pub(super) fn create(path: &Path) -> Result<Growing, MetricsError> {
-        Growing::with(path, File::create(path))
+    pub(super) fn create(path: &Path) -> Result<AppendFile, MetricsError> {
+        AppendFile::with(path, File::create(path))
     }
 
     /// Opens the file at `path`, or creates it, and cuts it to the length that `keep` returns.
     pub(super) fn resume(
         path: &Path,
         keep: impl FnOnce(&File) -> std::io::Result<u64>,
-    ) -> Result<Growing, MetricsError> {
+    ) -> Result<AppendFile, MetricsError> {
         let open = || {
             let mut file = OpenOptions::new()
                 .read(true)
@@ -40,15 +40,15 @@ impl Growing {
             file.seek(SeekFrom::End(0))?;
             Ok(file)
         };
-        Growing::with(path, open())
+        AppendFile::with(path, open())
     }
 
-    fn with(path: &Path, file: std::io::Result<File>) -> Result<Growing, MetricsError> {
+    fn with(path: &Path, file: std::io::Result<File>) -> Result<AppendFile, MetricsError> {
         let file = file.map_err(|source| MetricsError {
             path: path.to_owned(),
             source,
         })?;
-        Ok(Growing {
+        Ok(AppendFile {
             path: path.to_owned(),
             file: BufWriter::new(file),
             flushed: Instant::now(),

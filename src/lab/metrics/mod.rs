@@ -6,7 +6,7 @@ mod lines;
 mod table;
 
 use events::Events;
-use lines::{length_while, Growing};
+use lines::{length_while, AppendFile};
 use serde_json::{Map, Number, Value};
 use std::path::{Path, PathBuf};
 use table::Table;
@@ -76,7 +76,7 @@ fn number(value: f64) -> Value {
 /// A writer that appends records to the files of a run. Dropping it writes the records still in memory.
 #[derive(Debug)]
 pub struct MetricsWriter {
-    lines: Growing,
+    lines: AppendFile,
     table: Option<Table>,
     events: Option<Events>,
 }
@@ -87,7 +87,7 @@ impl MetricsWriter {
     /// # Errors
     /// Fails if the file cannot be created.
     pub fn create(path: &Path) -> Result<MetricsWriter, MetricsError> {
-        Growing::create(path).map(MetricsWriter::with)
+        AppendFile::create(path).map(MetricsWriter::with)
     }
 
     /// Opens the file at `path` to continue after `iteration`. The file is cut at the first record of a later
@@ -96,7 +96,7 @@ impl MetricsWriter {
     /// # Errors
     /// Fails if the file cannot be read or written.
     pub fn resume(path: &Path, iteration: u64) -> Result<MetricsWriter, MetricsError> {
-        let lines = Growing::resume(path, |file| {
+        let lines = AppendFile::resume(path, |file| {
             length_while(file, |line, _| {
                 let record: Option<Value> = serde_json::from_slice(line).ok();
                 let found = record.and_then(|record| record.get("iteration")?.as_u64());
@@ -106,7 +106,7 @@ impl MetricsWriter {
         lines.map(MetricsWriter::with)
     }
 
-    fn with(lines: Growing) -> MetricsWriter {
+    fn with(lines: AppendFile) -> MetricsWriter {
         MetricsWriter {
             lines,
             table: None,
@@ -134,7 +134,7 @@ impl MetricsWriter {
 
     fn each(
         &mut self,
-        mut act: impl FnMut(&mut Growing) -> Result<(), MetricsError>,
+        mut act: impl FnMut(&mut AppendFile) -> Result<(), MetricsError>,
     ) -> Result<(), MetricsError> {
         act(&mut self.lines)?;
         if let Some(table) = &mut self.table {
@@ -169,7 +169,7 @@ impl MetricsWriter {
     /// # Errors
     /// Fails if a file cannot be written.
     pub fn tick(&mut self) -> Result<(), MetricsError> {
-        self.each(Growing::tick)
+        self.each(AppendFile::tick)
     }
 
     /// Writes all records to the files.
@@ -177,7 +177,7 @@ impl MetricsWriter {
     /// # Errors
     /// Fails if a file cannot be written.
     pub fn flush(&mut self) -> Result<(), MetricsError> {
-        self.each(Growing::flush)
+        self.each(AppendFile::flush)
     }
 
     /// Writes all records and waits until they are on the disk. Anything written later then implies these
@@ -186,7 +186,7 @@ impl MetricsWriter {
     /// # Errors
     /// Fails if a file cannot be written.
     pub fn sync(&mut self) -> Result<(), MetricsError> {
-        self.each(Growing::sync)
+        self.each(AppendFile::sync)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Metrics as a table, `metrics.csv`: its columns are the fields of the first record, timing last.
 
-use super::lines::{length_while, Growing};
+use super::lines::{length_while, AppendFile};
 use super::{MetricsError, Record};
 use serde_json::Value;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::path::Path;
 /// The table of a run in training.
 #[derive(Debug)]
 pub(super) struct Table {
-    pub(super) file: Growing,
+    pub(super) file: AppendFile,
     columns: Vec<String>,
 }
 
@@ -16,7 +16,7 @@ impl Table {
     /// Opens or creates the file at `path` to continue after `iteration`.
     pub(super) fn resume(path: &Path, iteration: u64) -> Result<Table, MetricsError> {
         let mut columns = Vec::new();
-        let file = Growing::resume(path, |file| {
+        let file = AppendFile::resume(path, |file| {
             length_while(file, |line, number| {
                 let line = String::from_utf8_lossy(line);
                 if number == 0 {

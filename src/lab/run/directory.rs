@@ -21,7 +21,7 @@ pub const VOCABULARY: &str = "vocabulary.txt";
 
 /// The location of a run directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum RunLocation {
     /// This directory.
     At(PathBuf),
     /// A new directory under `parent`: `STEM-SEED`, or `STEM-SEED-2` and so on.
@@ -36,16 +36,16 @@ pub enum Place {
 /// Creates the directory and writes spec and manifest into it, the manifest last: a directory with a manifest
 /// holds a run, however the process that made it ended.
 pub(super) fn claim(
-    place: &Place,
+    location: &RunLocation,
     manifest: &Manifest,
     spec: &str,
 ) -> Result<(PathBuf, Lock), RunError> {
-    let path = match place {
-        Place::At(path) => {
+    let path = match location {
+        RunLocation::At(path) => {
             std::fs::create_dir_all(path).map_err(|e| RunError::file("create", path, e))?;
             path.clone()
         }
-        Place::Under { parent, stem } => {
+        RunLocation::Under { parent, stem } => {
             std::fs::create_dir_all(parent).map_err(|e| RunError::file("create", parent, e))?;
             let mut number = 1u64;
             loop {
@@ -81,10 +81,10 @@ pub(super) fn claim(
 }
 
 /// The directory to resume: the one named, or the last one under the parent.
-pub(super) fn find(place: &Place, seed: u64) -> Result<PathBuf, RunError> {
-    let path = match place {
-        Place::At(path) => path.clone(),
-        Place::Under { parent, stem } => {
+pub(super) fn find(location: &RunLocation, seed: u64) -> Result<PathBuf, RunError> {
+    let path = match location {
+        RunLocation::At(path) => path.clone(),
+        RunLocation::Under { parent, stem } => {
             let last = (1u64..)
                 .map(|number| numbered(parent, stem, seed, number))
                 .take_while(|path| path.exists())

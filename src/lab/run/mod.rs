@@ -12,29 +12,29 @@
 //! On the CPU the same spec and seed give the same bytes in metrics (timing apart) and checkpoints, whatever the
 //! number of threads and wherever a run was interrupted, killed and resumed.
 
+mod best;
 mod directory;
 mod error;
 mod log;
 mod manifest;
+mod non_finite;
 mod opened;
-mod shelf;
 mod spec;
-mod standing;
-mod watch;
+mod store;
 mod window;
 
-pub use directory::{Place, MANIFEST, METRICS, METRICS_TABLE, SPEC, VOCABULARY};
+pub use directory::{RunLocation, MANIFEST, METRICS, METRICS_TABLE, SPEC, VOCABULARY};
 pub use error::RunError;
 pub use log::LOG;
 pub use manifest::{Incident, Manifest, OnNan, Status, Test};
 pub use opened::{open, OpenedRun};
-pub use shelf::{checkpoints, find_checkpoint, Which, BEST, CHECKPOINTS};
 pub use spec::{hash, merged};
+pub use store::{checkpoints, find_checkpoint, Which, BEST, CHECKPOINTS};
 
 use super::metrics::MetricsWriter;
 use crate::driver::Compilation;
 use crate::lab::lock::Lock;
-use crate::learn::checkpoint::{Checkpoint, Standing};
+use crate::learn::checkpoint::{BestTracker, Checkpoint};
 use crate::learn::replace::{clear_temporaries, replace};
 use crate::learn::text::Part;
 use crate::learn::trainer::{BackendKind, IterationReport, TrainError, Trainer, TrainerOptions};
@@ -42,10 +42,10 @@ use crate::machine::c::MOST;
 use crate::machine::device::DeviceChoice;
 use crate::step::passes::Selection;
 use log::Log;
-use shelf::{Schedule, Shelf};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use store::{CheckpointStore, Schedule};
 use window::Window;
 
 /// The options of a run.
@@ -56,7 +56,7 @@ pub struct RunOptions {
     /// The overrides that the spec was compiled with.
     pub overrides: Vec<String>,
     /// The location of the run directory.
-    pub place: Place,
+    pub location: RunLocation,
     /// Whether to continue an existing run.
     pub resume: bool,
     /// The number of threads that share the lanes.
@@ -105,8 +105,8 @@ pub struct Run {
     manifest: Manifest,
     trainer: Trainer,
     window: Window,
-    standing: Standing,
-    shelf: Shelf,
+    best: BestTracker,
+    store: CheckpointStore,
     log: Option<Log>,
     metrics_every: u64,
     tensorboard: bool,
@@ -164,14 +164,14 @@ impl Run {
             epochs: trainer.epoch_ends(),
         };
         let keep = setting("keep_checkpoints").max(1) as usize;
-        let measure = Standing::measure(&trainer);
+        let measure = BestTracker::measure(&trainer);
         let mut run = Run {
             directory: PathBuf::new(),
-            shelf: Shelf::new(Path::new(""), keep, schedule.clone(), measure),
+            store: CheckpointStore::new(Path::new(""), keep, schedule.clone(), measure),
             manifest,
             trainer,
             window: Window::default(),
-            standing: Standing::new(),
+            best: BestTracker::new(),
             log: None,
             metrics_every: setting("metrics_every").max(1),
             tensorboard: options.tensorboard,
@@ -179,15 +179,15 @@ impl Run {
             lock: None,
         };
         if options.resume {
-            run.directory = directory::find(&options.place, run.manifest.seed)?;
+            run.directory = directory::find(&options.location, run.manifest.seed)?;
             run.lock = Some(Lock::take(&run.directory)?);
-            run.shelf = Shelf::new(&run.directory, keep, schedule.clone(), measure);
+            run.store = CheckpointStore::new(&run.directory, keep, schedule.clone(), measure);
             run.go_back_to_last(&crate::lang::sema::dump(model))?;
         } else {
             let spec = merged(compilation);
-            let (directory, lock) = directory::claim(&options.place, &run.manifest, &spec)?;
+            let (directory, lock) = directory::claim(&options.location, &run.manifest, &spec)?;
             run.lock = Some(lock);
-            run.shelf = Shelf::new(&directory, keep, schedule.clone(), measure);
+            run.store = CheckpointStore::new(&directory, keep, schedule.clone(), measure);
             run.directory = directory;
         }
         run.vocabulary(options.resume)?;
@@ -229,9 +229,9 @@ impl Run {
             }
             return Err(self.different(message + &lines));
         }
-        if let Some(checkpoint) = self.shelf.last(&self.directory)? {
+        if let Some(checkpoint) = self.store.last(&self.directory)? {
             self.restore(&checkpoint)?;
-            self.shelf.mend(&checkpoint)?;
+            self.store.mend(&checkpoint)?;
         }
         // Iterations after the checkpoint will be repeated.
         let done = self.trainer.iteration();
@@ -262,11 +262,11 @@ impl Run {
         }
         self.trainer.restore(checkpoint)?;
         self.window = Window::restore(checkpoint.header.pending.as_ref());
-        self.standing = checkpoint
+        self.best = checkpoint
             .header
             .standing
             .clone()
-            .unwrap_or_else(Standing::new);
+            .unwrap_or_else(BestTracker::new);
         Ok(())
     }
 
@@ -275,7 +275,7 @@ impl Run {
         let (name, hash) = (&self.manifest.name, &self.manifest.spec_hash);
         let mut checkpoint = self.trainer.checkpoint(name, hash)?;
         checkpoint.header.pending = self.window.pending();
-        checkpoint.header.standing = Some(self.standing.clone());
+        checkpoint.header.standing = Some(self.best.clone());
         Ok(checkpoint)
     }
 
@@ -364,7 +364,7 @@ impl Run {
         let planned = self.manifest.iterations_planned;
         clear_temporaries(&self.directory)
             .map_err(|e| RunError::file("write", &self.directory, e))?;
-        self.shelf.open()?;
+        self.store.open()?;
         self.log = Some(Log::open(&self.directory)?);
         let done = self.trainer.iteration();
         self.log(&format!(
@@ -386,7 +386,7 @@ impl Run {
             let advanced = self.trainer.advance(self.until_needed(), &mut reports);
             for report in reports.drain(..) {
                 self.window.add(&report);
-                self.standing.add(&report);
+                self.best.add(&report);
                 let done = report.iteration;
                 let epoch_ends = report.validation.is_some();
                 if done.is_multiple_of(self.metrics_every) || done == planned || epoch_ends {
@@ -416,7 +416,7 @@ impl Run {
                 Err(error) => return Err(error.into()),
             }
             let done = self.trainer.iteration();
-            if self.shelf.is_scheduled(done) && done < planned {
+            if self.store.is_scheduled(done) && done < planned {
                 self.checkpoint(&mut metrics)?;
                 self.manifest.iterations = done;
                 self.write_manifest()?;
@@ -438,7 +438,7 @@ impl Run {
         let done = self.trainer.iteration();
         let record = self.metrics_every - done % self.metrics_every;
         let most = record.min(MOST as u64);
-        let needed = |k: &u64| self.shelf.is_scheduled(done + k);
+        let needed = |k: &u64| self.store.is_scheduled(done + k);
         (1..most).find(needed).unwrap_or(most)
     }
 
@@ -499,10 +499,10 @@ impl Run {
     fn checkpoint(&mut self, metrics: &mut MetricsWriter) -> Result<(), RunError> {
         metrics.sync()?;
         let done = self.trainer.iteration();
-        if self.shelf.is_scheduled(done) {
-            self.standing.note(done, self.trainer.has_rewards());
+        if self.store.is_scheduled(done) {
+            self.best.note(done, self.trainer.has_rewards());
         }
-        self.shelf.put(&self.here()?)?;
+        self.store.put(&self.here()?)?;
         self.log(&format!("checkpoint of iteration {done}"))
     }
 

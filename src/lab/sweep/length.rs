@@ -10,22 +10,22 @@ use std::path::PathBuf;
 
 /// The setting that gives the length of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Length {
+pub(super) enum TrainingLength {
     /// The setting `train.iterations`.
     Iterations(u64),
     /// The setting `train.epochs`.
     Epochs(u64),
 }
 
-impl Length {
+impl TrainingLength {
     /// The length in a spec; `None` without a `train` block.
-    pub(super) fn of(compilation: &Compilation) -> Option<Length> {
+    pub(super) fn of(compilation: &Compilation) -> Option<TrainingLength> {
         let train = compilation.program.as_ref()?.model.train.as_ref()?;
         let setting = |name: &str| train.settings.int(name) as u64;
         Some(match train.trainer.kind {
-            TrainerKind::Language => Length::Epochs(setting("epochs")),
+            TrainerKind::Language => TrainingLength::Epochs(setting("epochs")),
             TrainerKind::Reward | TrainerKind::Supervised => {
-                Length::Iterations(setting("iterations"))
+                TrainingLength::Iterations(setting("iterations"))
             }
         })
     }
@@ -35,8 +35,8 @@ impl Length {
         // A cast from a float saturates.
         let times = |count: u64| ((count as f64 * scale).round() as u64).max(1);
         match self {
-            Length::Iterations(count) => format!("train.iterations={}", times(count)),
-            Length::Epochs(count) => format!("train.epochs={}", times(count)),
+            TrainingLength::Iterations(count) => format!("train.iterations={}", times(count)),
+            TrainingLength::Epochs(count) => format!("train.epochs={}", times(count)),
         }
     }
 }

@@ -16,14 +16,14 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(1000);
 
 /// The division of the cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
+pub struct CoreAllocation {
     /// The number of cells at a time.
     pub workers: usize,
     /// The number of threads per cell.
     pub threads: usize,
 }
 
-impl Share {
+impl CoreAllocation {
     /// Divides `cores`: given numbers are used as they are, others are chosen so that workers times threads
     /// is at most `cores`. Workers with one thread never wait for each other, so cells get more threads only
     /// if there are fewer cells than cores.
@@ -32,7 +32,7 @@ impl Share {
         cells: usize,
         workers: Option<usize>,
         threads: Option<usize>,
-    ) -> Share {
+    ) -> CoreAllocation {
         let (cores, cells) = (cores.max(1), cells.max(1));
         let workers = match (workers, threads) {
             (Some(workers), _) => workers,
@@ -40,7 +40,7 @@ impl Share {
             (None, None) => cores,
         };
         let workers = workers.clamp(1, cells);
-        Share {
+        CoreAllocation {
             workers,
             threads: threads.unwrap_or(cores / workers).max(1),
         }
@@ -116,7 +116,7 @@ struct Slot<'a> {
 pub fn run(
     directory: &Directory,
     program: &Path,
-    share: Share,
+    share: CoreAllocation,
     wanted: &dyn Fn(&Cell) -> bool,
     interrupts: &AtomicUsize,
     observe: &mut dyn FnMut(Event<'_>),
@@ -190,7 +190,7 @@ pub fn run(
 fn begin<'a>(
     directory: &Directory,
     program: &Path,
-    share: Share,
+    share: CoreAllocation,
     cell: &'a Cell,
 ) -> Result<Option<Slot<'a>>, SweepError> {
     if crate::lab::lock::is_held(&directory.cell(cell)) {
@@ -247,7 +247,7 @@ fn look(
 
 #[cfg(test)]
 mod tests {
-    use super::Share;
+    use super::CoreAllocation;
 
     #[test]
     fn cores_are_shared() {
@@ -262,7 +262,7 @@ mod tests {
             (8, 2, Some(8), Some(2), (2, 2)),
             (1, 0, None, None, (1, 1)),
         ] {
-            let share = Share::new(cores, cells, workers, threads);
+            let share = CoreAllocation::new(cores, cells, workers, threads);
             assert_eq!((share.workers, share.threads), wanted, "{cores} {cells}");
         }
     }

@@ -1,7 +1,7 @@
 //! The plan of a sweep: every cell, with its spec compiled and its settings checked.
 
 use super::file::{Assignment, SpecEntry, SweepFile};
-use super::length::{Length, Texts};
+use super::length::{Texts, TrainingLength};
 use super::vary::Combination;
 use super::Problem;
 use crate::driver::{self, Compilation};
@@ -260,7 +260,7 @@ impl Planner<'_> {
             let Some(mut compilation) = self.compile(spec, &text, &overrides)? else {
                 continue;
             };
-            let Some(length) = Length::of(&compilation) else {
+            let Some(length) = TrainingLength::of(&compilation) else {
                 let message = format!("the spec `{}` has no `train` block", spec.label);
                 let help = "add `train a2c { ... }`; `bpmc new` writes one".to_owned();
                 let problem = self.file.problem(spec.at, message, Some(help));

@@ -24,7 +24,7 @@ pub(super) struct Excerpt {
 }
 
 /// The lines of one label.
-struct Place {
+struct LabelLines {
     label: usize,
     range: Range<usize>,
     lines: Range<usize>,
@@ -32,14 +32,14 @@ struct Place {
 
 /// Excerpts that show all `ranges` of the text, in the order of the text.
 pub(super) fn excerpts(index: &LineIndex<'_>, ranges: &[Range<usize>]) -> Vec<Excerpt> {
-    let mut places: Vec<Place> = ranges
+    let mut places: Vec<LabelLines> = ranges
         .iter()
         .enumerate()
         .map(|(label, range)| place(index, label, range))
         .collect();
     places.sort_by_key(|place| (place.lines.start, place.label));
 
-    let mut groups: Vec<(Range<usize>, Vec<Place>)> = Vec::new();
+    let mut groups: Vec<(Range<usize>, Vec<LabelLines>)> = Vec::new();
     for place in places {
         match groups.last_mut() {
             Some((lines, group)) if place.lines.start <= lines.end + GAP_LINES => {
@@ -55,7 +55,7 @@ pub(super) fn excerpts(index: &LineIndex<'_>, ranges: &[Range<usize>]) -> Vec<Ex
         .collect()
 }
 
-fn place(index: &LineIndex<'_>, label: usize, range: &Range<usize>) -> Place {
+fn place(index: &LineIndex<'_>, label: usize, range: &Range<usize>) -> LabelLines {
     let text = index.text();
     let start = floor_boundary(text, range.start);
     let mut end = floor_boundary(text, range.end).max(start);
@@ -66,14 +66,14 @@ fn place(index: &LineIndex<'_>, label: usize, range: &Range<usize>) -> Place {
         last = first;
         end = index.line_bounds(first).1.max(start);
     }
-    Place {
+    LabelLines {
         label,
         range: start..end,
         lines: first..last + 1,
     }
 }
 
-fn excerpt(index: &LineIndex<'_>, lines: Range<usize>, places: &[Place]) -> Excerpt {
+fn excerpt(index: &LineIndex<'_>, lines: Range<usize>, places: &[LabelLines]) -> Excerpt {
     let mut excerpt = Excerpt {
         text: String::new(),
         first_line: lines.start + 1,
@@ -105,7 +105,7 @@ fn excerpt(index: &LineIndex<'_>, lines: Range<usize>, places: &[Place]) -> Exce
 }
 
 /// The range of a line to show: all of it, or the surroundings of the first label that touches it.
-fn crop(text: &str, line_start: usize, line_end: usize, places: &[Place]) -> Range<usize> {
+fn crop(text: &str, line_start: usize, line_end: usize, places: &[LabelLines]) -> Range<usize> {
     if line_end - line_start <= LINE_BYTES {
         return line_start..line_end;
     }

@@ -7,33 +7,33 @@ use std::collections::BTreeMap;
 
 /// The JSON form of a diagnostic. The fields are the format; see [`render_json`].
 #[derive(Serialize)]
-struct Finding<'a> {
+struct JsonDiagnostic<'a> {
     code: &'static str,
     severity: &'static str,
     message: &'a str,
     #[serde(flatten)]
-    place: Place<'a>,
+    place: JsonRange<'a>,
     label: &'a str,
-    labels: Vec<Secondary<'a>>,
+    labels: Vec<JsonLabel<'a>>,
     help: Option<&'a str>,
 }
 
 #[derive(Serialize)]
-struct Secondary<'a> {
+struct JsonLabel<'a> {
     #[serde(flatten)]
-    place: Place<'a>,
+    place: JsonRange<'a>,
     text: &'a str,
 }
 
 #[derive(Serialize)]
-struct Place<'a> {
+struct JsonRange<'a> {
     file: &'a str,
-    start: Point,
-    end: Point,
+    start: JsonPosition,
+    end: JsonPosition,
 }
 
 #[derive(Serialize)]
-struct Point {
+struct JsonPosition {
     byte: usize,
     line: usize,
     column: usize,
@@ -59,7 +59,7 @@ pub fn render_json(diagnostics: &Diagnostics, sources: &SourceMap) -> String {
             .or_insert_with(|| LineIndex::new(&file.text));
         let point = |byte: usize| {
             let at = index.position(byte);
-            Point {
+            JsonPosition {
                 byte,
                 line: at.line,
                 column: at.column,
@@ -67,7 +67,7 @@ pub fn render_json(diagnostics: &Diagnostics, sources: &SourceMap) -> String {
             }
         };
         let range = span.range();
-        Place {
+        JsonRange {
             file: &file.name,
             start: point(range.start),
             end: point(range.end),
@@ -75,7 +75,7 @@ pub fn render_json(diagnostics: &Diagnostics, sources: &SourceMap) -> String {
     };
     let mut text = String::new();
     for diagnostic in diagnostics.iter() {
-        let finding = Finding {
+        let finding = JsonDiagnostic {
             code: diagnostic.code.text(),
             severity: match diagnostic.severity() {
                 Severity::Error => "error",
@@ -87,7 +87,7 @@ pub fn render_json(diagnostics: &Diagnostics, sources: &SourceMap) -> String {
             labels: diagnostic
                 .secondary
                 .iter()
-                .map(|label| Secondary {
+                .map(|label| JsonLabel {
                     place: place(label.span),
                     text: &label.text,
                 })

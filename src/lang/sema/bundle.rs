@@ -2,7 +2,7 @@
 
 use super::analyser::{Analyser, BundleScope, DefinitionSource, PendingDefinition};
 use super::constants::{dotted, listed};
-use super::declare::Around;
+use super::declare::Surroundings;
 use super::model::{BundleId, DefId, DefKind};
 use super::scope::{Context, Names, RuleInstance, Symbol};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
@@ -69,7 +69,7 @@ impl<'a> Analyser<'a, '_> {
         let context = Context::inside(id, None);
         // Names come first, so that rule arguments and updates find them.
         for stmt in body {
-            self.declare(stmt, context, &Around::default());
+            self.declare(stmt, context, &Surroundings::default());
         }
         let mut rule_found = true;
         if let Some(using) = using {
@@ -225,7 +225,7 @@ impl<'a> Analyser<'a, '_> {
         self.instances.push(RuleInstance { arguments, missing });
         let context = Context::inside(bundle, Some(instance));
         for stmt in body {
-            self.declare(stmt, context, &Around::default());
+            self.declare(stmt, context, &Surroundings::default());
         }
         true
     }

@@ -9,7 +9,7 @@ use crate::lang::syntax::ast::{Expr, Ident, Initialiser, Stmt, StmtKind};
 
 /// The surroundings of a statement.
 #[derive(Clone, Default)]
-pub(super) struct Around<'a> {
+pub(super) struct Surroundings<'a> {
     regions: Vec<RegionSource<'a>>,
     conditions: Vec<&'a Expr>,
 }
@@ -20,7 +20,7 @@ impl<'a> Analyser<'a, '_> {
         // Bundles come last: their sizes may name states and inputs declared below them.
         for stmt in body {
             if !matches!(stmt.kind, StmtKind::Plastic { .. }) {
-                self.declare(stmt, Context::NETWORK, &Around::default());
+                self.declare(stmt, Context::NETWORK, &Surroundings::default());
             }
         }
         for stmt in body {
@@ -38,7 +38,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    pub(super) fn declare(&mut self, stmt: &'a Stmt, context: Context, around: &Around<'a>) {
+    pub(super) fn declare(&mut self, stmt: &'a Stmt, context: Context, around: &Surroundings<'a>) {
         let nested = !around.regions.is_empty() || !around.conditions.is_empty();
         match &stmt.kind {
             StmtKind::Decl { kind, entries } => {
@@ -192,7 +192,7 @@ impl<'a> Analyser<'a, '_> {
         target: &'a Ident,
         value: &'a Expr,
         context: Context,
-        around: Around<'a>,
+        around: Surroundings<'a>,
     ) {
         let named = match context.bundle {
             Some(bundle) => self.bundles[bundle.index()].names.get(&target.name),

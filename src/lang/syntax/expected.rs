@@ -17,7 +17,7 @@ const MAX_QUOTED: usize = 32;
 
 /// The kind of a broken part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum BrokenPart {
     /// A top-level item.
     Item,
     /// A statement of a body.
@@ -28,29 +28,29 @@ pub(super) enum Part {
     Value,
 }
 
-impl Part {
+impl BrokenPart {
     fn rule(self) -> Rule {
         match self {
-            Part::Item => Rule::one_item,
-            Part::Statement => Rule::one_statement,
-            Part::Entry => Rule::one_entry,
-            Part::Value => Rule::one_value,
+            BrokenPart::Item => Rule::one_item,
+            BrokenPart::Statement => Rule::one_statement,
+            BrokenPart::Entry => Rule::one_entry,
+            BrokenPart::Value => Rule::one_value,
         }
     }
 
     fn phrase(self) -> &'static str {
         match self {
-            Part::Item => "an item",
-            Part::Statement => "a statement",
-            Part::Entry => "a setting",
-            Part::Value => "an expression",
+            BrokenPart::Item => "an item",
+            BrokenPart::Statement => "a statement",
+            BrokenPart::Entry => "a setting",
+            BrokenPart::Value => "an expression",
         }
     }
 }
 
 impl Builder<'_, '_, '_> {
     /// Reports the error in the broken part at `range` of the text.
-    pub(super) fn explain(&mut self, part: Part, range: Range<usize>) {
+    pub(super) fn explain(&mut self, part: BrokenPart, range: Range<usize>) {
         if self.is_full() {
             return;
         }
@@ -76,10 +76,10 @@ impl Builder<'_, '_, '_> {
             return;
         }
         let (at, rules) = failure(error, range.clone());
-        self.explain_at(Part::Value, range, at, &rules);
+        self.explain_at(BrokenPart::Value, range, at, &rules);
     }
 
-    fn explain_at(&mut self, part: Part, range: Range<usize>, at: usize, rules: &[Rule]) {
+    fn explain_at(&mut self, part: BrokenPart, range: Range<usize>, at: usize, rules: &[Rule]) {
         let text = self.text;
         let used = range.start + text[range.clone()].trim_end().len();
         let place = token::skip_blanks(text, at.min(text.len()));
@@ -139,7 +139,7 @@ fn failure(error: &Error<Rule>, range: Range<usize>) -> (usize, Vec<Rule>) {
 }
 
 /// A short phrase for the expected rules.
-fn phrase(part: Part, rules: &[Rule], at_start: bool) -> String {
+fn phrase(part: BrokenPart, rules: &[Rule], at_start: bool) -> String {
     let has = |rule: Rule| rules.contains(&rule);
     if at_start || rules.is_empty() {
         return part.phrase().to_string();
@@ -237,10 +237,10 @@ fn either(words: &[&str]) -> String {
 }
 
 /// A description of the token for messages.
-pub(super) fn describe(token: &Token<'_>, part: Part) -> String {
+pub(super) fn describe(token: &Token<'_>, part: BrokenPart) -> String {
     match token.kind {
         TokenKind::End if token.text.is_empty() => match part {
-            Part::Value => "the end of the value".to_string(),
+            BrokenPart::Value => "the end of the value".to_string(),
             _ => "the end of the file".to_string(),
         },
         TokenKind::End => "the end of the line".to_string(),

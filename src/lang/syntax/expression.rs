@@ -21,16 +21,16 @@ struct Operand {
 }
 
 /// An operator that waits for its right operand.
-enum Waiting {
+enum PendingOperator {
     Prefix(UnaryOp, usize),
     Infix(BinaryOp, Range<usize>),
 }
 
-impl Waiting {
+impl PendingOperator {
     fn precedence(&self) -> u8 {
         match self {
-            Waiting::Prefix(..) => PREFIX_PRECEDENCE,
-            Waiting::Infix(op, _) => op.precedence(),
+            PendingOperator::Prefix(..) => PREFIX_PRECEDENCE,
+            PendingOperator::Infix(op, _) => op.precedence(),
         }
     }
 }
@@ -72,7 +72,7 @@ impl Builder<'_, '_, '_> {
     /// Folds a chain by precedence with explicit stacks, so that a long chain does not use up the call stack.
     fn chain(&mut self, pair: Pair<'_, Rule>) -> Option<Operand> {
         let mut operands: Vec<Operand> = Vec::new();
-        let mut waiting: Vec<Waiting> = Vec::new();
+        let mut waiting: Vec<PendingOperator> = Vec::new();
         for part in pair.into_inner() {
             let range = self.range(&part);
             match part.as_rule() {
@@ -82,12 +82,12 @@ impl Builder<'_, '_, '_> {
                     } else {
                         UnaryOp::Not
                     };
-                    waiting.push(Waiting::Prefix(op, range.start));
+                    waiting.push(PendingOperator::Prefix(op, range.start));
                 }
                 Rule::operator => {
                     let op = infix(part.as_str())?;
                     while let Some(top) = waiting.last() {
-                        if let Waiting::Infix(first, place) = top {
+                        if let PendingOperator::Infix(first, place) = top {
                             if is_comparison(*first) && is_comparison(op) {
                                 self.chained_comparison(*first, place.clone(), op, range);
                                 return None;
@@ -100,7 +100,7 @@ impl Builder<'_, '_, '_> {
                         }
                         self.reduce(&mut operands, &mut waiting)?;
                     }
-                    waiting.push(Waiting::Infix(op, range));
+                    waiting.push(PendingOperator::Infix(op, range));
                 }
                 Rule::slice => {
                     let base = operands.pop()?;
@@ -116,16 +116,20 @@ impl Builder<'_, '_, '_> {
     }
 
     /// Applies the topmost operator.
-    fn reduce(&mut self, operands: &mut Vec<Operand>, waiting: &mut Vec<Waiting>) -> Option<()> {
+    fn reduce(
+        &mut self,
+        operands: &mut Vec<Operand>,
+        waiting: &mut Vec<PendingOperator>,
+    ) -> Option<()> {
         let operator = waiting.pop()?;
         let right = operands.pop()?;
         let (kind, outer, depth) = match operator {
-            Waiting::Prefix(op, start) => (
+            PendingOperator::Prefix(op, start) => (
                 ExprKind::Unary(op, Box::new(right.expr)),
                 start..right.outer.end,
                 right.depth,
             ),
-            Waiting::Infix(op, _) => {
+            PendingOperator::Infix(op, _) => {
                 let left = operands.pop()?;
                 (
                     ExprKind::Binary(op, Box::new(left.expr), Box::new(right.expr)),

@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use crate::lang::diag::Code;
 
-use super::expected::{quoted, Part};
+use super::expected::{quoted, BrokenPart};
 use super::parse::Rule;
 use super::token::{self, Token, TokenKind};
 
 /// A place where the text does not follow the grammar.
 pub(super) struct Failure<'f> {
     /// The kind of the broken part.
-    pub(super) part: Part,
+    pub(super) part: BrokenPart,
     /// The first token of the part.
     pub(super) first: &'f Token<'f>,
     /// The text of the part before the offending token.
@@ -140,14 +140,18 @@ fn misused_sign(failure: &Failure<'_>) -> Option<Guess> {
         }
         "=" if failure.wants(Rule::operator) => "write `==` to compare",
         "->" | "-->" if updates => "an update is written `name <- value`",
-        "<-" if assigns && failure.part == Part::Entry => "a setting is written `name = value`",
-        "<-" if failure.part == Part::Statement && failure.before.contains('=') => {
+        "<-" if assigns && failure.part == BrokenPart::Entry => {
+            "a setting is written `name = value`"
+        }
+        "<-" if failure.part == BrokenPart::Statement && failure.before.contains('=') => {
             "to compare with a negative number put a space: `a < -b`"
         }
-        "<-" if failure.part == Part::Statement => {
+        "<-" if failure.part == BrokenPart::Statement => {
             "a declared thing starts with `= value` and is updated in a statement of its own"
         }
-        ":" if failure.part == Part::Entry && assigns => "a setting is written `name = value`",
+        ":" if failure.part == BrokenPart::Entry && assigns => {
+            "a setting is written `name = value`"
+        }
         ":" if failure.first.text == "state" || failure.first.text == "input" => {
             "the size comes first: `state h: [200] = 0`"
         }
@@ -171,15 +175,19 @@ fn misused_sign(failure: &Failure<'_>) -> Option<Guess> {
             let op = &found.text[..1];
             return Some(Guess::help(format!("write `{first} <- {first} {op} ...`")));
         }
-        "+" | "-" if failure.part == Part::Statement && failure.after.starts_with('=') => {
+        "+" | "-" if failure.part == BrokenPart::Statement && failure.after.starts_with('=') => {
             return Some(Guess::help(format!(
                 "write `{first} <- {first} {} ...`",
                 found.text
             )));
         }
         "," => return stray_comma(failure),
-        ";" if failure.part == Part::Statement && failure.before.is_empty() => "take this `;` away",
-        ";" if failure.part != Part::Statement => "settings are separated by `,` or line ends",
+        ";" if failure.part == BrokenPart::Statement && failure.before.is_empty() => {
+            "take this `;` away"
+        }
+        ";" if failure.part != BrokenPart::Statement => {
+            "settings are separated by `,` or line ends"
+        }
         "[" if failure.wants(Rule::declared) || failure.wants(Rule::colon) => {
             "a size follows a colon: `state h: [200]`"
         }
@@ -205,10 +213,10 @@ fn ends_in_digit(text: &str) -> bool {
 
 fn stray_comma(failure: &Failure<'_>) -> Option<Guess> {
     match failure.part {
-        Part::Statement if failure.wants(Rule::statement_end) => Some(Guess::help(
+        BrokenPart::Statement if failure.wants(Rule::statement_end) => Some(Guess::help(
             "take this `,` away: statements are separated by line ends or `;`",
         )),
-        Part::Value => None,
+        BrokenPart::Value => None,
         _ => Some(Guess::help("take this `,` away")),
     }
 }
@@ -233,20 +241,20 @@ fn misplaced(failure: &Failure<'_>) -> Option<Guess> {
             "a bundle has a body, a rule after `using`, or both",
         ));
     }
-    if failure.part == Part::Item && first.text == token::CELL {
+    if failure.part == BrokenPart::Item && first.text == token::CELL {
         return Some(Guess::help("write `cell NAME(parameters) { ... }`"));
     }
     match failure.part {
-        Part::Item if found.text == "(" && failure.before.split_whitespace().count() == 2 => {
+        BrokenPart::Item if found.text == "(" && failure.before.split_whitespace().count() == 2 => {
             let near = crate::lang::diag::Diagnostics::nearest(first.text, ["rule", token::CELL])?;
             return Some(Guess::help(format!("did you mean `{near}`?")));
         }
-        Part::Item if at_start && is_word && token::is_statement_word(found.text) => {
+        BrokenPart::Item if at_start && is_word && token::is_statement_word(found.text) => {
             return Some(Guess::help(
                 "statements stand inside `network NAME { ... }`, `cell NAME(...) { ... }` or `rule NAME(...) { ... }`",
             ));
         }
-        Part::Item
+        BrokenPart::Item
             if first.kind == TokenKind::Word
                 && !first.is_reserved()
                 && matches!(found.text, "=" | "<-" | ":") =>
@@ -255,7 +263,7 @@ fn misplaced(failure: &Failure<'_>) -> Option<Guess> {
                 "values stand inside a network or rule, settings inside a block; `dim NAME = value` names a size",
             ));
         }
-        Part::Item
+        BrokenPart::Item
             if found.kind == TokenKind::End
                 && first.kind == TokenKind::Word
                 && failure.before.trim() == first.text
@@ -267,16 +275,16 @@ fn misplaced(failure: &Failure<'_>) -> Option<Guess> {
                 ..Guess::help(ITEMS)
             });
         }
-        Part::Item if at_start => {
+        BrokenPart::Item if at_start => {
             return Some(Guess::help(ITEMS));
         }
-        Part::Statement if at_start && is_word && token::is_item_word(found.text) => {
+        BrokenPart::Statement if at_start && is_word && token::is_item_word(found.text) => {
             return Some(Guess::help(format!(
                 "`{}` stands outside of all braces; is a `}}` missing before it?",
                 found.text
             )));
         }
-        Part::Statement
+        BrokenPart::Statement
             if at_start
                 && found.is_reserved()
                 && matches!(
@@ -286,17 +294,19 @@ fn misplaced(failure: &Failure<'_>) -> Option<Guess> {
         {
             return Some(reserved_name(found));
         }
-        Part::Statement if failure.wants(Rule::granularity) => {
+        BrokenPart::Statement if failure.wants(Rule::granularity) => {
             return Some(Guess::help("`per` says of what there is one each"));
         }
-        Part::Statement
+        BrokenPart::Statement
             if first.kind == TokenKind::Word && failure.before.trim_end().ends_with("reset") =>
         {
             return Some(Guess::help(
                 "after `reset` comes `episode`, `trial`, `never` or `carry`",
             ));
         }
-        Part::Statement if failure.wants(Rule::update_arrow) && failure.wants(Rule::assign) => {
+        BrokenPart::Statement
+            if failure.wants(Rule::update_arrow) && failure.wants(Rule::assign) =>
+        {
             return Some(lone_word(failure));
         }
         _ => {}

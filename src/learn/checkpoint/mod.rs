@@ -37,7 +37,7 @@ pub struct Header {
     pub pending: Option<Pending>,
     /// How well the run does, and when it did best.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub standing: Option<Standing>,
+    pub standing: Option<BestTracker>,
     /// What averages of the parameters are of; they are moments of the name `average`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub averaging: Option<Averaging>,
@@ -54,7 +54,7 @@ fn is_zero(number: &u64) -> bool {
 /// How well a run does: the mean reward of an episode, or the loss, smoothed over iterations.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Standing {
+pub struct BestTracker {
     /// Sum of the values, each weighed less the longer ago it was.
     pub sum: f64,
     /// Sum of the weights.

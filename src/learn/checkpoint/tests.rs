@@ -1,5 +1,7 @@
 use super::file::{decode, encode, Problem};
-use super::{Averaging, BestSoFar, Checkpoint, CheckpointError, Header, Pending, Standing, Tensor};
+use super::{
+    Averaging, BestSoFar, BestTracker, Checkpoint, CheckpointError, Header, Pending, Tensor,
+};
 use crate::engine::params::ParamStore;
 use crate::ir::rng::{Key, Stream};
 use crate::ir::{Draw, ParamSlot};
@@ -47,7 +49,7 @@ fn header() -> Header {
             iterations: 2,
             sums: vec![0.1 + 0.2, -1e-300],
         }),
-        standing: Some(Standing {
+        standing: Some(BestTracker {
             sum: 1.0 / 3.0,
             weight: 0.7,
             best: Some(BestSoFar {

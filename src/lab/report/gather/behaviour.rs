@@ -2,7 +2,7 @@
 //! of ablations.
 
 use super::alignment::{around, perceived, Average, Course};
-use super::traces::{bounds, spread, Spread};
+use super::traces::{bounds, distribution, Distribution};
 use crate::engine::BackendError;
 use crate::lab::evaluation::{Ablation, Curves, Effect, Evaluator, Outcome, Statistics, Wanted};
 use crate::lab::replay::{probes, Probe, RecordPlan, Recorder};
@@ -71,7 +71,7 @@ pub struct Trace {
     /// The mean absolute value over the connections and some episodes, by step.
     pub sizes: Vec<f64>,
     /// The distribution of the values at the end of these episodes.
-    pub spread: Spread,
+    pub distribution: Distribution,
     /// The number of these episodes.
     pub episodes: usize,
 }
@@ -156,10 +156,11 @@ pub fn observe(
         seed: opened.manifest.seed,
     };
     tell("episodes of the whole network");
-    let (intact, observers) = evaluator.watched(wanted, |number, first, count| Watch {
-        recorder: (!watched.is_empty()).then(|| plan.recorder(first, count)),
-        traces: (number == 0).then(|| Traced::new(&slots, steps)),
-    })?;
+    let (intact, observers) =
+        evaluator.watched(wanted, |number, first, count| BehaviourObserver {
+            recorder: (!watched.is_empty()).then(|| plan.recorder(first, count)),
+            traces: (number == 0).then(|| Traced::new(&slots, steps)),
+        })?;
     let mut courses: Vec<Vec<Vec<f64>>> = vec![Vec::new(); watched.len()];
     let mut traced = Vec::new();
     for watches in observers {
@@ -261,7 +262,7 @@ fn ablated(
 }
 
 /// An observer of one block of lanes.
-struct Watch<'a> {
+struct BehaviourObserver<'a> {
     recorder: Option<Recorder<'a>>,
     traces: Option<Traced>,
 }
@@ -289,7 +290,7 @@ impl Traced {
     }
 }
 
-impl Observer for Watch<'_> {
+impl Observer for BehaviourObserver<'_> {
     fn before(&mut self, moment: &mut Moment<'_>) -> Result<(), BackendError> {
         match &mut self.recorder {
             Some(recorder) => recorder.before(moment),
@@ -349,7 +350,7 @@ fn trace(program: &Compiled, slot: usize, k: usize, traced: &[Traced]) -> Trace 
         shape: (connections / post.max(1), post),
         end,
         sizes,
-        spread: spread(&ends, bounds(&program.model, slot)),
+        distribution: distribution(&ends, bounds(&program.model, slot)),
         episodes: noted,
     }
 }

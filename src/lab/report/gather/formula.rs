@@ -64,7 +64,7 @@ pub fn axes(ty: Type) -> &'static str {
 
 /// The binding strength of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Level {
+enum Precedence {
     Or,
     And,
     Comparison,
@@ -81,7 +81,7 @@ pub fn formula(model: &Model, expr: &Expr) -> Formula {
         model,
         out: Formula::default(),
     };
-    writer.expr(expr, Level::Or);
+    writer.expr(expr, Precedence::Or);
     writer.out
 }
 
@@ -92,7 +92,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     /// Writes `expr`, in brackets if it binds less strongly than `least`.
-    fn expr(&mut self, expr: &Expr, least: Level) {
+    fn expr(&mut self, expr: &Expr, least: Precedence) {
         let bracketed = level(expr) < least;
         if bracketed {
             self.out.text("(");
@@ -115,7 +115,7 @@ impl Writer<'_> {
             if k > 0 {
                 self.out.text(", ");
             }
-            self.expr(argument, Level::Or);
+            self.expr(argument, Precedence::Or);
         }
         self.out.text(")");
     }
@@ -140,15 +140,15 @@ impl Writer<'_> {
             ExprKind::Binary(function, a, b) => self.binary(*function, a, b),
             ExprKind::Select(condition, a, b) => {
                 self.out.text("if ");
-                self.expr(condition, Level::And);
+                self.expr(condition, Precedence::And);
                 self.out.text(" then ");
-                self.expr(a, Level::And);
+                self.expr(a, Precedence::And);
                 self.out.text(" else ");
-                self.expr(b, Level::And);
+                self.expr(b, Precedence::And);
             }
             ExprKind::Clip(x, lo, hi, boundary) => {
                 self.out.text("clip(");
-                self.expr(x, Level::Or);
+                self.expr(x, Precedence::Or);
                 let boundary = match boundary {
                     Boundary::Inclusive => "",
                     Boundary::Exclusive => ", boundary = exclusive",
@@ -165,7 +165,7 @@ impl Writer<'_> {
                 transposed,
                 bias,
             } => {
-                self.expr(x, Level::Product);
+                self.expr(x, Precedence::Product);
                 let turned = if *transposed { "ᵀ" } else { "" };
                 let weight = &model.params[weight.index()].path;
                 self.out.text(&format!(" · {weight}{turned}"));
@@ -180,7 +180,7 @@ impl Writer<'_> {
                 self.call("concat", &parts);
             }
             ExprKind::Slice(x, region) => {
-                self.expr(x, Level::Atom);
+                self.expr(x, Precedence::Atom);
                 let region = model.regions[region.0 as usize];
                 self.out
                     .text(&format!("[{} … {}]", region.start, region.end));
@@ -230,24 +230,24 @@ impl Writer<'_> {
         let name = match function {
             Unary::Neg => {
                 self.out.text("−");
-                return self.expr(x, Level::Sign);
+                return self.expr(x, Precedence::Sign);
             }
             Unary::Not => {
                 self.out.text("not ");
-                return self.expr(x, Level::Sign);
+                return self.expr(x, Precedence::Sign);
             }
             Unary::Abs => {
                 self.out.text("|");
-                self.expr(x, Level::Or);
+                self.expr(x, Precedence::Or);
                 return self.out.text("|");
             }
             Unary::Square => {
-                self.expr(x, Level::Atom);
+                self.expr(x, Precedence::Atom);
                 return self.out.text("²");
             }
             Unary::Recip => {
                 self.out.text("1 / ");
-                return self.expr(x, Level::Sign);
+                return self.expr(x, Precedence::Sign);
             }
             Unary::Tanh => "tanh",
             Unary::Sigmoid => "sigmoid",
@@ -272,16 +272,16 @@ impl Writer<'_> {
         };
         // The right operand of `-` and `/` needs brackets even at a level where the left one needs none.
         let (sign, left, right) = match function {
-            Binary::Add => (" + ", Level::Sum, Level::Sum),
-            Binary::Sub => (" − ", Level::Sum, Level::Product),
-            Binary::Mul => (product, Level::Product, Level::Product),
-            Binary::Div => (" / ", Level::Product, Level::Sign),
-            Binary::Pow => ("^", Level::Atom, Level::Power),
-            Binary::Less => (" < ", Level::Sum, Level::Sum),
-            Binary::LessEqual => (" ≤ ", Level::Sum, Level::Sum),
-            Binary::Equal => (" = ", Level::Sum, Level::Sum),
-            Binary::And => (" and ", Level::And, Level::And),
-            Binary::Or => (" or ", Level::Or, Level::Or),
+            Binary::Add => (" + ", Precedence::Sum, Precedence::Sum),
+            Binary::Sub => (" − ", Precedence::Sum, Precedence::Product),
+            Binary::Mul => (product, Precedence::Product, Precedence::Product),
+            Binary::Div => (" / ", Precedence::Product, Precedence::Sign),
+            Binary::Pow => ("^", Precedence::Atom, Precedence::Power),
+            Binary::Less => (" < ", Precedence::Sum, Precedence::Sum),
+            Binary::LessEqual => (" ≤ ", Precedence::Sum, Precedence::Sum),
+            Binary::Equal => (" = ", Precedence::Sum, Precedence::Sum),
+            Binary::And => (" and ", Precedence::And, Precedence::And),
+            Binary::Or => (" or ", Precedence::Or, Precedence::Or),
             Binary::Min => return self.call("min", &[a, b]),
             Binary::Max => return self.call("max", &[a, b]),
         };
@@ -300,7 +300,7 @@ impl Writer<'_> {
                 self.out.text("Σ");
                 self.out.sub(side);
                 self.out.text(" ");
-                return self.expr(x, Level::Product);
+                return self.expr(x, Precedence::Product);
             }
             Fold::Mean => "mean",
             Fold::Max => "max",
@@ -309,7 +309,7 @@ impl Writer<'_> {
         self.out.text(name);
         self.out.sub(side);
         self.out.text("(");
-        self.expr(x, Level::Or);
+        self.expr(x, Precedence::Or);
         self.out.text(")");
     }
 }
@@ -329,31 +329,31 @@ fn is_stretched(x: &Expr) -> bool {
     }
 }
 
-fn level(expr: &Expr) -> Level {
+fn level(expr: &Expr) -> Precedence {
     match &expr.kind {
-        ExprKind::Number(value) if *value < 0.0 => Level::Sign,
-        ExprKind::Unary(Unary::Neg | Unary::Not, _) => Level::Sign,
-        ExprKind::Unary(Unary::Square, _) => Level::Power,
-        ExprKind::Unary(Unary::Recip, _) => Level::Product,
+        ExprKind::Number(value) if *value < 0.0 => Precedence::Sign,
+        ExprKind::Unary(Unary::Neg | Unary::Not, _) => Precedence::Sign,
+        ExprKind::Unary(Unary::Square, _) => Precedence::Power,
+        ExprKind::Unary(Unary::Recip, _) => Precedence::Product,
         ExprKind::Binary(function, ..) => match function {
-            Binary::Add | Binary::Sub => Level::Sum,
-            Binary::Mul | Binary::Div => Level::Product,
-            Binary::Pow => Level::Power,
-            Binary::Less | Binary::LessEqual | Binary::Equal => Level::Comparison,
-            Binary::And => Level::And,
-            Binary::Or => Level::Or,
-            Binary::Min | Binary::Max => Level::Atom,
+            Binary::Add | Binary::Sub => Precedence::Sum,
+            Binary::Mul | Binary::Div => Precedence::Product,
+            Binary::Pow => Precedence::Power,
+            Binary::Less | Binary::LessEqual | Binary::Equal => Precedence::Comparison,
+            Binary::And => Precedence::And,
+            Binary::Or => Precedence::Or,
+            Binary::Min | Binary::Max => Precedence::Atom,
         },
-        ExprKind::Select(..) => Level::Or,
+        ExprKind::Select(..) => Precedence::Or,
         ExprKind::Linear { bias, .. } => match bias {
-            Some(_) => Level::Sum,
-            None => Level::Product,
+            Some(_) => Precedence::Sum,
+            None => Precedence::Product,
         },
-        ExprKind::Reduce(Fold::Sum, ..) => Level::Product,
+        ExprKind::Reduce(Fold::Sum, ..) => Precedence::Product,
         ExprKind::Convert(x) => {
             let indexed = matches!(x.ty, Type::Vector(_)) && !axes(expr.ty).is_empty();
             if indexed {
-                Level::Atom
+                Precedence::Atom
             } else {
                 level(x)
             }
@@ -374,6 +374,6 @@ fn level(expr: &Expr) -> Level {
         | ExprKind::Slice(..)
         | ExprKind::InRegion(..)
         | ExprKind::Stop(_)
-        | ExprKind::Poison => Level::Atom,
+        | ExprKind::Poison => Precedence::Atom,
     }
 }

@@ -67,7 +67,8 @@ pub fn behaviour(
     tell: &mut dyn FnMut(&str),
 ) -> Result<Result<Behaviour, String>, ReportError> {
     let Ok(program) = opened.program() else {
-        let why = "The spec of the run has errors in this version of bpmc, so its network cannot run.";
+        let why =
+            "The spec of the run has errors in this version of bpmc, so its network cannot run.";
         return Ok(Err(why.to_owned()));
     };
     if !has_episodes(program) {

@@ -19,7 +19,7 @@ pub fn bounds(model: &Model, state: usize) -> Option<(f64, f64)> {
 
 /// The distribution of some values.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Spread {
+pub struct Distribution {
     /// The lower end of the first bin and the upper end of the last.
     pub bounds: (f64, f64),
     /// The share of each of [`BINS`] bins.
@@ -29,7 +29,7 @@ pub struct Spread {
 }
 
 /// The distribution of `values` between the clip bounds, or else between their minimum and maximum.
-pub fn spread(values: &[f64], clip: Option<(f64, f64)>) -> Spread {
+pub fn distribution(values: &[f64], clip: Option<(f64, f64)>) -> Distribution {
     let largest = values.iter().fold(0.0f64, |most, x| most.max(x.abs()));
     let bounds = match clip {
         Some((lo, hi)) if lo < hi => (lo, hi),
@@ -49,7 +49,7 @@ pub fn spread(values: &[f64], clip: Option<(f64, f64)>) -> Spread {
         let at = values.iter().filter(|x| **x <= lo || **x >= hi).count();
         at as f64 / all
     });
-    Spread {
+    Distribution {
         bounds,
         shares: counts.into_iter().map(|count| count as f64 / all).collect(),
         saturated,
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn shares_by_hand() {
         let values = [-1.0, -1.0, 0.0, 0.01, 1.0, 0.5, 0.5, 0.5];
-        let found = spread(&values, Some((-1.0, 1.0)));
+        let found = distribution(&values, Some((-1.0, 1.0)));
         assert_eq!(found.bounds, (-1.0, 1.0));
         assert_eq!(found.saturated, Some(3.0 / 8.0));
         assert_eq!(found.shares[0], 2.0 / 8.0);
@@ -74,9 +74,9 @@ mod tests {
         assert_eq!(found.shares[30], 3.0 / 8.0);
         assert_eq!(found.shares.iter().sum::<f64>(), 1.0);
 
-        let free = spread(&[-3.0, 1.0], None);
+        let free = distribution(&[-3.0, 1.0], None);
         assert_eq!((free.bounds, free.saturated), ((-3.0, 3.0), None));
-        assert_eq!(spread(&[], None).bounds, (-1.0, 1.0));
+        assert_eq!(distribution(&[], None).bounds, (-1.0, 1.0));
     }
 
     #[test]

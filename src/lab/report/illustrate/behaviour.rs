@@ -234,12 +234,12 @@ fn heat(prefix: &str, trace: &Trace) -> Figure {
 }
 
 fn histogram(prefix: &str, trace: &Trace) -> Figure {
-    let spread = &trace.spread;
+    let distribution = &trace.distribution;
     let mut caption = format!(
         "All connections at the end of {} fresh episodes.",
         trace.episodes
     );
-    caption.push_str(&match spread.saturated {
+    caption.push_str(&match distribution.saturated {
         Some(share) => format!(
             " {}\u{a0}% are at a bound of the clip.",
             decimals(100.0 * share, 2)
@@ -248,10 +248,10 @@ fn histogram(prefix: &str, trace: &Trace) -> Figure {
     });
     let drawing = Drawing::Histogram(Histogram {
         x: trace.path.clone(),
-        bounds: spread.bounds,
-        shares: spread.shares.clone(),
+        bounds: distribution.bounds,
+        shares: distribution.shares.clone(),
     });
-    let title = format!("Spread of {}", trace.path);
+    let title = format!("Distribution of {}", trace.path);
     Figure::new(
         &format!("{prefix}spread-{}", trace.path),
         &title,

@@ -170,8 +170,8 @@ fn curve(number: usize, group: &GroupResult, metric: &str) -> Line {
             .collect();
         thinned(&all, MOST_POINTS)
     };
-    let lower = of(|point| point.middle.lower_quartile);
-    let upper = of(|point| point.middle.upper_quartile);
+    let lower = of(|point| point.quartiles.lower_quartile);
+    let upper = of(|point| point.quartiles.upper_quartile);
     let band = lower
         .iter()
         .zip(&upper)
@@ -179,7 +179,7 @@ fn curve(number: usize, group: &GroupResult, metric: &str) -> Line {
     Line {
         name: group.group.name.clone(),
         color: series(number),
-        points: of(|point| point.middle.median),
+        points: of(|point| point.quartiles.median),
         band: band.collect(),
     }
 }

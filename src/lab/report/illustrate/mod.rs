@@ -82,11 +82,15 @@ fn finals(report: &SweepReport) -> Option<Figure> {
     let groups = collection.groups.iter().enumerate();
     let rows: Vec<Row> = groups
         .filter_map(|(k, group)| {
-            let middle = group.finals.get(metric)?;
+            let quartiles = group.finals.get(metric)?;
             Some(Row {
                 name: group.group.name.clone(),
                 color: series(k),
-                quartiles: [middle.lower_quartile, middle.median, middle.upper_quartile],
+                quartiles: [
+                    quartiles.lower_quartile,
+                    quartiles.median,
+                    quartiles.upper_quartile,
+                ],
             })
         })
         .collect();

@@ -106,10 +106,7 @@ pub fn difference(experiment: &Experiment, html: &mut Html) {
             "p",
             &format!("The paper has no experiment with the task {task} to compare this with."),
         ),
-        (None, None) => html.tag(
-            "p",
-            "The paper has no experiment to compare this with.",
-        ),
+        (None, None) => html.tag("p", "The paper has no experiment to compare this with."),
     }
 }
 

@@ -20,22 +20,22 @@ const DARK: &str =
     --accent:#6cbcf0;--minus:#ff9d5c;--plus:#4fd6b0}";
 
 /// A function that writes one section of the page.
-type Write<'a> = Box<dyn FnOnce(&mut Html) -> Result<(), ReportError> + 'a>;
+type WriteSection<'a> = Box<dyn FnOnce(&mut Html) -> Result<(), ReportError> + 'a>;
 
 /// A section of the page, listed in its table of contents.
-struct Part<'a> {
+struct Section<'a> {
     id: String,
     title: String,
-    write: Write<'a>,
+    write: WriteSection<'a>,
 }
 
-impl<'a> Part<'a> {
+impl<'a> Section<'a> {
     fn new(
         id: &str,
         title: &str,
         write: impl FnOnce(&mut Html) -> Result<(), ReportError> + 'a,
-    ) -> Part<'a> {
-        Part {
+    ) -> Section<'a> {
+        Section {
             id: id.to_owned(),
             title: title.to_owned(),
             write: Box::new(write),
@@ -56,7 +56,7 @@ pub fn run(
     whole(
         &title,
         |html| run::head(report, html),
-        run::parts(report, figures, options),
+        run::sections(report, figures, options),
     )
 }
 
@@ -73,14 +73,14 @@ pub fn sweep(
     whole(
         &title,
         |html| sweep::head(report, html),
-        sweep::parts(report, figures, options),
+        sweep::sections(report, figures, options),
     )
 }
 
 fn whole(
     title: &str,
     head: impl FnOnce(&mut Html),
-    parts: Vec<Part<'_>>,
+    sections: Vec<Section<'_>>,
 ) -> Result<String, ReportError> {
     let mut html = Html::default();
     html.raw("<!DOCTYPE html>\n");
@@ -105,12 +105,12 @@ fn whole(
                 html.tag("h1", title);
                 head(html);
                 html.element("nav", &[("aria-label", "Contents")], |html| {
-                    for part in &parts {
+                    for part in &sections {
                         let to = format!("#{}", part.id);
                         html.element("a", &[("href", &to)], |html| html.text(&part.title));
                     }
                 });
-                for part in parts {
+                for part in sections {
                     html.element("section", &[("id", &part.id)], |html| {
                         html.tag("h2", &part.title);
                         (part.write)(html)

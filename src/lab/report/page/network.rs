@@ -80,7 +80,7 @@ pub fn traces(
         .iter()
         .map(|trace| {
             let last = trace.sizes.last().copied().unwrap_or(0.0);
-            let share = trace.spread.saturated;
+            let share = trace.distribution.saturated;
             vec![
                 trace.path.clone(),
                 format!("{:?}", [trace.shape.0, trace.shape.1]),

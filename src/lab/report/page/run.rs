@@ -1,6 +1,6 @@
 //! The page of a run.
 
-use super::{experiment, network, Html, Part};
+use super::{experiment, network, Html, Section};
 use crate::lab::report::figures::number::{short, whole};
 use crate::lab::report::gather::behaviour::Behaviour;
 use crate::lab::report::gather::commands;
@@ -104,53 +104,53 @@ fn result(report: &RunReport) -> Option<String> {
 }
 
 /// The sections of the page.
-pub fn parts<'a>(
+pub fn sections<'a>(
     report: &'a RunReport,
     figures: &'a RunFigures,
     options: &'a Options,
-) -> Vec<Part<'a>> {
-    let mut parts = vec![Part::new("training", "Training", |html| {
+) -> Vec<Section<'a>> {
+    let mut sections = vec![Section::new("training", "Training", |html| {
         if figures.curves.is_empty() {
             html.tag("p", "There are no records yet.");
         }
         Ok(html.figures(figures.curves.iter())?)
     })];
     if let (Ok(behaviour), Some(shown)) = (&report.behaviour, &figures.behaviour) {
-        parts.extend([
-            Part::new("episodes", "Fresh episodes", move |html| {
+        sections.extend([
+            Section::new("episodes", "Fresh episodes", move |html| {
                 Ok(network::evaluation(behaviour, shown, html)?)
             }),
-            Part::new("modulators", "Modulators", move |html| {
+            Section::new("modulators", "Modulators", move |html| {
                 Ok(network::modulators(behaviour, shown, html)?)
             }),
-            Part::new("traces", "Traces", move |html| {
+            Section::new("traces", "Traces", move |html| {
                 Ok(network::traces(behaviour, shown, html)?)
             }),
-            Part::new("ablations", "Ablations", move |html| {
+            Section::new("ablations", "Ablations", move |html| {
                 Ok(network::ablations(behaviour, shown, html)?)
             }),
         ]);
     }
     let of = &report.experiment;
-    parts.extend([
-        Part::new("equations", "Equations", move |html| {
+    sections.extend([
+        Section::new("equations", "Equations", move |html| {
             experiment::equations(of, html);
             Ok(())
         }),
-        Part::new("parameters", "Parameters", move |html| {
+        Section::new("parameters", "Parameters", move |html| {
             experiment::parameters(of, html);
             Ok(())
         }),
-        Part::new("paper", "Difference from the paper", move |html| {
+        Section::new("paper", "Difference from the paper", move |html| {
             experiment::difference(of, html);
             Ok(())
         }),
-        Part::new("reproduce", "Reproduce", move |html| {
+        Section::new("reproduce", "Reproduce", move |html| {
             reproduce(report, options, html);
             Ok(())
         }),
     ]);
-    parts
+    sections
 }
 
 fn reproduce(report: &RunReport, options: &Options, html: &mut Html) {

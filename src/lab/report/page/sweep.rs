@@ -1,7 +1,7 @@
 //! The page of a sweep.
 
 use super::run::{ablated, machine};
-use super::{experiment, network, Html, Part};
+use super::{experiment, network, Html, Section};
 use crate::lab::report::figures::number::{probability, short, whole};
 use crate::lab::report::gather::commands;
 use crate::lab::report::gather::sweep::{Example, GroupReport, SweepReport};
@@ -90,19 +90,19 @@ fn missing(report: &SweepReport, html: &mut Html) {
 }
 
 /// The sections of the page.
-pub fn parts<'a>(
+pub fn sections<'a>(
     report: &'a SweepReport,
     figures: &'a SweepFigures,
     options: &'a Options,
-) -> Vec<Part<'a>> {
-    let mut parts = vec![
-        Part::new("training", "Training", |html| {
+) -> Vec<Section<'a>> {
+    let mut sections = vec![
+        Section::new("training", "Training", |html| {
             if figures.curves.is_empty() {
                 html.tag("p", "There is no finished cell with records yet.");
             }
             Ok(html.figures(figures.curves.iter())?)
         }),
-        Part::new("results", "Results", |html| {
+        Section::new("results", "Results", |html| {
             results(report, html);
             Ok(html.figures(figures.finals.iter())?)
         }),
@@ -110,17 +110,17 @@ pub fn parts<'a>(
     for (k, (group, shown)) in report.groups.iter().zip(&figures.groups).enumerate() {
         let id = format!("condition-{}", k + 1);
         let write = move |html: &mut Html| condition(group, shown.as_ref(), html);
-        parts.push(Part::new(
+        sections.push(Section::new(
             &id,
             &format!("Condition {}", group.group.name),
             write,
         ));
     }
-    parts.push(Part::new("reproduce", "Reproduce", move |html| {
+    sections.push(Section::new("reproduce", "Reproduce", move |html| {
         reproduce(report, options, html);
         Ok(())
     }));
-    parts
+    sections
 }
 
 fn results(report: &SweepReport, html: &mut Html) {
@@ -145,10 +145,10 @@ fn results(report: &SweepReport, html: &mut Html) {
             format!("{}/{}", group.seeds.len(), group.cells),
         ];
         match group.finals.get(&collection.metric) {
-            Some(middle) => row.extend([
-                short(middle.median),
-                short(middle.lower_quartile),
-                short(middle.upper_quartile),
+            Some(quartiles) => row.extend([
+                short(quartiles.median),
+                short(quartiles.lower_quartile),
+                short(quartiles.upper_quartile),
             ]),
             None => row.extend(["–".to_owned(), "–".to_owned(), "–".to_owned()]),
         }

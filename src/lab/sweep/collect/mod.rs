@@ -12,7 +12,7 @@ mod statistics;
 mod write;
 
 pub use rank_sum::{rank_sum, Method, RankSum};
-pub use statistics::Middle;
+pub use statistics::Quartiles;
 pub use write::{write, CURVES, FINAL, SUMMARY, TESTS};
 
 use super::directory::Directory;
@@ -87,7 +87,7 @@ pub struct GroupResult {
     /// The number of cells it should have.
     pub cells: usize,
     /// The final values over its cells, by metric.
-    pub finals: BTreeMap<String, Middle>,
+    pub finals: BTreeMap<String, Quartiles>,
     /// The final values of each cell.
     pub seeds: Vec<CellResult>,
     /// The medians and quartiles, by metric and iteration.
@@ -114,7 +114,7 @@ pub struct Point {
     pub iteration: u64,
     /// The median and quartiles over the seeds.
     #[serde(flatten)]
-    pub middle: Middle,
+    pub quartiles: Quartiles,
 }
 
 /// A test between two groups.
@@ -247,8 +247,11 @@ impl GroupResult {
             let points = points.into_iter();
             points
                 .filter_map(|(iteration, values)| {
-                    let middle = Middle::of(&values)?;
-                    Some(Point { iteration, middle })
+                    let quartiles = Quartiles::of(&values)?;
+                    Some(Point {
+                        iteration,
+                        quartiles,
+                    })
                 })
                 .collect()
         };
@@ -257,7 +260,7 @@ impl GroupResult {
             cells: planned,
             finals: finals
                 .into_iter()
-                .filter_map(|(metric, values)| Some((metric, Middle::of(&values)?)))
+                .filter_map(|(metric, values)| Some((metric, Quartiles::of(&values)?)))
                 .collect(),
             seeds,
             curves: points

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// The median and quartiles of some values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Middle {
+pub struct Quartiles {
     /// The number of values.
     pub count: usize,
     /// The median.
@@ -15,12 +15,12 @@ pub struct Middle {
     pub upper_quartile: f64,
 }
 
-impl Middle {
+impl Quartiles {
     /// The median and quartiles of `values`, finite and in any order; `None` without values.
-    pub fn of(values: &[f64]) -> Option<Middle> {
+    pub fn of(values: &[f64]) -> Option<Quartiles> {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
-        Some(Middle {
+        Some(Quartiles {
             count: sorted.len(),
             median: quantile(&sorted, 0.5)?,
             lower_quartile: quantile(&sorted, 0.25)?,
@@ -46,19 +46,19 @@ mod tests {
 
     #[test]
     fn the_middle_of_values() {
-        let middle = Middle::of(&[4.0, 1.0, 3.0, 2.0]).unwrap();
-        let wanted = Middle {
+        let quartiles = Quartiles::of(&[4.0, 1.0, 3.0, 2.0]).unwrap();
+        let wanted = Quartiles {
             count: 4,
             median: 2.5,
             lower_quartile: 1.75,
             upper_quartile: 3.25,
         };
-        assert_eq!(middle, wanted);
-        let one = Middle::of(&[7.0]).unwrap();
+        assert_eq!(quartiles, wanted);
+        let one = Quartiles::of(&[7.0]).unwrap();
         assert_eq!(
             (one.median, one.lower_quartile, one.upper_quartile),
             (7.0, 7.0, 7.0)
         );
-        assert_eq!(Middle::of(&[]), None);
+        assert_eq!(Quartiles::of(&[]), None);
     }
 }

@@ -72,14 +72,14 @@ fn curves(collection: &Collection) -> String {
         let columns = group_columns(collection, number);
         for (metric, points) in &group.curves {
             for point in points {
-                let middle = &point.middle;
+                let quartiles = &point.quartiles;
                 let own = [
                     point.iteration.to_string(),
                     metric.clone(),
-                    middle.count.to_string(),
-                    middle.median.to_string(),
-                    middle.lower_quartile.to_string(),
-                    middle.upper_quartile.to_string(),
+                    quartiles.count.to_string(),
+                    quartiles.median.to_string(),
+                    quartiles.lower_quartile.to_string(),
+                    quartiles.upper_quartile.to_string(),
                 ];
                 text.push_str(&row(columns.iter().chain(&own)));
             }

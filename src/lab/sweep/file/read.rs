@@ -1,6 +1,6 @@
 //! A reader of YAML values that collects problems.
 
-use super::yaml::{self, Kind, Node, Place};
+use super::yaml::{self, Kind, LineColumn, Node};
 use crate::lab::sweep::Problem;
 use crate::lang::diag::Diagnostics;
 use std::io::Read;
@@ -79,7 +79,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Reports an error of the YAML parser.
-    pub fn syntax(&mut self, message: String, place: Option<Place>) {
+    pub fn syntax(&mut self, message: String, place: Option<LineColumn>) {
         self.problems.push((
             0,
             Problem {

@@ -52,13 +52,13 @@ impl Kind {
 }
 
 /// A line and column, counted from 1.
-pub type Place = (usize, usize);
+pub type LineColumn = (usize, usize);
 
 /// Reads a text.
 ///
 /// # Errors
 /// The error in words, and its place.
-pub fn read(text: &str) -> Result<Node, (String, Option<Place>)> {
+pub fn read(text: &str) -> Result<Node, (String, Option<LineColumn>)> {
     if text.len() > MAX_BYTES {
         return Err((
             format!("the file is larger than {} KiB", MAX_BYTES >> 10),
@@ -73,7 +73,7 @@ pub fn read(text: &str) -> Result<Node, (String, Option<Place>)> {
 }
 
 /// The place of node number `at`.
-pub fn locate(text: &str, at: usize) -> Option<Place> {
+pub fn locate(text: &str, at: usize) -> Option<LineColumn> {
     let context = Context {
         stop_at: Some(at),
         ..Context::default()
@@ -148,7 +148,7 @@ impl Context {
     }
 }
 
-fn parse(text: &str, context: &Context) -> Result<Node, (String, Option<Place>)> {
+fn parse(text: &str, context: &Context) -> Result<Node, (String, Option<LineColumn>)> {
     let deserializer = serde_yaml::Deserializer::from_str(text);
     Reader(context).deserialize(deserializer).map_err(|error| {
         let place = error.location().map(|at| (at.line(), at.column()));

@@ -2,7 +2,7 @@
 
 use super::bundle::Plastic;
 use super::items::{declared, expressions};
-use super::names::Locals;
+use super::names::BundleNames;
 use super::{Expander, Scope};
 use crate::lang::diag::{Code, Diagnostic};
 use crate::lang::sema::constants::expr_paths;
@@ -10,7 +10,7 @@ use crate::lang::syntax::ast::{DeclEntry, DeclKind, Ident, Initialiser, Stmt, St
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A statement of the network after the expansion of cells.
-pub(super) struct Filled {
+pub(super) struct ExpandedStatement {
     stmt: Stmt,
     /// Whether the statement is removed if nothing reads what it declares.
     optional: bool,
@@ -18,7 +18,7 @@ pub(super) struct Filled {
 
 impl<'a> Expander<'a, '_> {
     pub(super) fn push(&mut self, stmt: Stmt, optional: bool) {
-        self.statements.push(Filled { stmt, optional });
+        self.statements.push(ExpandedStatement { stmt, optional });
     }
 
     /// Expands the statements of a network or cell.
@@ -87,7 +87,7 @@ impl<'a> Expander<'a, '_> {
         &mut self,
         kind: &StmtKind,
         scope: Scope,
-        locals: Option<&Locals<'a>>,
+        locals: Option<&BundleNames<'a>>,
     ) -> StmtKind {
         let body = |this: &mut Self, body: &[Stmt]| {
             body.iter()
@@ -142,7 +142,12 @@ impl<'a> Expander<'a, '_> {
         }
     }
 
-    fn entry(&mut self, entry: &DeclEntry, scope: Scope, locals: Option<&Locals<'a>>) -> DeclEntry {
+    fn entry(
+        &mut self,
+        entry: &DeclEntry,
+        scope: Scope,
+        locals: Option<&BundleNames<'a>>,
+    ) -> DeclEntry {
         let word = |this: &Self, word: &Option<Ident>| word.as_ref().map(|w| this.word(w, scope));
         DeclEntry {
             name: self.word(&entry.name, scope),
@@ -210,7 +215,7 @@ impl<'a> Expander<'a, '_> {
 }
 
 /// Removes optional statements that no other statement needs.
-pub(super) fn needed(statements: Vec<Filled>) -> Vec<Stmt> {
+pub(super) fn needed(statements: Vec<ExpandedStatement>) -> Vec<Stmt> {
     let mut declarations: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let mut waiting = Vec::new();
     let mut keep = vec![false; statements.len()];

@@ -1,7 +1,7 @@
 //! Plastic bundles of networks and cells.
 
 use super::items::{bundle_names, declared};
-use super::names::Locals;
+use super::names::BundleNames;
 use super::{Expander, Scope};
 use crate::lang::syntax::ast::{Ident, Path, RuleUse, Stmt, StmtKind};
 use std::collections::BTreeSet;
@@ -26,7 +26,7 @@ impl<'a> Expander<'a, '_> {
         let of_rule = rule
             .as_ref()
             .and_then(|rule| self.rules.get(rule.name.name.as_str()));
-        let mut locals = Locals {
+        let mut locals = BundleNames {
             open: bundle.using.is_some() && of_rule.is_none(),
             names: of_rule.cloned().unwrap_or_default(),
         };

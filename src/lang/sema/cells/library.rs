@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 /// Names that may be those of library rules and cells.
 #[derive(Default)]
-struct Wanted {
+struct UsedNames {
     rules: BTreeSet<String>,
     cells: BTreeSet<String>,
 }
@@ -19,8 +19,8 @@ pub fn add_library(
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
 ) {
-    let mut wanted = Wanted::default();
-    let mut declared = Wanted::default();
+    let mut wanted = UsedNames::default();
+    let mut declared = UsedNames::default();
     let mut next = 0;
     while next < files.len() {
         for file in &files[next..] {
@@ -46,8 +46,8 @@ pub fn add_library(
     }
 }
 
-impl Wanted {
-    fn item(&mut self, item: &ItemKind, declared: &mut Wanted) {
+impl UsedNames {
+    fn item(&mut self, item: &ItemKind, declared: &mut UsedNames) {
         match item {
             ItemKind::Rule { name, .. } => {
                 declared.rules.insert(name.name.clone());

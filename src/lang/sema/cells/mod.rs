@@ -114,7 +114,7 @@ struct Expander<'a, 'd> {
     sources: &'d mut SourceMap,
     diagnostics: &'d mut Diagnostics,
     uses: Vec<CellUse<'a>>,
-    statements: Vec<body::Filled>,
+    statements: Vec<body::ExpandedStatement>,
     expansion: Expansion,
     /// The number of subexpressions written so far.
     parts: usize,

@@ -8,13 +8,13 @@ use crate::lang::syntax::ast::{Expr, ExprKind, Ident, Path};
 use std::collections::BTreeSet;
 
 /// The names of a bundle, which precede all others.
-pub(super) struct Locals<'a> {
+pub(super) struct BundleNames<'a> {
     pub names: BTreeSet<&'a str>,
     /// Whether its rule is unknown, so that it may have other names too.
     pub open: bool,
 }
 
-impl Locals<'_> {
+impl BundleNames<'_> {
     fn has(&self, path: &Path) -> bool {
         let first = path.parts[0].name.as_str();
         path.parts.len() == 1 && (matches!(first, "pre" | "post") || self.names.contains(first))
@@ -35,7 +35,7 @@ impl<'a> Expander<'a, '_> {
         &mut self,
         path: &Path,
         scope: Scope,
-        locals: Option<&Locals<'a>>,
+        locals: Option<&BundleNames<'a>>,
         lenient: bool,
     ) -> Meaning {
         let span = self.place(path.span, scope);
@@ -198,7 +198,7 @@ impl<'a> Expander<'a, '_> {
         joined(name, &[], span)
     }
 
-    fn unknown(&mut self, path: &Path, at: usize, locals: Option<&Locals<'a>>) {
+    fn unknown(&mut self, path: &Path, at: usize, locals: Option<&BundleNames<'a>>) {
         let name = dotted(path);
         let first = path.parts[0].name.as_str();
         let item = self.item(at);

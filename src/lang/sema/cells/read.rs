@@ -1,6 +1,6 @@
 //! Expressions with parameters replaced by arguments and names by those of the network.
 
-use super::names::{Locals, Meaning};
+use super::names::{BundleNames, Meaning};
 use super::{Expander, Scope, MAX_PARTS};
 use crate::lang::diag::{Code, Diagnostic, Span};
 use crate::lang::syntax::ast::{Arg, Expr, ExprKind, Path};
@@ -11,7 +11,12 @@ const NOTHING: &str = "(nothing)";
 
 impl<'a> Expander<'a, '_> {
     /// Translates an expression in `scope`.
-    pub(super) fn expr(&mut self, expr: &Expr, scope: Scope, locals: Option<&Locals<'a>>) -> Expr {
+    pub(super) fn expr(
+        &mut self,
+        expr: &Expr,
+        scope: Scope,
+        locals: Option<&BundleNames<'a>>,
+    ) -> Expr {
         let span = self.place(expr.span, scope);
         if self.is_over(span) {
             return self.absent(span);
@@ -30,7 +35,7 @@ impl<'a> Expander<'a, '_> {
         &mut self,
         expr: &Expr,
         scope: Scope,
-        locals: Option<&Locals<'a>>,
+        locals: Option<&BundleNames<'a>>,
     ) -> Result<ExprKind, Expr> {
         Ok(match &expr.kind {
             ExprKind::Number { .. } | ExprKind::Text(_) => expr.kind.clone(),
@@ -66,7 +71,7 @@ impl<'a> Expander<'a, '_> {
         &mut self,
         args: &[Arg],
         scope: Scope,
-        locals: Option<&Locals<'a>>,
+        locals: Option<&BundleNames<'a>>,
     ) -> Vec<Arg> {
         args.iter()
             .map(|arg| Arg {
@@ -83,7 +88,7 @@ impl<'a> Expander<'a, '_> {
         &mut self,
         path: &Path,
         scope: Scope,
-        locals: Option<&Locals<'a>>,
+        locals: Option<&BundleNames<'a>>,
         lenient: bool,
     ) -> Expr {
         match self.path(path, scope, locals, lenient) {
@@ -100,7 +105,7 @@ impl<'a> Expander<'a, '_> {
         &mut self,
         path: &Path,
         scope: Scope,
-        locals: Option<&Locals<'a>>,
+        locals: Option<&BundleNames<'a>>,
     ) -> Path {
         match self.path(path, scope, locals, false) {
             Meaning::Path(path) => path,

@@ -9,7 +9,7 @@ use pest::iterators::{Pair, Pairs};
 use crate::lang::diag::{Diagnostic, Diagnostics, Span};
 
 use crate::lang::syntax::ast::{Block, Entry, Ident, Initialiser, Item, ItemKind, Path, RuleParam};
-use crate::lang::syntax::expected::Part;
+use crate::lang::syntax::expected::BrokenPart;
 use crate::lang::syntax::parse::Rule;
 use crate::lang::syntax::report::Reporter;
 
@@ -100,7 +100,7 @@ impl<'t, 'r, 'd> Builder<'t, 'r, 'd> {
     fn item(&mut self, pair: Pair<'_, Rule>) -> Option<ItemKind> {
         let rule = pair.as_rule();
         if rule == Rule::broken_item {
-            self.broken(Part::Item, pair);
+            self.broken(BrokenPart::Item, pair);
             return None;
         }
         if rule == Rule::block {
@@ -217,7 +217,7 @@ impl<'t, 'r, 'd> Builder<'t, 'r, 'd> {
                 Rule::setting => self.setting(part),
                 Rule::inner_block => self.block(part, false).map(Entry::Block),
                 Rule::broken_entry => {
-                    self.broken(Part::Entry, part);
+                    self.broken(BrokenPart::Entry, part);
                     None
                 }
                 _ => continue,
@@ -289,7 +289,7 @@ impl<'t, 'r, 'd> Builder<'t, 'r, 'd> {
     // ---- Errors ----
 
     /// Explains a broken part and checks the bodies inside it.
-    fn broken(&mut self, part: Part, pair: Pair<'_, Rule>) {
+    fn broken(&mut self, part: BrokenPart, pair: Pair<'_, Rule>) {
         if self.is_full() {
             return;
         }

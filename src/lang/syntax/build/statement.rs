@@ -5,7 +5,7 @@ use pest::iterators::Pair;
 use crate::lang::syntax::ast::{
     DeclEntry, DeclKind, Expr, Ident, Initialiser, RuleUse, Stmt, StmtKind,
 };
-use crate::lang::syntax::expected::Part;
+use crate::lang::syntax::expected::BrokenPart;
 use crate::lang::syntax::parse::Rule;
 
 use super::Builder;
@@ -17,7 +17,7 @@ impl Builder<'_, '_, '_> {
             let stmt = match part.as_rule() {
                 Rule::brace_open | Rule::brace_close | Rule::semicolon => continue,
                 Rule::broken_statement => {
-                    self.broken(Part::Statement, part);
+                    self.broken(BrokenPart::Statement, part);
                     None
                 }
                 _ => {

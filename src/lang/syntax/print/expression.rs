@@ -100,7 +100,7 @@ impl Writer {
     fn expression(&mut self, expr: &Expr, least: u8, indent: usize) {
         let bare = precedence(expr) >= least;
         let budget = WIDTH.saturating_sub(self.column + self.after);
-        let mut flat = Flat {
+        let mut flat = OneLineWriter {
             out: String::new(),
             budget,
         };
@@ -180,7 +180,7 @@ impl Writer {
     }
 
     fn call(&mut self, name: &str, args: &[Arg], indent: usize) {
-        let mut flat = Flat {
+        let mut flat = OneLineWriter {
             out: String::new(),
             budget: WIDTH.saturating_sub(self.column + self.after),
         };
@@ -225,12 +225,12 @@ impl Writer {
 }
 
 /// A writer of one line that gives up once its budget of characters is spent.
-struct Flat {
+struct OneLineWriter {
     out: String,
     budget: usize,
 }
 
-impl Flat {
+impl OneLineWriter {
     fn push(&mut self, text: &str) -> bool {
         let length = text.chars().count();
         if length > self.budget {

@@ -29,7 +29,7 @@ impl Run {
             }
             OnNan::Rollback => {
                 let rollbacks = self.trainer.rollbacks() + 1;
-                let last = self.shelf.last(&self.directory)?;
+                let last = self.store.last(&self.directory)?;
                 let Some(last) = last.or_else(|| self.first.clone()) else {
                     return Err(RunError::NotFinite(Box::new(located)));
                 };
@@ -37,7 +37,7 @@ impl Run {
                 self.trainer.draw_other_episodes(rollbacks);
                 // The checkpoint is written at once, so that even after a kill the run continues with other
                 // episodes from here.
-                self.shelf.put(&self.here()?)?;
+                self.store.put(&self.here()?)?;
                 self.trainer.iteration()
             }
         };

@@ -5,7 +5,7 @@
 //! that a run leaves the same files however often it was interrupted. `best.safetensors` is a copy of the
 //! best checkpoint. `manifest.yaml` lists the files; bpmc derives it from them and never reads it.
 
-use super::{RunError, Standing};
+use super::{BestTracker, RunError};
 use crate::learn::checkpoint::{Checkpoint, CheckpointError};
 use crate::learn::replace::{clear_temporaries, replace};
 use serde::Serialize;
@@ -106,7 +106,7 @@ pub(super) struct Schedule {
 
 /// The folder of checkpoints of a run in training.
 #[derive(Debug)]
-pub(super) struct Shelf {
+pub(super) struct CheckpointStore {
     folder: PathBuf,
     /// The number of scheduled checkpoints to keep.
     keep: usize,
@@ -117,16 +117,16 @@ pub(super) struct Shelf {
 
 /// The contents of `manifest.yaml`.
 #[derive(Serialize)]
-struct List<'a> {
+struct CheckpointList<'a> {
     version: &'a str,
     spec_hash: &'a str,
-    checkpoints: Vec<Entry>,
+    checkpoints: Vec<ListEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     best: Option<BestEntry>,
 }
 
 #[derive(Serialize)]
-struct Entry {
+struct ListEntry {
     file: String,
     iteration: u64,
 }
@@ -139,15 +139,15 @@ struct BestEntry {
     value: f64,
 }
 
-impl Shelf {
+impl CheckpointStore {
     /// The folder of checkpoints of the run in `directory`.
     pub(super) fn new(
         directory: &Path,
         keep: usize,
         schedule: Schedule,
         measure: &'static str,
-    ) -> Shelf {
-        Shelf {
+    ) -> CheckpointStore {
+        CheckpointStore {
             folder: directory.join(CHECKPOINTS),
             keep,
             schedule,
@@ -215,8 +215,8 @@ impl Shelf {
             .to_bytes()
             .map_err(|error| unwritable(&path, error))?;
         replace(&path, &bytes).map_err(|error| unwritable(&path, error))?;
-        let standing = checkpoint.header.standing.as_ref();
-        let best = standing.and_then(|standing| standing.best.clone());
+        let tracker = checkpoint.header.standing.as_ref();
+        let best = tracker.and_then(|tracker| tracker.best.clone());
         if best
             .as_ref()
             .is_some_and(|best| best.iteration == iteration)
@@ -238,12 +238,12 @@ impl Shelf {
             }
         }
         kept.reverse();
-        let list = List {
+        let list = CheckpointList {
             version: &checkpoint.header.version,
             spec_hash: &checkpoint.header.spec_hash,
             checkpoints: kept
                 .into_iter()
-                .map(|iteration| Entry {
+                .map(|iteration| ListEntry {
                     file: format!("{iteration:010}{ENDING}"),
                     iteration,
                 })
@@ -264,8 +264,8 @@ impl Shelf {
 
     /// Writes the best checkpoint again if a kill came between it and the checkpoint it copies.
     pub(super) fn mend(&self, last: &Checkpoint) -> Result<(), RunError> {
-        let standing: Option<&Standing> = last.header.standing.as_ref();
-        let best = standing.and_then(|standing| standing.best.as_ref());
+        let tracker: Option<&BestTracker> = last.header.standing.as_ref();
+        let best = tracker.and_then(|tracker| tracker.best.as_ref());
         let iteration = last.header.iteration;
         if best.is_none_or(|best| best.iteration != iteration) {
             return Ok(());

@@ -1,15 +1,15 @@
 //! The smoothed reward or loss of a run, which decides on the best checkpoint.
 
-use crate::learn::checkpoint::{BestSoFar, Standing};
+use crate::learn::checkpoint::{BestSoFar, BestTracker};
 use crate::learn::trainer::{IterationReport, Trainer};
 
 /// The weight of an iteration relative to the next one: a memory of a hundred iterations.
 const FADING: f64 = 0.99;
 
-impl Standing {
+impl BestTracker {
     /// A tracker without any iteration.
-    pub(super) fn new() -> Standing {
-        Standing {
+    pub(super) fn new() -> BestTracker {
+        BestTracker {
             sum: 0.0,
             weight: 0.0,
             best: None,
@@ -82,23 +82,23 @@ mod tests {
 
     #[test]
     fn rewards_are_to_be_high_and_losses_low() {
-        let mut standing = Standing::new();
-        standing.note(0, true);
-        assert_eq!(standing.best, None);
+        let mut tracker = BestTracker::new();
+        tracker.note(0, true);
+        assert_eq!(tracker.best, None);
         for (iteration, reward) in [(1, 1.0), (2, 4.0), (3, 0.0)] {
-            standing.add(&report(Some(reward), f64::NAN));
-            standing.note(iteration, true);
+            tracker.add(&report(Some(reward), f64::NAN));
+            tracker.note(iteration, true);
         }
-        let best = standing.best.clone().unwrap();
+        let best = tracker.best.clone().unwrap();
         assert_eq!(best.iteration, 2);
         assert!((best.value - (0.99 + 4.0) / 1.99).abs() < 1e-12);
 
-        let mut standing = Standing::new();
+        let mut tracker = BestTracker::new();
         for (iteration, loss) in [(1, 3.0), (2, 3.0), (3, 1.0), (4, 5.0)] {
-            standing.add(&report(None, loss));
-            standing.note(iteration, false);
+            tracker.add(&report(None, loss));
+            tracker.note(iteration, false);
         }
-        assert_eq!(standing.best.unwrap().iteration, 3);
+        assert_eq!(tracker.best.unwrap().iteration, 3);
     }
 
     #[test]
@@ -108,7 +108,7 @@ mod tests {
             validation: validation.map(|loss| Perplexity { loss, words: 10 }),
             ..report(None, loss)
         };
-        let mut standing = Standing::new();
+        let mut tracker = BestTracker::new();
         for (iteration, loss, validation) in [
             (1, 3.0, None),
             (2, 3.0, Some(5.0)),
@@ -117,10 +117,10 @@ mod tests {
             (5, 0.5, None),
             (6, 0.5, Some(4.75)),
         ] {
-            standing.add(&read(loss, validation));
-            standing.note(iteration, false);
+            tracker.add(&read(loss, validation));
+            tracker.note(iteration, false);
         }
-        let best = standing.best.unwrap();
+        let best = tracker.best.unwrap();
         assert_eq!((best.iteration, best.value), (4, 4.5));
     }
 }
