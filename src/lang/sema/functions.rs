@@ -118,7 +118,7 @@ pub static FUNCTIONS: &[FunctionInfo] = &[
     FunctionInfo {
         name: "clip",
         usage: "clip(x, lo, hi, boundary = inclusive)",
-        doc: "min(max(x, lo), hi); `boundary` says what its derivative is on the bounds: inclusive (1), \
+        doc: "min(max(x, lo), hi); `boundary` sets the derivative on the bounds: inclusive (1), \
               exclusive (0), half, or straight_through (1 everywhere).",
         arity: (3, 3),
         named: &["boundary"],
@@ -139,7 +139,7 @@ pub static FUNCTIONS: &[FunctionInfo] = &[
         name: "linear",
         usage: "linear(x, size, bias = true, init = uniform(-k, k))",
         doc: "x W + b with trained W [from, to] and b; k = 1 / sqrt(from) unless `init` says otherwise; the \
-              size may be left out where the context gives it.",
+              size may be omitted if the context determines it.",
         arity: (1, 2),
         named: &["bias", "init"],
         function: Function::Linear,
@@ -148,7 +148,7 @@ pub static FUNCTIONS: &[FunctionInfo] = &[
         name: "fanout",
         usage: "fanout(m, size, bias = true, init = uniform(-1, 1))",
         doc: "gain_j * m + bias_j: a scalar spread over neurons by trained gains and biases (paper §3.2); the \
-              size may be left out where the context gives it.",
+              size may be omitted if the context determines it.",
         arity: (1, 2),
         named: &["bias", "init"],
         function: Function::Fanout,
@@ -156,8 +156,8 @@ pub static FUNCTIONS: &[FunctionInfo] = &[
     FunctionInfo {
         name: "embedding",
         usage: "embedding(word, size, init = uniform(-0.1, 0.1))",
-        doc: "word W with trained W [words, size]: of a word that is one of many, its row; the size may be left \
-              out where the context gives it.",
+        doc: "word W with trained W [words, size]: the row of W for the word; the size may be omitted if \
+              the context determines it.",
         arity: (1, 2),
         named: &["init"],
         function: Function::Embedding,
@@ -165,8 +165,8 @@ pub static FUNCTIONS: &[FunctionInfo] = &[
     FunctionInfo {
         name: "tied",
         usage: "tied(y, x, bias = true, init = uniform(-k, k))",
-        doc: "y W' + b, where the value x is `x = embedding(..)` or `x = linear(..)` with the matrix W [words, \
-              size]: a readout that shares it; `init` is that of the bias.",
+        doc: "y W' + b, a readout that shares the matrix W [words, size] of the value `x = embedding(..)` or \
+              `x = linear(..)`; `init` is the distribution of the bias.",
         arity: (2, 2),
         named: &["bias", "init"],
         function: Function::Tied,
@@ -174,8 +174,8 @@ pub static FUNCTIONS: &[FunctionInfo] = &[
     FunctionInfo {
         name: "dropout",
         usage: "dropout(x, p)",
-        doc: "x with each element 0 with probability p, else times 1 / (1 - p): the same elements at all steps \
-              of an episode or chunk, and x itself where nothing is learned.",
+        doc: "x with each element set to 0 with probability p, else multiplied by 1 / (1 - p); one mask lasts a \
+              whole episode or chunk, and evaluation returns x itself.",
         arity: (2, 2),
         named: &[],
         function: Function::Dropout,
