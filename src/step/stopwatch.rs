@@ -2,16 +2,16 @@
 
 use std::time::Instant;
 
-/// How long a stage of the compiler took.
+/// The time of a stage of the compiler.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StageTime {
-    /// Its name, as in the pipeline of the crate.
+    /// The name of the stage, as in the pipeline of the crate.
     pub stage: &'static str,
-    /// Seconds.
+    /// The time in seconds.
     pub seconds: f64,
 }
 
-/// Times stages that follow each other.
+/// A stopwatch for consecutive stages.
 pub(crate) struct Stopwatch {
     since: Instant,
     pub(crate) stages: Vec<StageTime>,
@@ -25,7 +25,7 @@ impl Stopwatch {
         }
     }
 
-    /// Ends a stage; the next one begins.
+    /// Ends a stage and begins the next one.
     pub(crate) fn lap(&mut self, stage: &'static str) {
         let seconds = self.since.elapsed().as_secs_f64();
         self.stages.push(StageTime { stage, seconds });

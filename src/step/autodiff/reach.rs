@@ -1,11 +1,10 @@
-//! Which parameters can get a gradient at all, through any number of steps.
+//! The parameters that can get a gradient at all, through any number of steps.
 
 use super::vjp::passes_gradient;
 use crate::ir::{Graph, Op, ResultKind, ValueId};
 
-/// For each parameter, whether a path along which adjoints pass leads from an output to it, at the
-/// same step or, through the states, at an earlier one. Says nothing about constants: a parameter
-/// that is not trained is reported like any other.
+/// Whether adjoints can reach each parameter from an output, at the same step or, through the states, at an
+/// earlier one. Constants are treated like trained parameters.
 pub fn reached_parameters(step: &Graph) -> Vec<bool> {
     let mut reached = vec![false; step.len()];
     let mut waiting: Vec<ValueId> = step
@@ -22,7 +21,7 @@ pub fn reached_parameters(step: &Graph) -> Vec<bool> {
         let value = step.value(id);
         match value.op {
             Op::Param(param) => parameters[param.index()] = true,
-            // The adjoint goes on at the step before, from the value that left it.
+            // The adjoint continues at the step before, from the state's next value.
             Op::State(state) => waiting.extend(step.result(ResultKind::Next(state))),
             _ => {}
         }

@@ -1,8 +1,8 @@
 //! Lowering: from the typed model to the graph of one step.
 //!
-//! What comes out is acyclic, has the shape of every value checked by the builder, one next value for
-//! every state and no fused operation. A bundle's connections become values of `[lane, pre, post]`
-//! whose sum over `pre` reaches the post neurons; passes turn that into kernels.
+//! The graph is acyclic and has no fused operations. The builder has checked the shape of every value, and
+//! every state has one next value. A bundle's connections become values `[lane, pre, post]`, whose sum over
+//! `pre` reaches the post neurons; passes turn them into kernels.
 
 use crate::ir::{
     Binary, Graph, InputSlot, Op, OutputSlot, Reduction, Reset, ResultKind, StateId, Unary, ValueId,
@@ -11,18 +11,18 @@ use crate::lang::diag::Span;
 use crate::lang::sema::model::{DefId, Expr, ExprKind, Fold, Model, Over, Side, Step, Type};
 use std::collections::BTreeMap;
 
-/// Path of the input that is 1 on the first step of a trial, for states that reset there.
+/// The path of the input that is 1 on the first step of a trial, for states that reset there.
 pub const TRIAL_START: &str = "external.trial_start";
 
-/// Path prefix of the inputs that stand for values which are given instead of computed ([`Changes::given`]).
+/// The path prefix of inputs that replace computed values ([`Changes::given`]).
 pub const GIVEN: &str = "given.";
 
-/// What of a step is lowered otherwise than the spec says, to look into it or to interfere.
+/// Changes to a step for inspection or intervention.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Values that become outputs, after those of the spec.
+    /// Values that become additional outputs, after those of the spec.
     pub shown: Vec<DefId>,
-    /// Values that are not computed but come from an input called [`GIVEN`] and their path.
+    /// Values that are not computed: an input named [`GIVEN`] and their path replaces each.
     pub given: Vec<DefId>,
 }
 
@@ -31,7 +31,7 @@ pub fn lower(model: &Model) -> Graph {
     lower_with(model, &Changes::default())
 }
 
-/// As [`lower`], with changes.
+/// The graph of one step with changes.
 pub fn lower_with(model: &Model, changes: &Changes) -> Graph {
     let mut lowerer = Lowerer::new(model);
     lowerer.changes = changes.clone();
@@ -50,12 +50,12 @@ struct Lowerer<'a> {
     graph: Graph,
     definitions: BTreeMap<DefId, ValueId>,
     nexts: BTreeMap<StateId, ValueId>,
-    /// The entering value of each state, after its trial reset.
+    /// The value of each state on entry, after its trial reset.
     entering: Vec<ValueId>,
     changes: Changes,
 }
 
-/// Sizes and axes were checked when the model was made.
+/// Sizes and axes were checked when the model was built.
 const SOUND: &str = "the shapes of a model without errors fit";
 
 impl<'a> Lowerer<'a> {
@@ -168,13 +168,13 @@ impl<'a> Lowerer<'a> {
             .expect(SOUND)
     }
 
-    /// A value in the dimensions of another type.
+    /// A value, broadcast to the dimensions of another type.
     fn stretch(&mut self, value: ValueId, from: Type, to: Type) -> ValueId {
         let dims = self.model.dims(to);
         if self.graph.dims(value) == dims && same_axes(from, to) {
             return value;
         }
-        // A vector of one element as a scalar, or the reverse.
+        // A vector of one element becomes a scalar, or the reverse.
         if let (Type::Vector(_), Type::Scalar) = (from, to) {
             return self.graph.reshape(value, &dims).expect(SOUND);
         }

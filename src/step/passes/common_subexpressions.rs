@@ -1,7 +1,7 @@
-//! `y1 = f(a, b)`, `y2 = f(a, b)` or `f(b, a)` ⇒ `y2 = y1`.
+//! Common subexpressions: `y1 = f(a, b)`, `y2 = f(a, b)` or `f(b, a)` ⇒ `y2 = y1`.
 //!
-//! Building a graph finds equal operations on equal operands by itself; what is left are operands
-//! exchanged. Minimum and maximum are not exchanged: where one operand is not a number, the order tells.
+//! The builder already finds equal operations on equal operands; this pass finds exchanged operands. Minimum
+//! and maximum are not exchanged, because their order matters if an operand is NaN.
 
 use super::rewrite::{rewrite_each, Budget};
 use crate::ir::{Binary, Graph, Op, ShapeError};

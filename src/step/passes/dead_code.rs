@@ -1,4 +1,4 @@
-//! `y = f(x)`, `y` unused ⇒ nothing.
+//! Dead code: `y = f(x)`, `y` unused ⇒ nothing.
 
 use super::rewrite::{live, Budget};
 use crate::ir::{Graph, ShapeError, ValueId};
@@ -17,7 +17,7 @@ pub(super) fn run(graph: &Graph, budget: &mut Budget) -> Result<Graph, ShapeErro
     let mut moved: Vec<Option<ValueId>> = Vec::with_capacity(graph.len());
     for id in graph.ids() {
         let value = graph.value(id);
-        // A dropped value has dropped users only: they come later, and were dropped first.
+        // A dropped value has only dropped users: they come later, and were dropped first.
         let operands: Option<Vec<ValueId>> =
             value.operands.iter().map(|o| moved[o.index()]).collect();
         moved.push(match operands {

@@ -1,15 +1,15 @@
-//! Products per connection, taken apart by sides.
+//! Factors of per-connection products, by the sides they depend on.
 
 use super::rewrite::Rewriter;
 use crate::ir::{Binary, Graph, Op, ShapeError, Unary, ValueId};
 
-/// Nested operations that are followed.
+/// The deepest nesting of operations that is followed.
 const DEPTH: usize = 64;
 
-/// What a matrix depends on.
+/// The side of a bundle that a matrix depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
-    /// Neither side: the same number everywhere.
+    /// Neither side: one number everywhere.
     None,
     /// The row.
     Pre,
@@ -18,7 +18,7 @@ pub(super) enum Side {
 }
 
 impl Side {
-    /// What depends on both; nothing where that is a matrix.
+    /// The side of a combination of two values; `None` if it depends on both sides.
     fn with(self, other: Side) -> Option<Side> {
         match (self, other) {
             (Side::None, side) | (side, Side::None) => Some(side),
@@ -27,8 +27,8 @@ impl Side {
     }
 }
 
-/// For every matrix of a graph that depends on at most one side, on which, and how deep the operations are
-/// nested that stretch nothing.
+/// The side of every matrix that depends on at most one side, and the depth of its operations other than
+/// broadcasts.
 pub(super) struct Sides(Vec<Option<(Side, usize)>>);
 
 impl Sides {
@@ -65,13 +65,13 @@ impl Sides {
         Sides(sides)
     }
 
-    /// The side a matrix depends on; nothing where it depends on both.
+    /// The side that a matrix depends on; `None` if it depends on both.
     pub fn of(&self, id: ValueId) -> Option<Side> {
         self.0[id.index()].map(|(side, _)| side)
     }
 }
 
-/// A factor, or one over it.
+/// A factor, or its reciprocal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Factor {
     pub id: ValueId,
@@ -85,13 +85,13 @@ pub(super) struct Factors {
     pre: Vec<Factor>,
     post: Vec<Factor>,
     scalar: Vec<Factor>,
-    /// The same at every step, whatever they depend on.
+    /// The factors that are the same at every step, on any side.
     fixed: Vec<Factor>,
     negative: bool,
 }
 
 impl Factors {
-    /// Takes a matrix apart; nothing where a factor of each step depends on both sides.
+    /// Factorizes a matrix; `None` if a factor that varies by step depends on both sides.
     pub fn of(graph: &Graph, sides: &Sides, fixed: &[bool], root: ValueId) -> Option<Factors> {
         let &[rows, columns] = graph.dims(root) else {
             return None;
@@ -142,13 +142,13 @@ impl Factors {
         Some(factors)
     }
 
-    /// Whether the product has a minus before it, which [`Factors::lane_sum`] leaves out.
+    /// Whether the product is negated; [`Factors::lane_sum`] leaves the sign out.
     pub fn is_negative(&self) -> bool {
         self.negative
     }
 
-    /// The sum of the product over one side, as a vector over the other, where the product of what is the same at every
-    /// step is a matrix: a product of that matrix and a vector. `axis` is the side that goes.
+    /// The sum of the product over one side, as a vector over the other side. It is a matrix–vector product
+    /// if the product of the factors that are the same at every step is a matrix. `axis` is the summed side.
     pub fn mat_vec(
         self,
         rewriter: &mut Rewriter<'_>,
@@ -193,7 +193,7 @@ impl Factors {
         let dims = self.dims;
         let mut product = match (self.pre.is_empty(), self.post.is_empty()) {
             (false, false) => {
-                // Numbers go to the shorter side.
+                // Scalars join the shorter side.
                 let (mut pre, mut post) = (self.pre, self.post);
                 if dims[0] <= dims[1] {
                     pre.extend(&self.scalar);
@@ -235,7 +235,7 @@ impl Factors {
     }
 }
 
-/// The product of one-sided factors as a vector of these dimensions (a scalar where there are none).
+/// The product of one-sided factors as a vector of these dimensions (a scalar for none).
 pub(super) fn multiply(
     rewriter: &mut Rewriter<'_>,
     factors: &[Factor],
@@ -257,7 +257,7 @@ pub(super) fn multiply(
     }
 }
 
-/// A one-sided matrix as the vector that it stretches.
+/// A one-sided matrix as the vector that it broadcasts.
 fn narrow(rewriter: &mut Rewriter<'_>, id: ValueId, dims: &[usize]) -> Result<ValueId, ShapeError> {
     let value = rewriter.from.value(id);
     if let Op::Broadcast { .. } = value.op {

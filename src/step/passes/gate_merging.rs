@@ -11,14 +11,14 @@ use super::rewrite::{fixed, live, uses, Budget, Rewriter};
 use crate::ir::{Binary, Graph, Op, ShapeError, ValueId};
 use std::collections::BTreeMap;
 
-/// Merges what is linear in the same vector.
+/// Merges linear maps of the same vector.
 pub(super) fn run(graph: &Graph, budget: &mut Budget) -> Result<Graph, ShapeError> {
     let graph = products(graph, budget)?;
     let graph = sums(&graph, budget)?;
     outers(&graph, budget)
 }
 
-/// `v W1`, `v W2`.
+/// Merges `v W1`, `v W2`.
 fn products(graph: &Graph, budget: &mut Budget) -> Result<Graph, ShapeError> {
     let (live, fixed) = (live(graph), fixed(graph));
     let groups = groups(graph, |id| {
@@ -34,7 +34,7 @@ fn products(graph: &Graph, budget: &mut Budget) -> Result<Graph, ShapeError> {
     merged(graph, &groups, &fixed, budget)
 }
 
-/// `outer(v, d1)`, `outer(v, d2)`.
+/// Merges `outer(v, d1)`, `outer(v, d2)`.
 fn outers(graph: &Graph, budget: &mut Budget) -> Result<Graph, ShapeError> {
     let live = live(graph);
     let mut early: Vec<bool> = Vec::with_capacity(graph.len());
@@ -56,7 +56,7 @@ fn outers(graph: &Graph, budget: &mut Budget) -> Result<Graph, ShapeError> {
     merged(graph, &groups, &early, budget)
 }
 
-/// Values with the same first operand, where there are more than one; each group ordered by the second.
+/// The groups of values with the same first operand, at least two each, ordered by the second operand.
 fn groups(graph: &Graph, first: impl Fn(ValueId) -> Option<ValueId>) -> Vec<Vec<ValueId>> {
     let mut groups: BTreeMap<ValueId, Vec<ValueId>> = BTreeMap::new();
     for id in graph.ids() {
@@ -71,8 +71,8 @@ fn groups(graph: &Graph, first: impl Fn(ValueId) -> Option<ValueId>) -> Vec<Vec<
     groups
 }
 
-/// Each group as one value and its parts. `early` values come first; they hold all second operands and
-/// depend on early ones alone.
+/// Replaces each group by one value and its parts. `early` values come first; they contain all second
+/// operands and depend only on early values.
 fn merged(
     graph: &Graph,
     groups: &[Vec<ValueId>],
@@ -119,12 +119,12 @@ fn last_dim(graph: &Graph, id: ValueId) -> usize {
     graph.dims(id).last().copied().unwrap_or(1)
 }
 
-/// `d1 W1ᵀ + d2 W2ᵀ`, anywhere among the terms of a sum.
+/// Merges `d1 W1ᵀ + d2 W2ᵀ`, anywhere among the terms of a sum.
 fn sums(graph: &Graph, budget: &mut Budget) -> Result<Graph, ShapeError> {
     let (live, fixed) = (live(graph), fixed(graph));
     let uses = uses(graph, &live);
     let is_add = |id: ValueId| graph.value(id).op == Op::Binary(Binary::Add);
-    // Sums that only one other sum reads are terms of it.
+    // A sum that only one other sum reads contributes its terms to that sum.
     let mut inner = vec![false; graph.len()];
     for id in graph.ids().filter(|id| live[id.index()] && is_add(*id)) {
         for operand in &graph.value(id).operands {
@@ -192,11 +192,11 @@ fn sums(graph: &Graph, budget: &mut Budget) -> Result<Graph, ShapeError> {
 /// A term of a sum that is being rewritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Term {
-    /// As it was.
+    /// The term is unchanged.
     Old(ValueId),
-    /// Terms as one product, in the new graph.
+    /// The term is a merged product, in the new graph.
     New(ValueId),
-    /// Part of such a product.
+    /// The term is part of a merged product.
     Gone,
 }
 
@@ -209,7 +209,7 @@ impl Term {
     }
 }
 
-/// `[d1 d2] [W1 W2]ᵀ` of maps `d Wᵀ`.
+/// Builds `[d1 d2] [W1 W2]ᵀ` of maps `d Wᵀ`.
 fn side_by_side(
     rewriter: &mut Rewriter<'_>,
     mut maps: Vec<ValueId>,
@@ -226,8 +226,8 @@ fn side_by_side(
     rewriter.to.mat_vec(d, m, true)
 }
 
-/// Which values depend on the adjoints of leaving states: they need the step after to be done, others can be
-/// had for all steps at once, and are not mixed with them.
+/// Whether a value depends on the incoming adjoints of states. Such values need the next step first; others
+/// can be computed for all steps at once and are not merged with them.
 fn carried(graph: &Graph) -> Vec<bool> {
     let mut carried: Vec<bool> = Vec::with_capacity(graph.len());
     for id in graph.ids() {
@@ -259,7 +259,7 @@ mod tests {
         OutputId, OutputSlot, ParamId, ParamSlot, ResultKind, StateId, StateSlot, Unary,
     };
 
-    /// Three maps of a state; as an adjoint, the sum of their adjoints and the gradients.
+    /// A step with three maps of a state; as an adjoint, the sum of their adjoints and the gradients.
     fn heads() -> Graph {
         let mut graph = Graph::new();
         graph.add_state(StateSlot::new("h", [4], 0.0));
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(count(&out, &Op::MatVec { transposed: false }), 1);
         assert_eq!(count(&out, &Op::MatVec { transposed: true }), 1);
         assert_eq!(count(&out, &Op::Outer), 1);
-        // The weights are put side by side once, and so are the adjoints.
+        // The weights are concatenated once, and so are the adjoints.
         assert_eq!(count(&out, &Op::Concat), 2);
         let text = out.compacted().to_string();
         assert!(

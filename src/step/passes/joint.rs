@@ -1,9 +1,9 @@
-//! A step and its adjoint as one graph, and apart again.
+//! A step and its adjoint as one graph, and their separation.
 
 use crate::ir::{Graph, Op, ResultKind, ShapeError, ValueId};
 use std::collections::{BTreeMap, HashSet};
 
-/// The step, and its adjoint where there is one, as one graph: what is structurally equal is one value.
+/// Joins a step and its adjoint, if there is one, to one graph; structurally equal values become one value.
 pub(super) fn join(step: &Graph, adjoint: Option<&Graph>) -> Result<Graph, ShapeError> {
     let mut joint = step.without_values();
     let mut names: HashSet<&str> = HashSet::new();
@@ -13,7 +13,7 @@ pub(super) fn join(step: &Graph, adjoint: Option<&Graph>) -> Result<Graph, Shape
             let value = part.value(id);
             let operands: Vec<ValueId> = value.operands.iter().map(|o| moved[o.index()]).collect();
             let copy = joint.add_at(value.op.clone(), &operands, None, value.span)?;
-            // A forward value is met twice, by the same name.
+            // A forward value occurs twice under the same name.
             if let Some(name) = value.name.as_deref().filter(|name| names.insert(name)) {
                 joint.set_name(copy, name);
             }
@@ -26,7 +26,7 @@ pub(super) fn join(step: &Graph, adjoint: Option<&Graph>) -> Result<Graph, Shape
     Ok(joint)
 }
 
-/// One of the two graphs in a joint one.
+/// One of the two graphs in a joint graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Step,
@@ -34,7 +34,7 @@ pub(super) enum Side {
 }
 
 impl Side {
-    /// Whose result it is.
+    /// The graph that a result belongs to.
     fn of(result: ResultKind) -> Side {
         match result {
             ResultKind::Output(_) | ResultKind::Next(_) => Side::Step,
@@ -45,8 +45,8 @@ impl Side {
     }
 }
 
-/// The results of one side and what they need, operands before users; then the values that nothing needs,
-/// those of the adjoint being the ones that depend on a seed or an incoming adjoint.
+/// The results of one graph and the values they need, operands before users; then dead values. Dead values
+/// that depend on a seed or an incoming adjoint belong to the adjoint.
 pub(super) fn part(joint: &Graph, side: Side) -> Result<Graph, ShapeError> {
     let mut live = joint.clone();
     live.clear_results();
@@ -87,7 +87,7 @@ pub(super) fn part(joint: &Graph, side: Side) -> Result<Graph, ShapeError> {
     Ok(out)
 }
 
-/// Appends `more` and what they read, as far as it is not there, in the order of ids.
+/// Appends `more` and their operands, unless present, in the order of ids.
 fn with_operands(graph: &Graph, wanted: &mut Vec<ValueId>, more: Vec<ValueId>) {
     let mut there = vec![false; graph.len()];
     for id in &*wanted {
@@ -111,7 +111,7 @@ mod tests {
     use crate::ir::{Binary, InputSlot, OutputId, OutputSlot, ParamSlot, Unary};
     use crate::step::autodiff::{differentiate, Options};
 
-    /// `y = tanh(x w)` and a value that nothing needs.
+    /// A step `y = tanh(x w)` with a dead value.
     fn step() -> Graph {
         let mut graph = Graph::new();
         let x = graph.add_input(InputSlot::new("x", [3]));
@@ -133,7 +133,7 @@ mod tests {
         let step = step();
         let adjoint = differentiate(&step, Options { inputs: true });
         let joint = join(&step, Some(&adjoint)).unwrap();
-        // Both read x, w, x w and y.
+        // The common values are x, w, x w and y.
         assert_eq!(joint.len(), step.len() + adjoint.len() - 4);
         let part = |side| part(&joint, side).unwrap().to_string();
         assert_eq!(part(Side::Step), step.to_string());

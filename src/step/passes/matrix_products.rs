@@ -1,17 +1,17 @@
-//! Sums over connections of weights alone: `Σ_i a_i w_ij = a W`.
+//! Matrix products: sums over connections of weights alone, `Σ_i a_i w_ij = a W`.
 //!
-//! A bundle without plasticity transmits a sum per neuron of weights times activity. As a sweep it would be read and
-//! multiplied connection by connection for every lane; as a product of a vector and a matrix it takes the way of
-//! all linear maps, and its adjoint, too.
+//! A bundle without plasticity transmits, per neuron, a sum of weights times activity. A loop over the
+//! connections would read and multiply the weights for every lane. A product of a vector and a matrix
+//! benefits from all optimizations of linear maps, and so does its adjoint.
 //!
-//! - `Σ_i a_i w_ij = a W` and `Σ_j w_ij b_j = b Wᵀ`, where `W` is the same at every step
-//! - with further factors of the side that stays, of none, and with a minus
+//! - `Σ_i a_i w_ij = a W` and `Σ_j w_ij b_j = b Wᵀ`, if `W` is the same at every step
+//! - the same with more factors of the remaining side or of none, and with a minus
 
 use super::factors::{Factors, Sides};
 use super::rewrite::{fixed, live, Budget, Rewriter};
 use crate::ir::{Graph, Op, Reduction, ShapeError};
 
-/// Makes sums over one side of weights times a vector products of a matrix.
+/// Turns sums over one side of weights times a vector into matrix products.
 pub(super) fn run(graph: &Graph, budget: &mut Budget) -> Result<Graph, ShapeError> {
     let live = live(graph);
     let sides = Sides::new(graph);
@@ -25,7 +25,7 @@ pub(super) fn run(graph: &Graph, budget: &mut Budget) -> Result<Graph, ShapeErro
         } = &value.op
         {
             let operand = value.operands[0];
-            // What is the same for all lanes is computed once in any case.
+            // Values that are the same for all lanes are computed once in any case.
             let wanted = live[id.index()] && budget.allows() && value.shape.lane;
             if let (&[axis], true) = (axes.as_slice(), wanted && graph.dims(operand).len() == 2) {
                 if let Some(factors) = Factors::of(graph, &sides, &fixed, operand) {
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
     use crate::ir::{Binary, InputSlot, OutputId, OutputSlot, ParamSlot, ResultKind};
 
-    /// `Σ` over an axis of `make(w, pre, post)`, after the pass.
+    /// The printed sum over an axis of `make(w, pre, post)`, after the pass.
     fn summed(
         axis: usize,
         make: impl Fn(&mut Graph, [crate::ir::ValueId; 3]) -> crate::ir::ValueId,
@@ -76,7 +76,7 @@ mod tests {
         let mul = |g: &mut Graph, a, b| g.binary(Binary::Mul, a, b).unwrap();
         assert!(summed(0, |g, [w, pre, _]| mul(g, pre, w)).starts_with("mat_vec"));
         assert!(summed(1, |g, [w, _, post]| mul(g, w, post)).starts_with("mat_vec"));
-        // A factor of the side that stays comes after the product.
+        // A factor of the remaining side is applied after the product.
         let both = summed(0, |g, [w, pre, post]| {
             let x = mul(g, w, pre);
             mul(g, x, post)

@@ -1,17 +1,17 @@
-//! Rewriting a graph: built anew value by value, with some of them replaced.
+//! Graph rewriting: a new graph is built value by value, with some values replaced.
 
 use crate::ir::{Graph, Op, ShapeError, ValueId};
 
-/// How many rewrites are still allowed.
+/// The number of rewrites still allowed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Budget {
-    /// Nothing where there is no limit.
+    /// The remaining rewrites; `None` without a limit.
     left: Option<usize>,
     spent: usize,
 }
 
 impl Budget {
-    /// No more than `limit` rewrites, or any number.
+    /// A budget of `limit` rewrites, or any number.
     pub fn new(limit: Option<usize>) -> Budget {
         Budget {
             left: limit,
@@ -30,19 +30,19 @@ impl Budget {
         self.spent += 1;
     }
 
-    /// How many rewrites were counted.
+    /// The number of counted rewrites.
     pub fn spent(&self) -> usize {
         self.spent
     }
 }
 
-/// A graph being built from another one.
+/// A graph under construction from another graph.
 pub(super) struct Rewriter<'a> {
-    /// The graph as it was.
+    /// The old graph.
     pub from: &'a Graph,
-    /// The new one.
+    /// The new graph.
     pub to: Graph,
-    /// By old id, what the value is now.
+    /// The new value by old id.
     moved: Vec<Option<ValueId>>,
 }
 
@@ -55,7 +55,7 @@ impl<'a> Rewriter<'a> {
         }
     }
 
-    /// What a value, already rewritten, is now.
+    /// The new value of a rewritten value.
     pub fn moved(&self, id: ValueId) -> ValueId {
         self.moved[id.index()].expect("a value is rewritten before those that read it")
     }
@@ -65,13 +65,13 @@ impl<'a> Rewriter<'a> {
         self.moved[id.index()].is_some()
     }
 
-    /// The operands of a value, as they are now.
+    /// The new operands of a value.
     pub fn operands(&self, id: ValueId) -> Vec<ValueId> {
         let operands = &self.from.value(id).operands;
         operands.iter().map(|o| self.moved(*o)).collect()
     }
 
-    /// Takes a value over as it is.
+    /// Copies a value unchanged.
     pub fn keep(&mut self, id: ValueId) -> Result<(), ShapeError> {
         let value = self.from.value(id);
         let operands = self.operands(id);
@@ -83,7 +83,7 @@ impl<'a> Rewriter<'a> {
         Ok(())
     }
 
-    /// Replaces a value, which keeps its name.
+    /// Replaces a value; the new value takes its name.
     pub fn replace(&mut self, id: ValueId, by: ValueId) {
         if let Some(name) = &self.from.value(id).name {
             self.to.set_name(by, name);
@@ -101,8 +101,8 @@ impl<'a> Rewriter<'a> {
     }
 }
 
-/// Offers every value that results need to `rule`, which may give another one in the new graph. It is told
-/// the operation and the new operands. What it gives must have the shape of the old value, or is not taken.
+/// Offers every live value to `rule`, which may return a replacement in the new graph. The rule gets the
+/// operation and the new operands. A replacement with another shape is ignored.
 pub(super) fn rewrite_each(
     graph: &Graph,
     budget: &mut Budget,
@@ -129,7 +129,7 @@ pub(super) fn rewrite_each(
     Ok(rewriter.finish())
 }
 
-/// Which values results need.
+/// Whether results need each value.
 pub(super) fn live(graph: &Graph) -> Vec<bool> {
     let mut live = vec![false; graph.len()];
     for id in graph.live_order() {
@@ -138,7 +138,7 @@ pub(super) fn live(graph: &Graph) -> Vec<bool> {
     live
 }
 
-/// How often each value is an operand of a live one, or a result.
+/// The number of times that each value is an operand of a live value, or a result.
 pub(super) fn uses(graph: &Graph, live: &[bool]) -> Vec<usize> {
     let mut uses = vec![0; graph.len()];
     for id in graph.ids().filter(|id| live[id.index()]) {
@@ -152,7 +152,7 @@ pub(super) fn uses(graph: &Graph, live: &[bool]) -> Vec<usize> {
     uses
 }
 
-/// Which values depend on parameters and constants alone, and on no sum over lanes.
+/// Whether each value depends only on parameters and constants, and on no sum over lanes.
 pub(super) fn fixed(graph: &Graph) -> Vec<bool> {
     let mut fixed: Vec<bool> = Vec::with_capacity(graph.len());
     for id in graph.ids() {

@@ -1,25 +1,25 @@
-//! Gradients of weights as outer products: `Σ_lanes a_i b_j = outer(a, b)`.
+//! Weight gradients as outer products: `Σ_lanes a_i b_j = outer(a, b)`.
 //!
-//! Autodiff gives the gradient of a parameter per connection as the lane sum of a value per connection, which
-//! a sweep over all connections has to add up at every step. Where that value is a product of factors that
-//! depend on one side each, or of sums of such, it is an outer product of two vectors: it leaves the sweep,
-//! and over many steps it is one matrix product.
+//! Autodiff gives the gradient of a per-connection parameter as the lane sum of a per-connection value, which
+//! a loop over all connections adds up at every step. If that value is a product of factors that depend on
+//! one side each, or a sum of such products, it is an outer product of two vectors. It then leaves the loop,
+//! and over many steps it becomes one matrix product.
 //!
 //! - `Σ_lanes a_i b_j = outer(a, b)`; factors of one side, of none, and with a minus, in any order
-//! - `Σ_lanes (x + y) = Σ_lanes x + Σ_lanes y`, where both are outer products
-//! - `Σ_lanes m_ij x_ij = m_ij Σ_lanes x_ij`, where `m` is the same at every step
-//! - `Σ_lanes a_i = stretched Σ_lanes a`
-//! - `Σ_ij Σ_lanes x_ij = Σ_lanes Σ_ij x_ij`: nothing per connection is added up for a scalar
+//! - `Σ_lanes (x + y) = Σ_lanes x + Σ_lanes y`, if both are outer products
+//! - `Σ_lanes m_ij x_ij = m_ij Σ_lanes x_ij`, if `m` is the same at every step
+//! - `Σ_lanes a_i = broadcast Σ_lanes a`
+//! - `Σ_ij Σ_lanes x_ij = Σ_lanes Σ_ij x_ij`: no per-connection value is added up for a scalar
 
 use super::factors::{Factors, Sides};
 use super::rewrite::{fixed, live, uses, Budget, Rewriter};
 use crate::ir::{Binary, Graph, Op, Reduction, ShapeError, Unary, ValueId};
 
-/// Most outer products for one sum over lanes: each is read and written once a step where steps are not
-/// gathered.
+/// The largest number of outer products for one sum over lanes: if steps are not gathered, each is read and
+/// written once per step.
 const TERMS: usize = 4;
 
-/// Makes gradients outer products where they are.
+/// Turns gradients into outer products if possible.
 pub(super) fn run(graph: &Graph, budget: &mut Budget) -> Result<Graph, ShapeError> {
     let live = live(graph);
     let uses = uses(graph, &live);
@@ -47,7 +47,7 @@ pub(super) fn run(graph: &Graph, budget: &mut Budget) -> Result<Graph, ShapeErro
     Ok(rewriter.finish())
 }
 
-/// A lane sum of a matrix as outer products, where all of it is.
+/// A lane sum of a matrix as outer products; `None` if any part is not one.
 fn sum_of_lanes(
     rewriter: &mut Rewriter<'_>,
     sides: &Sides,
@@ -82,14 +82,13 @@ fn sum_of_lanes(
     Ok(sum)
 }
 
-/// The terms of a sum of matrices per lane, each with whether it is subtracted; nothing where there are too
-/// many.
+/// The terms of a sum of per-lane matrices, each with whether it is subtracted; `None` if there are too many.
 fn terms(graph: &Graph, root: ValueId) -> Option<Vec<(bool, ValueId)>> {
     let mut terms = Vec::new();
     let mut stack = vec![(false, root)];
     while let Some((negative, id)) = stack.pop() {
         let value = graph.value(id);
-        // Where one operand has no lanes the sum over lanes is not that of the operands.
+        // If an operand has no lanes, the sum over lanes is not the sum of the operands' lane sums.
         let per_lane = value.operands.iter().all(|o| graph.shape(*o).lane);
         match (&value.op, value.operands.as_slice()) {
             (Op::Binary(Binary::Add), &[a, b]) if per_lane => {
@@ -108,7 +107,7 @@ fn terms(graph: &Graph, root: ValueId) -> Option<Vec<(bool, ValueId)>> {
     Some(terms)
 }
 
-/// `Σ_ij Σ_lanes x_ij = Σ_lanes Σ_ij x_ij`, where nothing else reads the sum over lanes.
+/// Rewrites `Σ_ij Σ_lanes x_ij = Σ_lanes Σ_ij x_ij`, if nothing else reads the sum over lanes.
 fn sum_inside(
     rewriter: &mut Rewriter<'_>,
     uses: &[usize],

@@ -1,4 +1,4 @@
-//! The step with stored vectors in the place of a trace.
+//! The construction of the step with stored vectors in place of a trace.
 
 use super::linear::Term;
 use super::{Product, Read, Stored};
@@ -9,7 +9,7 @@ use crate::step::passes::rewrite::Rewriter;
 /// A step without the trace.
 ///
 /// # Errors
-/// Only where the rewrite itself is wrong.
+/// Fails only if the rewrite itself is wrong.
 pub(super) fn build(graph: &Graph, stored: &Stored) -> Result<Graph, ShapeError> {
     let mut builder = Builder::new(graph, stored)?;
     for id in graph.ids() {
@@ -29,7 +29,7 @@ pub(super) fn build(graph: &Graph, stored: &Stored) -> Result<Graph, ShapeError>
     without(&step, stored.trace)
 }
 
-/// A state and its value that entered the step.
+/// A state and its value on entry to the step.
 #[derive(Clone, Copy)]
 struct Entered {
     state: StateId,
@@ -39,11 +39,11 @@ struct Entered {
 struct Builder<'a> {
     rewriter: Rewriter<'a>,
     stored: &'a Stored,
-    /// Neurons of pre and post.
+    /// The numbers of pre and post neurons.
     dims: [usize; 2],
-    /// Vectors over pre and over post of each product of the update, a row for each step.
+    /// The vectors over pre and over post of each product of the update, one row per step.
     vectors: Vec<[Entered; 2]>,
-    /// What is left of each step, where it decays.
+    /// The remaining decay factor of each step, if the trace decays.
     weights: Option<Entered>,
     /// Ones at the steps before this one.
     started: Entered,
@@ -66,7 +66,7 @@ impl<'a> Builder<'a> {
         };
         let mut vectors = Vec::with_capacity(stored.products.len());
         for k in 0..stored.products.len() {
-            // Numbered from the second on, as paths of layers are.
+            // Names are numbered from the second on, as paths of layers are.
             let number = match k {
                 0 => String::new(),
                 k => (k + 1).to_string(),
@@ -91,7 +91,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// What a sum over connections gives, as a sum of its terms.
+    /// The result of a sum over connections, as a sum of its terms.
     fn read(&mut self, read: &Read) -> Result<ValueId, ShapeError> {
         let mut sum = None;
         let gone = read.gone;
@@ -113,7 +113,7 @@ impl<'a> Builder<'a> {
         sum.map_or_else(|| self.rewriter.to.fill(0.0, &[self.dims[1 - gone]]), Ok)
     }
 
-    /// `Σ_i x_i H_ij = Σ_s (A x)_s c_s B_sj`, or with the sides exchanged.
+    /// Builds `Σ_i x_i H_ij = Σ_s (A x)_s c_s B_sj`, or the same with the sides exchanged.
     fn attend(&mut self, term: &Term, gone: usize) -> Result<ValueId, ShapeError> {
         let steps = self.stored.steps;
         let (wide, narrow) = ([steps, self.dims[gone]], [steps, self.dims[1 - gone]]);
@@ -135,7 +135,7 @@ impl<'a> Builder<'a> {
                 Some(sum) => graph.binary(Binary::Add, sum, seen)?,
             });
         }
-        // A trace to whose update nothing is added is not replaced, so there is a sum.
+        // A trace whose update adds nothing is not replaced, so there is a sum.
         sum.map_or_else(|| graph.fill(0.0, &narrow[1..]), Ok)
     }
 
@@ -149,7 +149,7 @@ impl<'a> Builder<'a> {
         self.rewriter.to.binary(Binary::Mul, x, by)
     }
 
-    /// The sum of a term without the trace, connection by connection.
+    /// The sum of a term without the trace, as a value per connection.
     fn dense(&mut self, term: &Term, gone: usize) -> Result<ValueId, ShapeError> {
         let mut factors = [term.both.as_slice(), &term.pre, &term.post, &term.scalar].concat();
         factors.sort_by_key(|factor| factor.inverse);
@@ -183,7 +183,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The values of the new states that leave the step.
+    /// The next values of the new states.
     fn next(&mut self) -> Result<Vec<(StateId, ValueId)>, ShapeError> {
         let steps = self.stored.steps;
         let graph = &mut self.rewriter.to;
@@ -197,7 +197,7 @@ impl<'a> Builder<'a> {
             first
         };
         let now = graph.binary(Binary::Sub, started, self.started.value)?;
-        // Which step it is has no adjoint.
+        // The number of the step has no adjoint.
         let now = graph.add(Op::StopGradient, &[now])?;
         let mut next = vec![(self.started.state, started)];
         let stored = self.stored;
@@ -209,7 +209,7 @@ impl<'a> Builder<'a> {
             }
             let graph = &mut self.rewriter.to;
             let kept = match factor {
-                // Without a factor nothing of the steps before is left.
+                // Without a factor nothing remains of earlier steps.
                 None => now,
                 Some(factor) => {
                     let factor = graph.broadcast_to(factor, &[steps], &[])?;
@@ -255,7 +255,7 @@ fn side(term: &Term, axis: usize) -> &[Factor] {
     }
 }
 
-/// A step without a state that only its own next value still reads.
+/// Removes a state that only its own next value still reads.
 fn without(step: &Graph, gone: StateId) -> Result<Graph, ShapeError> {
     let renumbered = |state: StateId| StateId(state.0 - u32::from(state > gone));
     let mut kept = step.clone();

@@ -1,4 +1,4 @@
-//! Matrices as sums of products, a trace being a factor of some of them.
+//! Matrices as sums of products, with a trace as a factor of some of them.
 
 use super::reason::{Dense, Place};
 use crate::ir::{Binary, Graph, Op, StateId, Unary, ValueId};
@@ -6,13 +6,14 @@ use crate::step::passes::factors::{Factor, Side, Sides};
 use crate::step::passes::rewrite::fixed;
 use std::cell::Cell;
 
-/// Most terms of a sum.
+/// The largest number of terms in a sum.
 const TERMS: usize = 16;
 
-/// Nested operations that are followed.
+/// The deepest nesting of operations that is followed.
 const DEPTH: usize = 64;
 
-/// Operations that are followed for one value; products of products would otherwise be followed without end.
+/// The largest number of operations followed for one value; otherwise products of products would grow without
+/// limit.
 const VISITS: usize = 1024;
 
 /// A product of factors, one of which may be the trace.
@@ -21,18 +22,18 @@ pub(super) struct Term {
     pub negative: bool,
     /// Whether the trace is a factor.
     pub trace: bool,
-    /// Factors that depend on the row alone.
+    /// The factors that depend only on the row.
     pub pre: Vec<Factor>,
-    /// On the column alone.
+    /// The factors that depend only on the column.
     pub post: Vec<Factor>,
-    /// On neither.
+    /// The factors that depend on neither.
     pub scalar: Vec<Factor>,
-    /// On both.
+    /// The factors that depend on both.
     pub both: Vec<Factor>,
 }
 
 impl Term {
-    /// The product of both, of which one at most has the trace.
+    /// The product of two terms, at most one of which contains the trace.
     fn times(&self, other: &Term) -> Term {
         let joined = |a: &[Factor], b: &[Factor]| [a, b].concat();
         Term {
@@ -45,7 +46,7 @@ impl Term {
         }
     }
 
-    /// One over a product without the trace.
+    /// The reciprocal of a product without the trace.
     fn inverted(&self) -> Term {
         let flipped = |factors: &[Factor]| {
             let flip = |factor: &Factor| Factor {
@@ -70,13 +71,13 @@ impl Term {
     }
 }
 
-/// How the values of a graph depend on one trace.
+/// The dependence of a graph's values on one trace.
 pub(super) struct Linear<'a> {
     pub graph: &'a Graph,
     pub trace: StateId,
     sides: Sides,
     fixed: Vec<bool>,
-    /// Which values have the trace among their operands, or their operands' operands, connection by connection.
+    /// Whether a value depends on the trace, connection by connection.
     depends: Vec<bool>,
     visits: Cell<usize>,
 }
@@ -103,7 +104,7 @@ impl<'a> Linear<'a> {
         }
     }
 
-    /// Whether a value has the trace in it, connection by connection. What a sum over connections gives has not.
+    /// Whether a value contains the trace, connection by connection. Sums over connections do not.
     pub fn depends(&self, id: ValueId) -> bool {
         self.depends[id.index()]
     }
@@ -116,7 +117,7 @@ impl<'a> Linear<'a> {
     /// A matrix as a sum of products.
     ///
     /// # Errors
-    /// Where it is not linear in the trace, or too long a sum.
+    /// Fails if it is not linear in the trace, or the sum is too long.
     pub fn terms(&self, id: ValueId, place: Place) -> Result<Vec<Term>, Dense> {
         self.visits.set(0);
         self.expand(id, place, 0)
@@ -141,7 +142,7 @@ impl<'a> Linear<'a> {
         Ok(vec![term])
     }
 
-    /// As `expand`, for a matrix that depends on both sides and on the step.
+    /// Expands a matrix that depends on both sides and on the step.
     fn expand_both(&self, id: ValueId, place: Place, depth: usize) -> Result<Vec<Term>, Dense> {
         let value = self.graph.value(id);
         let whole = || Term {
@@ -208,7 +209,7 @@ impl<'a> Linear<'a> {
         }
     }
 
-    /// Why a factor that depends on both sides cannot be taken.
+    /// The reason why a factor that depends on both sides is not possible.
     pub fn both(&self, factor: Factor, place: Place) -> Dense {
         let mut stack = vec![factor.id];
         let mut seen = vec![false; self.graph.len()];
@@ -235,7 +236,7 @@ impl<'a> Linear<'a> {
         }
     }
 
-    /// The path of another trace that a factor has in it, connection by connection.
+    /// The path of another trace that a factor contains, connection by connection.
     pub fn other_trace(&self, factor: Factor) -> Option<&'a str> {
         let mut stack = vec![factor.id];
         let mut seen = vec![false; self.graph.len()];

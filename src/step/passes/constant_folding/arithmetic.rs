@@ -1,4 +1,4 @@
-//! Sums, products and powers with operands that are known, or that undo each other.
+//! Sums, products and powers with constant operands, or with operations that cancel.
 
 use crate::ir::{Binary, Graph, Op, ShapeError, Unary, ValueId};
 
@@ -47,7 +47,7 @@ pub(super) fn unary(
     }
 }
 
-/// With one operand known, or negated.
+/// Folds operations with one constant or negated operand.
 pub(super) fn binary(
     graph: &mut Graph,
     f: Binary,

@@ -1,9 +1,9 @@
-//! Operations that only move elements, and reductions of stretched values.
+//! Operations that only move elements, and reductions of broadcast values.
 
 use super::uniform;
 use crate::ir::{Binary, Graph, Op, Reduction, ShapeError, Value, ValueId};
 
-/// The same elements by fewer moves.
+/// The same elements with fewer moves.
 pub(super) fn fold(
     graph: &mut Graph,
     op: &Op,
@@ -16,7 +16,7 @@ pub(super) fn fold(
     let inner = graph.value(x).clone();
     let found = match op {
         Op::Broadcast { dims, from } => match &inner.op {
-            // Dimension k went to from[k], and that to from[from[k]].
+            // Dimension k became from[k], and that became from[from[k]].
             Op::Broadcast { from: first, .. } => {
                 let from: Vec<usize> = first.iter().map(|axis| from[*axis]).collect();
                 graph.broadcast_to(inner.operands[0], dims, &from)?
@@ -45,7 +45,7 @@ pub(super) fn fold(
     Ok(Some(found))
 }
 
-/// A stretched dimension reduced again: a sum counts the repeats, a maximum sees one.
+/// Folds the reduction of a broadcast dimension: a sum counts the repeats, a maximum sees one.
 fn reduce(
     graph: &mut Graph,
     kind: Reduction,
@@ -75,7 +75,7 @@ fn reduce(
     if repeated.is_empty() {
         return Ok(None);
     }
-    // The dimensions of the operand that are reduced too, and where the others go.
+    // The reduced dimensions of the operand, and the new positions of the others.
     let inside: Vec<usize> = (0..from.len())
         .filter(|k| own.contains(&from[*k]))
         .collect();
@@ -97,7 +97,7 @@ fn reduce(
     graph.broadcast_to(scaled, &dims, &places).map(Some)
 }
 
-/// A part of a part, of what was joined or of what was padded.
+/// Folds a slice of a slice, of a concatenation or of padding.
 fn slice(
     graph: &mut Graph,
     start: usize,
@@ -143,7 +143,7 @@ fn slice(
     }
 }
 
-/// A single part, neighbouring parts of one value, or the same number everywhere.
+/// Folds a concatenation of a single part, of neighbouring slices of one value, or of one constant.
 fn concat(graph: &mut Graph, parts: &[ValueId]) -> Result<Option<ValueId>, ShapeError> {
     if let [only] = parts {
         return Ok(Some(*only));
@@ -168,7 +168,7 @@ fn concat(graph: &mut Graph, parts: &[ValueId]) -> Result<Option<ValueId>, Shape
     graph.concat(&joined).map(Some)
 }
 
-/// Two values side by side as one: parts of one value that follow each other, or one number.
+/// Two neighbouring values as one: adjacent slices of one value, or one constant.
 fn neighbours(graph: &mut Graph, a: ValueId, b: ValueId) -> Result<Option<ValueId>, ShapeError> {
     let (left, right) = (graph.value(a).clone(), graph.value(b).clone());
     if let (

@@ -1,7 +1,7 @@
 use super::*;
 use crate::ir::{Binary, Boundary, OutputId, OutputSlot, Reduction, ResultKind, StateSlot};
 
-/// What is left of `make(x)`, as printed, where `x` is a state of these dimensions.
+/// The printed result of folding `make(x)`, where `x` is a state of these dimensions.
 fn folded(dims: &[usize], make: impl Fn(&mut Graph, ValueId) -> ValueId) -> String {
     let mut graph = Graph::new();
     let state = graph.add_state(StateSlot::new("x", dims, 0.0));
@@ -129,7 +129,7 @@ fn choices_that_are_made() {
     };
     assert_eq!(chosen(-2.0), "state x");
     assert_eq!(chosen(0.0), "exp(state x)");
-    // The result has lanes, and the number has none: it stays.
+    // The result has lanes and the constant has none, so it stays.
     let stretched = folded(&[2], |graph, x| {
         let one = graph.fill(1.0, &[2]).unwrap();
         graph.select(x, one, one).unwrap()
@@ -234,7 +234,7 @@ fn rewrites_stop_where_the_budget_ends() {
         let mut budget = Budget::new(Some(limit));
         let out = run(&graph, &mut budget).unwrap().compacted();
         assert_eq!(budget.spent(), limit.min(3));
-        // The number goes with the last of its users.
+        // The constant disappears with the last of its users.
         let left = 8 - budget.spent() - usize::from(limit >= 3);
         assert_eq!(out.len(), left, "{limit}");
     }

@@ -3,7 +3,7 @@ use crate::ir::{
     InputSlot, OutputId, OutputSlot, ParamId, ParamSlot, ResultKind, StateId, StateSlot,
 };
 
-/// What gradients are made of: vectors of both sides, a scalar and a matrix per lane, and a parameter.
+/// The operands of test gradients: vectors of both sides, a scalar and a matrix per lane, and a parameter.
 struct Parts {
     graph: Graph,
     pre: ValueId,
@@ -130,7 +130,7 @@ fn a_trace_keeps_the_sum_in_the_sweep() {
         found,
         "lane_sum(mul(mul(broadcast[1](post), broadcast[0](pre)), trace))"
     );
-    // A term without lanes counts once for each: it is not taken apart.
+    // A term without lanes counts once per lane, so it is not factorized.
     let found = gradient(|p| {
         let product = mul(p, p.post, p.pre);
         p.graph.binary(Binary::Add, product, p.weight).unwrap()
