@@ -13,39 +13,39 @@ use crate::lang::settings::Settings;
 /// The coefficients of the loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct A2c {
-    /// Discount γ.
+    /// The discount γ.
     pub gamma: f64,
-    /// Coefficient c_v of the squared value error.
+    /// The coefficient c_v of the squared value error.
     pub value: f64,
-    /// Coefficient c_s of the sum of squared action probabilities.
+    /// The coefficient c_s of the sum of squared action probabilities.
     pub concentration: f64,
-    /// Coefficient c_e of the entropy, which is taken from the loss.
+    /// The coefficient c_e of the entropy, which is subtracted from the loss.
     pub entropy: f64,
 }
 
-/// One lane's episode of `T` steps.
+/// The episode of one lane, `T` steps.
 #[derive(Clone, Copy, Debug)]
 pub struct Episode<'a> {
-    /// Logits of the policy, `[T, actions]`.
+    /// The logits of the policy, `[T, actions]`.
     pub logits: &'a [f64],
-    /// Values, `[T]`.
+    /// The values, `[T]`.
     pub values: &'a [f64],
-    /// Actions taken, `[T]`, each less than the number of actions.
+    /// The actions taken, `[T]`, each less than the number of actions.
     pub actions: &'a [usize],
-    /// Rewards earned by them, `[T]`.
+    /// The rewards earned by the actions, `[T]`.
     pub rewards: &'a [f64],
 }
 
-/// What each term adds to the loss, coefficient and scale included.
+/// The contribution of each term to the loss, including coefficient and scale.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Parts {
-    /// `-log π(a) A`.
+    /// The policy term `-log π(a) A`.
     pub policy: f64,
-    /// `c_v (R - V)²`.
+    /// The value term `c_v (R - V)²`.
     pub value: f64,
-    /// `c_s Σ π²`.
+    /// The concentration term `c_s Σ π²`.
     pub concentration: f64,
-    /// `-c_e H(π)`.
+    /// The entropy term `-c_e H(π)`.
     pub entropy: f64,
 }
 
@@ -66,7 +66,7 @@ impl std::ops::AddAssign for Parts {
 }
 
 impl A2c {
-    /// The coefficients in the settings of the trainer `a2c`.
+    /// Reads the coefficients from the settings of the trainer `a2c`.
     pub fn new(settings: &Settings) -> A2c {
         A2c {
             gamma: settings.real("gamma"),
@@ -76,7 +76,7 @@ impl A2c {
         }
     }
 
-    /// Discounted returns of `rewards`, `[T]`.
+    /// The discounted returns of `rewards`, `[T]`.
     pub fn returns(&self, rewards: &[f64]) -> Vec<f64> {
         let mut returns = rewards.to_vec();
         let mut later = 0.0;
@@ -145,7 +145,7 @@ mod tests {
     use crate::ir::rng::{Key, Stream};
     use serde_json::Value;
 
-    /// The loss with the advantage held at its value for `frozen`, as `stop` says.
+    /// The loss with the advantage fixed at its value for `frozen`, as `stop` requires.
     fn plain_loss(a2c: &A2c, episode: Episode<'_>, frozen: &[f64], scale: f64) -> f64 {
         let steps = episode.values.len();
         let actions = episode.logits.len() / steps;

@@ -1,10 +1,9 @@
-//! Choosing actions.
+//! The choice of actions.
 
 use crate::ir::rng::Place;
 
-/// Draws an action from the softmax of `logits`, with index 0 of `place`
-/// (of the stream [`crate::ir::rng::Stream::Action`]).
-/// Where no logit is a number the last action is taken.
+/// Samples an action from the softmax of `logits`, with index 0 of `place` (in the stream
+/// [`crate::ir::rng::Stream::Action`]). If all logits are NaN, it is the last action.
 pub fn sample(logits: &[f64], place: Place) -> usize {
     choose(logits, place.uniform(0))
 }
@@ -20,7 +19,7 @@ pub fn greedy(logits: &[f64]) -> usize {
     best
 }
 
-/// The action in which `uniform`, in `[0, 1)`, falls when their probabilities lie end to end.
+/// The action whose interval contains `uniform`, in `[0, 1)`, if the probabilities are laid end to end.
 fn choose(logits: &[f64], uniform: f64) -> usize {
     let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weight = |logit: &f64| (logit - largest).exp();

@@ -1,5 +1,5 @@
-//! Averages of parameters over the steps since a moment of training (averaged SGD; Polyak and Juditsky 1992). The
-//! moment is an epoch, or where the validation text has stopped to get cheaper (Merity et al. 2018, algorithm 1).
+//! Averages of parameters over optimizer steps (averaged SGD; Polyak and Juditsky 1992). Averaging begins at
+//! a given epoch, or when the validation loss has stopped to improve (Merity et al. 2018, algorithm 1).
 
 use super::checkpoint::{Averaging, Checkpoint, CheckpointError, Tensor};
 use super::gradient::PIECE;
@@ -13,18 +13,18 @@ const NAME: &str = "average";
 /// The mean of every trained parameter, from some moment on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Average {
-    /// First epoch, counted from 1, that is averaged; 0 for none.
+    /// The first averaged epoch, counted from 1; 0 for none.
     from: u64,
-    /// Epochs that may pass without a better validation; 0 for any number.
+    /// The number of epochs without a better validation loss; 0 for any number.
     patience: usize,
-    /// Steps averaged, and the validation of each epoch until then.
+    /// The number of averaged steps, and the validation loss of each epoch before.
     told: Averaging,
-    /// By trained parameter, in their order; empty before the first step.
+    /// The averages by trained parameter, in their order; empty before the first step.
     values: Vec<Vec<f32>>,
 }
 
 impl Average {
-    /// From checked settings of a trainer of texts.
+    /// Builds the averages from checked settings of a text trainer.
     pub fn new(settings: &Settings) -> Average {
         Average {
             from: settings.int("average_from") as u64,
@@ -39,8 +39,8 @@ impl Average {
         }
     }
 
-    /// Steps averaged until now and the means, for whoever takes steps of an epoch, counted from 1, into account by itself
-    /// and then says so to [`Average::count`]; nothing where there are no means in this epoch.
+    /// The number of averaged steps and the averages, for code that averages the steps of epoch `epoch` (from
+    /// 1) itself and then calls [`Average::count`]; `None` if this epoch is not averaged.
     pub fn held(&mut self, epoch: u64, parameters: &ParamStore) -> Option<(u64, Vec<&mut [f32]>)> {
         self.begin(epoch);
         if !self.told.begun {
@@ -54,7 +54,7 @@ impl Average {
         Some((self.told.steps, values.collect()))
     }
 
-    /// So many steps more are in the means.
+    /// Counts `steps` more averaged steps.
     pub fn count(&mut self, steps: u64) {
         if self.told.begun {
             self.told.steps += steps;
@@ -64,7 +64,7 @@ impl Average {
         }
     }
 
-    /// Takes the parameters after a step of an epoch, counted from 1, into account.
+    /// Averages the parameters after a step of epoch `epoch`, counted from 1.
     pub fn take(&mut self, epoch: u64, parameters: &ParamStore) {
         self.begin(epoch);
         if !self.told.begun {
@@ -87,13 +87,13 @@ impl Average {
         }
     }
 
-    /// Whether there will be means at some time, or may be.
+    /// Whether averages exist or may begin at some time.
     pub fn is_wanted(&self) -> bool {
         self.from > 0 || self.patience > 0
     }
 
-    /// Takes the validation of an epoch into account: averages begin where it is above the best of all epochs
-    /// before but the last `average_patience`.
+    /// Adds the validation loss of an epoch: averaging begins if it is above the best of all epochs before
+    /// the last `average_patience`.
     pub fn judge(&mut self, validation: f64) {
         if self.patience == 0 || self.told.begun {
             return;
@@ -105,7 +105,7 @@ impl Average {
         self.told.validations.push(validation);
     }
 
-    /// The parameters with their averages in place of the trained ones; nothing before there are any.
+    /// The parameters with averages instead of the trained values; `None` before there are any.
     pub fn parameters(&self, parameters: &ParamStore) -> Option<ParamStore> {
         if self.values.is_empty() {
             return None;
@@ -117,7 +117,7 @@ impl Average {
         Some(averaged)
     }
 
-    /// Writes all of it into a checkpoint; nothing where nothing is to be kept.
+    /// Writes the averages into a checkpoint, unless there is nothing to store.
     pub fn save(&self, checkpoint: &mut Checkpoint, parameters: &ParamStore) {
         if self.told == Averaging::default() {
             return;
@@ -133,10 +133,10 @@ impl Average {
         }
     }
 
-    /// Goes to where a checkpoint was taken.
+    /// Restores the averages of a checkpoint.
     ///
     /// # Errors
-    /// Where the checkpoint has not the averages that it tells of, in which case nothing changes.
+    /// Fails if the checkpoint lacks the averages that its header mentions; then nothing changes.
     pub fn restore(
         &mut self,
         checkpoint: &Checkpoint,

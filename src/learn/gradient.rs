@@ -1,13 +1,14 @@
-//! What happens to gradients before an optimizer sees them.
+//! Scaling and clipping of gradients before the optimizer step.
 //!
-//! Threads share long ones in pieces of a fixed length, so that results do not depend on how many there are.
+//! Threads share long gradients in pieces of a fixed length, so that results do not depend on the number of
+//! threads.
 
 use rayon::prelude::*;
 
-/// Elements of a parameter that one thread takes at once.
+/// The number of a parameter's elements that one thread processes at once.
 pub const PIECE: usize = 1 << 14;
 
-/// Multiplies each gradient with the factor of its parameter; 1 leaves it as it is to the bit.
+/// Multiplies each gradient by the factor of its parameter; a factor of 1 changes no bit.
 pub fn scale(gradients: &mut [Vec<f32>], factors: &[f64]) {
     for (gradient, factor) in gradients.iter_mut().zip(factors) {
         if *factor != 1.0 {
@@ -34,7 +35,7 @@ pub fn global_norm(gradients: &[Vec<f32>]) -> f64 {
     total.sqrt()
 }
 
-/// Eight sums side by side: the order depends on the length only, and the additions overlap.
+/// Sums squares in eight parallel sums: the order depends only on the length, and the additions overlap.
 fn sum_of_squares(values: &[f32]) -> f64 {
     let mut sums = [0.0f64; 8];
     let mut chunks = values.chunks_exact(sums.len());
@@ -49,8 +50,8 @@ fn sum_of_squares(values: &[f32]) -> f64 {
     sums.iter().sum()
 }
 
-/// Scales all gradients so that their norm is at most `largest`, 0 meaning no bound. Returns the norm
-/// before. A norm that is not finite leaves the gradients alone; the caller must not apply them.
+/// Scales all gradients so that their norm is at most `largest`; 0 means no bound. Returns the norm before
+/// scaling. Gradients with a non-finite norm are unchanged, and the caller must not apply them.
 pub fn clip_global_norm(gradients: &mut [Vec<f32>], largest: f64) -> f64 {
     let norm = global_norm(gradients);
     if largest > 0.0 && norm.is_finite() && norm > largest {

@@ -1,24 +1,24 @@
-//! Where the time of an iteration goes.
+//! The phases of an iteration and their times.
 
 use std::ops::AddAssign;
 
-/// Seconds of one iteration by what was done in them. The first three are processor seconds, added over the
-/// blocks of lanes that ran side by side; so with several threads they may add up to more than the
-/// iteration took. A phase that was not measured is 0.
+/// The seconds of one iteration by phase. The first three are CPU seconds, added over the blocks of lanes
+/// that ran in parallel, so with several threads their sum may exceed the time of the iteration. A phase that
+/// was not measured is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Phases {
-    /// The network forwards, what is replayed for the way back not included.
+    /// The forward pass, without steps recomputed for the backward pass.
     pub forward: f64,
     /// The task: observations, sampled actions, rewards, noise; and the loss with its adjoints.
     pub task: f64,
-    /// The adjoint, with what is replayed for it.
+    /// The backward pass, with the steps recomputed for it.
     pub backward: f64,
-    /// Gradients of all blocks added up and clipped, and the step of the optimiser.
+    /// Summing the gradients of all blocks, clipping, and the optimizer step.
     pub update: f64,
 }
 
 impl Phases {
-    /// All of them together.
+    /// The sum of all phases.
     pub fn total(&self) -> f64 {
         self.forward + self.task + self.backward + self.update
     }

@@ -1,6 +1,6 @@
 //! Softmax of a few logits, safe for logits of any size.
 
-/// `log Σ exp logits`, and the logits less it in `log_probabilities`.
+/// Returns `log Σ exp logits`, and writes the logits minus that to `log_probabilities`.
 pub(super) fn log_softmax(logits: &[f64], log_probabilities: &mut [f64]) {
     let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();

@@ -5,25 +5,25 @@ use super::softmax::log_softmax;
 /// A loss on outputs `y` with targets `y*` of `K` elements and step weights `w`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SupervisedLoss {
-    /// `½ Σ_t w_t Σ_k (y - y*)²`: a sum over lanes, steps and elements, averaged over nothing.
+    /// The loss `½ Σ_t w_t Σ_k (y - y*)²`: a sum over lanes, steps and elements, without any mean.
     HalfSumSquares,
-    /// `Σ_t w_t Σ_k (y - y*)² / (K Σ_t w_t)`, averaged over lanes.
+    /// The loss `Σ_t w_t Σ_k (y - y*)² / (K Σ_t w_t)`, averaged over lanes.
     MeanSquares,
-    /// `-Σ_t w_t Σ_k y*_k log softmax(y)_k / Σ_t w_t`, averaged over lanes; targets are class
+    /// The loss `-Σ_t w_t Σ_k y*_k log softmax(y)_k / Σ_t w_t`, averaged over lanes; targets are class
     /// probabilities.
     CrossEntropy,
-    /// `-Σ_t w_t Σ_k [y* log σ(y) + (1 - y*) log(1 - σ(y))] / (K Σ_t w_t)`, averaged over lanes.
+    /// The loss `-Σ_t w_t Σ_k [y* log σ(y) + (1 - y*) log(1 - σ(y))] / (K Σ_t w_t)`, averaged over lanes.
     BinaryCrossEntropy,
 }
 
-/// One lane's outputs and what they should be, over `T` steps.
+/// The outputs and targets of one lane, over `T` steps.
 #[derive(Clone, Copy, Debug)]
 pub struct Errors<'a> {
-    /// Outputs, `[T, K]`.
+    /// The outputs, `[T, K]`.
     pub outputs: &'a [f64],
-    /// Targets, `[T, K]`; read only where the weight is not 0.
+    /// The targets, `[T, K]`; read only if the weight is not 0.
     pub targets: &'a [f64],
-    /// Weights of the steps, `[T]`.
+    /// The weights of the steps, `[T]`.
     pub weights: &'a [f64],
 }
 
@@ -39,8 +39,8 @@ impl SupervisedLoss {
         }
     }
 
-    /// What one of `lanes` lanes adds to the loss. Writes its derivatives to `adjoints`, `[T, K]`; they
-    /// are 0 where the weight is.
+    /// The contribution of one of `lanes` lanes to the loss. Writes its derivatives to `adjoints`, `[T, K]`;
+    /// they are 0 where the weight is 0.
     pub fn lane(self, errors: Errors<'_>, lanes: usize, adjoints: &mut [f64]) -> f64 {
         let steps = errors.weights.len();
         let width = errors.outputs.len() / steps.max(1);

@@ -1,4 +1,4 @@
-//! The bytes of a checkpoint.
+//! The file format of checkpoints.
 
 use super::{Checkpoint, CheckpointError, Header, Tensor, FORMAT};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -17,11 +17,11 @@ const MOMENT: &str = "optimizer.";
 struct Record {
     format: u64,
     header: Header,
-    /// [`checksum`] of the header and all tensors, 16 hexadecimal digits.
+    /// The [`checksum`] of the header and all tensors, 16 hexadecimal digits.
     checksum: String,
 }
 
-/// What is wrong with some bytes.
+/// The error in a checkpoint's bytes.
 #[derive(Debug)]
 pub(super) enum Problem {
     Corrupt(String),
@@ -43,7 +43,7 @@ impl Problem {
 /// The name of a tensor in the file, its dimensions and its bytes.
 type Entry<'a> = (String, Vec<usize>, std::borrow::Cow<'a, [u8]>);
 
-/// The file of a checkpoint; equal checkpoints give equal bytes.
+/// Encodes a checkpoint; equal checkpoints give equal bytes.
 pub(super) fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, Error> {
     let parameters = checkpoint.parameters.iter();
     let states = checkpoint.states.iter();
@@ -75,7 +75,7 @@ pub(super) fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, Error> {
     safetensors::serialize(views, Some(metadata)).map_err(Error::other)
 }
 
-/// The checkpoint in some bytes.
+/// Decodes a checkpoint.
 pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, Problem> {
     let corrupt = |reason: &dyn std::fmt::Display| Problem::Corrupt(reason.to_string());
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| corrupt(&error))?;
@@ -138,8 +138,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, Problem> {
     Ok(checkpoint)
 }
 
-/// FNV-1a of the header, and of the names, dimensions and bytes of `entries` in order. Each step is
-/// a bijection of the sum so far, so a single damaged byte always shows.
+/// The FNV-1a hash of the header, and of the names, dimensions and bytes of `entries` in order. Each step is
+/// a bijection of the hash so far, so a single damaged byte always shows.
 fn checksum(header: &Header, entries: &[Entry<'_>]) -> Result<String, serde_json::Error> {
     let mut sum = 0xcbf2_9ce4_8422_2325_u64;
     let mut add = |bytes: &[u8]| {

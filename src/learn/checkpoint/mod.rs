@@ -13,36 +13,35 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Version of the layout described above.
+/// The version of the layout described above.
 pub const FORMAT: u64 = 1;
 
-/// What a checkpoint says about itself.
+/// The header of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
-    /// Name of the spec.
+    /// The name of the spec.
     pub spec: String,
-    /// Hash of the resolved spec, as the driver spells it.
+    /// The hash of the resolved spec.
     pub spec_hash: String,
-    /// Seed of the run.
+    /// The seed of the run.
     pub seed: u64,
-    /// Iterations completed.
+    /// The number of completed iterations.
     pub iteration: u64,
-    /// Version of bpmc that wrote it.
+    /// The version of bpmc that wrote it.
     pub version: String,
     /// The optimizer whose moments it holds.
     pub optimizer: Option<OptimizerHeader>,
-    /// What belongs to the next record of the metrics.
+    /// The sums for the next record of the metrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
-    /// How well the run does, and when it did best.
+    /// The smoothed reward or loss of the run, with its best value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standing: Option<BestTracker>,
-    /// What averages of the parameters are of; they are moments of the name `average`.
+    /// The state of averaging; the averages are the moments named `average`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub averaging: Option<Averaging>,
-    /// How often the run went back to a checkpoint after a number that is not finite; later episodes are
-    /// others for it.
+    /// The number of rollbacks after a non-finite number; later episodes depend on it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub rollbacks: u64,
 }
@@ -51,13 +50,13 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// How well a run does: the mean reward of an episode, or the loss, smoothed over iterations.
+/// The mean reward per episode, or the loss, smoothed over iterations.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BestTracker {
-    /// Sum of the values, each weighed less the longer ago it was.
+    /// The sum of the values, with weights that decay with age.
     pub sum: f64,
-    /// Sum of the weights.
+    /// The sum of the weights.
     pub weight: f64,
     /// The best smoothed value at a checkpoint so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,32 +67,32 @@ pub struct BestTracker {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BestSoFar {
-    /// Of which iteration.
+    /// The iteration.
     pub iteration: u64,
     /// The value.
     pub value: f64,
 }
 
-/// What averages of the parameters are of.
+/// The state of parameter averaging.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Averaging {
     /// Whether steps are averaged from now on.
     pub begun: bool,
-    /// Steps averaged so far.
+    /// The number of averaged steps.
     pub steps: u64,
-    /// What the validation text cost at the end of each epoch, until the averages began; empty where they begin at
-    /// an epoch told in advance.
+    /// The validation loss at the end of each epoch before averaging began; empty if averaging begins at a
+    /// fixed epoch.
     pub validations: Vec<f64>,
 }
 
-/// Iterations done since the last record of the metrics.
+/// The iterations since the last record of the metrics.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pending {
-    /// How many.
+    /// The number of iterations.
     pub iterations: u64,
-    /// Sums over them, in the order of the record's fields.
+    /// The sums over them, in the order of the record's fields.
     pub sums: Vec<f64>,
 }
 
@@ -101,105 +100,105 @@ pub struct Pending {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptimizerHeader {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Steps it has taken.
+    /// The number of steps taken.
     pub steps: u64,
 }
 
-/// An array of numbers.
+/// An array of f32 values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
-    /// Its dimensions.
+    /// The dimensions.
     pub dims: Vec<usize>,
-    /// Its values, the last dimension contiguous.
+    /// The values, last dimension contiguous.
     pub values: Vec<f32>,
 }
 
-/// All that is needed to go on.
+/// Everything needed to continue a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
-    /// What it says about itself.
+    /// The header.
     pub header: Header,
-    /// Parameters by path.
+    /// The parameters by path.
     pub parameters: BTreeMap<String, Tensor>,
-    /// States that outlive an episode, by path; the first dimension is the lane.
+    /// The states that outlive an episode, by path; the first dimension is the lane.
     pub states: BTreeMap<String, Tensor>,
-    /// Moments of the optimizer by their name and the parameter's path.
+    /// The moments of the optimizer, by their name and the parameter's path.
     pub moments: BTreeMap<(String, String), Tensor>,
 }
 
-/// Why a checkpoint could not be written, read or used.
+/// The reason why a checkpoint could not be written, read or used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
-    /// The file system said no to reading.
+    /// The file could not be read.
     #[error("cannot read the checkpoint {}: {source}", path.display())]
     Unreadable {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Its reason.
+        /// The error of the file system.
         source: std::io::Error,
     },
-    /// The file system said no to writing.
+    /// The file could not be written.
     #[error("cannot write the checkpoint {}: {source}", path.display())]
     Unwritable {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Its reason.
+        /// The error of the file system.
         source: std::io::Error,
     },
-    /// Not a whole, undamaged safetensors file.
+    /// The file is not a whole, undamaged safetensors file.
     #[error("the checkpoint {} is truncated or damaged: {reason}", path.display())]
     Corrupt {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What does not fit.
+        /// The error in the file.
         reason: String,
     },
-    /// A safetensors file of something else.
+    /// The file is a safetensors file of something else.
     #[error("{} is a safetensors file, but not a checkpoint of bpmc", path.display())]
     NotOurs {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
-    /// A checkpoint in a layout this version does not know.
+    /// The checkpoint has a layout that this version does not know.
     #[error("the checkpoint {} has format {found}; this version reads format {FORMAT}", path.display())]
     OtherFormat {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Its format.
+        /// The format number.
         found: u64,
     },
-    /// A parameter of the spec that the checkpoint lacks.
+    /// The checkpoint lacks a parameter of the spec.
     #[error("the checkpoint has no parameter `{parameter}`, which the spec declares")]
     MissingParameter {
-        /// Its path.
+        /// The path of the parameter.
         parameter: String,
     },
-    /// A parameter of the checkpoint that the spec lacks.
+    /// The spec lacks a parameter of the checkpoint.
     #[error("the checkpoint has a parameter `{parameter}`, which the spec does not declare")]
     ExtraParameter {
-        /// Its path.
+        /// The path of the parameter.
         parameter: String,
     },
-    /// A state that outlives episodes, and that the checkpoint lacks.
+    /// The checkpoint lacks a state that outlives episodes.
     #[error("the checkpoint has no state `{state}`, which outlives episodes in the spec")]
     MissingState {
-        /// Its path.
+        /// The path of the state.
         state: String,
     },
-    /// A parameter or moment of another shape.
+    /// A parameter or moment has another shape.
     #[error("`{name}` is {saved:?} in the checkpoint and {wanted:?} in the spec")]
     ShapeMismatch {
-        /// The parameter or moment.
+        /// The name of the parameter or moment.
         name: String,
-        /// Its dimensions in the checkpoint.
+        /// The dimensions in the checkpoint.
         saved: Vec<usize>,
-        /// Its dimensions in the spec.
+        /// The dimensions in the spec.
         wanted: Vec<usize>,
     },
-    /// Moments of another optimizer, or none.
+    /// The checkpoint has moments of another optimizer, or none.
     #[error("the checkpoint was written with {}, and the spec trains with `{wanted}`", saved.as_ref().map_or("no optimizer".to_owned(), |name| format!("the optimizer `{name}`")))]
     OtherOptimizer {
         /// The optimizer of the checkpoint.
@@ -207,18 +206,18 @@ pub enum CheckpointError {
         /// The optimizer of the spec.
         wanted: &'static str,
     },
-    /// A moment that the optimizer keeps with these settings, and that the checkpoint lacks.
+    /// The checkpoint lacks a moment that the optimizer needs with these settings.
     #[error("the checkpoint has no moment `{moment}` of `{parameter}`: the optimizer had other settings")]
     MissingMoment {
-        /// Name of the moment.
+        /// The name of the moment.
         moment: &'static str,
-        /// Path of the parameter.
+        /// The path of the parameter.
         parameter: String,
     },
 }
 
 impl Checkpoint {
-    /// What a run looks like now. The header's `optimizer` is filled in here.
+    /// Captures the current state of a run. It fills in the header's `optimizer`.
     pub fn capture(
         mut header: Header,
         parameters: &ParamStore,
@@ -253,8 +252,8 @@ impl Checkpoint {
         }
     }
 
-    /// What it is of, a line each: network, spec, seed, version, optimizer, and every parameter with its
-    /// dimensions. Two checkpoints of one run differ in none of them.
+    /// A description in lines: network, spec, seed, version, optimizer, and every parameter with its
+    /// dimensions. Checkpoints of the same run agree in all of them.
     pub fn describe(&self) -> String {
         let header = &self.header;
         let optimizer = header.optimizer.as_ref();
@@ -273,15 +272,15 @@ impl Checkpoint {
         lines.join("\n")
     }
 
-    /// Its bytes as a file; equal checkpoints give equal bytes.
+    /// The checkpoint as bytes of a file; equal checkpoints give equal bytes.
     ///
     /// # Errors
-    /// Those of the format's writer.
+    /// Errors of the format's writer.
     pub fn to_bytes(&self) -> std::io::Result<Vec<u8>> {
         file::encode(self)
     }
 
-    /// Writes it to `path`: either the whole file is there afterwards, or what was there before.
+    /// Writes the checkpoint to `path` atomically: there is the whole new file or the old one.
     ///
     /// # Errors
     /// [`CheckpointError::Unwritable`].
@@ -306,10 +305,10 @@ impl Checkpoint {
         file::decode(&bytes).map_err(|problem| problem.at(path))
     }
 
-    /// Puts the saved values into `parameters`, all of them or, after an error, none.
+    /// Copies the saved values into `parameters`; after an error, none of them.
     ///
     /// # Errors
-    /// Where the checkpoint and the store do not have the same parameters of the same shapes.
+    /// Fails if the checkpoint and the store have different parameters or shapes.
     pub fn restore_parameters(&self, parameters: &mut ParamStore) -> Result<(), CheckpointError> {
         for parameter in parameters.iter() {
             let saved = self.parameters.get(&parameter.path).ok_or_else(|| {
@@ -334,11 +333,11 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Puts the saved moments and step count into `optimizer`, which was built for the trained parameters of
-    /// `parameters`; after an error it is unchanged.
+    /// Copies the saved moments and step count into `optimizer`, which was built for the trained parameters
+    /// of `parameters`; after an error it is unchanged.
     ///
     /// # Errors
-    /// Where the checkpoint is of another optimizer, or lacks a moment.
+    /// Fails if the checkpoint belongs to another optimizer, or lacks a moment.
     pub fn restore_optimizer(
         &self,
         parameters: &ParamStore,
@@ -364,10 +363,10 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// What is remembered of a parameter under a name.
+    /// The moment `name` of a parameter.
     ///
     /// # Errors
-    /// Where that is missing, or of another shape.
+    /// Fails if it is missing, or has another shape.
     pub fn moment(
         &self,
         name: &'static str,

@@ -83,7 +83,7 @@ fn sample() -> (ParamStore, Box<dyn Optimizer>, Checkpoint) {
     (store, adam, checkpoint)
 }
 
-/// A directory of its own, taken away at the end.
+/// A temporary directory, removed at the end.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -161,7 +161,7 @@ fn every_damaged_bit_is_noticed_or_harmless() {
             harmless += 1;
         }
     }
-    // Only white space of the header can change without a change of meaning.
+    // Only white space of the header can change without changing the meaning.
     assert!(harmless < 64, "{harmless}");
 }
 

@@ -1,4 +1,4 @@
-//! What is learned from a text: to predict it, with penalties on activity.
+//! The training objective for a text: predicting it, with penalties on activity.
 
 use super::error::LanguageError;
 use super::loss::{cross_entropy, Loss};
@@ -7,28 +7,29 @@ use super::stream::Chunk;
 use crate::ir::Graph;
 use crate::lang::settings::Settings;
 
-/// Of which outputs the loss of a text is made. The penalties are those of Merity et al. 2018, §4.6.
+/// The outputs that make up the loss of a text. The penalties are those of Merity et al. 2018, §4.6.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TextObjective {
-    /// Slot of the output that predicts.
+    /// The slot of the output that predicts.
     pub output: usize,
-    /// Words that it knows.
+    /// The number of words it distinguishes.
     pub words: usize,
-    /// Coefficient of the mean square of the last layer's activity after dropout, and the slot of that.
+    /// The coefficient of the mean square of the last layer's activity after dropout, and the slot of that
+    /// activity.
     pub activity: Option<(f64, usize)>,
-    /// Coefficient of the mean square of the change of the activity from step to step, and the slot of the activity before
-    /// dropout.
+    /// The coefficient of the mean square of the change of the activity from step to step, and the slot of
+    /// the activity before dropout.
     pub change: Option<(f64, usize)>,
 }
 
-/// Adjoints by output slot, row after row.
+/// The adjoints by output slot, row by row.
 pub type OutputAdjoints = Vec<(usize, Vec<f32>)>;
 
 impl TextObjective {
-    /// From checked settings, for a network with this step.
+    /// Builds the objective from checked settings, for a network with this step.
     ///
     /// # Errors
-    /// Where there is a penalty on what the network does not give.
+    /// Fails if a penalty refers to an output that the network lacks.
     pub fn new(
         step: &Graph,
         words: usize,
@@ -51,7 +52,7 @@ impl TextObjective {
         })
     }
 
-    /// The loss of the chunk that was read last, what penalties cost, and the adjoints of both.
+    /// The loss of the last chunk, the sum of the penalties, and the adjoints of both.
     pub fn of(&self, reader: &mut dyn Reader, chunk: &Chunk) -> (Loss, f64, OutputAdjoints) {
         let mut logits = std::mem::take(reader.output(self.output));
         let loss = cross_entropy(&mut logits, self.words, &chunk.targets, &chunk.weights);
@@ -60,8 +61,8 @@ impl TextObjective {
         (loss, penalty, adjoints)
     }
 
-    /// Adds the adjoints of penalties, and returns what they cost: the mean square of the activity, and that of its
-    /// change from step to step.
+    /// Adds the adjoints of the penalties and returns their sum: the mean square of the activity, and that of
+    /// its change from step to step.
     fn penalise(
         &self,
         reader: &mut dyn Reader,

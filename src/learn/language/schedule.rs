@@ -1,8 +1,8 @@
-//! Learning rates by epoch.
+//! The learning-rate schedule.
 
 use crate::lang::settings::Settings;
 
-/// A factor on the learning rate.
+/// A schedule of factors on the learning rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
     decay: f64,
@@ -13,7 +13,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// From checked settings; `steps` are those of a whole chunk.
+    /// Builds the schedule from checked settings; `steps` is the length of a whole chunk.
     pub fn new(settings: &Settings, steps: usize) -> Schedule {
         Schedule {
             decay: settings.real("decay"),
@@ -24,7 +24,7 @@ impl Schedule {
         }
     }
 
-    /// The factor in an epoch, from 0, for a chunk of so many steps.
+    /// The factor in epoch `epoch` (from 0) for a chunk of `steps` steps.
     pub fn factor(&self, epoch: usize, steps: usize) -> f64 {
         // The epoch `decay_from`, counted from 1, is the first with a smaller rate.
         let since = (epoch + 1).checked_sub(self.from);

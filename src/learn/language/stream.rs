@@ -1,8 +1,9 @@
-//! A text cut into lanes, which are read side by side, chunk after chunk.
+//! Text streams: a text divided into lanes, read in parallel chunk by chunk.
 
 use crate::ir::rng::{Key, Stream as Random};
 
-/// A text in lanes: lane `l` reads the `l`-th part of it. Every word is predicted once, the first ones from `<eos>`.
+/// A text in lanes: lane `l` reads the `l`-th part. Every word is predicted once, the first ones from
+/// `<eos>`.
 #[derive(Clone, Debug)]
 pub struct Lanes<'a> {
     words: &'a [u32],
@@ -10,16 +11,16 @@ pub struct Lanes<'a> {
     per_lane: usize,
 }
 
-/// A chunk of all lanes, row after row: row `lane * steps + step`.
+/// A chunk of all lanes, row by row: row `lane * steps + step`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Chunk {
-    /// Steps.
+    /// The number of steps.
     pub steps: usize,
-    /// Words read.
+    /// The words read.
     pub inputs: Vec<u32>,
-    /// Words to be predicted.
+    /// The words to predict.
     pub targets: Vec<u32>,
-    /// 1 for a word of the text, 0 behind its end.
+    /// The weights: 1 for a word of the text, 0 beyond its end.
     pub weights: Vec<f32>,
 }
 
@@ -27,7 +28,7 @@ pub struct Chunk {
 const END: u32 = 1;
 
 impl<'a> Lanes<'a> {
-    /// Cuts a text into lanes, of which the last ones may be shorter.
+    /// Divides a text into lanes, of which the last may be shorter.
     pub fn new(words: &'a [u32], lanes: usize) -> Lanes<'a> {
         let lanes = lanes.max(1);
         Lanes {
@@ -37,12 +38,12 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    /// Steps of the longest lane.
+    /// The number of steps of the longest lane.
     pub fn steps(&self) -> usize {
         self.per_lane
     }
 
-    /// `steps` steps from `start` on.
+    /// The chunk of `steps` steps from `start`.
     pub fn chunk(&self, start: usize, steps: usize) -> Chunk {
         let mut chunk = Chunk {
             steps,
@@ -64,23 +65,23 @@ impl<'a> Lanes<'a> {
     }
 }
 
-/// Where a chunk lies.
+/// The position of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The epoch, from 0.
     pub epoch: usize,
     /// The first step.
     pub start: usize,
-    /// Steps.
+    /// The number of steps.
     pub steps: usize,
 }
 
-/// The longest chunk there can be.
+/// The length of the longest possible chunk.
 pub fn longest(steps: usize, random: bool) -> usize {
     steps + if random { 10 } else { 0 }
 }
 
-/// Chunks of one epoch over lanes of `total` steps.
+/// The chunks of one epoch over lanes of `total` steps.
 pub fn epoch(epoch: usize, total: usize, steps: usize, random: bool, seed: u64) -> Vec<Place> {
     let key = Key::new(seed, Random::Shuffle);
     let mut out = Vec::new();
@@ -88,7 +89,8 @@ pub fn epoch(epoch: usize, total: usize, steps: usize, random: bool, seed: u64) 
     while start < total {
         let length = if random {
             let place = key.at(epoch as u32, out.len() as u32, 0);
-            // Merity et al. 2018, §5: now and then half as long, and all of them spread by five steps.
+            // Merity et al. 2018, §5: chunks sometimes have half the length, and all lengths vary by five
+            // steps.
             let base = if place.uniform(0) < 0.95 {
                 steps as f64
             } else {
@@ -110,7 +112,7 @@ pub fn epoch(epoch: usize, total: usize, steps: usize, random: bool, seed: u64) 
     out
 }
 
-/// Box and Muller's normal deviate from two uniform ones.
+/// The Box–Muller normal deviate of two uniform numbers.
 fn normal(a: f64, b: f64) -> f64 {
     (-2.0 * (1.0 - a).ln()).sqrt() * (std::f64::consts::TAU * b).cos()
 }

@@ -111,7 +111,7 @@ impl Adam {
         }
     }
 
-    /// What is added to the gradient of the parameter itself.
+    /// The L2 coefficient: this times the parameter is added to its gradient.
     fn l2(&self) -> f32 {
         match self.decay {
             Decay::Coupled(l2) => l2 as f32,

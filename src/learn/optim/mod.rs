@@ -1,5 +1,5 @@
-//! Optimizers over parameters on the host. One optimizer a file, with its device code in another
-//! beside it, and one line in [`OPTIMIZERS`].
+//! Optimizers over parameters on the host. Each optimizer is one file, with its device code in another beside
+//! it, and one line in [`OPTIMIZERS`].
 
 mod adam;
 mod sgd;
@@ -11,11 +11,11 @@ use crate::lang::catalog::OptimizerInfo;
 use crate::lang::settings::{SettingConflict, Settings};
 use crate::machine::device::{OptimizerSource, RATES};
 
-/// An optimizer: what the language knows of it, and how it is built.
+/// An optimizer: its catalog entry and its constructor.
 pub struct OptimizerEntry {
-    /// Name and settings.
+    /// The name and settings.
     pub info: OptimizerInfo,
-    /// Builds it from checked settings for parameters of these lengths.
+    /// The constructor from checked settings, for parameters of these lengths.
     pub build: BuildOptimizer,
 }
 
@@ -30,12 +30,12 @@ pub fn find(name: &str) -> Option<&'static OptimizerEntry> {
     OPTIMIZERS.iter().find(|row| row.info.name == name)
 }
 
-/// One running mean (or the like) for every element of every parameter.
+/// One moment, such as a running mean, of every element of every parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Moment {
-    /// Its name in a checkpoint.
+    /// The name in a checkpoint.
     pub name: &'static str,
-    /// For each parameter, in the order of [`Optimizer::step`].
+    /// The values for each parameter, in the order of [`Optimizer::step`].
     pub values: Vec<Vec<f32>>,
 }
 
@@ -48,35 +48,34 @@ impl Moment {
     }
 }
 
-/// What an optimizer remembers between steps: all of it, so that saving and restoring it resumes to the
-/// same bits.
+/// The complete memory of an optimizer between steps: saving and restoring it continues bit-identically.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OptimizerState {
-    /// Steps taken.
+    /// The number of steps taken.
     pub steps: u64,
-    /// Moments, in a fixed order.
+    /// The moments, in a fixed order.
     pub moments: Vec<Moment>,
 }
 
-/// Moves trained parameters along their gradients.
+/// An optimizer of trained parameters.
 pub trait Optimizer: Send {
-    /// Its name in [`OPTIMIZERS`].
+    /// The name in [`OPTIMIZERS`].
     fn name(&self) -> &'static str;
 
-    /// One step. Parameters and gradients come in the order and with the lengths it was built for;
-    /// `rate` is a factor on the learning rate, 1 unless the trainer has a schedule.
+    /// Makes one step. Parameters and gradients have the order and lengths that it was built for. `rate` is a
+    /// factor on the learning rate: 1 unless the trainer has a schedule.
     fn step(&mut self, parameters: &mut [&mut [f32]], gradients: &[Vec<f32>], rate: f64);
 
-    /// What the elements of step `number`, from 1, have in common: rates as its device code is given them.
+    /// The scalars that all elements of step `number` (from 1) share, in the form that the device code takes.
     fn rates(&self, number: u64, rate: f64) -> [f32; RATES];
 
-    /// Its device code.
+    /// The device code.
     fn device(&self) -> OptimizerSource;
 
-    /// What it remembers.
+    /// The memory.
     fn state(&self) -> &OptimizerState;
 
-    /// What it remembers, to be restored; lengths stay as they are.
+    /// The memory, to be restored; lengths stay the same.
     fn state_mut(&mut self) -> &mut OptimizerState;
 }
 

@@ -21,7 +21,7 @@ fn step(optimizer: &mut dyn Optimizer, (a, b): &mut ([f32; 2], [f32; 1]), n: usi
     optimizer.step(&mut [a, b], &gradients, 1.0);
 }
 
-/// Four steps from (0.5, -1.5), (2).
+/// Runs four steps from (0.5, -1.5), (2).
 fn run(optimizer: &mut dyn Optimizer) -> [f32; 3] {
     let mut parameters = ([0.5, -1.5], [2.0]);
     for n in 0..4 {

@@ -1,4 +1,4 @@
-//! A directory with a text for training, one for validation and one for the test.
+//! Corpora: a directory with texts for training, validation and test.
 
 use super::generate::Associations;
 use super::vocabulary::{Vocabulary, END, UNKNOWN};
@@ -8,19 +8,19 @@ use std::path::{Path, PathBuf};
 /// A part of a corpus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// What is trained on.
+    /// The training text.
     Train,
-    /// What decides when to stop.
+    /// The validation text, which decides when to stop.
     Valid,
-    /// What is reported.
+    /// The test text, on which the result is reported.
     Test,
 }
 
 impl Part {
-    /// All of them.
+    /// All parts.
     pub const ALL: [Part; 3] = [Part::Train, Part::Valid, Part::Test];
 
-    /// Its name, as in the names of files.
+    /// The name in file names.
     pub fn name(self) -> &'static str {
         match self {
             Part::Train => "train",
@@ -30,7 +30,7 @@ impl Part {
     }
 }
 
-/// What becomes of words outside the vocabulary.
+/// The treatment of words outside the vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unknown {
     /// They are read as `<unk>`.
@@ -39,46 +39,46 @@ pub enum Unknown {
     Refuse,
 }
 
-/// Three texts as numbers of words.
+/// Three texts as word numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Corpus {
-    /// Which word has which number.
+    /// The vocabulary.
     pub vocabulary: Vocabulary,
-    /// Where it comes from, in words.
+    /// The origin, in words.
     pub source: String,
     parts: [Vec<u32>; 3],
 }
 
-/// Why there is no corpus.
+/// The reason why there is no corpus.
 #[derive(Debug, thiserror::Error)]
 pub enum CorpusError {
-    /// No file of a part.
+    /// A part has no file.
     #[error("{} has no text called {}", directory.display(), names.join(" or "))]
     Missing {
         /// The directory.
         directory: PathBuf,
-        /// What the file may be called.
+        /// The possible file names.
         names: Vec<String>,
     },
-    /// Two files of a part.
+    /// A part has two files.
     #[error("{} has both {first} and {second}; keep one of them", directory.display())]
     Twice {
         /// The directory.
         directory: PathBuf,
-        /// One.
+        /// The first file.
         first: String,
-        /// The other.
+        /// The second file.
         second: String,
     },
-    /// The file system said no.
+    /// A file or directory could not be read.
     #[error("cannot read {}: {source}", path.display())]
     Unreadable {
         /// The file or directory.
         path: PathBuf,
-        /// Its reason.
+        /// The error of the file system.
         source: std::io::Error,
     },
-    /// Bytes that are no text.
+    /// A file is not UTF-8 text.
     #[error("{}, line {line}: this is not UTF-8 text", path.display())]
     NotText {
         /// The file.
@@ -89,7 +89,7 @@ pub enum CorpusError {
     /// A file without words.
     #[error("{} has no words", .0.display())]
     Empty(PathBuf),
-    /// A word outside the vocabulary, where those are refused.
+    /// A word is outside the vocabulary, and `Unknown` is to refuse it.
     #[error("{}, line {line}: `{word}` is none of the {words} words of the vocabulary; `task.unknown = replace` reads it as `{UNKNOWN}`", path.display())]
     OutsideVocabulary {
         /// The file.
@@ -98,27 +98,27 @@ pub enum CorpusError {
         line: usize,
         /// The word.
         word: String,
-        /// Words of the vocabulary.
+        /// The number of words in the vocabulary.
         words: usize,
     },
-    /// A part that is too short for the batch.
+    /// A part is too short for the batch.
     #[error(
         "the {part} text has {tokens} tokens, too few for {lanes} lanes: make the batch smaller"
     )]
     TooShort {
-        /// Which.
+        /// The name of the part.
         part: &'static str,
-        /// Its tokens.
+        /// The number of its tokens.
         tokens: usize,
-        /// Lanes it should be cut into.
+        /// The number of lanes to divide it into.
         lanes: usize,
     },
 }
 
 impl Corpus {
-    /// Reads the texts of a directory: `train.txt`, `valid.txt` and `test.txt`, or the names of the Penn Treebank files,
-    /// `ptb.train.txt` and so on. Words are what stands between blanks; each line ends with `<eos>`. The vocabulary is
-    /// of the training text, `<unk>` and the `words` most frequent ones.
+    /// Reads the texts of a directory: `train.txt`, `valid.txt` and `test.txt`, or the names of the Penn
+    /// Treebank files, `ptb.train.txt` and so on. Words are separated by blanks; each line ends with `<eos>`.
+    /// The vocabulary consists of `<unk>` and the `words` most frequent words of the training text.
     ///
     /// # Errors
     /// [`CorpusError`], which names the file.
@@ -145,7 +145,7 @@ impl Corpus {
         })
     }
 
-    /// Texts made by [`Associations`] with this seed.
+    /// Texts generated by [`Associations`] with this seed.
     pub fn generate(words: usize, seed: u64) -> Corpus {
         let generator = Associations::new(words);
         let part = |number: u32, tokens: usize| generator.text(seed, number, tokens);
@@ -156,7 +156,7 @@ impl Corpus {
         }
     }
 
-    /// The numbers of the words of a part.
+    /// The word numbers of a part.
     pub fn part(&self, part: Part) -> &[u32] {
         &self.parts[part as usize]
     }
@@ -168,7 +168,7 @@ fn text_of(directory: &Path, part: Part) -> Result<(PathBuf, String), CorpusErro
         path: path.to_owned(),
         source,
     };
-    // A directory that cannot be read is another fault than one without the file.
+    // An unreadable directory is a different error than a missing file.
     std::fs::read_dir(directory).map_err(|e| unreadable(directory, e))?;
     let there: Vec<&String> = names
         .iter()
@@ -273,7 +273,7 @@ mod tests {
         );
         assert_eq!(corpus.part(Part::Train), [2, 4, 5, 2, 3, 1, 2, 3, 6, 1]);
         assert_eq!(corpus.part(Part::Valid), [2, 4, 6, 1]);
-        // An empty line is a line.
+        // An empty line counts as a line.
         assert_eq!(corpus.part(Part::Test), [0, 0, 5, 1, 1]);
         let few = Corpus::read(&path, 4, Unknown::Replace).unwrap();
         assert_eq!(few.part(Part::Valid), [2, 0, 0, 1]);

@@ -1,18 +1,18 @@
-//! Texts in which the right next word depends on associations made earlier in the text.
+//! Generated texts in which the correct next word depends on earlier associations.
 //!
-//! A document gives some names a property each, at random, and then tells them again and again:
-//! `FILLER NAME PROPERTY <eos>`. The first time a name is told nothing predicts its property; from then on the document
-//! does, and nothing else: the next document gives the names other properties.
+//! A document assigns random properties to some names, and repeats them: `FILLER NAME PROPERTY <eos>`. At the
+//! first mention of a name nothing predicts its property. From then on only this document does, because the
+//! next one assigns other properties.
 
 use super::vocabulary::{Vocabulary, END, UNKNOWN};
 use crate::ir::rng::{Draws, Key, Stream};
 
-/// Names of a document.
+/// The number of names in a document.
 const TOLD: usize = 6;
-/// Sentences of a document.
+/// The number of sentences in a document.
 const SENTENCES: usize = 36;
 
-/// A generator of texts over a number of words.
+/// A generator of texts with a vocabulary of a given size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Associations {
     words: usize,
@@ -22,7 +22,7 @@ pub struct Associations {
 }
 
 impl Associations {
-    /// For a vocabulary of so many words, at least 8, with as many names as properties.
+    /// A generator for a vocabulary of `words` words, at least 8, with as many names as properties.
     pub fn new(words: usize) -> Associations {
         let rest = words.max(8) - 2;
         let fillers = (rest / 5).max(1);
@@ -35,7 +35,7 @@ impl Associations {
         }
     }
 
-    /// Its words.
+    /// The vocabulary.
     pub fn vocabulary(&self) -> Vocabulary {
         let mut words = vec![UNKNOWN.to_owned(), END.to_owned()];
         for (kind, count) in [
@@ -49,7 +49,7 @@ impl Associations {
         Vocabulary::new(words)
     }
 
-    /// A text of so many tokens: a function of seed and number.
+    /// A text of `tokens` tokens, which depends only on seed and number.
     pub fn text(&self, seed: u64, number: u32, tokens: usize) -> Vec<u32> {
         let mut out = Vec::with_capacity(tokens + 4 * SENTENCES);
         let key = Key::new(seed, Stream::Task);
@@ -63,7 +63,7 @@ impl Associations {
         out
     }
 
-    /// Adds a document.
+    /// Appends a document.
     pub fn document(&self, draws: &mut Draws, out: &mut Vec<u32>) {
         let mut names: Vec<usize> = (0..self.names).collect();
         draws.shuffle(&mut names);

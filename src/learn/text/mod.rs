@@ -1,10 +1,10 @@
-//! Texts as sequences of words: corpora from files, and a generator of texts in which the right next word depends on what
-//! was said before.
+//! Texts as sequences of words: corpora from files, and generated texts in which the correct next word
+//! depends on earlier ones.
 //!
-//! | module | what |
+//! | module | holds |
 //! |---|---|
-//! | [`corpus`] | a directory of files read into numbers of words |
-//! | [`vocabulary`] | which word has which number |
+//! | [`corpus`] | the files of a directory, read into word numbers |
+//! | [`vocabulary`] | the numbers of words |
 //! | [`generate`] | texts with associations |
 
 pub mod corpus;

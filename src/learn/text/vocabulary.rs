@@ -1,8 +1,8 @@
-//! Which word has which number.
+//! Vocabularies: the numbers of words.
 
 use std::collections::HashMap;
 
-/// The word that stands for all others.
+/// The word that replaces unknown words.
 pub const UNKNOWN: &str = "<unk>";
 /// The word at the end of each line.
 pub const END: &str = "<eos>";
@@ -11,13 +11,13 @@ pub const END: &str = "<eos>";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vocabulary {
     words: Vec<String>,
-    /// Only ever looked up.
+    /// The number of each word, used for look-ups only.
     numbers: HashMap<String, u32>,
 }
 
 impl Vocabulary {
-    /// The `most` words that are most frequent in a text, [`UNKNOWN`] and [`END`] always among them; of equally
-    /// frequent ones those that come first in the alphabet. `counts` is by word, [`END`] included.
+    /// The vocabulary of the `most` most frequent words, which always includes [`UNKNOWN`] and [`END`]. Among
+    /// equally frequent words the alphabet decides. `counts` is by word and includes [`END`].
     pub fn of_counts(counts: &HashMap<&str, usize>, most: usize) -> Vocabulary {
         let fixed = [UNKNOWN, END];
         let mut others: Vec<(&str, usize)> = counts
@@ -31,7 +31,7 @@ impl Vocabulary {
         Vocabulary::new(words.map(str::to_owned).collect())
     }
 
-    /// Words in the order of their numbers.
+    /// A vocabulary of words in the order of their numbers.
     pub fn new(words: Vec<String>) -> Vocabulary {
         let numbers = words.iter().cloned().zip(0..).collect();
         Vocabulary { words, numbers }
@@ -42,12 +42,12 @@ impl Vocabulary {
         &self.words
     }
 
-    /// How many there are.
+    /// The number of words.
     pub fn len(&self) -> usize {
         self.words.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no words.
     pub fn is_empty(&self) -> bool {
         self.words.is_empty()
     }
@@ -57,7 +57,7 @@ impl Vocabulary {
         self.numbers.get(word).copied()
     }
 
-    /// One word a line, as it is saved beside a checkpoint.
+    /// The text that is saved beside a checkpoint: one word per line.
     pub fn to_text(&self) -> String {
         let mut out = self.words.join("\n");
         out.push('\n');
