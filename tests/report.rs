@@ -156,7 +156,7 @@ fn the_report_of_a_run_says_it_all_and_changes_nothing() {
         "dopamine around rewards",
         "Modulator and perceived reward over time",
         "rec.e at the end of an episode",
-        "Spread of rec.hebb",
+        "Distribution of rec.hebb",
         "bpmc train runs/quickstart-0/spec.bpm --out AGAIN --set train.iterations=12",
         "--episodes 18 --ablate freeze:dopamine --ablate shuffle:dopamine --ablate reset:20 --ablate rec.alpha=0",
         "bpmc replay runs/quickstart-0 --iteration 12 --probe dopamine,rec.hebb,rec.e -o episode.npz",
