@@ -5,21 +5,21 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
 use bpmc::driver::{compile, from_disk};
+use bpmc::engine::experiment::{Experiment, Target};
 use bpmc::engine::fused::{Fused, LaneMemory, Shared};
 use bpmc::engine::params::ParamStore;
 use bpmc::engine::plan::Plan;
-use bpmc::step::autodiff::Options;
 use bpmc::step::passes::Selection;
-use bpmc::step::prepare;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const STEPS: usize = 32;
 
 /// A spec as lane programs, with parameters at their initial values.
 struct Lane {
-    program: Fused,
+    program: Arc<Fused>,
     shared: Shared<f32>,
     memory: LaneMemory<f32>,
     interval: usize,
@@ -35,9 +35,11 @@ impl Lane {
         let set = [format!("N={size}")];
         let compilation = compile(&path.display().to_string(), &text, &set, &from_disk).unwrap();
         let step = compilation.program.unwrap().step;
-        let prepared = prepare(&step, Options::default(), &Selection::default(), None).unwrap();
-        let (step, backward) = (prepared.step, prepared.adjoint);
-        let program = Fused::new(&step, &backward).unwrap();
+        let passes = Selection::default();
+        let experiment = Experiment::observed(&step, Target::Kernels, &passes).unwrap();
+        let stage = experiment.whole();
+        let (step, backward) = (&stage.graphs.step, &stage.graphs.adjoint);
+        let program = Arc::clone(stage.fused().unwrap());
         let parameters: Vec<Vec<f64>> = ParamStore::init(&step.params, 0)
             .iter()
             .map(|p| p.values.iter().map(|x| f64::from(*x)).collect())
@@ -45,7 +47,7 @@ impl Lane {
         Lane {
             shared: program.shared(&parameters).unwrap(),
             memory: LaneMemory::new(),
-            interval: Plan::batched(&step, &backward, 1, STEPS).interval,
+            interval: Plan::batched(step, backward, 1, STEPS).interval,
             inputs: (0..step.inputs.len()).collect(),
             widths: step
                 .inputs

@@ -27,11 +27,13 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use bpmc::driver::{self, Compilation};
+use bpmc::engine::experiment::{Experiment, Target};
 use bpmc::lang::diag::{render, Code, Diagnostics, SourceMap, Style};
 use bpmc::lang::syntax;
 use bpmc::program::compile as program;
 use bpmc::step::autodiff::Options;
 use bpmc::step::passes::{find, Run, Selection, PIPELINE};
+use bpmc::step::Horizon;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
@@ -188,7 +190,12 @@ fn opt() {
             .fold(Selection::level(0), |selection, name| {
                 selection.with(find(name).unwrap())
             });
-        let out = bpmc::step::prepare(&step, Options::default(), &selection, case.episode).unwrap();
+        let horizon = match case.episode {
+            Some(steps) => Horizon::Episode { steps },
+            None => Horizon::Unknown,
+        };
+        let experiment = Experiment::new(&step, horizon, Target::Graphs, &selection).unwrap();
+        let out = &experiment.whole().graphs;
         let mut text = String::new();
         for applied in &out.passes {
             assert!(applied.rewrites > 0, "{}: {}", case.name, applied.pass);

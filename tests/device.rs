@@ -3,16 +3,22 @@
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
 use bpmc::driver::{compile, from_disk};
+use bpmc::engine::experiment::{Experiment, Target};
 use bpmc::learn::device_block::device_source;
 use bpmc::learn::language::device::device_stages;
 use bpmc::learn::trainer::{BackendKind, IterationReport, Probe, Trainer, TrainerOptions};
 use bpmc::machine::device::{BlockLimits, DeviceChoice, DeviceKind, Nvrtc};
-use bpmc::step::autodiff::Options;
 use bpmc::step::passes::Selection;
-use bpmc::step::{prepare, Compiled};
+use bpmc::step::Compiled;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The program of a shipped spec, or of a text.
+/// The kernels of a spec, as it is trained.
+fn kernels(program: &Compiled) -> Arc<Experiment> {
+    Arc::new(Experiment::trained(program, Target::Kernels, &Selection::default()).unwrap())
+}
+
 fn program(spec: &str, set: &[&str]) -> Compiled {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(spec);
     let (path, text) = match spec.ends_with(".bpm") {
@@ -531,7 +537,7 @@ fn sources_compile_for_a_gpu() {
         "ptb_large/simple",
     ] {
         let program = program(&format!("specs/paper/{spec}.bpm"), &[]);
-        let stages = device_stages(&program, &Selection::default(), BlockLimits::H100).unwrap();
+        let stages = device_stages(&program, kernels(&program), BlockLimits::H100).unwrap();
         let sources = stages
             .sources()
             .map(|text| (spec.to_owned(), text.to_owned()));
@@ -541,8 +547,7 @@ fn sources_compile_for_a_gpu() {
     texts.push(("bench".to_owned(), probe));
     // With several lanes on a multiprocessor.
     let maze = program("specs/paper/maze/simple.bpm", &["train.batch=4096"]);
-    let prepared = prepare(&maze.step, Options::default(), &Selection::default(), None).unwrap();
-    let crowded = device_source(&maze, &prepared, BlockLimits::H100).unwrap();
+    let crowded = device_source(&maze, &kernels(&maze), BlockLimits::H100).unwrap();
     texts.push(("4096 mazes".to_owned(), crowded.text));
     for (spec, text) in texts {
         for architecture in [75, 90] {
@@ -552,15 +557,7 @@ fn sources_compile_for_a_gpu() {
     }
     for spec in specs {
         let program = program(&spec, &[]);
-        let steps = program.model.task.as_ref().map(|task| task.ports.steps);
-        let prepared = prepare(
-            &program.step,
-            Options::default(),
-            &Selection::default(),
-            steps,
-        )
-        .unwrap();
-        let source = device_source(&program, &prepared, BlockLimits::H100).unwrap();
+        let source = device_source(&program, &kernels(&program), BlockLimits::H100).unwrap();
         for architecture in [75, 90] {
             let ptx = nvrtc.compile(&source.text, architecture);
             let ptx = ptx.unwrap_or_else(|error| panic!("{spec}: {error}"));
@@ -611,13 +608,7 @@ fn lanes_share_a_multiprocessor_where_they_fit() {
     let shape = |spec: &str, batch: usize| {
         let batch = format!("train.batch={batch}");
         let program = program(spec, &[&batch]);
-        let prepared = prepare(
-            &program.step,
-            Options::default(),
-            &Selection::default(),
-            None,
-        );
-        let source = device_source(&program, &prepared.unwrap(), BlockLimits::H100).unwrap();
+        let source = device_source(&program, &kernels(&program), BlockLimits::H100).unwrap();
         assert!(source
             .text
             .contains(&format!("\n#define RESIDENT {}\n", source.sizes.resident)));
@@ -879,7 +870,7 @@ fn a_lane_in_several_blocks_agrees_with_the_processor() {
         let spec = format!("specs/paper/ptb_small/{agent}.bpm");
         let stages = {
             let program = program(&spec, &set);
-            device_stages(&program, &Selection::default(), BlockLimits::H100).unwrap()
+            device_stages(&program, kernels(&program), BlockLimits::H100).unwrap()
         };
         let teams = |text: &str| text.contains("#define TEAM 4\n");
         assert!(stages.sources().any(teams), "{agent}");

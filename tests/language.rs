@@ -3,19 +3,20 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use bpmc::driver::{compile, from_disk};
+use bpmc::engine::experiment::{Experiment, Target};
 use bpmc::engine::params::ParamStore;
 use bpmc::engine::reference::Reference;
 use bpmc::ir::rng::{fill, Key, Stream};
-use bpmc::ir::NoiseKind;
+use bpmc::ir::{Binary, Graph, NoiseKind, OutputId, ResultKind, ShapeError};
 use bpmc::lab::run::{find_checkpoint, Which};
+use bpmc::lab::verify::compare;
 use bpmc::learn::given::{evaluate, GivenValues};
 use bpmc::learn::language::loss::cross_entropy;
 use bpmc::learn::language::runner::{Passage, Runner};
-use bpmc::learn::language::staged::Staged;
 use bpmc::learn::trainer::{BackendKind, Trainer, TrainerOptions};
-use bpmc::machine::device::DeviceChoice;
-use bpmc::step::passes::Selection;
-use bpmc::step::Compiled;
+use bpmc::machine::device::{DeviceChoice, DeviceKind};
+use bpmc::step::passes::{Budget, Form, GraphPass, Pass, Run, Selection, PIPELINE};
+use bpmc::step::{Compiled, Horizon};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -61,7 +62,7 @@ fn agrees(text: &str) {
     let program = compiled(text);
     let step = &program.step;
     let train = program.model.train.as_ref().unwrap();
-    let staged = Staged::new(step, &Selection::default()).unwrap();
+    let staged = Experiment::trained(&program, Target::Kernels, &Selection::default()).unwrap();
     let parameters = ParamStore::init(&step.params, 3);
     let (lanes, steps, seed) = (3, 5, 9);
     let mut runner = Runner::new(&staged, lanes);
@@ -404,4 +405,188 @@ fn bad_data_is_named() {
     );
     let spec = directory.write("other.bpm", "import \"nothing.bpm\"");
     assert!(!bpmc(&["check", spec.to_str().unwrap()]).status.success());
+}
+
+/// A trace that only decays, read over one side: in an episode it could be stored as the vectors it is made of, but a text
+/// goes on from chunk to chunk.
+const DECAY: &str = "network model {
+  input word: [task.words]
+  state h: [64] = 0
+  x = embedding(word, 32)
+  plastic rec: h -> y using decay() {
+    weight w ~ uniform(-0.1, 0.1)
+    coeff alpha ~ uniform(0, 0.5) per post
+  }
+  y = tanh(linear(x) + rec)
+  h <- y
+  output next_word = linear(y, task.words)
+}
+task text { words = 52, steps = 10 }
+train language_model { batch = 4, epochs = 1, seed = 1, metrics_every = 1
+  optimizer adam { lr = 3e-3 }
+}
+";
+
+fn losses(trainer: &mut Trainer, count: usize) -> Vec<f64> {
+    (0..count).map(|_| trainer.step().unwrap().loss).collect()
+}
+
+#[test]
+fn a_trace_that_decays_goes_on_from_chunk_to_chunk_on_every_backend() {
+    let program = compiled(DECAY);
+    let with = |backend, device, passes| TrainerOptions {
+        backend,
+        device,
+        passes,
+        ..options(1)
+    };
+    let plain = with(
+        BackendKind::Reference,
+        DeviceChoice::CPU,
+        Selection::level(0),
+    );
+    let expected = losses(&mut Trainer::new(&program, plain).unwrap(), 4);
+    assert!((expected[1] - 3.936044).abs() < 1e-6, "{expected:?}");
+    let emulated = DeviceChoice {
+        kind: DeviceKind::Emulated,
+        ..DeviceChoice::CPU
+    };
+    let mut ways: Vec<TrainerOptions> = Vec::new();
+    for passes in [Selection::default(), Selection::level(1)] {
+        for backend in BackendKind::ALL {
+            ways.push(with(backend, DeviceChoice::CPU, passes));
+        }
+    }
+    if bpmc::machine::device::open(emulated).is_ok() {
+        ways.push(with(BackendKind::Fused, emulated, Selection::default()));
+    }
+    for way in ways {
+        let mut trainer = Trainer::new(&program, way).unwrap();
+        let found = losses(&mut trainer, 2);
+        let checkpoint = trainer.checkpoint(DECAY, "").unwrap();
+        let mut resumed = Trainer::new(&program, way).unwrap();
+        resumed.restore(&checkpoint).unwrap();
+        let found = [found, losses(&mut trainer, 2)].concat();
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!(
+                (found - expected).abs() < 2e-5,
+                "{way:?}: {found} {expected}"
+            );
+        }
+        assert_eq!(losses(&mut resumed, 2), found[2..], "{way:?}");
+    }
+}
+
+#[test]
+fn what_is_printed_of_a_text_is_what_is_trained() {
+    let directory = Directory::new("printed");
+    let spec = directory.write("model.bpm", DECAY);
+    let program = compiled(DECAY);
+    let trainer = Trainer::new(&program, options(1)).unwrap();
+    let print = |what: &str| {
+        let output = bpmc(&["compile", spec.to_str().unwrap(), "--emit", what]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let listing = trainer.experiment().listing();
+    assert_eq!(print("kernels"), listing);
+    assert!(
+        listing.contains("rec.hebb") && !listing.contains("started"),
+        "{listing}"
+    );
+    let graphs = trainer.experiment().graphs();
+    assert_eq!(print("opt"), graphs);
+    let reason =
+        "`rec.hebb`: form: dense, because it goes on from one chunk of the text to the next";
+    assert!(graphs.contains(reason), "{graphs}");
+    assert!(print("plan").contains("stages over a chunk of all lanes"));
+}
+
+const AGENT: &str = "network completion {
+  input obs: [task.obs]
+  state h: [task.recall] = 0
+  plastic rec: h -> y using decay() {
+    weight w ~ uniform(-0.1, 0.1)
+    coeff alpha ~ uniform(0, 0.1) per post
+  }
+  y = tanh(3 * obs + rec)
+  h <- y
+  output recall = y
+}
+task pattern_completion { bits = 40, patterns = 2, presentations = 1, show = 2, gap = 1, probe = 2 }
+train supervised { loss = half_sum_squares, batch = 2, seed = 3 }";
+
+const TEXT: &str = "network model {
+  input word: [task.words]
+  state h: [8] = 0
+  x = embedding(word, 5)
+  plastic rec: h -> y using decay() { weight w ~ uniform(-0.1, 0.1) coeff alpha ~ uniform(0, 0.5) per post }
+  y = tanh(linear(x) + rec)
+  h <- y
+  output next_word = linear(y, task.words)
+}
+task text { words = 12, steps = 4 }
+train language_model { batch = 2, epochs = 1 }";
+
+fn is_verified(program: &Compiled, backend: BackendKind, passes: Selection) -> bool {
+    let options = TrainerOptions {
+        threads: 1,
+        backend,
+        device: DeviceChoice::CPU,
+        passes,
+        memory: None,
+    };
+    compare(program, options).unwrap().agrees(1e-4)
+}
+
+/// The first output grows by a half.
+fn wrong(graph: &Graph, budget: &mut Budget) -> Result<Graph, ShapeError> {
+    let mut graph = graph.clone();
+    let output = ResultKind::Output(OutputId(0));
+    if let Some(value) = graph.result(output).filter(|_| budget.allows()) {
+        let dims = graph.dims(value).to_vec();
+        let factor = graph.fill(1.5, &dims)?;
+        let value = graph.binary(Binary::Mul, value, factor)?;
+        graph.set_result(output, value);
+        budget.spend();
+    }
+    Ok(graph)
+}
+
+fn wrong_step(
+    graph: &Graph,
+    _: Horizon,
+    budget: &mut Budget,
+) -> Result<(Graph, Vec<Form>), ShapeError> {
+    Ok((wrong(graph, budget)?, Vec::new()))
+}
+
+/// All passes, but for other code of one of them.
+fn planted(name: &str, run: Run) -> Selection {
+    let mut passes: Vec<Pass> = PIPELINE.to_vec();
+    let pass = passes.iter_mut().find(|pass| pass.name == name).unwrap();
+    pass.run = run;
+    Selection::default().with_pipeline(passes.leak())
+}
+
+#[test]
+fn a_fault_in_a_pass_is_found_on_every_backend() {
+    let faults = [
+        ("attention_form", Run::Step(wrong_step)),
+        ("dead_code", Run::Graph(wrong as GraphPass)),
+    ];
+    for program in [compiled(AGENT), compiled(TEXT)] {
+        for backend in BackendKind::ALL {
+            assert!(
+                is_verified(&program, backend, Selection::default()),
+                "{backend:?}"
+            );
+            for (name, run) in faults {
+                let selection = planted(name, run);
+                assert!(
+                    !is_verified(&program, backend, selection),
+                    "{name} on {backend:?}"
+                );
+            }
+        }
+    }
 }

@@ -428,7 +428,7 @@ fn a_trace_that_training_does_not_store_can_be_recorded_and_reset() {
     let opened = open(&place).unwrap();
     let program = opened.program().unwrap();
     let trainer = Trainer::new(program, opened.options(1)).unwrap();
-    let form = &trainer.prepared().forms[0];
+    let form = trainer.experiment().forms().next().unwrap();
     assert_eq!((form.trace.as_str(), &form.steps), ("rec.hebb", &Ok(3)));
 
     let recording = recorded(&opened, 3, &["rec.hebb", "next rec.hebb", "h", "y"], &[]);

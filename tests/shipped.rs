@@ -199,7 +199,7 @@ fn attention_over_stored_vectors_trains_as_the_traces_do() {
     let pass = find("attention_form").unwrap();
     let trained = |passes: Selection, iterations: usize| {
         let mut trainer = Trainer::new(&program, TrainerOptions { passes, ..OPTIONS }).unwrap();
-        let states = trainer.prepared().step.states.iter();
+        let states = trainer.experiment().whole().graphs.step.states.iter();
         let stored: usize = states.map(|slot| slot.dims.iter().product::<usize>()).sum();
         let bytes = trainer.plan().bytes();
         let reports: Vec<(f64, f64)> = (0..iterations)

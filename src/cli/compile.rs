@@ -4,16 +4,14 @@ use super::options::{Overrides, Passes};
 use super::screen::Screen;
 use super::{output, spec, timing, Failure, Outcome};
 use bpmc::driver::Compilation;
-use bpmc::engine::fused::Fused;
 use bpmc::lang::{sema, syntax};
 use bpmc::step::autodiff::Options;
 use bpmc::step::passes::{self, Pass, Selection};
-use bpmc::step::{adjoint, Compiled, Prepared, StageTime};
+use bpmc::step::{adjoint, Compiled};
 use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
 use clap::{Args, ValueEnum};
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::time::Instant;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -144,8 +142,7 @@ fn text(program: &Compiled, stage: Stage, selection: &Selection) -> Result<Strin
     let emit = match stage {
         Stage::Emit(emit) => emit,
         Stage::After(pass) => {
-            let graphs = spec::prepare_through(program, selection, Some(pass))?;
-            return Ok(both(&graphs));
+            return Ok(spec::stages(program, selection, Some(pass))?.graphs());
         }
     };
     Ok(match emit {
@@ -154,22 +151,13 @@ fn text(program: &Compiled, stage: Stage, selection: &Selection) -> Result<Strin
         Emit::Grad => adjoint(step, Options::default())
             .map_err(internal)?
             .to_string(),
-        Emit::Opt => both(&spec::prepare(program, selection)?),
-        Emit::Kernels => spec::kernels(program, selection)?,
+        Emit::Opt => spec::stages(program, selection, None)?.graphs(),
+        Emit::Kernels => spec::kernels(program, selection)?.listing(),
         Emit::Cuda => spec::cuda(program, selection)?,
         Emit::Plan => spec::plan(program, selection)?,
         Emit::Dot => bpmc::ir::dot(step),
         Emit::Svg => bpmc::ir::svg(step),
     })
-}
-
-/// The forms of traces, the step and its adjoint as text.
-fn both(prepared: &Prepared) -> String {
-    let forms = prepared.forms.iter();
-    let forms: String = forms.map(|form| format!("// {form}\n")).collect();
-    let between = if forms.is_empty() { "" } else { "\n" };
-    let (step, adjoint) = (&prepared.step, &prepared.adjoint);
-    format!("{forms}{between}// step\n\n{step}\n// adjoint\n\n{adjoint}")
 }
 
 /// The table of passes and stages, the making of the kernels included where the spec can have them.
@@ -178,15 +166,15 @@ fn timed(
     program: &Compiled,
     selection: &Selection,
 ) -> Result<String, Failure> {
-    let mut prepared = spec::prepare(program, selection)?;
-    let started = Instant::now();
-    if Fused::with(&prepared.step, &prepared.adjoint, prepared.choices).is_ok() {
-        prepared.stages.push(StageTime {
-            stage: "kernels",
-            seconds: started.elapsed().as_secs_f64(),
-        });
-    }
-    Ok(timing::table(compilation, &prepared))
+    let experiment = match spec::kernels(program, selection) {
+        Ok(experiment) => experiment,
+        Err(_) => spec::stages(program, selection, None)?,
+    };
+    Ok(timing::table(
+        compilation,
+        &experiment,
+        experiment.times().iter(),
+    ))
 }
 
 fn internal(fault: bpmc::step::InternalFault) -> Failure {

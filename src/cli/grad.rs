@@ -5,20 +5,17 @@ use super::screen::Screen;
 use super::{output, spec, timing, Failure, Outcome};
 use anyhow::Context;
 use bpmc::engine::candle::{self, Candle};
-use bpmc::engine::fused::Fused;
+use bpmc::engine::experiment::Experiment;
 use bpmc::engine::reference::Reference;
 use bpmc::lang::sema::model::TrainModel;
 use bpmc::learn::given::{evaluate, evaluate_fused};
-use bpmc::learn::trainer::TrainError;
 use bpmc::learn::values::{extent, results_json, ValuesLayout};
-use bpmc::step::autodiff::Options;
 use bpmc::step::passes::Selection;
-use bpmc::step::{prepare, Compiled, Prepared, StageTime};
+use bpmc::step::Compiled;
 use clap::{ArgGroup, Args, ValueEnum};
 use serde_json::Value;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -97,9 +94,10 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     })?;
     let json = match &arguments.values {
         Some(path) => {
-            let (json, prepared) = results(arguments, &selection, program, train, path)?;
+            let (json, experiment) = results(arguments, &selection, program, train, path)?;
             if arguments.passes.time_passes {
-                screen.say(&timing::table(&compilation, &prepared));
+                let times = experiment.times().iter();
+                screen.say(&timing::table(&compilation, &experiment, times));
             }
             json
         }
@@ -152,7 +150,7 @@ fn results(
     program: &Compiled,
     train: &TrainModel,
     path: &Path,
-) -> Result<(Value, Prepared), Failure> {
+) -> Result<(Value, Experiment), Failure> {
     let shown = path.display();
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read the values {shown}"))?;
@@ -164,8 +162,6 @@ fn results(
         .read(&file, &program.step)
         .with_context(|| shown.to_string())?;
     let failed = |error| Failure::Run(anyhow::Error::new(error));
-    let mut prepared = prepare(&program.step, Options::default(), selection, None)
-        .map_err(|fault| Failure::Run(anyhow::Error::new(TrainError::Internal(fault))))?;
     let backend = arguments
         .backend
         .unwrap_or(match (selection.opt(), arguments.dtype) {
@@ -173,7 +169,10 @@ fn results(
             (0, Precision::F64) => Backend::Reference,
             (0, Precision::F32) => Backend::Candle,
         });
-    let (step, backward) = (prepared.step.clone(), prepared.adjoint.clone());
+    let experiment = Experiment::observed(&program.step, backend.kind().target(), selection)
+        .map_err(|error| Failure::Run(anyhow::Error::new(error)))?;
+    let stage = experiment.whole();
+    let (step, backward) = (stage.graphs.step.clone(), stage.graphs.adjoint.clone());
     let results = match (backend, arguments.dtype) {
         (Backend::Reference, Precision::F32) => {
             return Err(Failure::Usage(
@@ -186,16 +185,10 @@ fn results(
             evaluate(&mut Reference::new(step, backward, lanes), train, &given).map_err(failed)?
         }
         (Backend::Fused, dtype) => {
-            let started = Instant::now();
-            let fused = Fused::with(&step, &backward, prepared.choices)
-                .map_err(|e| anyhow::anyhow!("{e}"))?;
-            prepared.stages.push(StageTime {
-                stage: "kernels",
-                seconds: started.elapsed().as_secs_f64(),
-            });
+            let fused = stage.fused().expect("kernels were compiled for them");
             match dtype {
-                Precision::F32 => evaluate_fused::<f32>(&fused, &step, train, &given),
-                Precision::F64 => evaluate_fused::<f64>(&fused, &step, train, &given),
+                Precision::F32 => evaluate_fused::<f32>(fused, &step, train, &given),
+                Precision::F64 => evaluate_fused::<f64>(fused, &step, train, &given),
             }
             .map_err(failed)?
         }
@@ -210,7 +203,8 @@ fn results(
             evaluate(&mut executor, train, &given).map_err(failed)?
         }
     };
-    Ok((results_json(&program.step, &given, &results), prepared))
+    let json = results_json(&program.step, &given, &results);
+    Ok((json, experiment))
 }
 
 #[cfg(test)]

@@ -1,22 +1,25 @@
 //! Specs on their way into the compiler.
 
+use super::options::Backend;
 use super::screen::Screen;
 use super::Failure;
 use anyhow::Context;
 use bpmc::driver::{self, Compilation};
-use bpmc::engine::fused::Fused;
-use bpmc::engine::plan::{seconds_per_iteration, Limits, Plan};
-use bpmc::lang::catalog::TrainerKind;
+use bpmc::engine::experiment::{Experiment, Target};
+use bpmc::engine::params::ParamStore;
+use bpmc::engine::plan::{seconds_per_iteration, Limits};
 use bpmc::lang::sema::Model;
 use bpmc::learn::device_block::device_source;
 use bpmc::learn::language::device::device_stages;
-use bpmc::learn::language::staged::Staged;
-use bpmc::machine::device::BlockLimits;
-use bpmc::step::autodiff::Options;
+use bpmc::learn::trainer::{BackendKind, Trainer, TrainerOptions};
+use bpmc::machine::device::{BlockLimits, DeviceChoice};
+use bpmc::machine::memory;
 use bpmc::step::passes::{Pass, Selection};
-use bpmc::step::{Compiled, Prepared};
+use bpmc::step::{reads_text, Compiled, Horizon};
 use std::fmt::Write;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
 /// The text of the file at `path`.
 ///
@@ -62,47 +65,33 @@ pub fn extent(model: &Model) -> (usize, usize) {
     (steps, setting("batch").unwrap_or(1))
 }
 
-/// Steps of an episode, where the spec says so: those of its task or of its `train` block.
-pub fn episode(model: &Model) -> Option<usize> {
-    let train = model.train.as_ref().map(|train| &train.settings);
-    let named = train.is_some_and(|settings| settings.iter().any(|(name, _)| name == "steps"));
-    (model.task.is_some() || named).then(|| extent(model).0)
+/// What trains a spec by default, or as its passes are selected: kernels, or the graphs as they are where nothing is to be
+/// optimised.
+fn target(passes: &Selection) -> Target {
+    Backend::usual(passes).kind().target()
 }
 
-/// The step and its adjoint as they are trained.
+/// The stages of a spec as they are trained, up to and with the pass `last` where one is given.
 ///
 /// # Errors
 /// Faults of the compiler.
-pub fn prepare(program: &Compiled, passes: &Selection) -> Result<Prepared, Failure> {
-    prepare_through(program, passes, None)
-}
-
-/// As [`prepare`], up to and with the pass `last` where one is given.
-///
-/// # Errors
-/// Faults of the compiler.
-pub fn prepare_through(
+pub fn stages(
     program: &Compiled,
     passes: &Selection,
     last: Option<&Pass>,
-) -> Result<Prepared, Failure> {
-    let episode = episode(&program.model);
-    bpmc::step::prepare_through(&program.step, Options::default(), passes, episode, last)
+) -> Result<Experiment, Failure> {
+    let (step, horizon) = (&program.step, Horizon::of(&program.model));
+    Experiment::of_graphs(step, horizon, target(passes), passes, last)
         .map_err(|fault| Failure::Run(anyhow::Error::new(fault)))
 }
 
-/// The kernels as text: those of a lane, or those of each stage where a text is read.
+/// The same with its kernels.
 ///
 /// # Errors
-/// Faults of the compiler, and networks that the fused kernels do not know.
-pub fn kernels(program: &Compiled, passes: &Selection) -> Result<String, Failure> {
-    if reads_text(&program.model) {
-        let staged = Staged::new(&program.step, passes).map_err(anyhow::Error::new)?;
-        return Ok(staged.listing());
-    }
-    let prepared = prepare(program, passes)?;
-    let fused = Fused::with(&prepared.step, &prepared.adjoint, prepared.choices);
-    Ok(fused.map_err(anyhow::Error::new)?.listing())
+/// Faults of the compiler, and networks that the kernels do not know.
+pub fn kernels(program: &Compiled, passes: &Selection) -> Result<Experiment, Failure> {
+    let experiment = Experiment::trained(program, Target::Kernels, passes);
+    Ok(experiment.map_err(anyhow::Error::new)?)
 }
 
 /// The kernels as CUDA C.
@@ -110,20 +99,13 @@ pub fn kernels(program: &Compiled, passes: &Selection) -> Result<String, Failure
 /// # Errors
 /// Faults of the compiler, and networks that the kernels do not know.
 pub fn cuda(program: &Compiled, passes: &Selection) -> Result<String, Failure> {
+    let experiment = kernels(program, passes)?;
     if reads_text(&program.model) {
-        let stages = device_stages(program, passes, BlockLimits::H100);
+        let stages = device_stages(program, Arc::new(experiment), BlockLimits::H100);
         return Ok(stages.map_err(anyhow::Error::new)?.listing());
     }
-    let prepared = prepare(program, passes)?;
-    let source = device_source(program, &prepared, BlockLimits::H100);
+    let source = device_source(program, &experiment, BlockLimits::H100);
     Ok(source.map_err(anyhow::Error::new)?.text)
-}
-
-/// Whether a language model is trained.
-pub fn reads_text(model: &Model) -> bool {
-    let kind = model.train.as_ref().map(|train| train.trainer.kind);
-    let text = model.task.as_ref().is_some_and(|task| task.ports.is_text);
-    text && kind == Some(TrainerKind::Language)
 }
 
 /// The plan of a run on all cores, with the time of an iteration, and the form of each trace.
@@ -131,20 +113,17 @@ pub fn reads_text(model: &Model) -> bool {
 /// # Errors
 /// Faults of the compiler, and networks that the fused kernels do not know.
 pub fn plan(program: &Compiled, passes: &Selection) -> Result<String, Failure> {
-    let prepared = prepare(program, passes)?;
-    let step = &prepared.step;
-    let fused =
-        Fused::with(step, &prepared.adjoint, prepared.choices).map_err(anyhow::Error::new)?;
+    let experiment = kernels(program, passes)?;
     let (steps, lanes) = extent(&program.model);
     let settings = program.model.train.as_ref().map(|train| &train.settings);
     let limits = Limits {
-        free: bpmc::machine::memory::free(),
+        free: memory::free(),
         allowed: settings.and_then(|settings| settings.bytes("memory")),
     };
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let plan = Plan::lane_major(step, &fused, lanes, steps, threads, limits);
+    let plan = experiment.plan([lanes, steps], threads, limits);
     let mut forms = String::new();
-    for form in &prepared.forms {
+    for form in experiment.forms() {
         writeln!(forms, "{form}").expect("writing to a string");
     }
     if !forms.is_empty() {
@@ -153,8 +132,38 @@ pub fn plan(program: &Compiled, passes: &Selection) -> Result<String, Failure> {
     if let Some(refusal) = plan.refusal(limits) {
         return Ok(format!("{}{forms}\n{refusal}\n", plan.print(None)));
     }
-    let extent = (lanes, steps);
-    let seconds = seconds_per_iteration(step, &fused, 0, extent, plan.running())
-        .map_err(anyhow::Error::new)?;
+    let stage = experiment.whole();
+    let seconds = match stage
+        .fused()
+        .filter(|_| experiment.horizon != Horizon::Chunks)
+    {
+        Some(fused) => {
+            let parameters = ParamStore::init(&program.step.params, 0).wide();
+            seconds_per_iteration(fused, &parameters, (lanes, steps), plan.running())
+                .map_err(anyhow::Error::new)?
+        }
+        None => seconds_of_a_chunk(program, *passes, threads, limits)?,
+    };
     Ok(plan.print(Some(seconds)) + &forms)
+}
+
+/// Seconds a chunk of a text takes: the second of two is timed, without a step of the optimizer.
+fn seconds_of_a_chunk(
+    program: &Compiled,
+    passes: Selection,
+    threads: usize,
+    limits: Limits,
+) -> Result<f64, Failure> {
+    let options = TrainerOptions {
+        threads,
+        backend: BackendKind::Fused,
+        device: DeviceChoice::CPU,
+        passes,
+        memory: limits.free,
+    };
+    let mut trainer = Trainer::new(program, options).map_err(anyhow::Error::new)?;
+    trainer.rehearse().map_err(anyhow::Error::new)?;
+    let start = Instant::now();
+    trainer.rehearse().map_err(anyhow::Error::new)?;
+    Ok(start.elapsed().as_secs_f64())
 }

@@ -1,11 +1,16 @@
 //! What `--time-passes` shows.
 
 use bpmc::driver::Compilation;
-use bpmc::step::{Prepared, StageTime};
+use bpmc::engine::experiment::Experiment;
+use bpmc::step::StageTime;
 use std::fmt::Write;
 
 /// A row for each pass that ran and one for each stage of the compiler, in their order.
-pub fn table(compilation: &Compilation, prepared: &Prepared) -> String {
+pub fn table<'a>(
+    compilation: &'a Compilation,
+    experiment: &Experiment,
+    times: impl Iterator<Item = &'a StageTime>,
+) -> String {
     let mut text = format!(
         "{:<24}{:>10}{:>10}{:>10}{:>12}\n",
         "pass", "rewrites", "values", "after", "ms"
@@ -13,7 +18,7 @@ pub fn table(compilation: &Compilation, prepared: &Prepared) -> String {
     let mut row = |line: std::fmt::Arguments<'_>| {
         text.write_fmt(line).expect("writing to a string");
     };
-    for pass in &prepared.passes {
+    for pass in experiment.applied() {
         row(format_args!(
             "{:<24}{:>10}{:>10}{:>10}{:>12.3}\n",
             pass.pass,
@@ -23,13 +28,13 @@ pub fn table(compilation: &Compilation, prepared: &Prepared) -> String {
             pass.seconds * 1e3
         ));
     }
-    for (k, form) in prepared.forms.iter().enumerate() {
+    for (k, form) in experiment.forms().enumerate() {
         let before = if k == 0 { "\n" } else { "" };
         row(format_args!("{before}{form}\n"));
     }
     row(format_args!("\n{:<24}{:>42}\n", "stage", "ms"));
     let mut total = 0.0;
-    for StageTime { stage, seconds } in compilation.stages.iter().chain(&prepared.stages) {
+    for StageTime { stage, seconds } in compilation.stages.iter().chain(times) {
         total += seconds;
         row(format_args!("{stage:<24}{:>42.3}\n", seconds * 1e3));
     }

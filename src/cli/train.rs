@@ -146,7 +146,12 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     };
     let mut run = Run::prepare(&compilation, &options).map_err(anyhow::Error::new)?;
     if arguments.passes.time_passes {
-        screen.say(&timing::table(&compilation, run.trainer().prepared()));
+        let trainer = run.trainer();
+        screen.say(&timing::table(
+            &compilation,
+            trainer.experiment(),
+            trainer.times(),
+        ));
     }
     let directory = run.directory().to_owned();
     let (done, total) = (run.trainer().iteration(), run.manifest().iterations_planned);

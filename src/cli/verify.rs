@@ -4,16 +4,13 @@ use super::options::{Backend, Devices, Overrides, Passes, Threads};
 use super::screen::Screen;
 use super::{device, sentence, spec, Failure, Outcome};
 use anyhow::Context;
-use bpmc::learn::trainer::{BackendKind, Probe, Rehearsal, Trainer, TrainerOptions};
-use bpmc::machine::device::{DeviceChoice, DeviceKind};
+use bpmc::lab::verify::compare as compare_with_oracle;
+use bpmc::learn::trainer::{BackendKind, TrainerOptions};
+use bpmc::machine::device::DeviceChoice;
 use bpmc::step::passes::Selection;
-use bpmc::step::Compiled;
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-
-/// Of a parameter whose gradients are all smaller than this, this is what differences are compared with.
-const SMALL: f64 = 1e-6;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -23,9 +20,9 @@ Examples:
   bpmc verify specs/paper/maze/simple.bpm --set task.steps=20      a short episode: the interpreter is slow
 
 Runs one batch of episodes (or one chunk of a text) twice, with the initial weights of training: once as it is \
-trained, in f32, and once by the plain interpreter in f64. Both must take the same actions and earn the same rewards; losses and \
-gradients must agree. verify reports the largest gradient error, divided by the largest gradient of that parameter. A device \
-that runs whole iterations runs one more, and its loss and gradient norm must agree, too.";
+trained, in f32, and once by the plain interpreter in f64 on the step before any pass. Both must take the same actions and earn \
+the same rewards; losses and gradients must agree. verify reports the largest gradient error, divided by the largest gradient of \
+that parameter. A device that runs whole iterations runs one more, and its loss and gradient norm must agree, too.";
 
 /// Compare what trains a spec with the reference interpreter.
 ///
@@ -141,99 +138,20 @@ fn compare(
         memory: bpmc::machine::memory::free(),
     };
     let device = device::choose(&arguments.devices, program, options, screen)?;
-    let found = probe(program, TrainerOptions { device, ..options })?;
-    let reference = TrainerOptions {
-        backend: BackendKind::Reference,
-        ..options
-    };
-    let expected = probe(program, reference)?;
-    let mut report = Report {
+    let compared = compare_with_oracle(program, TrainerOptions { device, ..options });
+    let compared = compared.map_err(anyhow::Error::new)?;
+    let (gradient, parameter) = compared.gradient.clone().unzip();
+    Ok(Some(Report {
         spec: path.display().to_string(),
         backend: backend.name(),
         device: device.to_string(),
-        agrees: false,
-        same_rewards: found.rewards == expected.rewards,
-        loss: part(found.loss, expected.loss),
-        gradient: None,
-        parameter: None,
-        iteration: None,
-    };
-    if device.kind != DeviceKind::Cpu {
-        let rehearsed = rehearse(program, TrainerOptions { device, ..options })?;
-        report.iteration = rehearsed.map(|found| {
-            let loss = part(found.loss, expected.loss);
-            worse(loss, part(found.norm, norm(program, &expected)))
-        });
-    }
-    for (k, slot) in program.step.params.iter().enumerate() {
-        let gradients = (found.gradients.get(k), expected.gradients.get(k));
-        if let (Some(Some(found)), Some(Some(expected))) = gradients {
-            let part = difference(found, expected);
-            // Not a number is the largest of all.
-            if report
-                .gradient
-                .is_none_or(|worst| part > worst || part.is_nan())
-            {
-                report.gradient = Some(part);
-                report.parameter = Some(slot.path.clone());
-            }
-        }
-    }
-    let within = |part: f64| part <= arguments.tolerance;
-    report.agrees = report.same_rewards
-        && within(report.loss)
-        && report.gradient.is_none_or(within)
-        && report.iteration.is_none_or(within);
-    Ok(Some(report))
-}
-
-fn probe(program: &Compiled, options: TrainerOptions) -> Result<Probe, Failure> {
-    let trainer = Trainer::new(program, options);
-    let probed = trainer.and_then(|mut trainer| trainer.probe());
-    Ok(probed.map_err(anyhow::Error::new)?)
-}
-
-/// What a device that does whole iterations gets of one.
-fn rehearse(program: &Compiled, options: TrainerOptions) -> Result<Option<Rehearsal>, Failure> {
-    let trainer = Trainer::new(program, options);
-    let rehearsed = trainer.and_then(|mut trainer| trainer.rehearse());
-    Ok(rehearsed.map_err(anyhow::Error::new)?)
-}
-
-/// The norm of the gradient, with the factors of the spec.
-fn norm(program: &Compiled, probe: &Probe) -> f64 {
-    let slots = program.step.params.iter().zip(&probe.gradients);
-    let squares = slots
-        .filter(|(slot, _)| slot.trained)
-        .map(|(slot, gradient)| {
-            let values = gradient.iter().flatten();
-            values.map(|x| (x * slot.grad_scale).powi(2)).sum::<f64>()
-        });
-    squares.sum::<f64>().sqrt()
-}
-
-/// A difference as a part of what is expected.
-fn part(found: f64, expected: f64) -> f64 {
-    (found - expected).abs() / expected.abs().max(SMALL)
-}
-
-/// The larger difference. Not a number is the largest of all.
-fn worse(a: f64, b: f64) -> f64 {
-    if a > b || a.is_nan() {
-        a
-    } else {
-        b
-    }
-}
-
-/// The largest difference, as a part of the largest gradient.
-fn difference(found: &[f64], expected: &[f64]) -> f64 {
-    let scale = expected.iter().fold(SMALL, |most, x| most.max(x.abs()));
-    let differences = found
-        .iter()
-        .zip(expected)
-        .map(|(a, b)| (a - b).abs() / scale);
-    differences.fold(0.0, |most: f64, x| worse(x, most))
+        agrees: compared.agrees(arguments.tolerance),
+        same_rewards: compared.same_rewards,
+        loss: compared.loss,
+        gradient,
+        parameter,
+        iteration: compared.iteration,
+    }))
 }
 
 impl Report {
@@ -254,17 +172,5 @@ impl Report {
             "{verdict}  {}: {} on {}, loss {:.1e}{gradient}{iteration}{rewards}\n",
             self.spec, self.backend, self.device, self.loss
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{difference, worse};
-
-    #[test]
-    fn differences_are_parts_of_the_largest_and_what_is_no_number_is_seen() {
-        assert_eq!(difference(&[1.0, 2.5], &[1.0, 2.0]), 0.25);
-        assert!(difference(&[0.0, f64::NAN, 0.0], &[0.0, 1.0, 2.0]).is_nan());
-        assert!(worse(f64::NAN, 1.0).is_nan() && worse(2.0, 1.0) == 2.0);
     }
 }

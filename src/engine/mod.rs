@@ -7,10 +7,13 @@
 //! | [`staged`] | f32 | sequences known ahead (language models): layer by layer, what is shared as products of matrices |
 //! | [`candle`] | f32 or f64 | the unfused graph as batched Candle operations, on any device |
 //!
+//! [`experiment::Experiment`] is what is made of a checked spec for any of them.
+//!
 //! The last and the first are executors, and [`bptt`] runs them through time. Fused lanes run themselves.
 
 pub mod bptt;
 pub mod candle;
+pub mod experiment;
 pub mod fused;
 pub mod params;
 pub mod plan;

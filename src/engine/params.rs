@@ -101,6 +101,12 @@ impl ParamStore {
         self.trained().map(|p| p.grad_scale).collect()
     }
 
+    /// All values in f64, as a step takes them: by slot.
+    pub fn wide(&self) -> Vec<Vec<f64>> {
+        let wide = |p: &Parameter| p.values.iter().map(|x| f64::from(*x)).collect();
+        self.parameters.iter().map(wide).collect()
+    }
+
     /// Numbers in trained parameters.
     pub fn numel(&self) -> usize {
         self.trained().map(|p| p.values.len()).sum()

@@ -2,6 +2,7 @@
 
 mod build;
 mod draw;
+pub(crate) mod element;
 mod fault;
 mod graph;
 mod id;

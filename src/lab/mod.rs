@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`run`] | run directories: their files, resuming, checks for non-finite values |
 //! | [`metrics`] | records of a run: JSON lines, tables, TensorBoard events |
+//! | [`verify`] | what trains a spec against the oracle |
 //! | [`watchdog`] | the search for the equation that gave a non-finite number |
 //! | [`evaluation`] | fresh episodes of a trained network, with ablations |
 //! | [`replay`] | an iteration run again, with its values written out |
@@ -22,4 +23,5 @@ pub mod run;
 pub mod shell;
 pub mod statistics;
 pub mod sweep;
+pub mod verify;
 pub mod watchdog;

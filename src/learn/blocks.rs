@@ -8,14 +8,15 @@ use super::language::device::{DeviceReader, DeviceStages, TextGoal};
 use super::language::in_step::InStepReader;
 use super::language::objective::TextObjective;
 use super::language::reader::{Reader, StagedReader};
-use super::language::staged::Staged;
-use super::language::{stream, LanguageError};
+use super::language::stream;
 use super::trainer::{BackendKind, TrainError, TrainerOptions};
 use crate::engine::bptt::least_memory_interval;
 use crate::engine::candle::{Candle, Precision};
+use crate::engine::experiment::{Experiment, Stage};
 use crate::engine::fused::Fused;
 use crate::engine::plan::{Limits, Plan, Together};
 use crate::engine::reference::Reference;
+use crate::ir::Graph;
 use crate::lang::settings::Settings;
 use crate::learn::tasks::Task;
 use crate::machine::c::Update;
@@ -25,8 +26,8 @@ use std::sync::Arc;
 
 /// What is to be run.
 pub(super) struct Work<'a> {
-    /// The step and its adjoint.
-    pub prepared: &'a Prepared,
+    /// The stages.
+    pub experiment: &'a Arc<Experiment>,
     /// The task.
     pub task: &'a dyn Task,
     /// What is learned from it.
@@ -58,7 +59,7 @@ pub(super) fn blocks(
     let on_device = options.device.kind != DeviceKind::Cpu;
     match options.backend {
         BackendKind::Fused if on_device => on_a_device(work, options, watch),
-        BackendKind::Fused => lane_by_lane(work, options, watch),
+        BackendKind::Fused => lane_by_lane(work, options),
         BackendKind::Candle | BackendKind::Reference => in_step(work, options),
     }
 }
@@ -71,20 +72,20 @@ pub(super) fn readers(
     watch: &mut Stopwatch,
 ) -> Result<(Plan, [Box<dyn Reader>; 2]), TrainError> {
     let Work {
-        prepared,
+        experiment,
         lanes,
         limits,
         ..
     } = *work;
-    let (step, steps) = (&prepared.step, work.task.steps());
+    let size = [lanes, work.task.steps()];
     let eval_lanes = settings.int("eval_batch");
     if options.backend != BackendKind::Fused {
         let candle = device_of(options)?;
-        let mut plan = Plan::batched(step, &prepared.adjoint, lanes, steps);
-        plan.together = Together::Blocks(vec![plan.lanes]);
+        let plan = experiment.plan(size, options.threads, limits);
         fits(&plan, limits)?;
+        let Prepared { step, adjoint, .. } = &experiment.whole().graphs;
         let reader = |lanes: usize| -> Result<Box<dyn Reader>, TrainError> {
-            let (step, backward) = (step.clone(), prepared.adjoint.clone());
+            let (step, backward) = (step.clone(), adjoint.clone());
             Ok(if options.backend == BackendKind::Candle {
                 let executor = Candle::new(step, backward, lanes, Precision::Single, &candle)?;
                 Box::new(InStepReader::new(executor))
@@ -94,8 +95,6 @@ pub(super) fn readers(
         };
         return Ok((plan, [reader(lanes)?, reader(eval_lanes)?]));
     }
-    let staged = Staged::new(step, &options.passes).map_err(LanguageError::from)?;
-    watch.lap("kernels");
     if options.device.kind != DeviceKind::Cpu {
         let limits = device::open(options.device)?;
         let (free, limits) = (limits.free(), limits.limits());
@@ -107,12 +106,12 @@ pub(super) fn readers(
             update: work.update.clone(),
             averages: Average::new(settings).is_wanted(),
         };
-        let stages = DeviceStages::new(Arc::new(staged), size, limits, &goal);
+        let stages = DeviceStages::new(Arc::clone(experiment), size, limits, &goal);
         let (once, lane) = stages.bytes(true);
         // The lanes of evaluation are there, too.
         let (eval_once, eval_lane) = stages.bytes(false);
         let bytes = (once + eval_once + eval_lanes as u64 * eval_lane, lane);
-        let plan = Plan::device(step, lanes, longest, interval, bytes);
+        let plan = Plan::device(&experiment.step, lanes, longest, interval, bytes);
         let limits = Limits {
             free,
             ..work.limits
@@ -127,10 +126,10 @@ pub(super) fn readers(
         watch.lap("device");
         return Ok((plan, both));
     }
-    let plan = Plan::staged(step, lanes, steps, staged.bytes(lanes, steps));
+    let plan = experiment.plan(size, options.threads, limits);
     fits(&plan, limits)?;
-    let staged = Arc::new(staged);
-    let reader = |lanes| Box::new(StagedReader::new(Arc::clone(&staged), lanes)) as Box<dyn Reader>;
+    let reader =
+        |lanes| Box::new(StagedReader::new(Arc::clone(experiment), lanes)) as Box<dyn Reader>;
     Ok((plan, [reader(lanes), reader(eval_lanes)]))
 }
 
@@ -153,30 +152,24 @@ fn device_of(options: &TrainerOptions) -> Result<candle_core::Device, TrainError
     Ok(device::of_candle(options.device)?)
 }
 
-fn fused(work: &Work<'_>) -> Result<Fused, TrainError> {
-    let prepared = work.prepared;
-    Ok(Fused::with(
-        &prepared.step,
-        &prepared.adjoint,
-        prepared.choices,
-    )?)
+/// The only stage of episodes, its step and its kernels.
+fn only<'a>(work: &Work<'a>) -> (&'a Graph, &'a Arc<Fused>) {
+    let stage: &Stage = work.experiment.whole();
+    let fused = stage.fused();
+    (
+        &stage.graphs.step,
+        fused.expect("episodes on kernels were compiled for them"),
+    )
 }
 
 /// Fused kernels on the processor.
-fn lane_by_lane(
-    work: &Work<'_>,
-    options: &TrainerOptions,
-    watch: &mut Stopwatch,
-) -> Result<Blocks, TrainError> {
-    let step = &work.prepared.step;
-    let program = fused(work)?;
-    watch.lap("kernels");
-    let steps = work.task.steps();
-    let limits = work.limits;
-    let plan = Plan::lane_major(step, &program, work.lanes, steps, options.threads, limits);
-    fits(&plan, limits)?;
-    let graph = Arc::new(step.clone());
-    let all = FusedBlock::new(Arc::new(program), graph, work.task, &plan, work.objective);
+fn lane_by_lane(work: &Work<'_>, options: &TrainerOptions) -> Result<Blocks, TrainError> {
+    let (step, program) = only(work);
+    let size = [work.lanes, work.task.steps()];
+    let plan = work.experiment.plan(size, options.threads, work.limits);
+    fits(&plan, work.limits)?;
+    let (graph, program) = (Arc::new(step.clone()), Arc::clone(program));
+    let all = FusedBlock::new(program, graph, work.task, &plan, work.objective);
     Ok((plan, vec![Box::new(all)]))
 }
 
@@ -186,7 +179,7 @@ fn on_a_device(
     options: &TrainerOptions,
     watch: &mut Stopwatch,
 ) -> Result<Blocks, TrainError> {
-    let step = &work.prepared.step;
+    let (step, program) = only(work);
     if matches!(work.objective, Objective::A2c(_)) && work.task.device().is_none() {
         return Err(TrainError::Device(DeviceError::Absent {
             what: "the task has no device code, and what it shows depends on actions".to_owned(),
@@ -194,13 +187,11 @@ fn on_a_device(
         }));
     }
     let device = device::open(options.device)?;
-    let program = fused(work)?;
-    watch.lap("kernels");
     let update = work.update.clone();
     let limits = device.limits();
     let task = (work.task, work.lanes);
-    let kernels = DevicePlan::new(&program, step, task, work.objective, update, limits);
-    let plan = kernels.plan(&program, step, work.lanes);
+    let kernels = DevicePlan::new(program, step, task, work.objective, update, limits);
+    let plan = kernels.plan(program, step, work.lanes);
     let limits = Limits {
         free: device.free(),
         ..work.limits
@@ -208,7 +199,7 @@ fn on_a_device(
     fits(&plan, limits)?;
     let graph = Arc::new(step.clone());
     let all = DeviceBlock::new(
-        Arc::new(program),
+        Arc::clone(program),
         graph,
         work.task,
         plan.lanes,
@@ -223,7 +214,7 @@ fn on_a_device(
 /// Blocks of lanes in step.
 fn in_step(work: &Work<'_>, options: &TrainerOptions) -> Result<Blocks, TrainError> {
     let Work {
-        prepared,
+        experiment,
         task,
         objective,
         lanes,
@@ -231,7 +222,8 @@ fn in_step(work: &Work<'_>, options: &TrainerOptions) -> Result<Blocks, TrainErr
         ..
     } = *work;
     let candle = device_of(options)?;
-    let mut plan = Plan::batched(&prepared.step, &prepared.adjoint, lanes, task.steps());
+    let prepared = &experiment.whole().graphs;
+    let mut plan = experiment.plan([lanes, task.steps()], options.threads, limits);
     if options.device.kind != DeviceKind::Cpu {
         // A GPU is one worker.
         plan.together = Together::Blocks(vec![plan.lanes]);

@@ -5,11 +5,13 @@
 //! | [`lower`] | model to step graph |
 //! | [`autodiff`] | step graph to adjoint graph |
 //! | [`passes`] | rewrites of both |
-//! | [`prepare`] | all of them in their order |
+//! | [`prepare_through`] | all of them in their order |
+//! | [`Horizon`] | how long states live, which passes that change them must know |
 //! | [`split`] | the cut of a step into stages, for sequences that are known ahead |
 
 pub mod autodiff;
 mod fault;
+mod horizon;
 pub mod lower;
 pub mod passes;
 mod prepare;
@@ -18,6 +20,7 @@ mod stopwatch;
 
 pub(crate) use fault::verified;
 pub use fault::InternalFault;
-pub use prepare::{adjoint, prepare, prepare_through, Compiled, Prepared};
+pub use horizon::{reads_text, Horizon};
+pub use prepare::{adjoint, prepare_through, Compiled, Prepared};
 pub use stopwatch::StageTime;
 pub(crate) use stopwatch::Stopwatch;

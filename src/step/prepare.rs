@@ -2,6 +2,7 @@
 
 use super::autodiff::{differentiate, Options};
 use super::fault::{verified, InternalFault};
+use super::horizon::Horizon;
 use super::passes::{optimise, optimise_through, rewrite_step, Applied, Form, Pass, Selection};
 use super::stopwatch::{StageTime, Stopwatch};
 use crate::ir::{Graph, GraphKind};
@@ -26,7 +27,7 @@ pub fn adjoint(step: &Graph, options: Options) -> Result<Graph, InternalFault> {
     Ok(adjoint)
 }
 
-/// A step and its adjoint as backends run them.
+/// A step and its adjoint after all passes.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     /// The step.
@@ -43,35 +44,20 @@ pub struct Prepared {
     pub stages: Vec<StageTime>,
 }
 
-/// The selected passes over a step, its adjoint, and the selected passes over both.
-///
-/// `episode` is the number of steps of an episode, for training: with it, passes may give the step other states than the
-/// spec has, and no adjoint by a state's name can be asked for. Without it the states stay as they are.
+/// The selected passes over a step, its adjoint, and the selected passes over both, up to and with the pass `last` where one
+/// is given. Only where an episode's length is known may passes give the step other states than the spec has.
 ///
 /// # Errors
 /// For faults of the compiler itself.
-pub fn prepare(
-    step: &Graph,
-    options: Options,
-    selection: &Selection,
-    episode: Option<usize>,
-) -> Result<Prepared, InternalFault> {
-    prepare_through(step, options, selection, episode, None)
-}
-
-/// As [`prepare`], up to and with the pass `last` where one is given.
-///
-/// # Errors
-/// As [`prepare`].
 pub fn prepare_through(
     step: &Graph,
     options: Options,
     selection: &Selection,
-    episode: Option<usize>,
+    horizon: Horizon,
     last: Option<&Pass>,
 ) -> Result<Prepared, InternalFault> {
     let mut watch = Stopwatch::start();
-    let rewritten = rewrite_step(step, episode, selection, last)?;
+    let rewritten = rewrite_step(step, horizon, selection, last)?;
     watch.lap("passes on the step");
     let backward = adjoint(&rewritten.step, options)?;
     watch.lap("autodiff");

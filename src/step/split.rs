@@ -52,6 +52,27 @@ pub struct Split {
     pub outputs: Vec<usize>,
 }
 
+impl Split {
+    /// A step that is not cut.
+    pub fn whole(step: &Graph) -> Split {
+        let outputs: Vec<usize> = (0..step.outputs.len()).collect();
+        let sizes = step.outputs.iter().map(|slot| slot.dims.iter().product());
+        Split {
+            sizes: sizes.collect(),
+            outputs: outputs.clone(),
+            stages: vec![Stage {
+                graph: step.clone(),
+                recurrent: true,
+                params: (0..step.params.len()).collect(),
+                inputs: (0..step.inputs.len()).map(Source::Input).collect(),
+                noises: (0..step.noises.len()).collect(),
+                states: (0..step.states.len()).collect(),
+                outputs,
+            }],
+        }
+    }
+}
+
 /// Cuts a step. There is always at least one stage.
 ///
 /// # Errors

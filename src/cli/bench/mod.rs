@@ -177,7 +177,8 @@ fn here(arguments: &Arguments, path: &Path, screen: &Screen) -> Result<SpecRepor
     let mut trainer = Trainer::new(program, options).map_err(anyhow::Error::new)?;
     let compile_seconds = (compiled + start.elapsed()).as_secs_f64();
     if arguments.passes.time_passes {
-        screen.say(&timing::table(&compilation, trainer.prepared()));
+        let (experiment, times) = (trainer.experiment(), trainer.times());
+        screen.say(&timing::table(&compilation, experiment, times));
     }
     let setup = Setup {
         spec: path.display().to_string(),
@@ -191,11 +192,7 @@ fn here(arguments: &Arguments, path: &Path, screen: &Screen) -> Result<SpecRepor
         steps: trainer.plan().steps,
         parameters: trainer.parameters().numel(),
         compile_seconds,
-        work: Work::of(
-            &trainer.prepared().step,
-            &trainer.prepared().adjoint,
-            trainer.plan(),
-        ),
+        work: Work::of(trainer.experiment(), trainer.plan()),
     };
     let extent = Extent {
         iterations: arguments.iterations.map(NonZeroUsize::get),

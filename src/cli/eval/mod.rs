@@ -9,6 +9,7 @@ use super::{spec, timing, Failure, Outcome};
 use anyhow::Context;
 use bpmc::lab::evaluation::{Ablation, AblationError, Evaluator, Wanted};
 use bpmc::lab::run::{self, Which};
+use bpmc::step::reads_text;
 use clap::Args;
 use report::Report;
 use std::num::NonZeroUsize;
@@ -77,7 +78,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let checkpoint = opened
         .checkpoint(arguments.checkpoint)
         .map_err(anyhow::Error::new)?;
-    if spec::reads_text(&program.model) {
+    if reads_text(&program.model) {
         return text::run(arguments, screen, &opened, program, &checkpoint);
     }
     let parameters = opened.parameters(&checkpoint).map_err(anyhow::Error::new)?;
@@ -85,7 +86,9 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     options.passes = arguments.passes.selection(opened.passes())?;
     let mut evaluator = Evaluator::new(program, options, parameters).map_err(anyhow::Error::new)?;
     if arguments.passes.time_passes {
-        screen.say(&timing::table(&opened.compilation, evaluator.prepared()));
+        let experiment = evaluator.experiment();
+        let times = experiment.times().iter();
+        screen.say(&timing::table(&opened.compilation, experiment, times));
     }
     let wanted = Wanted {
         episodes: arguments.episodes.get(),

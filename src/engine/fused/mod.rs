@@ -7,10 +7,11 @@
 //! | file | holds |
 //! |---|---|
 //! | `compiled` | a program with its machine code, and what depends on parameters alone |
-//! | `parameters` | computing what depends on parameters alone |
+//! | `parameters`, `evaluate` | computing what depends on parameters alone |
 //! | `lane` | a lane's memory, forward through an episode and back |
 
 pub(crate) mod compiled;
+mod evaluate;
 mod lane;
 mod parameters;
 

@@ -1,6 +1,6 @@
 //! Computing what depends on parameters alone, and gradients of parameters from sums.
 
-use crate::engine::reference::{evaluate, Leaves};
+use super::evaluate::evaluate;
 use crate::engine::BackendError;
 use crate::ir::{Graph, Op};
 use crate::machine::math::Real;
@@ -22,11 +22,7 @@ fn results<S: Real>(
             params[id.index()] = param(id.index())?;
         }
     }
-    let leaves = Leaves {
-        params: &params,
-        ..Leaves::default()
-    };
-    let values = evaluate(graph, 1, &leaves)?.into_iter();
+    let values = evaluate(graph, &params).into_iter();
     Ok(values
         .map(|values| values.into_iter().map(S::from_f64).collect())
         .collect())

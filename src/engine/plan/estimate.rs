@@ -1,9 +1,7 @@
 //! How long an iteration will take, from a few steps on this machine.
 
 use crate::engine::fused::{Fused, LaneMemory, Shared};
-use crate::engine::params::ParamStore;
 use crate::engine::BackendError;
-use crate::ir::Graph;
 use std::time::{Duration, Instant};
 
 /// Steps that are timed.
@@ -13,22 +11,17 @@ const STEPS: usize = 64;
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Seconds the network of an iteration takes, forward and back, when `running` lanes run at once on as many cores:
-/// some steps of one lane are timed with inputs of 0. Task and optimiser are not in it.
+/// some steps of one lane are timed with these parameters and inputs of 0. Task and optimiser are not in it.
 ///
 /// # Errors
 /// Those of the backend.
 pub fn seconds_per_iteration(
-    step: &Graph,
     program: &Fused,
-    seed: u64,
+    parameters: &[Vec<f64>],
     (lanes, steps): (usize, usize),
     running: usize,
 ) -> Result<f64, BackendError> {
-    let parameters: Vec<Vec<f64>> = ParamStore::init(&step.params, seed)
-        .iter()
-        .map(|p| p.values.iter().map(|x| f64::from(*x)).collect())
-        .collect();
-    let shared: Shared<f32> = program.shared(&parameters)?;
+    let shared: Shared<f32> = program.shared(parameters)?;
     let timed = steps.clamp(1, STEPS);
     let interval = crate::engine::bptt::least_memory_interval(timed);
     let mut memory = LaneMemory::new();

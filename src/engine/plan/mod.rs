@@ -360,6 +360,14 @@ impl Plan {
     }
 }
 
+/// Groups of lanes of a text that go back in step and have gradient sums of their own. Their number fixes the order of
+/// additions, and is the most threads that can go back through a recurrent stage at once; the larger they are, the seldomer
+/// matrices are read.
+pub fn groups(lanes: usize) -> usize {
+    let most = 1 << (lanes / 4).clamp(2, 8).ilog2();
+    lanes.min(most).max(1)
+}
+
 fn elements(dims: &[usize]) -> u64 {
     dims.iter()
         .map(|d| *d as u64)

@@ -1,7 +1,7 @@
 //! Evaluates a graph value by value.
 
-use super::element::{binary, clip, clip_mask, unary};
 use crate::engine::BackendError;
+use crate::ir::element::{binary, clip, clip_mask, unary};
 use crate::ir::{Graph, Op, Reduction, ResultKind, Shape, Value, ValueId};
 
 /// The leaves of a graph, one entry per slot; those the graph does not read may be missing.

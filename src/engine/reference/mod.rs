@@ -1,9 +1,7 @@
 //! The oracle: every operation as plain loops over indices, in f64.
 
-mod element;
 mod evaluate;
 
-pub(crate) use element::{binary, clip, clip_mask, unary};
 pub use evaluate::{evaluate, evaluate_with, Leaves};
 
 use super::{

@@ -8,6 +8,7 @@
 //! matrix product, cost no bytes here: a cache or a register holds them. A program may move more bytes; it does not move
 //! fewer unless it finds another form of the rule.
 
+use crate::engine::experiment::Experiment;
 use crate::engine::plan::Plan;
 use crate::ir::{Binary, Graph, Op, Unary, ValueId};
 use serde::{Deserialize, Serialize};
@@ -25,8 +26,18 @@ pub struct Work {
 }
 
 impl Work {
-    /// Of an iteration by `plan`.
-    pub fn of(step: &Graph, adjoint: &Graph, plan: &Plan) -> Work {
+    /// Of an iteration by `plan`, all stages together.
+    pub fn of(experiment: &Experiment, plan: &Plan) -> Work {
+        let stages = experiment.stages.iter();
+        let stages =
+            stages.map(|stage| Work::of_stage(&stage.graphs.step, &stage.graphs.adjoint, plan));
+        stages.fold(Work::default(), |all, own| Work {
+            bytes: all.bytes + own.bytes,
+            operations: all.operations + own.operations,
+        })
+    }
+
+    fn of_stage(step: &Graph, adjoint: &Graph, plan: &Plan) -> Work {
         let lanes = plan.lanes;
         let steps = plan.steps as f64;
         // The first step of each segment starts from what was kept.
@@ -237,7 +248,7 @@ mod tests {
         let step = compilation.program.unwrap().step;
         let backward = adjoint(&step, Options::default()).unwrap();
         let plan = Plan::batched(&step, &backward, 3, 20);
-        (Work::of(&step, &backward, &plan), plan)
+        (Work::of_stage(&step, &backward, &plan), plan)
     }
 
     /// Simple modulation, counted by hand: a connection of the maze moves 52 bytes a step, 8 of them in the replay.

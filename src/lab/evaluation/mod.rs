@@ -11,6 +11,7 @@ pub use ablation::{Ablation, AblationError};
 pub use curves::{Curves, TrialReward};
 pub use statistics::{Effect, Statistics};
 
+use crate::engine::experiment::Experiment;
 use crate::learn::block::EpisodeOptions;
 use crate::learn::episodes::{Batch, Episodes, LaneResult, Observer};
 use crate::learn::trainer::{TrainError, TrainerOptions};
@@ -82,9 +83,9 @@ impl<'a> Evaluator<'a> {
         })
     }
 
-    /// The graphs that run, what the passes did, and how long compiling took.
-    pub fn prepared(&self) -> &crate::step::Prepared {
-        self.intact.prepared()
+    /// What runs, what the passes did, and how long compiling took.
+    pub fn experiment(&self) -> &Experiment {
+        self.intact.experiment()
     }
 
     /// Runs the network as it is.

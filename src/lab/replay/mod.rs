@@ -121,10 +121,7 @@ pub fn record(
 ) -> Result<Recording, ReplayError> {
     let mut store = ParamStore::init(&program.step.params, before.header.seed);
     before.restore_parameters(&mut store)?;
-    let parameters: Vec<Vec<f64>> = store
-        .iter()
-        .map(|parameter| parameter.values.iter().map(|x| f64::from(*x)).collect())
-        .collect();
+    let parameters = store.wide();
     let states = program.step.states.iter();
     let carried: Vec<Option<Vec<f64>>> = states
         .map(|slot| {

@@ -100,11 +100,7 @@ impl OpenedRun {
     pub fn parameters(&self, checkpoint: &Checkpoint) -> Result<Vec<Vec<f64>>, RunError> {
         let mut store = ParamStore::init(&self.program()?.step.params, self.manifest.seed);
         checkpoint.restore_parameters(&mut store)?;
-        let wide = |values: &Vec<f32>| values.iter().map(|x| f64::from(*x)).collect();
-        Ok(store
-            .iter()
-            .map(|parameter| wide(&parameter.values))
-            .collect())
+        Ok(store.wide())
     }
 
     /// The state of the run before iteration `iteration` (counted from 1). It is bit-identical to the run's

@@ -1,6 +1,7 @@
 //! Kernels for an experiment.
 
 use crate::engine::bptt::least_memory_interval;
+use crate::engine::experiment::Experiment;
 use crate::engine::fused::Fused;
 use crate::engine::plan::Plan;
 use crate::ir::Graph;
@@ -13,7 +14,7 @@ use crate::learn::tasks::{self, Task};
 use crate::learn::trainer::TrainError;
 use crate::machine::c::{bytes, Coefficients, DeviceSource, Episode, Feed, ParamPlaces, Update};
 use crate::machine::device::BlockLimits;
-use crate::step::{Compiled, Prepared};
+use crate::step::Compiled;
 
 /// Kernels for a network in a task, and how large its lanes are.
 pub struct DevicePlan {
@@ -95,22 +96,25 @@ impl DevicePlan {
 /// The kernels of an experiment as a source, for a device with these limits.
 ///
 /// # Errors
-/// Where the spec cannot be trained, or the fused kernels do not know its network.
+/// Where the spec cannot be trained.
 pub fn device_source(
     program: &Compiled,
-    prepared: &Prepared,
+    compiled: &Experiment,
     limits: BlockLimits,
 ) -> Result<DeviceSource, TrainError> {
     let (train, task) = experiment(&program.model)?;
-    let fused = Fused::with(&prepared.step, &prepared.adjoint, prepared.choices)?;
+    let stage = compiled.whole();
+    let fused = stage
+        .fused()
+        .expect("episodes on kernels were compiled for them");
     let objective = Objective::new(train.trainer.kind, &train.settings);
     let task = tasks::of_model(task);
     let task = task.as_ref();
     let optimizer = optimizer(train, &[])?;
     let update = update(optimizer.as_ref(), &train.settings);
     let lanes = train.settings.int("batch").max(1);
-    let step = &prepared.step;
-    let plan = DevicePlan::new(&fused, step, (task, lanes), objective, update, limits);
+    let step = &stage.graphs.step;
+    let plan = DevicePlan::new(fused, step, (task, lanes), objective, update, limits);
     Ok(plan.source)
 }
 

@@ -14,15 +14,14 @@ use super::experiment::experiment;
 use super::lane_episode::{LaneEpisode, LaneLoss, Wiring};
 use super::trainer::{BackendKind, TrainError, TrainerOptions};
 use crate::engine::candle::{Candle, Precision};
+use crate::engine::experiment::Experiment;
 use crate::engine::fused::Fused;
-use crate::engine::plan::{Limits, Plan, Together};
+use crate::engine::plan::{Limits, Together};
 use crate::engine::reference::Reference;
 use crate::engine::BackendError;
 use crate::ir::{Graph, Reset};
 use crate::lang::sema::Model;
 use crate::learn::tasks;
-use crate::step::autodiff::Options;
-use crate::step::{prepare, Prepared, Stopwatch};
 use rayon::prelude::*;
 use std::sync::Arc;
 use stepper::{Batched, FusedLane, Memories, Stepper};
@@ -30,7 +29,7 @@ use stepper::{Batched, FusedLane, Memories, Stepper};
 /// All lanes of a batch.
 pub struct Episodes {
     graph: Arc<Graph>,
-    prepared: Prepared,
+    experiment: Experiment,
     wiring: Wiring,
     parts: Vec<Part>,
     fused: Option<Arc<Fused>>,
@@ -177,35 +176,30 @@ impl Episodes {
         let task = task.as_ref();
         let batch = train.settings.int("batch").max(1);
         // Observers ask for the states of the spec by their slots, so no pass may change which there are.
-        let mut prepared = prepare(step, Options::default(), &options.passes, None)?;
-        let graph = Arc::new(prepared.step.clone());
+        let experiment = Experiment::observed(step, options.backend.target(), &options.passes)?;
+        let stage = experiment.whole();
+        let (forward, backward) = (&stage.graphs.step, &stage.graphs.adjoint);
+        let graph = Arc::new(forward.clone());
         let objective = Objective::new(train.trainer.kind, &train.settings);
         let wiring = Wiring::new(&graph, task, objective);
-        let mut fused = None;
+        let fused = stage.fused().cloned();
         let mut steppers: Vec<(Box<dyn Stepper>, usize)> = Vec::new();
-        if options.backend == BackendKind::Fused {
-            let mut watch = Stopwatch::start();
-            let program = Fused::with(&prepared.step, &prepared.adjoint, prepared.choices)?;
-            let program = Arc::new(program);
-            watch.lap("kernels");
-            prepared.stages.extend(watch.stages);
+        if let Some(program) = &fused {
             let memories = Memories::default();
             for _ in 0..batch {
                 let lane = FusedLane::new(
-                    Arc::clone(&program),
+                    Arc::clone(program),
                     Arc::clone(&graph),
                     Arc::clone(&memories),
                 );
                 steppers.push((Box::new(lane), 1));
             }
-            fused = Some(program);
         } else {
-            let (forward, backward) = (&prepared.step, &prepared.adjoint);
-            let plan = Plan::batched(forward, backward, batch, task.steps());
             let limits = Limits {
                 free: options.memory,
                 allowed: train.settings.bytes("memory"),
             };
+            let plan = experiment.plan([batch, task.steps()], options.threads, limits);
             if let Some(refusal) = plan.refusal(limits) {
                 return Err(TrainError::Memory(refusal));
             }
@@ -241,7 +235,7 @@ impl Episodes {
         }
         Ok(Episodes {
             graph,
-            prepared,
+            experiment,
             wiring,
             parts,
             fused,
@@ -257,9 +251,9 @@ impl Episodes {
         &self.graph
     }
 
-    /// The graphs, what the passes did, and how long compiling took.
-    pub fn prepared(&self) -> &Prepared {
-        &self.prepared
+    /// What runs, what the passes did, and how long compiling took.
+    pub fn experiment(&self) -> &Experiment {
+        &self.experiment
     }
 
     /// Lanes of the batch.

@@ -1,6 +1,5 @@
 //! Why a language model cannot be made.
 
-use super::staged::StagedError;
 use crate::learn::text::CorpusError;
 
 /// Why a language model cannot be made.
@@ -9,9 +8,6 @@ pub enum LanguageError {
     /// The texts.
     #[error(transparent)]
     Corpus(#[from] CorpusError),
-    /// The network.
-    #[error(transparent)]
-    Staged(#[from] StagedError),
     /// A penalty without the output it is on.
     #[error("`train.{setting}` is a penalty on the output `{output}`, which the network does not have: add `output {output} = ...`")]
     NoOutput {

@@ -117,11 +117,7 @@ where
         parameters: &ParamStore,
         passage: Passage<'_>,
     ) -> Result<(), BackendError> {
-        let values: Vec<Vec<f64>> = parameters
-            .iter()
-            .map(|p| p.values.iter().map(|x| f64::from(*x)).collect())
-            .collect();
-        self.executor.set_parameters(&values)?;
+        self.executor.set_parameters(&parameters.wide())?;
         self.entered.clone_from(&self.states);
         let initial = match self.states.take() {
             Some(states) => states,

@@ -3,7 +3,6 @@
 //! | module | what |
 //! |---|---|
 //! | [`stream`] | a text cut into lanes and chunks |
-//! | [`staged`] | a network cut into stages, compiled |
 //! | [`runner`] | its stages over a chunk, forward and back |
 //! | [`in_step`] | the unfused network over a chunk, on any executor |
 //! | [`reader`] | what both have in common |
@@ -21,7 +20,6 @@ pub mod objective;
 pub mod reader;
 pub mod runner;
 pub mod schedule;
-pub mod staged;
 pub mod stream;
 
 pub use error::LanguageError;

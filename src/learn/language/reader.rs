@@ -2,8 +2,8 @@
 
 use super::loss::{cross_entropy, Loss};
 use super::runner::{Gradients, Passage, Runner};
-use super::staged::Staged;
 use super::stream::Chunk;
+use crate::engine::experiment::Experiment;
 use crate::engine::params::ParamStore;
 use crate::engine::BackendError;
 use crate::machine::c::{Held, Step, Trained};
@@ -113,16 +113,16 @@ pub trait SelfTaught {
 
 /// The stages of a network, each with its own kernels.
 pub struct StagedReader {
-    staged: Arc<Staged>,
+    experiment: Arc<Experiment>,
     runner: Runner,
 }
 
 impl StagedReader {
     /// So many lanes, at the beginning of a text.
-    pub fn new(staged: Arc<Staged>, lanes: usize) -> StagedReader {
+    pub fn new(experiment: Arc<Experiment>, lanes: usize) -> StagedReader {
         StagedReader {
-            runner: Runner::new(&staged, lanes),
-            staged,
+            runner: Runner::new(&experiment, lanes),
+            experiment,
         }
     }
 }
@@ -141,11 +141,11 @@ impl Reader for StagedReader {
         parameters: &ParamStore,
         passage: Passage<'_>,
     ) -> Result<(), BackendError> {
-        self.runner.forward(&self.staged, parameters, passage)
+        self.runner.forward(&self.experiment, parameters, passage)
     }
 
     fn output(&mut self, slot: usize) -> &mut Vec<f32> {
-        self.runner.output(&self.staged, slot)
+        self.runner.output(&self.experiment, slot)
     }
 
     fn backward(
@@ -155,7 +155,7 @@ impl Reader for StagedReader {
         adjoints: Vec<(usize, Vec<f32>)>,
     ) -> Result<Gradients, BackendError> {
         self.runner
-            .backward(&self.staged, parameters, passage, adjoints)
+            .backward(&self.experiment, parameters, passage, adjoints)
     }
 
     fn take_back(&mut self) {
@@ -167,11 +167,11 @@ impl Reader for StagedReader {
     }
 
     fn states(&mut self) -> Result<Vec<Option<Vec<f64>>>, BackendError> {
-        Ok(self.runner.states(&self.staged))
+        Ok(self.runner.states(&self.experiment))
     }
 
     fn set_states(&mut self, states: &[Option<Vec<f64>>]) -> Result<(), BackendError> {
-        self.runner.set_states(&self.staged, states);
+        self.runner.set_states(&self.experiment, states);
         Ok(())
     }
 }

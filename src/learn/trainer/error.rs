@@ -1,7 +1,7 @@
 //! What stops training.
 
 use super::super::checkpoint::CheckpointError;
-use crate::engine::fused::{ProgramError, Unsupported};
+use crate::engine::experiment::CompileError;
 use crate::engine::BackendError;
 use crate::learn::language::LanguageError;
 use crate::machine::device::DeviceError;
@@ -65,9 +65,9 @@ pub enum TrainError {
     /// Threads could not be started.
     #[error("cannot start threads: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),
-    /// The fused kernels cannot run the step.
-    #[error("{0}; `--backend candle` can")]
-    Unsupported(#[from] Unsupported),
+    /// The spec has no programs.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
     /// There is no such device, or it failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -80,13 +80,4 @@ pub enum TrainError {
     /// A checkpoint could not be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-}
-
-impl From<ProgramError> for TrainError {
-    fn from(error: ProgramError) -> TrainError {
-        match error {
-            ProgramError::Unsupported(error) => TrainError::Unsupported(error),
-            ProgramError::Internal(fault) => TrainError::Internal(fault),
-        }
-    }
 }

@@ -21,20 +21,19 @@ use super::language::objective::TextObjective;
 use super::language::{Language, Perplexity};
 use super::optim::Optimizer;
 use super::phases::Phases;
+use crate::engine::experiment::{Experiment, Target};
 use crate::engine::params::ParamStore;
 use crate::engine::plan::{Limits, Plan};
 use crate::engine::BackendError;
 use crate::ir::Reset;
-use crate::lang::catalog::TrainerKind;
 use crate::learn::tasks;
 use crate::machine::device::DeviceChoice;
-use crate::step::autodiff::Options;
 use crate::step::passes::Selection;
-use crate::step::{prepare, Compiled, Prepared, Stopwatch};
+use crate::step::{Compiled, Horizon, StageTime, Stopwatch};
 use kept::Kept;
 use rayon::prelude::*;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// What runs the compiled step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +60,14 @@ impl BackendKind {
         BackendKind::ALL
             .into_iter()
             .find(|kind| kind.name() == name)
+    }
+
+    /// What it runs.
+    pub fn target(self) -> Target {
+        match self {
+            BackendKind::Fused => Target::Kernels,
+            BackendKind::Candle | BackendKind::Reference => Target::Graphs,
+        }
     }
 
     /// Its name.
@@ -142,7 +149,9 @@ pub struct Trainer {
     supervised: bool,
     carried: Vec<CarriedSlot>,
     plan: Plan,
-    prepared: Prepared,
+    experiment: Arc<Experiment>,
+    /// What getting a device ready took.
+    times: Vec<StageTime>,
 }
 
 /// A state that outlives an episode.
@@ -205,22 +214,22 @@ impl Trainer {
             free: options.memory,
             allowed: train.settings.bytes("memory"),
         };
-        let (lanes, steps) = (batch.max(1), task.steps());
-        let (step, passes) = (&program.step, &options.passes);
-        let mut prepared = prepare(step, Options::default(), passes, Some(steps))?;
-        let objective = Objective::new(train.trainer.kind, &train.settings);
-        let mut watch = Stopwatch::start();
-        let step = &prepared.step;
+        let lanes = batch.max(1);
         let text = task
             .text()
-            .filter(|_| train.trainer.kind == TrainerKind::Language);
+            .filter(|_| Horizon::of(model) == Horizon::Chunks);
         if let (Some(directory), None) = (data, text) {
             return Err(TrainError::NoText(directory.to_owned()));
         }
+        let target = options.backend.target();
+        let experiment = Experiment::trained(program, target, &options.passes)?;
+        let experiment = Arc::new(experiment);
+        let objective = Objective::new(train.trainer.kind, &train.settings);
+        let mut watch = Stopwatch::start();
         // Its device code does not depend on lengths, and nothing of the size of the run is there yet.
         let described = optimizer(train, &[])?;
         let work = Work {
-            prepared: &prepared,
+            experiment: &experiment,
             task,
             objective,
             update: update(described.as_ref(), &train.settings),
@@ -230,7 +239,7 @@ impl Trainer {
         let mut language = None;
         let (plan, blocks) = if let Some(text) = text {
             let settings = &train.settings;
-            let objective = TextObjective::new(step, text.words, settings)?;
+            let objective = TextObjective::new(&program.step, text.words, settings)?;
             let (plan, both) = readers(&work, &options, (objective, settings), &mut watch)?;
             let model = Language::new(objective, text, settings, both, data)?;
             language = Some(Mutex::new(model));
@@ -238,7 +247,6 @@ impl Trainer {
         } else {
             blocks(&work, &options, &mut watch)?
         };
-        prepared.stages.extend(watch.stages);
         let seed = train.settings.int("seed") as u64;
         let parameters = ParamStore::init(&program.step.params, seed);
         let optimizer = optimizer(train, &parameters.trained_lengths())?;
@@ -246,13 +254,11 @@ impl Trainer {
             Some(_) => Average::new(&train.settings),
             None => Average::default(),
         };
-        let of_states = if language.is_some() {
-            &program.step
-        } else {
-            &prepared.step
+        let states = match language {
+            Some(_) => &program.step.states,
+            None => &experiment.whole().graphs.step.states,
         };
-        let carried = of_states
-            .states
+        let carried = states
             .iter()
             .enumerate()
             .filter(|(_, slot)| {
@@ -286,13 +292,19 @@ impl Trainer {
             supervised: matches!(objective, Objective::Supervised(_)),
             carried,
             plan,
-            prepared,
+            experiment,
+            times: watch.stages,
         })
     }
 
-    /// The graphs that run, what the passes did, and how long compiling took.
-    pub fn prepared(&self) -> &Prepared {
-        &self.prepared
+    /// What runs, and what the passes did.
+    pub fn experiment(&self) -> &Experiment {
+        &self.experiment
+    }
+
+    /// How long each part of making it ready took.
+    pub fn times(&self) -> impl Iterator<Item = &StageTime> {
+        self.experiment.times().iter().chain(&self.times)
     }
 
     /// How lanes and memory are planned.
@@ -341,11 +353,7 @@ impl Trainer {
     }
 
     fn episodes(&mut self, options: EpisodeOptions) -> Result<Vec<BlockReport>, TrainError> {
-        let values: Vec<Vec<f64>> = self
-            .parameters
-            .iter()
-            .map(|p| p.values.iter().map(|x| f64::from(*x)).collect())
-            .collect();
+        let values = self.parameters.wide();
         let blocks = &mut self.blocks;
         let reports: Vec<Result<BlockReport, BackendError>> = self.pool.install(|| {
             blocks

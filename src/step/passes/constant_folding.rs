@@ -1,6 +1,6 @@
 //! `f(c1, c2) = c`, `x * 1 = x`, `x + 0 = x`, `-(-x) = x` and their like.
 //!
-//! Numbers are computed as the reference computes them. Everything else holds exactly for finite numbers, up
+//! Numbers are computed by the definitions of the element functions. Everything else holds exactly for finite numbers, up
 //! to the sign of a zero, or to rounding (`x / c = x * (1 / c)`, a sum of equal numbers). `x * 0` stays: it
 //! would hide that `x` is not a number.
 //!
@@ -14,7 +14,7 @@ mod arithmetic;
 mod layout;
 
 use super::rewrite::{rewrite_each, Budget};
-use crate::engine::reference::{binary, clip, clip_mask, unary};
+use crate::ir::element::{binary, clip, clip_mask, unary};
 use crate::ir::{Graph, Op, ShapeError, Unary, ValueId};
 
 /// Rounds of rewriting: one opens the way for the next, but none of the equations does so for long.

@@ -49,6 +49,7 @@ pub use optimise::{optimise, optimise_through, rewrite_step, Applied, Optimised,
 pub use rewrite::Budget;
 pub use selection::{Selection, UnknownPass};
 
+use super::Horizon;
 use crate::ir::{Graph, ShapeError};
 use crate::program::passes::{KernelPass, KERNEL_PASSES};
 use std::sync::LazyLock;
@@ -82,13 +83,12 @@ pub enum Run {
     Kernels(&'static KernelPass),
 }
 
-/// Gives a rewritten step, with the parameters, inputs, noises and outputs of the one it is given, but states of its own,
-/// and which form each of its traces has. The number is that of the steps of an episode, where it is known.
+/// Gives a rewritten step, with the parameters, inputs, noises and outputs of the one it is given, but states of its own
+/// where the horizon allows it, and which form each of its traces has.
 ///
 /// # Errors
 /// As for [`GraphPass`].
-pub type StepPass =
-    fn(&Graph, Option<usize>, &mut Budget) -> Result<(Graph, Vec<Form>), ShapeError>;
+pub type StepPass = fn(&Graph, Horizon, &mut Budget) -> Result<(Graph, Vec<Form>), ShapeError>;
 
 /// Gives a rewritten graph, with the slots and results of the one it is given. Each single rewrite is taken
 /// from the budget, and none is done that it does not allow.

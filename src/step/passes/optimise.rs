@@ -2,9 +2,10 @@
 
 use super::joint::{join, part, Side};
 use super::rewrite::Budget;
-use super::{Form, Pass, Run, Selection, PIPELINE};
+use super::{Form, Pass, Run, Selection};
 use crate::ir::{verify, Graph, GraphKind, InternalFault};
 use crate::program::Choices;
+use crate::step::Horizon;
 use std::time::Instant;
 
 /// What a pass did.
@@ -20,6 +21,16 @@ pub struct Applied {
     pub before: usize,
     /// After it.
     pub after: usize,
+}
+
+impl Applied {
+    /// Adds what the same pass did to another stage.
+    pub fn absorb(&mut self, other: &Applied) {
+        self.rewrites += other.rewrites;
+        self.seconds += other.seconds;
+        self.before += other.before;
+        self.after += other.after;
+    }
 }
 
 /// A step and its adjoint after the passes.
@@ -48,16 +59,15 @@ pub struct Rewritten {
     pub rest: Selection,
 }
 
-/// Runs the selected passes that rewrite a step before it is differentiated, up to and with `last` where one is given.
-/// `episode` is the number of steps of an episode. They may change which states there are, so this is for training, which
-/// alone knows the episode and asks for no state by name.
+/// Runs the selected passes that rewrite a step before it is differentiated, up to and with `last` where one is given. They
+/// may change which states there are where `horizon` allows it.
 ///
 /// # Errors
 /// Where a pass gives a graph that breaks the rules of the IR, or has other slots than states, or other outputs, than
 /// before: a fault of the compiler.
 pub fn rewrite_step(
     step: &Graph,
-    episode: Option<usize>,
+    horizon: Horizon,
     selection: &Selection,
     last: Option<&Pass>,
 ) -> Result<Rewritten, InternalFault> {
@@ -67,7 +77,7 @@ pub fn rewrite_step(
         report: Vec::new(),
         rest: *selection,
     };
-    let through = last.map_or(&PIPELINE[..], through);
+    let through = through(selection, last);
     for pass in through.iter().filter(|pass| selection.enabled(pass.name)) {
         let Run::Step(rewrite) = pass.run else {
             continue;
@@ -80,7 +90,7 @@ pub fn rewrite_step(
             faults,
         };
         let (rewritten, forms) =
-            rewrite(&out.step, episode, &mut budget).map_err(|e| fault(vec![e.to_string()]))?;
+            rewrite(&out.step, horizon, &mut budget).map_err(|e| fault(vec![e.to_string()]))?;
         out.forms.extend(forms);
         if budget.spent() > 0 {
             let mut faults = verify(&rewritten, GraphKind::Step);
@@ -106,10 +116,11 @@ pub fn rewrite_step(
     Ok(out)
 }
 
-/// The passes up to and with `last`.
-fn through(last: &Pass) -> &'static [Pass] {
-    let place = PIPELINE.iter().position(|pass| pass.name == last.name);
-    place.map_or(&PIPELINE[..], |place| &PIPELINE[..=place])
+/// The passes to select from, up to and with `last` where one is given.
+fn through(selection: &Selection, last: Option<&Pass>) -> &'static [Pass] {
+    let all = selection.pipeline();
+    let place = last.and_then(|last| all.iter().position(|pass| pass.name == last.name));
+    place.map_or(all, |place| &all[..=place])
 }
 
 /// What others see of a step, whatever its states are.
@@ -132,7 +143,7 @@ pub fn optimise(
     adjoint: Option<&Graph>,
     selection: &Selection,
 ) -> Result<Optimised, InternalFault> {
-    run(step, adjoint, selection, &PIPELINE)
+    run(step, adjoint, selection, through(selection, None))
 }
 
 /// As [`optimise`], up to and with `last`.
@@ -145,7 +156,7 @@ pub fn optimise_through(
     selection: &Selection,
     last: &Pass,
 ) -> Result<Optimised, InternalFault> {
-    run(step, adjoint, selection, through(last))
+    run(step, adjoint, selection, through(selection, Some(last)))
 }
 
 fn run(

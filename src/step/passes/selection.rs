@@ -32,14 +32,28 @@ fn names() -> String {
 }
 
 /// Which passes run: those of a level, some more, some less; and after how many rewrites to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Selection {
     level: u8,
     /// Passes by their place in the pipeline.
     on: u32,
     off: u32,
     stop_after: Option<usize>,
+    /// Other code for the passes of [`PIPELINE`].
+    pipeline: Option<&'static [Pass]>,
 }
+
+impl PartialEq for Selection {
+    fn eq(&self, other: &Selection) -> bool {
+        let key = |s: &Selection| {
+            let pipeline = s.pipeline.map(<[Pass]>::as_ptr);
+            (s.level, s.on, s.off, s.stop_after, pipeline)
+        };
+        key(self) == key(other)
+    }
+}
+
+impl Eq for Selection {}
 
 impl Default for Selection {
     fn default() -> Selection {
@@ -55,7 +69,21 @@ impl Selection {
             on: 0,
             off: 0,
             stop_after: None,
+            pipeline: None,
         }
+    }
+
+    /// Runs other code for passes of the same names. Tests plant faults with it, which `bpmc verify` must find.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_pipeline(mut self, pipeline: &'static [Pass]) -> Selection {
+        self.pipeline = Some(pipeline);
+        self
+    }
+
+    /// The passes that are selected from, in their order.
+    pub fn pipeline(&self) -> &'static [Pass] {
+        self.pipeline.unwrap_or(&PIPELINE)
     }
 
     /// Also this pass, whatever the level.

@@ -34,7 +34,7 @@ impl Reader for DeviceReader {
         self.went_on = self.learns;
         let rows = passage.words.len();
         for slot in 0..self.outputs.len() {
-            let number = self.plan.staged.split.outputs[slot];
+            let number = self.plan.experiment.outputs[slot];
             let mut values = std::mem::take(&mut self.outputs[slot]);
             self.table(number, rows, &mut values)?;
             self.outputs[slot] = values;
@@ -57,7 +57,7 @@ impl Reader for DeviceReader {
         let memory = &mut self.memories.adjoints;
         let mut given: Vec<Option<Vec<f32>>> = vec![None; self.plan.tables.0.len()];
         for (slot, values) in adjoints {
-            let number = self.plan.staged.split.outputs[slot];
+            let number = self.plan.experiment.outputs[slot];
             match &mut given[number] {
                 Some(sum) => {
                     for (sum, x) in sum.iter_mut().zip(&values) {
@@ -75,7 +75,7 @@ impl Reader for DeviceReader {
         }
         self.back(rows)?;
         let [_, _, gradients] = self.iterations.first();
-        let slots = self.plan.staged.step.params.iter();
+        let slots = self.plan.experiment.step.params.iter();
         let places = slots.zip(&self.plan.places.places);
         let mut out = Vec::with_capacity(self.plan.places.places.len());
         for (slot, place) in places {
@@ -156,7 +156,7 @@ impl Reader for DeviceReader {
     fn give_back(&mut self, _gradients: Vec<Vec<f32>>) {}
 
     fn states(&mut self) -> Result<Vec<Option<Vec<f64>>>, BackendError> {
-        let mut out = vec![None; self.plan.staged.step.states.len()];
+        let mut out = vec![None; self.plan.experiment.step.states.len()];
         if !self.started {
             return Ok(out);
         }
@@ -171,7 +171,7 @@ impl Reader for DeviceReader {
                 if let Some((at, n)) = *place {
                     let lanes = values.chunks_exact(width);
                     let own = lanes.flat_map(|lane| &lane[at..at + n]);
-                    let number = self.plan.staged.split.stages[k].states[slot];
+                    let number = self.plan.experiment.stages[k].cut.states[slot];
                     out[number] = Some(own.map(|x| f64::from(*x)).collect());
                 }
             }

@@ -6,8 +6,8 @@ mod stages;
 pub use stages::{device_stages, DeviceStages, TextGoal};
 
 use super::runner::Passage;
-use super::staged::Program;
 use super::stream::Chunk;
+use crate::engine::experiment::Program;
 use crate::engine::params::ParamStore;
 use crate::engine::staged::device::RowsRun;
 use crate::ir::rng::{Key, Stream};
@@ -75,11 +75,11 @@ impl DeviceReader {
         let mut device = crate::machine::device::open(choice)?;
         device.load(&plan.loss.text)?;
         let rows = lanes * plan.steps;
-        let noises = plan.staged.step.noises.len();
+        let noises = plan.experiment.step.noises.len();
         let mut stages = Vec::with_capacity(plan.stages.len());
-        for (stage, program) in plan.stages.iter().zip(&plan.staged.programs) {
+        for (source, stage) in plan.stages.iter().zip(&plan.experiment.stages) {
             let mut own = crate::machine::device::open(choice)?;
-            stages.push(match (stage, program) {
+            stages.push(match (source, &stage.program) {
                 (StageSource::Lanes(source), Program::Lanes(fused)) => {
                     let source = source.as_ref().clone();
                     let shared = fused.shared_size();
@@ -93,7 +93,7 @@ impl DeviceReader {
                     own.load(&source.text)?;
                     Stage::Rows(own)
                 }
-                (StageSource::Lanes(_), Program::Rows(_)) => {
+                (StageSource::Lanes(_), Program::Rows | Program::Graphs) => {
                     unreachable!("sources were made for these programs")
                 }
             });
@@ -135,7 +135,7 @@ impl DeviceReader {
             ..Args::default()
         };
         Ok(DeviceReader {
-            outputs: vec![Vec::new(); plan.staged.step.outputs.len()],
+            outputs: vec![Vec::new(); plan.experiment.step.outputs.len()],
             plan,
             stages,
             device,
@@ -175,7 +175,7 @@ impl DeviceReader {
 
     /// Has the kernels draw noise from a seed.
     fn give_keys(&mut self, seed: u64) -> Result<(), DeviceError> {
-        let noises = (0..self.plan.staged.step.noises.len() as u32).map(Stream::Noise);
+        let noises = (0..self.plan.experiment.step.noises.len() as u32).map(Stream::Noise);
         let streams = [Stream::Task, Stream::Action].into_iter().chain(noises);
         let keys = streams.flat_map(|s| Key::new(seed, s).words());
         let keys: Vec<u8> = keys.flat_map(u32::to_ne_bytes).collect();
@@ -255,7 +255,7 @@ impl DeviceReader {
 
     /// First values of the states of a stage, `[lanes, carried]`, or those by slot of the network.
     fn carried(&self, k: usize, states: &[Option<Vec<f64>>], source: &DeviceSource) -> Vec<f32> {
-        let stage = &self.plan.staged.split.stages[k];
+        let stage = &self.plan.experiment.stages[k].cut;
         let width = source.sizes.carried;
         let mut out = vec![0.0f32; self.lanes * width];
         for (slot, place) in source.carried.iter().enumerate() {
@@ -297,7 +297,7 @@ impl DeviceReader {
     fn table(&mut self, number: usize, rows: usize, out: &mut Vec<f32>) -> Result<(), DeviceError> {
         let (at, n) = (
             self.plan.tables.0[number],
-            self.plan.staged.split.sizes[number],
+            self.plan.experiment.sizes[number],
         );
         out.resize(rows * n, 0.0);
         let bytes = bytes_of_mut(out);

@@ -1,18 +1,17 @@
 //! The kernels of all stages of a network, of the loss of its text and of the optimiser.
 
 use crate::engine::bptt::least_memory_interval;
+use crate::engine::experiment::{Experiment, Program, Stage};
 use crate::engine::staged::device::{Extent, LossSource, RowsSource, RowsStage, Table, TextLoss};
 use crate::learn::average::Average;
 use crate::learn::device_block::update;
 use crate::learn::experiment::{experiment, optimizer};
 use crate::learn::language::objective::TextObjective;
-use crate::learn::language::staged::{Program, Staged};
-use crate::learn::language::{stream, LanguageError};
+use crate::learn::language::stream;
 use crate::learn::tasks;
 use crate::learn::trainer::TrainError;
 use crate::machine::c::{bytes, DeviceSource, Episode, Feed, ParamPlaces, Update, UpdateSizes};
 use crate::machine::device::BlockLimits;
-use crate::step::passes::Selection;
 use crate::step::split::Source;
 use crate::step::Compiled;
 use std::sync::Arc;
@@ -30,7 +29,7 @@ pub struct TextGoal {
 
 /// The kernels.
 pub struct DeviceStages {
-    pub(super) staged: Arc<Staged>,
+    pub(super) experiment: Arc<Experiment>,
     pub(super) stages: Vec<StageSource>,
     pub(super) loss: LossSource,
     pub(super) places: ParamPlaces,
@@ -59,64 +58,72 @@ impl StageSource {
 impl DeviceStages {
     /// For passages of at most so many lanes and steps.
     pub fn new(
-        staged: Arc<Staged>,
+        experiment: Arc<Experiment>,
         [lanes, steps]: [usize; 2],
         limits: BlockLimits,
         goal: &TextGoal,
     ) -> DeviceStages {
-        let places = ParamPlaces::new(&staged.step.params);
+        let places = ParamPlaces::new(&experiment.step.params);
         let mut next = 0;
-        let tables = staged.split.sizes.iter().map(|size| {
+        let tables = experiment.sizes.iter().map(|size| {
             next += size;
             next - size
         });
         let tables: Vec<usize> = tables.collect();
-        let stages = staged.programs.iter().zip(&staged.split.stages);
+        let stages = experiment.stages.iter();
         let stages = stages
-            .map(|(program, stage)| match program {
-                Program::Rows(graphs) => StageSource::Rows(RowsSource::new(RowsStage {
-                    stage,
-                    graphs: [&graphs[0], &graphs[1]],
-                    places: &places,
-                    tables: &tables,
-                })),
-                Program::Lanes(fused) => {
-                    let feed = |source: &Source| match source {
-                        Source::Input(_) => Feed::Word,
-                        Source::Earlier(number) => Feed::Given(tables[*number]),
-                    };
-                    let earlier = stage.inputs.iter().enumerate();
-                    let earlier = earlier.filter_map(|(slot, source)| match source {
-                        Source::Input(_) => None,
-                        Source::Earlier(number) => Some((slot, tables[*number])),
-                    });
-                    let outputs = stage.outputs.iter().enumerate();
-                    let episode = Episode {
-                        graph: &stage.graph,
-                        lanes,
-                        steps,
-                        interval: fused.interval(least_memory_interval(steps)),
-                        feeds: stage.inputs.iter().map(feed).collect(),
-                        read: outputs
-                            .map(|(slot, number)| (slot, tables[*number]))
-                            .collect(),
-                        input_adjoints: earlier.collect(),
-                        noises: stage.noises.clone(),
-                        passage: true,
-                        places: Some(places.part(&stage.params)),
-                        task: None,
-                        objective: None,
-                        update: None,
-                    };
-                    StageSource::Lanes(Box::new(fused.device_source(&episode, limits)))
-                }
-            })
+            .map(
+                |Stage {
+                     cut: stage,
+                     graphs,
+                     program,
+                 }| match program {
+                    Program::Rows | Program::Graphs => {
+                        StageSource::Rows(RowsSource::new(RowsStage {
+                            stage,
+                            graphs: [&graphs.step, &graphs.adjoint],
+                            places: &places,
+                            tables: &tables,
+                        }))
+                    }
+                    Program::Lanes(fused) => {
+                        let feed = |source: &Source| match source {
+                            Source::Input(_) => Feed::Word,
+                            Source::Earlier(number) => Feed::Given(tables[*number]),
+                        };
+                        let earlier = stage.inputs.iter().enumerate();
+                        let earlier = earlier.filter_map(|(slot, source)| match source {
+                            Source::Input(_) => None,
+                            Source::Earlier(number) => Some((slot, tables[*number])),
+                        });
+                        let outputs = stage.outputs.iter().enumerate();
+                        let episode = Episode {
+                            graph: &stage.graph,
+                            lanes,
+                            steps,
+                            interval: fused.interval(least_memory_interval(steps)),
+                            feeds: stage.inputs.iter().map(feed).collect(),
+                            read: outputs
+                                .map(|(slot, number)| (slot, tables[*number]))
+                                .collect(),
+                            input_adjoints: earlier.collect(),
+                            noises: stage.noises.clone(),
+                            passage: true,
+                            places: Some(places.part(&stage.params)),
+                            task: None,
+                            objective: None,
+                            update: None,
+                        };
+                        StageSource::Lanes(Box::new(fused.device_source(&episode, limits)))
+                    }
+                },
+            )
             .collect();
         let table = |slot: usize| {
-            let number = staged.split.outputs[slot];
+            let number = experiment.outputs[slot];
             Table {
                 after: tables[number],
-                width: staged.split.sizes[number],
+                width: experiment.sizes[number],
             }
         };
         let TextObjective {
@@ -130,7 +137,7 @@ impl DeviceStages {
             activity: activity.map(|(factor, slot)| (factor, table(slot))),
             change: change.map(|(factor, slot)| (factor, table(slot))),
         };
-        let loss = LossSource::new(&loss, &goal.update, (&staged.step.params, &places));
+        let loss = LossSource::new(&loss, &goal.update, (&experiment.step.params, &places));
         DeviceStages {
             stages,
             loss,
@@ -138,7 +145,7 @@ impl DeviceStages {
             tables: (tables, next),
             steps,
             averages: goal.averages,
-            staged,
+            experiment,
         }
     }
 
@@ -158,7 +165,8 @@ impl DeviceStages {
         // Words, targets and the loss of each row beside its values.
         let row = 4 * (of_row + locals.of_row) + 8 + 16;
         let lane = (self.steps * row) as u64;
-        let programs = self.stages.iter().zip(&self.staged.programs);
+        let programs = self.experiment.stages.iter().map(|stage| &stage.program);
+        let programs = self.stages.iter().zip(programs);
         programs.fold((once, lane), |(once, lane), pair| match pair {
             (StageSource::Lanes(source), Program::Lanes(fused)) => {
                 let (own_once, own_lane) = bytes(source, fused.shared_size());
@@ -197,10 +205,10 @@ impl DeviceStages {
 /// The kernels of a language model, for a device with these limits.
 ///
 /// # Errors
-/// Where the spec cannot be trained on a text, or the kernels do not know its network.
+/// Where the spec cannot be trained on a text.
 pub fn device_stages(
     program: &Compiled,
-    passes: &Selection,
+    stages: Arc<Experiment>,
     limits: BlockLimits,
 ) -> Result<DeviceStages, TrainError> {
     let (train, task) = experiment(&program.model)?;
@@ -209,7 +217,6 @@ pub fn device_stages(
     let Some(text) = task.text() else {
         return Err(TrainError::Missing("task", "add `task text { }`"));
     };
-    let staged = Staged::new(&program.step, passes).map_err(LanguageError::from)?;
     let described = optimizer(train, &[])?;
     let goal = TextGoal {
         objective: TextObjective::new(&program.step, text.words, settings)?,
@@ -218,5 +225,5 @@ pub fn device_stages(
     };
     let lanes = settings.int("batch").max(settings.int("eval_batch"));
     let size = [lanes, stream::longest(text.steps, text.random_lengths)];
-    Ok(DeviceStages::new(Arc::new(staged), size, limits, &goal))
+    Ok(DeviceStages::new(stages, size, limits, &goal))
 }

@@ -2,12 +2,13 @@
 
 use super::{add, Gradients, Passage, Runner};
 use crate::engine::bptt::least_memory_interval;
+use crate::engine::experiment::{Experiment, Program};
 use crate::engine::fused::{Fused, LaneMemory};
 use crate::engine::params::ParamStore;
+use crate::engine::plan::groups;
 use crate::engine::BackendError;
 use crate::ir::NoiseKind;
 use crate::learn::gradient::PIECE;
-use crate::learn::language::staged::{groups, Program, Staged};
 use crate::step::split::{Source, Stage};
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -21,13 +22,13 @@ impl Runner {
 
     pub(super) fn lanes_forward(
         &mut self,
-        staged: &Staged,
+        experiment: &Experiment,
         k: usize,
         fused: &Fused,
         parameters: &ParamStore,
         passage: Passage<'_>,
     ) -> Result<(), BackendError> {
-        let stage = &staged.split.stages[k];
+        let stage = &experiment.stages[k].cut;
         let steps = passage.steps;
         fused.share(&Self::parameters(stage, parameters), &mut self.shared[k])?;
         let interval = least_memory_interval(steps);
@@ -49,13 +50,13 @@ impl Runner {
                     }
                     memory.remember();
                 }
-                let sizes = stage.outputs.iter().map(|k| staged.split.sizes[*k]);
+                let sizes = stage.outputs.iter().map(|k| experiment.sizes[*k]);
                 let outputs: Vec<Vec<f32>> =
                     sizes.map(|size| Vec::with_capacity(steps * size)).collect();
                 let mut outputs = vec![outputs; memories.len()];
                 for step in 0..steps {
                     for (k, memory) in memories.iter_mut().enumerate() {
-                        this.feed(staged, stage, fused, memory, [first + k, step], passage);
+                        this.feed(experiment, stage, fused, memory, [first + k, step], passage);
                     }
                     LaneMemory::step_together(memories, fused, shared);
                     for (memory, outputs) in memories.iter().zip(&mut outputs) {
@@ -84,7 +85,7 @@ impl Runner {
     /// Inputs and noise of a lane at a step.
     fn feed(
         &self,
-        staged: &Staged,
+        experiment: &Experiment,
         stage: &Stage,
         fused: &Fused,
         memory: &mut LaneMemory<f32>,
@@ -95,12 +96,12 @@ impl Runner {
         for (slot, source) in stage.inputs.iter().enumerate() {
             match source {
                 Source::Earlier(number) => {
-                    let size = staged.split.sizes[*number];
+                    let size = experiment.sizes[*number];
                     let values = &self.tables[*number][row * size..(row + 1) * size];
                     memory.set_input(fused, slot, values, |x| x);
                 }
                 Source::Input(input) => {
-                    let size: usize = staged.step.inputs[*input].dims.iter().product();
+                    let size: usize = experiment.step.inputs[*input].dims.iter().product();
                     let word = passage.words[row] as usize;
                     let values: Vec<f32> =
                         (0..size).map(|k| f32::from(u8::from(k == word))).collect();
@@ -109,7 +110,7 @@ impl Runner {
             }
         }
         for (slot, number) in stage.noises.iter().enumerate() {
-            let noise = &staged.step.noises[*number];
+            let noise = &experiment.step.noises[*number];
             let size: usize = noise.dims.iter().product();
             let values: Vec<f64> = match (noise.kind, passage.learn) {
                 (NoiseKind::Mask, false) => vec![noise.draw.mean(); size],
@@ -127,9 +128,9 @@ impl Runner {
     }
 
     /// Only one stage goes back at a time, so one memory for replayed traces does for all whose traces are as large.
-    fn take_way_back(&mut self, staged: &Staged, k: usize, fused: &Fused) {
-        for (other, program) in staged.programs.iter().enumerate() {
-            let Program::Lanes(program) = program else {
+    fn take_way_back(&mut self, experiment: &Experiment, k: usize, fused: &Fused) {
+        for (other, stage) in experiment.stages.iter().enumerate() {
+            let Program::Lanes(program) = &stage.program else {
                 continue;
             };
             if let Ok([own, others]) = self.memories.get_disjoint_mut([k, other]) {
@@ -146,7 +147,7 @@ impl Runner {
     )]
     pub(super) fn lanes_backward(
         &mut self,
-        staged: &Staged,
+        experiment: &Experiment,
         k: usize,
         fused: &Fused,
         parameters: &ParamStore,
@@ -154,14 +155,14 @@ impl Runner {
         waiting: &mut [Option<Vec<f32>>],
         gradients: &mut Gradients,
     ) -> Result<(), BackendError> {
-        self.take_way_back(staged, k, fused);
-        let stage = &staged.split.stages[k];
+        self.take_way_back(experiment, k, fused);
+        let stage = &experiment.stages[k].cut;
         let steps = passage.steps;
         let shared = &self.shared[k];
         let seeds = &*waiting;
         let seed = |lane: usize, step: usize, slot: usize, out: &mut [f32]| {
             let number = stage.outputs[slot];
-            let size = staged.split.sizes[number];
+            let size = experiment.sizes[number];
             match &seeds[number] {
                 Some(values) => {
                     let row = (lane * steps + step) * size;
@@ -218,8 +219,8 @@ impl Runner {
             };
             let mut values = self
                 .scratch
-                .take(passage.words.len() * staged.split.sizes[*number]);
-            let lane_size = steps * staged.split.sizes[*number];
+                .take(passage.words.len() * experiment.sizes[*number]);
+            let lane_size = steps * experiment.sizes[*number];
             values
                 .par_chunks_exact_mut(lane_size)
                 .zip(memories)

@@ -3,8 +3,8 @@
 mod lanes;
 mod rows;
 
-use super::staged::{Program, Staged};
 use super::stream::Chunk;
+use crate::engine::experiment::{Experiment, Program};
 use crate::engine::fused::{LaneMemory, Shared};
 use crate::engine::params::ParamStore;
 use crate::engine::staged::rows::Scratch;
@@ -73,22 +73,22 @@ pub type Gradients = Vec<Option<Vec<f32>>>;
 
 impl Runner {
     /// So many lanes, at the beginning of a text.
-    pub fn new(staged: &Staged, lanes: usize) -> Runner {
+    pub fn new(experiment: &Experiment, lanes: usize) -> Runner {
         Runner {
             lanes,
-            memories: staged
-                .programs
+            memories: experiment
+                .stages
                 .iter()
-                .map(|program| match program {
-                    Program::Rows(_) => Vec::new(),
+                .map(|stage| match &stage.program {
+                    Program::Rows | Program::Graphs => Vec::new(),
                     Program::Lanes(_) => (0..lanes).map(|_| LaneMemory::new()).collect(),
                 })
                 .collect(),
-            shared: vec![Shared::default(); staged.programs.len()],
+            shared: vec![Shared::default(); experiment.stages.len()],
             started: false,
             had_started: false,
             scratch: Scratch::default(),
-            tables: vec![Vec::new(); staged.split.sizes.len()],
+            tables: vec![Vec::new(); experiment.sizes.len()],
             noises: Vec::new(),
         }
     }
@@ -112,8 +112,8 @@ impl Runner {
     }
 
     /// An output of the last chunk by slot, row after row.
-    pub fn output(&mut self, staged: &Staged, slot: usize) -> &mut Vec<f32> {
-        &mut self.tables[staged.split.outputs[slot]]
+    pub fn output(&mut self, experiment: &Experiment, slot: usize) -> &mut Vec<f32> {
+        &mut self.tables[experiment.outputs[slot]]
     }
 
     /// Runs a chunk; states go on from the last one.
@@ -122,18 +122,18 @@ impl Runner {
     /// Where parameters do not fit.
     pub fn forward(
         &mut self,
-        staged: &Staged,
+        experiment: &Experiment,
         parameters: &ParamStore,
         passage: Passage<'_>,
     ) -> Result<(), BackendError> {
-        self.draw(staged, passage);
-        for k in 0..staged.programs.len() {
-            match &staged.programs[k] {
-                Program::Rows(graphs) => {
-                    self.rows_forward(staged, k, &graphs[0], parameters, passage);
+        self.draw(experiment, passage);
+        for (k, stage) in experiment.stages.iter().enumerate() {
+            match &stage.program {
+                Program::Rows | Program::Graphs => {
+                    self.rows_forward(experiment, k, &stage.graphs.step, parameters, passage);
                 }
                 Program::Lanes(fused) => {
-                    self.lanes_forward(staged, k, fused, parameters, passage)?;
+                    self.lanes_forward(experiment, k, fused, parameters, passage)?;
                 }
             }
         }
@@ -148,29 +148,29 @@ impl Runner {
     /// Where parameters do not fit.
     pub fn backward(
         &mut self,
-        staged: &Staged,
+        experiment: &Experiment,
         parameters: &ParamStore,
         passage: Passage<'_>,
         adjoints: Vec<(usize, Vec<f32>)>,
     ) -> Result<Gradients, BackendError> {
-        let mut gradients: Gradients = vec![None; staged.step.params.len()];
-        let mut waiting: Vec<Option<Vec<f32>>> = vec![None; staged.split.sizes.len()];
+        let mut gradients: Gradients = vec![None; experiment.step.params.len()];
+        let mut waiting: Vec<Option<Vec<f32>>> = vec![None; experiment.sizes.len()];
         for (slot, values) in adjoints {
-            add(&mut waiting[staged.split.outputs[slot]], Cow::Owned(values));
+            add(&mut waiting[experiment.outputs[slot]], Cow::Owned(values));
         }
-        for k in (0..staged.programs.len()).rev() {
-            match &staged.programs[k] {
-                Program::Rows(graphs) => self.rows_backward(
-                    staged,
+        for (k, stage) in experiment.stages.iter().enumerate().rev() {
+            match &stage.program {
+                Program::Rows | Program::Graphs => self.rows_backward(
+                    experiment,
                     k,
-                    &graphs[1],
+                    &stage.graphs.adjoint,
                     parameters,
                     passage,
                     &mut waiting,
                     &mut gradients,
                 ),
                 Program::Lanes(fused) => self.lanes_backward(
-                    staged,
+                    experiment,
                     k,
                     fused,
                     parameters,
@@ -179,7 +179,7 @@ impl Runner {
                     &mut gradients,
                 )?,
             }
-            for number in &staged.split.stages[k].outputs {
+            for number in &stage.cut.outputs {
                 if let Some(values) = waiting[*number].take() {
                     self.scratch.give(values);
                 }
@@ -189,9 +189,16 @@ impl Runner {
     }
 
     /// Draws noise and masks of a chunk: `[lane][size]` for masks, `[lane][step][size]` for what is new at every step.
-    fn draw(&mut self, staged: &Staged, passage: Passage<'_>) {
-        self.noises.resize_with(staged.step.noises.len(), Vec::new);
-        for (k, (slot, out)) in staged.step.noises.iter().zip(&mut self.noises).enumerate() {
+    fn draw(&mut self, experiment: &Experiment, passage: Passage<'_>) {
+        self.noises
+            .resize_with(experiment.step.noises.len(), Vec::new);
+        for (k, (slot, out)) in experiment
+            .step
+            .noises
+            .iter()
+            .zip(&mut self.noises)
+            .enumerate()
+        {
             let size: usize = slot.dims.iter().product();
             let draws = match (slot.kind, passage.learn) {
                 (NoiseKind::Mask, true) => 1,
@@ -226,16 +233,16 @@ impl Runner {
     }
 
     /// States of all lanes, by slot of the network; nothing before the first chunk.
-    pub fn states(&mut self, staged: &Staged) -> Vec<Option<Vec<f64>>> {
-        let mut out: Vec<Option<Vec<f64>>> = vec![None; staged.step.states.len()];
+    pub fn states(&mut self, experiment: &Experiment) -> Vec<Option<Vec<f64>>> {
+        let mut out: Vec<Option<Vec<f64>>> = vec![None; experiment.step.states.len()];
         if !self.started {
             return out;
         }
-        for (k, program) in staged.programs.iter().enumerate() {
-            let Program::Lanes(fused) = program else {
+        for (k, stage) in experiment.stages.iter().enumerate() {
+            let Program::Lanes(fused) = &stage.program else {
                 continue;
             };
-            for (slot, state) in staged.split.stages[k].states.iter().enumerate() {
+            for (slot, state) in stage.cut.states.iter().enumerate() {
                 let lanes = self.memories[k].iter_mut();
                 let values = lanes.flat_map(|memory| memory.state(fused, &self.shared[k], slot));
                 out[*state] = Some(values.collect());
@@ -245,18 +252,18 @@ impl Runner {
     }
 
     /// Goes on from states that [`Runner::states`] gave.
-    pub fn set_states(&mut self, staged: &Staged, states: &[Option<Vec<f64>>]) {
+    pub fn set_states(&mut self, experiment: &Experiment, states: &[Option<Vec<f64>>]) {
         self.started = false;
         if states.is_empty() {
             return;
         }
-        for (k, program) in staged.programs.iter().enumerate() {
-            let Program::Lanes(fused) = program else {
+        for (k, stage) in experiment.stages.iter().enumerate() {
+            let Program::Lanes(fused) = &stage.program else {
                 continue;
             };
             for (lane, memory) in self.memories[k].iter_mut().enumerate() {
                 memory.start(fused, 0, 1);
-                for (slot, state) in staged.split.stages[k].states.iter().enumerate() {
+                for (slot, state) in stage.cut.states.iter().enumerate() {
                     if let Some(Some(values)) = states.get(*state) {
                         let size = values.len() / self.lanes;
                         let mine = &values[lane * size..(lane + 1) * size];

@@ -1,10 +1,10 @@
 //! Stages without states: all steps of all lanes at once.
 
 use super::{add, Gradients, Passage, Runner};
+use crate::engine::experiment::Experiment;
 use crate::engine::params::ParamStore;
 use crate::engine::staged::rows::{evaluate, Leaves, Table};
 use crate::ir::{Graph, NoiseKind, ResultKind};
-use crate::learn::language::staged::Staged;
 use crate::step::split::{Source, Stage};
 use std::borrow::Cow;
 
@@ -12,14 +12,14 @@ impl Runner {
     /// What a stage of rows starts from, but for seeds.
     fn leaves<'a>(
         &'a self,
-        staged: &'a Staged,
+        experiment: &'a Experiment,
         stage: &Stage,
         parameters: &'a ParamStore,
         passage: Passage<'a>,
     ) -> Leaves<'a> {
         let all: Vec<&[f32]> = parameters.iter().map(|p| p.values.as_slice()).collect();
         let noise = |k: &usize| {
-            let (slot, values) = (&staged.step.noises[*k], &self.noises[*k]);
+            let (slot, values) = (&experiment.step.noises[*k], &self.noises[*k]);
             match (slot.kind, passage.learn) {
                 (NoiseKind::Step, _) => Table::rows(values),
                 (NoiseKind::Mask, true) => Table::Repeated(Cow::Borrowed(values), passage.steps),
@@ -46,25 +46,25 @@ impl Runner {
 
     pub(super) fn rows_forward(
         &mut self,
-        staged: &Staged,
+        experiment: &Experiment,
         k: usize,
         graph: &Graph,
         parameters: &ParamStore,
         passage: Passage<'_>,
     ) {
-        let stage = &staged.split.stages[k];
+        let stage = &experiment.stages[k].cut;
         let rows = passage.words.len();
         let mut scratch = std::mem::take(&mut self.scratch);
         for number in &stage.outputs {
             scratch.give(std::mem::take(&mut self.tables[*number]));
         }
-        let leaves = self.leaves(staged, stage, parameters, passage);
+        let leaves = self.leaves(experiment, stage, parameters, passage);
         let results: Vec<(usize, Vec<f32>)> = evaluate(graph, rows, &leaves, &mut scratch)
             .into_iter()
             .filter_map(|(result, table)| match result {
                 ResultKind::Output(id) => {
                     let number = stage.outputs[id.index()];
-                    Some((number, table.into_rows(rows, staged.split.sizes[number])))
+                    Some((number, table.into_rows(rows, experiment.sizes[number])))
                 }
                 _ => None,
             })
@@ -82,7 +82,7 @@ impl Runner {
     )]
     pub(super) fn rows_backward(
         &mut self,
-        staged: &Staged,
+        experiment: &Experiment,
         k: usize,
         graph: &Graph,
         parameters: &ParamStore,
@@ -90,16 +90,16 @@ impl Runner {
         waiting: &mut [Option<Vec<f32>>],
         gradients: &mut Gradients,
     ) {
-        let stage = &staged.split.stages[k];
+        let stage = &experiment.stages[k].cut;
         let rows = passage.words.len();
         let mut scratch = std::mem::take(&mut self.scratch);
-        let mut leaves = self.leaves(staged, stage, parameters, passage);
+        let mut leaves = self.leaves(experiment, stage, parameters, passage);
         let seeds: Vec<Cow<'_, [f32]>> = stage
             .outputs
             .iter()
             .map(|number| match &waiting[*number] {
                 Some(values) => Cow::Borrowed(values.as_slice()),
-                None => Cow::Owned(vec![0.0; rows * staged.split.sizes[*number]]),
+                None => Cow::Owned(vec![0.0; rows * experiment.sizes[*number]]),
             })
             .collect();
         leaves.seeds = seeds.iter().map(|values| Table::rows(values)).collect();
@@ -113,7 +113,7 @@ impl Runner {
                 }
                 ResultKind::InputAdjoint(id) => {
                     if let Source::Earlier(number) = stage.inputs[id.index()] {
-                        let values = table.into_rows(rows, staged.split.sizes[number]);
+                        let values = table.into_rows(rows, experiment.sizes[number]);
                         earlier.push((number, values));
                     }
                 }

@@ -34,13 +34,14 @@ pub use reason::{BundleSide, Dense, Form, Place};
 use super::factors::Factor;
 use super::rewrite::{live, Budget};
 use crate::ir::{Graph, Op, Reduction, Reset, ResultKind, ShapeError, StateId, ValueId};
+use crate::step::Horizon;
 use linear::{Linear, Term};
 
-/// Replaces the traces of a step for which that is exact and cheaper, in episodes of so many steps, and says of every
+/// Replaces the traces of a step for which that is exact and cheaper, in episodes of known length, and says of every
 /// trace what became of it.
 pub(super) fn run(
     step: &Graph,
-    episode: Option<usize>,
+    horizon: Horizon,
     budget: &mut Budget,
 ) -> Result<(Graph, Vec<Form>), ShapeError> {
     let traces = step.states.iter().filter(|slot| slot.trace);
@@ -52,7 +53,7 @@ pub(super) fn run(
         // Only the trace itself is taken away when it is replaced.
         let Some(place) = place else { continue };
         let state = StateId(place as u32);
-        let steps = match recognise(&graph, state, episode) {
+        let steps = match recognise(&graph, state, horizon) {
             Ok(_) if !budget.allows() => Err(Dense::Stopped),
             Ok(stored) => {
                 graph = build::build(&graph, &stored)?;
@@ -101,7 +102,7 @@ struct Product {
 ///
 /// # Errors
 /// Why the trace stays as it is.
-fn recognise(graph: &Graph, trace: StateId, episode: Option<usize>) -> Result<Stored, Dense> {
+fn recognise(graph: &Graph, trace: StateId, horizon: Horizon) -> Result<Stored, Dense> {
     let slot = &graph.states[trace.index()];
     let &[pre, post] = slot.dims.as_slice() else {
         return Err(Dense::NoProduct);
@@ -121,7 +122,12 @@ fn recognise(graph: &Graph, trace: StateId, episode: Option<usize>) -> Result<St
     if reads.is_empty() {
         return Err(Dense::Unread);
     }
-    let steps = episode.ok_or(Dense::NoEpisode)?.max(1);
+    let steps = match horizon {
+        Horizon::Episode { steps } => steps.max(1),
+        Horizon::Chunks => return Err(Dense::Chunks),
+        Horizon::Observed => return Err(Dense::Observed),
+        Horizon::Unknown => return Err(Dense::NoEpisode),
+    };
     let stored = (pre + post)
         .saturating_mul(steps)
         .saturating_mul(products.len());

@@ -53,8 +53,12 @@ pub enum Place {
 /// Why a trace stays a number per connection.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Dense {
-    /// Nobody says how many steps there are: it is not known, or the states have to stay.
+    /// Nobody says how many steps there are.
     NoEpisode,
+    /// Its values are asked for by its name.
+    Observed,
+    /// It goes on from one chunk of a text to the next.
+    Chunks,
     /// It is not reset once an episode.
     Kept(Reset),
     /// It does not start at 0.
@@ -99,9 +103,9 @@ pub enum Dense {
 impl fmt::Display for Dense {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Dense::NoEpisode => {
-                f.write_str("its values may be asked for, or it is not known how many steps an episode has")
-            }
+            Dense::NoEpisode => f.write_str("the spec does not say how many steps an episode has"),
+            Dense::Observed => f.write_str("its values may be asked for"),
+            Dense::Chunks => f.write_str("it goes on from one chunk of the text to the next"),
             Dense::Kept(Reset::Trial) => f.write_str("it is reset at every trial, not once an episode"),
             Dense::Kept(Reset::Never | Reset::Carry | Reset::Episode) => {
                 f.write_str("it is kept from one episode to the next")

@@ -1,12 +1,12 @@
 use super::*;
 use crate::driver::{compile, from_disk};
-use crate::engine::fused::Fused;
+use crate::engine::experiment::{Experiment, Target};
 use crate::engine::reference::Reference;
 use crate::ir::{verify, GraphKind};
 use crate::learn::given::{evaluate, evaluate_fused, GivenResults, GivenValues};
 use crate::step::autodiff::Options;
 use crate::step::passes::{find, Selection};
-use crate::step::{adjoint, prepare, Compiled};
+use crate::step::{adjoint, Compiled};
 
 const LINEAR: &str = "transmit w + alpha * hebb\n hebb <- hebb + 0.1 * pre * post";
 
@@ -53,15 +53,20 @@ fn body(alpha: &str, rest: &str) -> String {
     )
 }
 
-/// What is said of the first trace in episodes of so many steps.
-fn form(step: &Graph, episode: Option<usize>) -> String {
-    let (_, forms) = run(step, episode, &mut Budget::new(None)).unwrap();
+/// Episodes of so many steps.
+const fn episode(steps: usize) -> Horizon {
+    Horizon::Episode { steps }
+}
+
+/// What is said of the first trace.
+fn form(step: &Graph, horizon: Horizon) -> String {
+    let (_, forms) = run(step, horizon, &mut Budget::new(None)).unwrap();
     forms[0].to_string()
 }
 
 /// The reason of a body over 7 steps.
 fn reason(body: &str) -> String {
-    let text = form(&recurrent(body).step, Some(7));
+    let text = form(&recurrent(body).step, episode(7));
     let start = "`rec.hebb`: form: dense, because ";
     text.strip_prefix(start).unwrap_or(&text).to_owned()
 }
@@ -70,31 +75,41 @@ fn reason(body: &str) -> String {
 fn what_is_linear_is_taken_where_it_is_cheaper() {
     let step = recurrent(&body("per post", LINEAR)).step;
     assert_eq!(
-        form(&step, Some(7)),
+        form(&step, episode(7)),
         "`rec.hebb`: form: attention over 7 stored steps"
     );
     assert_eq!(
-        form(&step, Some(1)),
+        form(&step, episode(1)),
         "`rec.hebb`: form: attention over 1 stored step"
     );
     // 3 * 9 * 60 < 2 * 900 <= 3 * 10 * 60
-    assert!(form(&step, Some(9)).ends_with("9 stored steps"));
+    assert!(form(&step, episode(9)).ends_with("9 stored steps"));
     assert_eq!(
-        form(&step, Some(10)),
+        form(&step, episode(10)),
         "`rec.hebb`: form: dense, because 10 steps x (30 + 30) neurons is not less than 2/3 of 30 x 30 \
          connections"
     );
-    assert!(form(&step, Some(30)).contains("dense, because 30 steps"));
-    assert!(form(&step, Some(usize::MAX)).contains("dense, because"));
-    assert_eq!(
-        form(&step, None),
-        "`rec.hebb`: form: dense, because its values may be asked for, or it is not known how many steps \
-         an episode has"
-    );
+    assert!(form(&step, episode(30)).contains("dense, because 30 steps"));
+    assert!(form(&step, episode(usize::MAX)).contains("dense, because"));
+    let refused = [
+        (Horizon::Observed, "its values may be asked for"),
+        (
+            Horizon::Chunks,
+            "it goes on from one chunk of the text to the next",
+        ),
+        (
+            Horizon::Unknown,
+            "the spec does not say how many steps an episode has",
+        ),
+    ];
+    for (horizon, reason) in refused {
+        let said = format!("`rec.hebb`: form: dense, because {reason}");
+        assert_eq!(form(&step, horizon), said);
+    }
     let two = "transmit w + alpha * hebb\n hebb <- hebb + 0.1 * pre * post + 0.1 * post";
     let step = recurrent(&body("per post", two)).step;
-    assert!(form(&step, Some(4)).ends_with("4 stored steps"));
-    assert!(form(&step, Some(5)).contains("5 steps x 2 products x (30 + 30) neurons"));
+    assert!(form(&step, episode(4)).ends_with("4 stored steps"));
+    assert!(form(&step, episode(5)).contains("5 steps x 2 products x (30 + 30) neurons"));
 }
 
 #[test]
@@ -179,7 +194,7 @@ fn traces_of_traces_and_other_resets_say_why() {
     let fed = "trace e = 0\n transmit w + alpha * hebb\n hebb <- hebb + m * e\n \
                e <- 0.9 * e + 0.1 * pre * post";
     let step = recurrent(&body("per post", fed)).step;
-    let (same, forms) = run(&step, Some(7), &mut Budget::new(None)).unwrap();
+    let (same, forms) = run(&step, episode(7), &mut Budget::new(None)).unwrap();
     assert_eq!(same.to_string(), step.to_string());
     let texts: Vec<String> = forms.iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -221,7 +236,7 @@ fn one_of_two_traces_is_replaced_and_the_other_kept() {
     let both = "trace slow = 0\n transmit w + alpha * hebb + w * slow\n \
                 hebb <- hebb + 0.1 * pre * post\n slow <- clip(slow + 0.1 * pre * post, -1, 1)";
     let program = recurrent(&body("per post", both));
-    let (step, forms) = run(&program.step, Some(7), &mut Budget::new(None)).unwrap();
+    let (step, forms) = run(&program.step, episode(7), &mut Budget::new(None)).unwrap();
     let texts: Vec<String> = forms.iter().map(ToString::to_string).collect();
     assert_eq!(texts[0], "`rec.hebb`: form: attention over 7 stored steps");
     assert!(texts[1].contains("`rec.slow`: form: dense, because it is clipped"));
@@ -240,21 +255,21 @@ fn one_of_two_traces_is_replaced_and_the_other_kept() {
 #[test]
 fn a_spent_budget_leaves_traces_as_they_are() {
     let step = recurrent(&body("per post", LINEAR)).step;
-    let (same, forms) = run(&step, Some(7), &mut Budget::new(Some(0))).unwrap();
+    let (same, forms) = run(&step, episode(7), &mut Budget::new(Some(0))).unwrap();
     assert_eq!(same.to_string(), step.to_string());
     assert_eq!(forms[0].steps, Err(Dense::Stopped));
     let pass = find("attention_form").unwrap();
-    let states = |selection: &Selection, episode| {
-        let prepared = prepare(&step, Options::default(), selection, episode).unwrap();
-        prepared.step.states.len()
+    let states = |selection: &Selection, horizon| {
+        let experiment = Experiment::new(&step, horizon, Target::Graphs, selection).unwrap();
+        experiment.whole().graphs.step.states.len()
     };
-    assert_eq!(states(&Selection::default(), Some(7)), 4);
-    assert_eq!(states(&Selection::default(), None), 2);
-    assert_eq!(states(&Selection::default().without(pass), Some(7)), 2);
-    assert_eq!(states(&Selection::level(2), Some(7)), 2);
-    assert_eq!(states(&Selection::level(0).with(pass), Some(7)), 4);
+    assert_eq!(states(&Selection::default(), episode(7)), 4);
+    assert_eq!(states(&Selection::default(), Horizon::Observed), 2);
+    assert_eq!(states(&Selection::default().without(pass), episode(7)), 2);
+    assert_eq!(states(&Selection::level(2), episode(7)), 2);
+    assert_eq!(states(&Selection::level(0).with(pass), episode(7)), 4);
     let one = Selection::default().stopping_after(1);
-    assert_eq!(states(&one, Some(7)), 4);
+    assert_eq!(states(&one, episode(7)), 4);
 }
 
 /// Numbers between -0.5 and 0.5 that look drawn.
@@ -340,7 +355,7 @@ fn assert_same(program: &Compiled, steps: usize) {
     let sizes = expected.gradients.iter().flatten().flatten();
     assert!(sizes.map(|x| x.abs()).sum::<f64>() > 1e-3);
 
-    let (rewritten, forms) = run(step, Some(steps), &mut Budget::new(None)).unwrap();
+    let (rewritten, forms) = run(step, episode(steps), &mut Budget::new(None)).unwrap();
     assert_eq!(forms[0].steps, Ok(steps), "{}", forms[0]);
     assert!(rewritten
         .states
@@ -354,14 +369,14 @@ fn assert_same(program: &Compiled, steps: usize) {
     assert_close(&found, &expected, 1e-9, "reference");
 
     let selection = Selection::default();
-    let prepared = prepare(step, Options::default(), &selection, Some(steps)).unwrap();
-    assert_eq!(prepared.forms, forms);
-    let (step, adjoint) = (&prepared.step, &prepared.adjoint);
-    let fused = Fused::with(step, adjoint, prepared.choices).unwrap();
+    let experiment = Experiment::new(step, episode(steps), Target::Kernels, &selection).unwrap();
+    let stage = experiment.whole();
+    assert_eq!(stage.graphs.forms, forms);
+    let (step, fused) = (&stage.graphs.step, stage.fused().unwrap());
     values.states = states(step, lanes);
-    let found = evaluate_fused::<f64>(&fused, step, train, &values).unwrap();
+    let found = evaluate_fused::<f64>(fused, step, train, &values).unwrap();
     assert_close(&found, &expected, 1e-9, "fused");
-    let found = evaluate_fused::<f32>(&fused, step, train, &values).unwrap();
+    let found = evaluate_fused::<f32>(fused, step, train, &values).unwrap();
     assert_close(&found, &expected, 1e-4, "fused in f32");
 }
 
@@ -423,7 +438,7 @@ fn two_traces_are_both_replaced() {
         recurrent(&body("per post", rest)),
         feed_forward(&body("per network", rest)),
     ] {
-        let (_, forms) = run(&program.step, Some(5), &mut Budget::new(None)).unwrap();
+        let (_, forms) = run(&program.step, episode(5), &mut Budget::new(None)).unwrap();
         assert_eq!([&forms[0].steps, &forms[1].steps], [&Ok(5), &Ok(5)]);
         assert_same(&program, 5);
     }
@@ -463,8 +478,14 @@ fn rules_of_all_parts_have_the_same_outputs_and_gradients() {
     ];
     for (sides, most) in sizes {
         let step = compiled(sides, 1, &body("per post", LINEAR)).step;
-        assert!(form(&step, Some(most)).contains("attention"), "{sides:?}");
-        assert!(form(&step, Some(most + 1)).contains("dense"), "{sides:?}");
+        assert!(
+            form(&step, episode(most)).contains("attention"),
+            "{sides:?}"
+        );
+        assert!(
+            form(&step, episode(most + 1)).contains("dense"),
+            "{sides:?}"
+        );
     }
     let (mut cases, mut of_next) = (0, 0);
     for (d, decay) in decays.into_iter().enumerate() {

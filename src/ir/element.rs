@@ -1,6 +1,6 @@
-//! Element functions in f64.
+//! What the element functions are, in f64: the definition that the oracle and everything computed ahead use.
 
-use crate::ir::{Binary, Boundary, Unary};
+use super::{Binary, Boundary, Unary};
 
 /// `f(x)`.
 pub(crate) fn unary(f: Unary, x: f64) -> f64 {

@@ -1,0 +1,47 @@
+//! How long states live: episodes of known length, or a text in chunks.
+
+use crate::lang::catalog::TrainerKind;
+use crate::lang::sema::Model;
+
+/// How long the states of a step live, and who asks for them: a pass gives a step other states only where an episode's
+/// length is known and nobody asks for those of the spec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Horizon {
+    /// Episodes of exactly so many steps, from first values of the states to the last step.
+    Episode {
+        /// How many.
+        steps: usize,
+    },
+    /// Chunks of a text: states go on from each to the next.
+    Chunks,
+    /// Episodes in which states are read and set by their names.
+    Observed,
+    /// The spec does not say.
+    Unknown,
+}
+
+impl Horizon {
+    /// How long the states of a model live when it is trained.
+    pub fn of(model: &Model) -> Horizon {
+        if reads_text(model) {
+            return Horizon::Chunks;
+        }
+        let of_trainer = || {
+            let settings = &model.train.as_ref()?.settings;
+            let known = settings.iter().any(|(name, _)| name == "steps");
+            known.then(|| settings.int("steps"))
+        };
+        let of_task = model.task.as_ref().map(|task| task.ports.steps);
+        match of_task.or_else(of_trainer) {
+            Some(steps) => Horizon::Episode { steps },
+            None => Horizon::Unknown,
+        }
+    }
+}
+
+/// Whether a model learns from a text.
+pub fn reads_text(model: &Model) -> bool {
+    let trainer = model.train.as_ref().map(|train| train.trainer.kind);
+    let text = model.task.as_ref().is_some_and(|task| task.ports.is_text);
+    text && trainer == Some(TrainerKind::Language)
+}
