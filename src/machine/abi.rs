@@ -1,9 +1,9 @@
-//! How machine code of a sweep is called: the table of addresses it is given, and its partial sums.
+//! The calling convention of a sweep's machine code: the table of addresses, and the partial sums.
 
 use crate::program::code::{Area, Root, RootKind, Source, Sweep};
 use crate::program::layout::PANEL;
 
-/// Order of the addresses a function is given.
+/// The order of the addresses passed to a function.
 pub(crate) mod address {
     use super::Area;
 
@@ -20,27 +20,27 @@ pub(crate) mod address {
         }
     }
 
-    /// A trace that enters the step.
+    /// The address of a trace on entry to the step.
     pub fn state_in(k: usize) -> usize {
         BLOCKS + k
     }
 
-    /// A trace that leaves it, of `blocks`.
+    /// The address of a trace on exit from the step, with `blocks` blocks.
     pub fn state_out(k: usize, blocks: usize) -> usize {
         BLOCKS + blocks + k
     }
 
-    /// The adjoint of a trace.
+    /// The address of a trace's adjoint.
     pub fn adjoint(k: usize, blocks: usize) -> usize {
         BLOCKS + 2 * blocks + k
     }
 }
 
-/// Where the address of the partial sums is.
+/// The position of the address of the partial sums.
 pub(crate) const PARTIAL: usize = 6;
 
-/// Elements of the partial sums of a sweep, and where those of a root begin: sums over post have a panel for every
-/// row, sums over both one.
+/// The offset of a root's partial sums, and with the number of roots their size in elements. A sum over post
+/// has a panel per row, a sum over both sides has one panel.
 pub(crate) fn partial_offset(sweep: &Sweep, root: usize) -> usize {
     let rows = sweep.layout.rows;
     let posts = |roots: &[Root]| {
@@ -62,7 +62,7 @@ pub(crate) fn partial_offset(sweep: &Sweep, root: usize) -> usize {
     }
 }
 
-/// Whether all offsets fit the instructions, which have 32 bits for them.
+/// Whether all offsets fit into the 32 bits that instructions have for them.
 pub(crate) fn has_short_offsets(sweep: &Sweep) -> bool {
     let most = i32::MAX as usize / 16;
     let at = |source: Source| match source {
@@ -92,5 +92,5 @@ pub(crate) fn has_short_offsets(sweep: &Sweep) -> bool {
             .all(|source| at(source) < most)
 }
 
-/// Reads and writes the memories whose addresses are in the table.
+/// A function that reads and writes the memories whose addresses are in the table.
 pub(crate) type Function = unsafe extern "C" fn(*const *mut f32);

@@ -1,4 +1,4 @@
-//! Memory in whole cache lines.
+//! Vectors aligned to cache lines.
 
 use super::math::Real;
 use crate::program::layout::PANEL;
@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 #[repr(C, align(64))]
 struct Line<T>([T; PANEL]);
 
-/// A vector whose first element is at the beginning of a cache line. Its length is a multiple of [`PANEL`].
+/// A vector whose first element begins a cache line. Its length is a multiple of [`PANEL`].
 #[derive(Debug, Default)]
 pub struct Aligned<T> {
     lines: Vec<Line<T>>,
@@ -27,18 +27,18 @@ impl<T: Clone> Clone for Aligned<T> {
 }
 
 impl<T: Real> Aligned<T> {
-    /// No elements.
+    /// An empty vector.
     pub fn new() -> Aligned<T> {
         Aligned { lines: Vec::new() }
     }
 
-    /// At least `n` elements, all `value`; memory is kept.
+    /// Sets at least `n` elements to `value`; the memory is reused.
     pub fn reset(&mut self, n: usize, value: T) {
         self.lines.clear();
         self.lines.resize(n.div_ceil(PANEL), Line([value; PANEL]));
     }
 
-    /// At least `n` elements; those that were there stay.
+    /// Grows to at least `n` elements; existing elements stay.
     pub fn grow(&mut self, n: usize) {
         if self.len() < n {
             self.lines.resize(n.div_ceil(PANEL), Line([T::ZERO; PANEL]));

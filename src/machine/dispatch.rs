@@ -1,7 +1,8 @@
-//! Code compiled for several processors, of which the best is run.
+//! Dispatch: code compiled for several kinds of CPU, of which the best runs.
 
-/// Compiles the block for several processors and returns from the function with the best of them. The block is a function
-/// of the arguments alone, and without a value; `<T>` before them makes it generic over [`Real`](crate::machine::math::Real).
+/// Compiles the block for several kinds of CPU and returns from the function after running the best. The
+/// block depends only on the arguments, and has no value; `<T>` before them makes it generic over
+/// [`Real`](crate::machine::math::Real).
 macro_rules! dispatch {
     ($(<$t:ident>)? ($($name:ident: $ty:ty),*) $body:block) => {{
         #[inline(always)]
@@ -18,9 +19,9 @@ macro_rules! dispatch {
                 any($($name),*)
             }
             match processor() {
-                // SAFETY: the processor has AVX-512.
+                // SAFETY: the CPU has AVX-512.
                 Processor::Avx512 => return unsafe { widest($($name),*) },
-                // SAFETY: the processor has AVX2 and FMA.
+                // SAFETY: the CPU has AVX2 and FMA.
                 Processor::Avx2 => return unsafe { wide($($name),*) },
                 Processor::Other => {}
             }

@@ -1,10 +1,10 @@
-//! Element functions over whole rows, written so that the compiler makes vector code of the loops.
+//! Elementwise functions over whole rows, written so that the compiler vectorizes the loops.
 
 use super::math::{binary, clip, clip_mask, unary, Real};
 use crate::ir::{Binary, Boundary, Unary};
 use crate::program::code::Element;
 
-/// A row or one number for all of it.
+/// A row, or one number for all of it.
 #[derive(Clone, Copy)]
 pub(crate) enum Operand<'a, T> {
     Row(&'a [T]),
@@ -150,7 +150,7 @@ fn binaries<T: Real>(f: Binary, out: &mut [T], a: Operand<'_, T>, b: Operand<'_,
     each!(Add, Sub, Mul, Div, Min, Max, Pow, Less, LessEqual, Equal, And, Or);
 }
 
-/// The sum in a fixed order that vector code can follow: sixteen partial sums, then these from the first on.
+/// A sum in a fixed order that vectorizes: sixteen partial sums, then their sum from the first on.
 #[inline(always)]
 pub(crate) fn sum<T: Real>(row: &[T]) -> T {
     let mut partial = [T::ZERO; 16];

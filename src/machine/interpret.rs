@@ -1,4 +1,4 @@
-//! Sweeps without machine code: every operation over some rows of a panel at a time.
+//! The interpreter of sweeps: every operation runs over several rows of a panel at a time.
 
 use super::dispatch::dispatch;
 use super::elements::{element, larger, largest, Operand};
@@ -7,20 +7,20 @@ use super::math::Real;
 use crate::program::code::{Place, Root, RootKind, Source, Sweep};
 use crate::program::layout::PANEL;
 
-/// Rows handled at once, so that all values of them stay in the first-level cache.
+/// The number of rows per tile, so that all values of a tile stay in the L1 cache.
 const ROWS: usize = 16;
 
 const TILE: usize = ROWS * PANEL;
 
-/// Where a tile is.
+/// The position of a tile.
 #[derive(Clone, Copy)]
 struct Spot {
     panel: usize,
     row: usize,
     rows: usize,
-    /// Columns of the panel that are not filling.
+    /// The number of columns in the panel, without padding.
     columns: usize,
-    /// Offset in a block.
+    /// The offset in a block.
     at: usize,
 }
 
@@ -30,7 +30,7 @@ impl Spot {
     }
 }
 
-/// Runs a sweep by the widest vectors that the processor has.
+/// Runs a sweep with the widest vectors of the CPU.
 pub(crate) fn interpreted<T: Real>(code: &Sweep, memory: &mut Memory<'_, T>) {
     dispatch!(<T> (code: &Sweep, memory: &mut Memory<'_, T>) {
         sweep(code, memory);
@@ -69,7 +69,7 @@ pub fn sweep<T: Real>(code: &Sweep, memory: &mut Memory<'_, T>) {
     memory.scratch.tiles = tiles;
 }
 
-/// The vectors a sweep reads.
+/// The vectors that a sweep reads.
 fn vectors(code: &Sweep) -> Vec<Source> {
     let mut out: Vec<Source> = Vec::new();
     let roots = code
@@ -94,7 +94,7 @@ fn vectors(code: &Sweep) -> Vec<Source> {
     out
 }
 
-/// Sums and maxima begin anew.
+/// Resets sums and maxima.
 fn clear<T: Real>(code: &Sweep, memory: &mut Memory<'_, T>) {
     for root in &code.roots {
         match root.kind {
@@ -183,7 +183,7 @@ fn tile<T: Real>(
         element(op.f, &mut out[..n], a, b, c);
         tiles.temporaries[op.to] = out;
     }
-    // All of the tile is computed before any of it is stored, so traces can be written in place.
+    // The whole tile is computed before any of it is stored, so traces can be updated in place.
     for root in &code.roots {
         give(*root, memory, spot, vectors, tiles);
     }

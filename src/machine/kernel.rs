@@ -1,26 +1,26 @@
-//! What a backend tells about the kernels it is made of.
+//! The report of a backend on its kernels.
 
 use serde::{Deserialize, Serialize};
 
-/// One kernel and what it did in an iteration, all lanes together.
+/// The statistics of one kernel in an iteration, over all lanes.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct KernelReport {
-    /// What it does: `step: apply, transmit`.
+    /// The name, from its operations: `step: apply, transmit`.
     pub name: String,
-    /// What it is: `machine code, 256 bits`, or `interpreted`.
+    /// The form: `machine code, 256 bits`, or `interpreted`.
     pub form: String,
-    /// How often it was called.
+    /// The number of calls.
     pub calls: f64,
-    /// Processor seconds spent in it.
+    /// The CPU time in seconds.
     pub seconds: f64,
-    /// Bytes it moved between memory and registers.
+    /// The bytes moved between memory and registers.
     pub bytes: f64,
-    /// Arithmetic operations it did; a multiply-add counts as two.
+    /// The number of arithmetic operations; a multiply-add counts as two.
     pub operations: f64,
 }
 
 impl KernelReport {
-    /// Adds what the same kernel did for other lanes.
+    /// Adds the statistics of the same kernel for other lanes.
     pub fn absorb(&mut self, other: &KernelReport) {
         self.calls += other.calls;
         self.seconds += other.seconds;

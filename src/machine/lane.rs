@@ -1,4 +1,4 @@
-//! What a lane reads and writes while a program runs.
+//! The memories that a lane reads and writes while a program runs.
 
 use super::aligned::Aligned;
 use super::elements::Operand;
@@ -7,31 +7,31 @@ use super::outer::OuterBatch;
 use super::profile::Profile;
 use crate::program::code::{Area, Place};
 
-/// Buffers of the interpreter.
+/// The buffers of the interpreter.
 #[derive(Clone, Debug, Default)]
 pub struct Tiles<T> {
-    /// Values computed in the sweep.
+    /// The values computed in the sweep.
     pub temporaries: Vec<Vec<T>>,
-    /// Vectors over post or pre, stretched to whole rows.
+    /// The vectors over post or pre, broadcast to whole rows.
     pub stretched: Vec<Vec<T>>,
     pub product: Vec<T>,
 }
 
-/// Traces as a sweep sees them.
+/// The traces from the point of view of a sweep.
 pub enum Blocks<'a, T> {
-    /// Updated where they are.
+    /// Traces updated in place.
     InPlace(&'a mut [Aligned<T>]),
-    /// Those that enter and those that leave.
+    /// Separate traces on entry and on exit.
     Apart {
         from: &'a [Aligned<T>],
         to: &'a mut [Aligned<T>],
     },
-    /// Read only.
+    /// Traces that are only read.
     Read(&'a [Aligned<T>]),
 }
 
 impl<T: Real> Blocks<'_, T> {
-    /// A trace that enters the step.
+    /// A trace on entry to the step.
     #[inline(always)]
     pub fn read(&self, k: usize) -> &[T] {
         match self {
@@ -40,7 +40,7 @@ impl<T: Real> Blocks<'_, T> {
         }
     }
 
-    /// Where a trace that leaves it goes.
+    /// The memory for a trace on exit from the step.
     #[inline(always)]
     pub fn write(&mut self, k: usize) -> &mut [T] {
         match self {
@@ -50,21 +50,21 @@ impl<T: Real> Blocks<'_, T> {
     }
 }
 
-/// Buffers of the machine, kept between steps.
+/// The buffers of the machine, reused between steps.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch<T> {
     pub tiles: Tiles<T>,
-    /// Partial sums of rows.
+    /// The partial sums of rows.
     pub partial: Aligned<T>,
-    /// Addresses given to machine code.
+    /// The addresses passed to machine code.
     pub addresses: Addresses,
-    /// Kernel times, where somebody asked for them.
+    /// The times of kernels, if they are measured.
     pub profile: Option<Box<Profile>>,
-    /// Rows of a matrix that are not multiplied by 0.
+    /// The rows of a matrix that are not multiplied by 0.
     pub rows: Vec<usize>,
 }
 
-/// A table of addresses, only ever valid during one call.
+/// A table of addresses, valid only during one call.
 #[derive(Debug, Default)]
 pub struct Addresses(pub Vec<*mut f32>);
 
@@ -74,18 +74,18 @@ impl Clone for Addresses {
     }
 }
 
-// SAFETY: the addresses are written anew before every use.
+// SAFETY: the addresses are written again before every use.
 unsafe impl Send for Addresses {}
 // SAFETY: as above.
 unsafe impl Sync for Addresses {}
 
-/// What depends on parameters alone, for one set of parameters.
+/// The values that depend only on parameters, for one set of parameters.
 #[derive(Clone, Debug, Default)]
 pub struct Shared<T> {
     pub(crate) values: Aligned<T>,
 }
 
-/// What a lane program reads and writes.
+/// The memories that a lane program reads and writes.
 pub struct Memory<'a, T> {
     pub lane: &'a mut [T],
     pub before: &'a mut [T],
@@ -94,14 +94,14 @@ pub struct Memory<'a, T> {
     pub shared: &'a [T],
     pub sums: &'a mut [T],
     pub blocks: Blocks<'a, T>,
-    /// Adjoints of traces, read and written by adjoint sweeps.
+    /// The adjoints of traces, read and written by adjoint sweeps.
     pub adjoints: &'a mut [Aligned<T>],
     pub outers: &'a mut [OuterBatch<T>],
     pub scratch: &'a mut Scratch<T>,
 }
 
 impl<'a, T: Real> Memory<'a, T> {
-    /// As the step that ran before saw it.
+    /// The memories as the step that ran before saw them.
     pub fn of_before(self) -> Memory<'a, T> {
         Memory {
             lane: self.before,
@@ -121,7 +121,7 @@ impl<'a, T: Real> Memory<'a, T> {
         }
     }
 
-    /// A memory to read.
+    /// The memory of an area, for reading.
     #[inline(always)]
     pub fn read(&self, area: Area) -> &[T] {
         match area {
@@ -140,7 +140,7 @@ impl<'a, T: Real> Memory<'a, T> {
     }
 }
 
-/// Elements of a memory; a stride of 0 is one number for all.
+/// A view of a memory's elements; a stride of 0 means one number for all.
 #[inline(always)]
 pub fn view<T: Real>(memory: &[T], at: usize, stride: usize, n: usize) -> Operand<'_, T> {
     if stride == 0 {

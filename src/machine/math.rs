@@ -1,4 +1,4 @@
-//! Element functions for f32 and f64, written so that loops over them become vector code.
+//! Elementwise functions for f32 and f64, written so that loops over them vectorize.
 
 use crate::ir::{Binary, Boundary, Unary};
 
@@ -18,21 +18,21 @@ pub trait Real:
     + std::ops::AddAssign
     + 'static
 {
-    /// 0
+    /// The number 0.
     const ZERO: Self;
-    /// 1
+    /// The number 1.
     const ONE: Self;
-    /// Rounds to the nearest.
+    /// Converts from f64, rounding to the nearest.
     fn from_f64(x: f64) -> Self;
-    /// Exact.
+    /// Converts to f64 exactly.
     fn to_f64(self) -> f64;
-    /// `tanh x`
+    /// The hyperbolic tangent.
     fn tanh(self) -> Self;
-    /// `exp x`
+    /// The exponential.
     fn exp(self) -> Self;
-    /// `self * a + b`, rounded once.
+    /// The fused multiply-add `self * a + b`, rounded once.
     fn mul_add(self, a: Self, b: Self) -> Self;
-    /// A function that needs no vector code, in f64.
+    /// Applies a function in f64 that needs no vector code.
     fn through_f64(self, f: impl Fn(f64) -> f64) -> Self {
         Self::from_f64(f(self.to_f64()))
     }
@@ -98,16 +98,16 @@ impl Real for f32 {
     }
 }
 
-/// `exp x` without branches: `2^k · e^r` with `k` the whole number nearest to `x / log 2` and `e^r` its Taylor
-/// series to the seventh order, exact to the last bit or two for `|r| ≤ log(2) / 2`.
+/// Computes `exp x` without branches: `2^k · e^r`, where `k` is the whole number nearest to `x / log 2`.
+/// `e^r` is its Taylor series to the seventh order, exact to the last bit or two for `|r| ≤ log(2) / 2`.
 #[inline(always)]
 fn exp_f32(x: f32) -> f32 {
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
-    // log 2 in two parts, the first with few enough bits that its product with k is exact.
+    // log 2 is split in two; the first part has few enough bits that its product with k is exact.
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     let inside = x.clamp(-87.3, 88.7);
-    // Adding and taking away 1.5 · 2^23 rounds to a whole number.
+    // Adding and subtracting 1.5 · 2^23 rounds to a whole number.
     const ROUND: f32 = 12_582_912.0;
     let k = (inside * LOG2_E + ROUND) - ROUND;
     let r = (inside - k * LN2_HIGH) - k * LN2_LOW;
@@ -119,11 +119,11 @@ fn exp_f32(x: f32) -> f32 {
     series = series * r + 0.5;
     series = series * r + 1.0;
     series = series * r + 1.0;
-    // 2^k in two factors, so that neither leaves the range of exponents.
+    // 2^k is split in two factors, so that neither leaves the range of exponents.
     let half = (k * 0.5 + ROUND) - ROUND;
     let power = |n: f32| f32::from_bits(((n as i32 + 127) << 23) as u32);
     let value = series * power(half) * power(k - half);
-    // Not a number stays so; beyond the range, 0 or infinity.
+    // NaN stays NaN; beyond the range the result is 0 or infinity.
     let value = if x < -103.9 { 0.0 } else { value };
     let value = if x > 88.722_84 { f32::INFINITY } else { value };
     if x.is_nan() {
@@ -133,7 +133,8 @@ fn exp_f32(x: f32) -> f32 {
     }
 }
 
-/// `tanh x` without branches: its Taylor series near 0, else `1 - 2 / (exp(2 |x|) + 1)` with the sign of `x`.
+/// Computes `tanh x` without branches: its Taylor series near 0, else `1 - 2 / (exp(2 |x|) + 1)` with the
+/// sign of `x`.
 #[inline(always)]
 fn tanh_f32(x: f32) -> f32 {
     let size = x.abs();
@@ -163,14 +164,14 @@ fn truth<T: Real>(condition: bool) -> T {
     }
 }
 
-/// `f(x)`, as [`crate::engine::reference`] defines it.
+/// The function `f(x)` as [`crate::engine::reference`] defines it.
 #[inline(always)]
 pub fn unary<T: Real>(f: Unary, x: T) -> T {
     match f {
         Unary::Neg => -x,
         Unary::Tanh => x.tanh(),
         Unary::Sigmoid => {
-            // exp of a number that is not positive never overflows.
+            // The exponential of a nonpositive number never overflows.
             let small = if x < T::ZERO { x } else { -x }.exp();
             let numerator = if x < T::ZERO { small } else { T::ONE };
             numerator / (T::ONE + small)
@@ -202,7 +203,7 @@ pub fn unary<T: Real>(f: Unary, x: T) -> T {
     }
 }
 
-/// `f(a, b)`, as [`crate::engine::reference`] defines it.
+/// The function `f(a, b)` as [`crate::engine::reference`] defines it.
 #[inline(always)]
 pub fn binary<T: Real>(f: Binary, a: T, b: T) -> T {
     match f {
@@ -233,7 +234,7 @@ pub fn binary<T: Real>(f: Binary, a: T, b: T) -> T {
     }
 }
 
-/// `min(max(x, lo), hi)`; not a number stays so.
+/// The clip `min(max(x, lo), hi)`; NaN stays NaN.
 #[inline(always)]
 pub fn clip<T: Real>(x: T, lo: T, hi: T) -> T {
     let x = if x < lo { lo } else { x };

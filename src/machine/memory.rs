@@ -1,6 +1,6 @@
 //! The memory of this machine.
 
-/// Bytes of memory free on this machine, where it says so.
+/// The free memory of this machine in bytes; `None` if the system does not report it.
 pub fn free() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text

@@ -1,20 +1,20 @@
 //! Machines: what runs programs, on the CPU and on devices.
 //!
-//! A sweep of a [program](crate::program) is interpreted, or becomes machine code for x86-64 or any other processor, or CUDA C.
+//! A sweep of a [program](crate::program) is interpreted, or becomes machine code for x86-64 or any other CPU, or CUDA C.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `lane` | what a lane reads and writes |
 //! | `run` | runs the instructions of a program for lanes in step |
 //! | `interpret` | runs sweeps operation by operation |
-//! | `jit` | machine code for sweeps: `x86` writes 512 or 256 bits, `portable` 128 bits for any processor |
+//! | `jit` | machine code for sweeps: `x86` writes 512 or 256 bits, `portable` 128 bits for any CPU |
 //! | `abi`, `processor` | how machine code is called; what the processor has |
 //! | `series` | element functions written out for machine code |
 //! | `native` | which numbers have generated code |
 //! | `mat_vec` | products of vectors with matrices of parameters |
 //! | `outer` | outer products added up over many steps |
 //! | `elements`, `math` | element functions over rows, and of single numbers |
-//! | `aligned`, `dispatch` | memory in cache lines; code compiled for several processors |
+//! | `aligned`, `dispatch` | memory in cache lines; code compiled for several CPUs |
 //! | `profile` | where the time goes |
 //! | [`c`] | programs as CUDA C |
 //! | [`mod@memory`] | how much memory there is |

@@ -1,4 +1,4 @@
-//! Which numbers have code that was generated, or written for the vectors of the processor.
+//! The number types with generated code, or code for the CPU's vectors.
 
 use super::jit::Machine;
 use super::lane::Memory;
@@ -6,16 +6,16 @@ use super::mat_vec::together;
 use super::math::Real;
 use crate::program::code::{Product, Sweep};
 
-/// A number in which lanes can run.
+/// A number type that lanes can run in.
 pub trait Native: Real {
-    /// Runs a sweep as it was prepared for this precision; returns whether it was.
+    /// Runs a sweep with code prepared for this precision; returns whether there is some.
     #[doc(hidden)]
     fn compiled(machine: &Machine, k: usize, sweep: &Sweep, memory: &mut Memory<'_, Self>) -> bool {
         let _ = (machine, k, sweep, memory);
         false
     }
-    /// Products of up to [`LANES`](together::LANES) vectors with one matrix, as `mat_vec` makes each; returns whether
-    /// there is code for it.
+    /// Computes products of up to [`LANES`](together::LANES) vectors with one matrix, each as `mat_vec` does;
+    /// returns whether there is code for it.
     #[doc(hidden)]
     fn products(
         form: Product,

@@ -1,14 +1,14 @@
-//! Sums of outer products over time: vectors of many steps kept side by side, then one matrix product.
+//! Sums of outer products over time: the vectors of many steps are stored and combined in one matrix product.
 
 use super::aligned::Aligned;
 use super::math::Real;
 use crate::program::code::OuterSum;
 use crate::program::layout::filled;
 
-/// Steps that are added up at once.
+/// The number of steps per product.
 const STEPS: usize = 64;
 
-/// Vectors waiting to be multiplied.
+/// Vectors waiting for their product.
 #[derive(Clone, Debug, Default)]
 pub struct OuterBatch<T> {
     a: Aligned<T>,
@@ -17,7 +17,7 @@ pub struct OuterBatch<T> {
 }
 
 impl<T: Real> OuterBatch<T> {
-    /// Space for the vectors of one more step; multiplies first where the batch is full.
+    /// Space for the vectors of one more step; a full batch is multiplied first.
     pub fn next(&mut self, of: OuterSum, sums: &mut [T]) -> (&mut [T], &mut [T]) {
         if self.count == STEPS {
             self.flush(of, sums);
@@ -33,20 +33,20 @@ impl<T: Real> OuterBatch<T> {
         )
     }
 
-    /// Forgets what waits.
+    /// Discards the waiting vectors.
     pub fn clear(&mut self) {
         self.count = 0;
     }
 
-    /// Adds what waits to the gradient sums.
+    /// Adds the products of the waiting vectors to the gradient sums.
     pub fn flush(&mut self, of: OuterSum, sums: &mut [T]) {
         if self.count == 0 {
             return;
         }
         let sums = &mut sums[of.sum..of.sum + of.rows * of.cols];
         let (rows, cols) = (filled(of.rows) as isize, filled(of.cols) as isize);
-        // SAFETY: the target holds rows × cols elements row after row; `a` and `b` hold `count` vectors of their
-        // lengths, filled up.
+        // SAFETY: the target holds rows × cols elements row-major; `a` and `b` hold `count` padded vectors of
+        // their lengths.
         unsafe {
             gemm::gemm(
                 of.rows,

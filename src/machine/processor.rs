@@ -1,19 +1,19 @@
-//! Which vectors the processor has.
+//! The vector features of the CPU.
 
 use std::sync::OnceLock;
 
-/// What vectors the processor has.
+/// The kind of a CPU, by its vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Processor {
-    /// 512 bits.
+    /// 512-bit vectors (AVX-512).
     Avx512,
-    /// 256 bits, with fused multiply-adds.
+    /// 256-bit vectors with fused multiply-adds (AVX2).
     Avx2,
-    /// Anything else.
+    /// Any other CPU.
     Other,
 }
 
-/// The processor this runs on.
+/// The kind of this CPU.
 pub fn processor() -> Processor {
     static FOUND: OnceLock<Processor> = OnceLock::new();
     *FOUND.get_or_init(|| {

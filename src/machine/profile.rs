@@ -1,4 +1,4 @@
-//! Where the time of lanes goes, kernel by kernel.
+//! The time of lanes, kernel by kernel.
 
 use crate::machine::kernel::KernelReport;
 use crate::program::code::Sweep;
@@ -7,27 +7,27 @@ use crate::program::layout::Layout;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Which kernel: what it does, over which block and in which form.
+/// The identity of a kernel: its operations, block and form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Kernel {
-    /// What it does, such as `update, transmit`; `vectors` for everything outside blocks.
+    /// The operations, such as `update, transmit`; `vectors` for everything outside blocks.
     pub name: &'static str,
-    /// Presynaptic and postsynaptic neurons of the block; `None` for vector code.
+    /// The numbers of presynaptic and postsynaptic neurons of the block; `None` for vector code.
     pub block: Option<(usize, usize)>,
-    /// How it runs, such as `machine code, 512 bits`.
+    /// The form, such as `machine code, 512 bits`.
     pub form: &'static str,
 }
 
-/// What a kernel took and did.
+/// The statistics of a kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct KernelUse {
-    /// Calls.
+    /// The number of calls.
     pub calls: u64,
-    /// Processor time.
+    /// The CPU time.
     pub time: Duration,
-    /// Arithmetic operations on elements; a multiply-add is two.
+    /// The number of arithmetic operations on elements; a multiply-add counts as two.
     pub operations: u64,
-    /// Bytes of blocks read and written.
+    /// The bytes of blocks read and written.
     pub bytes: u64,
 }
 
@@ -38,12 +38,12 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// All kernels with what they took.
+    /// All kernels with their statistics.
     pub fn kernels(&self) -> impl Iterator<Item = (&Kernel, &KernelUse)> {
         self.kernels.iter()
     }
 
-    /// The same for reports.
+    /// The statistics in the form of reports.
     pub fn reports(&self) -> Vec<KernelReport> {
         let mut out: Vec<KernelReport> = self
             .kernels()
@@ -74,7 +74,7 @@ impl Profile {
         }
     }
 
-    /// A call of a sweep.
+    /// Records a call of a sweep.
     pub(crate) fn sweep(&mut self, sweep: &Sweep, form: &'static str, time: Duration) {
         let Layout { rows, cols } = sweep.layout;
         let elements = sweep.layout.size() as u64;
@@ -94,7 +94,7 @@ impl Profile {
         );
     }
 
-    /// Vector code between sweeps.
+    /// Records vector code between sweeps.
     pub(crate) fn vectors(&mut self, time: Duration) {
         self.add(
             Kernel {

@@ -1,8 +1,7 @@
-//! Runs the instructions of a lane program.
+//! The execution of a lane program's instructions.
 //!
-//! All loops are over slices and written so that the compiler makes vector code of them; they are compiled once
-//! for any processor, once for those with AVX2 and fused multiply-adds and once for those with AVX-512, and chosen when
-//! the program runs.
+//! All loops are over slices and written so that the compiler vectorizes them. They are compiled for any CPU,
+//! for AVX2 with fused multiply-adds, and for AVX-512; the choice is made at run time.
 
 use super::dispatch::dispatch;
 use super::elements::{add_to, element, largest, map1, sum, Operand};
@@ -17,8 +16,9 @@ use crate::program::{Program, Verified};
 use smallvec::SmallVec;
 use std::time::Instant;
 
-/// Runs instructions for some lanes in step: what a lane does alone one lane after another, products with a matrix of
-/// parameters for all of them at once, since it is the reading of the matrix that takes the time. `pick` says which sweep runs in the place of another.
+/// Runs instructions for some lanes in step. Work of a single lane runs lane by lane. Products with a matrix
+/// of parameters run for all lanes at once, because reading the matrix takes most of the time. `pick` may
+/// replace one sweep by another.
 pub fn run<T: Native>(
     program: &Verified<Program>,
     instrs: &[Instr],
@@ -52,7 +52,7 @@ pub fn run<T: Native>(
     }
 }
 
-/// Does something for one lane after another; those that have no gradient sums have those of the first.
+/// Runs `f` for one lane after another; lanes without gradient sums use those of the first.
 pub fn each<'a, T: Real>(lanes: &mut [Memory<'a, T>], mut f: impl FnMut(&mut Memory<'a, T>)) {
     let Some((first, others)) = lanes.split_first_mut() else {
         return;
@@ -101,7 +101,7 @@ fn run_lane<T: Native>(
     }
 }
 
-/// One product for some lanes in step.
+/// Computes one product for some lanes in step.
 fn products<T: Native>(instr: &Instr, lanes: &mut [Memory<'_, T>]) {
     let Instr::MatVec {
         to,
@@ -178,8 +178,8 @@ fn vectors<T: Real>(program: &Verified<Program>, instrs: &[Instr], memory: &mut 
     })
 }
 
-/// Takes `n` elements at `to` out of the lane's memory, so that operands can be read beside them. Operands never
-/// overlap the target: every value has a place of its own.
+/// Splits `n` elements at `to` out of the lane's memory, so that operands can be read beside them. Operands
+/// never overlap the target, because every value has its own place.
 #[inline(always)]
 fn target<T>(lane: &mut [T], to: usize, n: usize) -> (&[T], &mut [T], &[T]) {
     let (before, rest) = lane.split_at_mut(to);
@@ -187,9 +187,9 @@ fn target<T>(lane: &mut [T], to: usize, n: usize) -> (&[T], &mut [T], &[T]) {
     (before, out, after)
 }
 
-/// What operands are read from beside a target.
+/// The memories beside a target, from which operands are read.
 struct Beside<'a, T> {
-    /// The lane's memory before the target, and after it from an offset on.
+    /// The lane's memory before the target, and the memory after it from an offset on.
     left: &'a [T],
     right: &'a [T],
     end: usize,
@@ -212,7 +212,7 @@ impl<'a, T: Real> Beside<'a, T> {
     }
 }
 
-/// The target and what is beside it.
+/// Splits a memory into the target and the rest.
 #[inline(always)]
 fn split<'m, T: Real>(
     memory: &'m mut Memory<'_, T>,
@@ -312,7 +312,7 @@ fn vector<T: Real>(program: &Verified<Program>, instr: &Instr, memory: &mut Memo
     }
 }
 
-/// An operand of what goes to the gradient sums.
+/// An operand of gradient sums.
 #[inline(always)]
 fn view_of<'a, T: Real>(
     lane: &'a [T],

@@ -1,13 +1,13 @@
-//! Functions that need a series, as operations that processors have.
+//! Functions that need a series, expanded to operations of the CPU.
 //!
-//! The same formulas as in [`crate::machine::math`], so that a sweep gives the same numbers to rounding whether it has
-//! machine code or not.
+//! The formulas are those of [`crate::machine::math`], so a sweep gives the same results up to rounding with
+//! and without machine code.
 
 use crate::ir::{Binary, Bits, Unary};
 use crate::program::code::{Element, Source, Sweep};
 use crate::program::sweep::SweepBuilder;
 
-/// The sweep with `tanh`, `exp` and `sigmoid` written out; what else needs a series stays.
+/// The sweep with `tanh`, `exp` and `sigmoid` expanded; other series stay.
 pub fn expand(sweep: &Sweep) -> Sweep {
     let series =
         |f: Element| matches!(f, Element::Unary(Unary::Tanh | Unary::Exp | Unary::Sigmoid));
@@ -56,12 +56,12 @@ impl Writer {
         self.0.add(Element::Binary(f), [x, y, x])
     }
 
-    /// `x y + z`
+    /// Adds `x y + z`.
     fn mul_add(&mut self, x: Source, y: Source, z: Source) -> Source {
         self.0.add(Element::MulAdd, [x, y, z])
     }
 
-    /// `z - x y`
+    /// Adds `z - x y`.
     fn neg_mul_add(&mut self, x: Source, y: Source, z: Source) -> Source {
         self.0.add(Element::NegMulAdd, [x, y, z])
     }
@@ -70,15 +70,15 @@ impl Writer {
         self.0.add(Element::Select, [c, x, y])
     }
 
-    /// The nearest whole number of one that is not large.
+    /// Adds the rounding of a small number to a whole number.
     fn round(&mut self, x: Source) -> Source {
-        // Adding and taking away 1.5 · 2^23 rounds to a whole number.
+        // Adding and subtracting 1.5 · 2^23 rounds to a whole number.
         let shift = number(12_582_912.0);
         let up = self.two(Binary::Add, x, shift);
         self.two(Binary::Sub, up, shift)
     }
 
-    /// `2^k e^r` with `k` and `e^r` apart, for `x` inside the range of exponents.
+    /// Adds `2^k e^r` with `k` and `e^r` separate, for `x` inside the range of exponents.
     fn parts(&mut self, x: Source) -> (Source, Source) {
         let scaled = self.two(Binary::Mul, x, number(std::f32::consts::LOG2_E));
         let k = self.round(scaled);
@@ -103,7 +103,7 @@ impl Writer {
         let clip = Element::Clip(Bits::from(-87.3), Bits::from(88.7));
         let inside = self.one(clip, x);
         let (k, series) = self.parts(inside);
-        // Two factors, so that neither leaves the range of exponents.
+        // Two factors ensure that neither leaves the range of exponents.
         let half = self.two(Binary::Mul, k, number(0.5));
         let half = self.round(half);
         let rest = self.two(Binary::Sub, k, half);
@@ -144,7 +144,7 @@ impl Writer {
     fn sigmoid(&mut self, x: Source) -> Source {
         let size = self.one(Element::Unary(Unary::Abs), x);
         let minus = self.one(Element::Unary(Unary::Neg), size);
-        // exp of a number that is not positive never overflows.
+        // The exponential of a nonpositive number never overflows.
         let small = self.exp(minus);
         let negative = self.two(Binary::Less, x, number(0.0));
         let above = self.choose(negative, small, number(1.0));

@@ -1,20 +1,20 @@
-//! Which elements of the memories an instruction reads and writes.
+//! The memory accesses of an instruction.
 
 use super::code::{Area, Instr, Place, Product, Root, RootKind, Source, Sweep};
 use super::layout::{filled, Layout};
 
-/// Some elements of a memory, one after another.
+/// A range of elements of a memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Access {
     pub area: Area,
-    /// The first.
+    /// The first element.
     pub at: usize,
-    /// How many.
+    /// The number of elements.
     pub n: usize,
 }
 
 impl Access {
-    /// What reading `n` elements at a place touches.
+    /// The access of reading `n` elements at a place.
     pub(crate) fn of(place: Place, n: usize) -> Access {
         Access {
             area: place.area,
@@ -32,7 +32,7 @@ impl Access {
     }
 }
 
-/// What an instruction that is no sweep reads.
+/// The reads of an instruction that is not a sweep.
 pub(crate) fn reads(instr: &Instr) -> Vec<Access> {
     match *instr {
         Instr::Element { f, operands, n, .. } => operands[..f.arity()]
@@ -70,7 +70,7 @@ pub(crate) fn reads(instr: &Instr) -> Vec<Access> {
     }
 }
 
-/// What an instruction that is no sweep writes, gradient sums left out.
+/// The writes of an instruction that is not a sweep, without gradient sums.
 pub(crate) fn writes(instr: &Instr) -> Option<Access> {
     match *instr {
         Instr::Element { to, n, .. }
@@ -106,7 +106,7 @@ pub(crate) fn sources(sweep: &Sweep) -> impl Iterator<Item = Source> + Clone + '
     operands.chain(roots)
 }
 
-/// What a sweep reads, blocks left out.
+/// The reads of a sweep, without blocks.
 pub(crate) fn sweep_reads(sweep: &Sweep) -> impl Iterator<Item = Access> + '_ {
     let layout = sweep.layout;
     sources(sweep).filter_map(move |source| match source {
@@ -121,7 +121,7 @@ pub(crate) fn sweep_reads(sweep: &Sweep) -> impl Iterator<Item = Access> + '_ {
     })
 }
 
-/// What a sweep writes, blocks and gradient sums left out.
+/// The writes of a sweep, without blocks and gradient sums.
 pub(crate) fn sweep_writes(sweep: &Sweep) -> impl Iterator<Item = Access> + '_ {
     let layout = sweep.layout;
     sweep

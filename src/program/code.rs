@@ -3,24 +3,24 @@
 use super::layout::Layout;
 use crate::ir::{Binary, Bits, Boundary, Unary};
 
-/// Which memory a scalar, a vector or a matrix lies in. *Before* is the step that ran before this one: the
-/// earlier one on the way forward, the later one on the way back.
+/// The memory of a scalar, a vector or a matrix. *Before* is the step that ran before this one: the earlier
+/// one in the forward pass, the later one in the backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Area {
-    /// The lane's own, written anew every step.
+    /// The lane's memory, written anew at every step.
     Lane,
-    /// The same of the step that ran before.
+    /// The lane's memory of the step that ran before.
     Before,
-    /// What was kept of the forward step.
+    /// The record of the forward step.
     Record,
-    /// What was kept of the forward step of the step that ran before.
+    /// The record of the forward step, of the step that ran before.
     RecordBefore,
-    /// What depends on parameters alone, written once an iteration.
+    /// The values that depend only on parameters, written once per iteration.
     Shared,
 }
 
 impl Area {
-    /// The same memory as the step after it sees it.
+    /// The same memory as the next step sees it.
     pub fn aged(self) -> Area {
         match self {
             Area::Lane | Area::Before => Area::Before,
@@ -30,7 +30,7 @@ impl Area {
     }
 }
 
-/// Where the elements of a scalar or vector are; a stride of 0 is one number for all.
+/// The place of a scalar or vector; a stride of 0 means one number for all elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     pub area: Area,
@@ -38,7 +38,7 @@ pub struct Place {
     pub stride: usize,
 }
 
-/// An element function with what it needs beside operands.
+/// An elementwise function, with its constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Element {
     Unary(Unary),
@@ -47,20 +47,20 @@ pub enum Element {
     Copy,
     Clip(Bits, Bits),
     ClipMask(Bits, Bits, Boundary),
-    /// `a b + c`, rounded once.
+    /// The fused `a b + c`, rounded once.
     MulAdd,
-    /// `a b - c`, rounded once.
+    /// The fused `a b - c`, rounded once.
     MulSub,
-    /// `c - a b`, rounded once.
+    /// The fused `c - a b`, rounded once.
     NegMulAdd,
-    /// `2^a` for a whole `a` in the range of exponents.
+    /// The power `2^a` of a whole `a` in the range of exponents.
     PowerOfTwo,
-    /// `a` where `b` is inside the bounds, else 0: the adjoint of a clip at `b`.
+    /// A choice: `a` where `b` is inside the bounds, else 0. It is the adjoint of a clip at `b`.
     Keep(Bits, Bits, Boundary),
 }
 
 impl Element {
-    /// How many operands it reads.
+    /// The number of operands.
     pub fn arity(self) -> usize {
         match self {
             Element::Unary(_)
@@ -77,7 +77,7 @@ impl Element {
 /// Vector code. `to` is an offset in the lane's memory, `n` a number of elements.
 #[derive(Clone, Debug)]
 pub enum Instr {
-    /// Up to three operands; those not used repeat the first.
+    /// An elementwise function of up to three operands; unused ones repeat the first.
     Element {
         f: Element,
         to: usize,
@@ -108,8 +108,8 @@ pub enum Instr {
         a: Place,
         n: usize,
     },
-    /// `Σ_k v[k] m[k]` over the rows of a shared `m` of `rows` × `cols`, or the product of each of
-    /// its rows with `v`: whichever has the longer inner loop.
+    /// The product `Σ_k v[k] m[k]` over the rows of a shared `m` of `rows` × `cols`, or the product of each
+    /// of its rows with `v`: whichever has the longer inner loop.
     MatVec {
         to: usize,
         v: Place,
@@ -132,9 +132,9 @@ pub enum Instr {
         rows: usize,
         cols: usize,
     },
-    /// Keeps the vectors of an outer product, which is added to gradient sums with those of other steps.
+    /// Stores the vectors of an outer product, which is added to gradient sums with those of other steps.
     KeepOuter {
-        /// Which of the program's outer products.
+        /// The index of the outer product in the program.
         index: usize,
         a: Place,
         b: Place,
@@ -144,21 +144,21 @@ pub enum Instr {
     Sweep(usize),
 }
 
-/// How a vector and a matrix are multiplied.
+/// The way in which a vector and a matrix are multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Product {
-    /// Rows scaled by the vector's elements and added up.
+    /// A sum of rows scaled by the vector's elements.
     ScaledRows,
-    /// One sum of products a row.
+    /// One scalar product per row.
     RowProducts,
 }
 
-/// An operand per connection, seen from one row of the block.
+/// A per-connection operand, seen from one row of the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// A row computed in this sweep.
     Temporary(usize),
-    /// A row of a trace that enters the step.
+    /// A row of a trace on entry to the step.
     State(usize),
     /// A row of the adjoint of a trace.
     Adjoint(usize),
@@ -168,11 +168,11 @@ pub enum Source {
     Post(Place),
     /// The element of a vector over pre neurons that belongs to the row.
     Pre(Place),
-    /// The same f32 everywhere, by its bits.
+    /// A constant f32, by its bits.
     Number(u32),
 }
 
-/// One element operation of a sweep.
+/// One elementwise operation of a sweep.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RowOp {
     pub f: Element,
@@ -180,32 +180,31 @@ pub struct RowOp {
     pub operands: [Source; 3],
 }
 
-/// What becomes of a value of a sweep. Vectors and scalars go to the lane's memory of this step or of the
-/// one before.
+/// The use of a sweep's value. Vectors and scalars go to the lane's memory of this step or of the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RootKind {
-    /// Sum over pre, to a vector.
+    /// A sum over pre, into a vector.
     SumPre(Area, usize),
-    /// Largest over pre.
+    /// A maximum over pre.
     MaxPre(Area, usize),
-    /// Sum over post.
+    /// A sum over post.
     SumPost(Area, usize),
-    /// Largest over post.
+    /// A maximum over post.
     MaxPost(Area, usize),
-    /// Sum over both.
+    /// A sum over both sides.
     SumBoth(Area, usize),
-    /// Largest over both.
+    /// A maximum over both sides.
     MaxBoth(Area, usize),
-    /// Added to gradient sums.
+    /// An addition to gradient sums.
     Gradient(usize),
-    /// The leaving value of a trace.
+    /// The next value of a trace.
     State(usize),
-    /// The adjoint of an entering trace.
+    /// The adjoint of a trace on entry.
     Adjoint(usize),
 }
 
 impl RootKind {
-    /// The same target as the step after sees it.
+    /// The same target as the next step sees it.
     pub fn aged(self) -> RootKind {
         match self {
             RootKind::SumPre(area, to) => RootKind::SumPre(area.aged(), to),
@@ -230,7 +229,7 @@ pub struct Root {
 /// One pass over the `[rows, cols]` block of a bundle.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sweep {
-    /// What it does, for people.
+    /// The name, from its operations.
     pub name: &'static str,
     pub layout: Layout,
     pub ops: Vec<RowOp>,
@@ -241,11 +240,11 @@ pub struct Sweep {
 /// An outer product `Σ_t a_t b_tᵀ` of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OuterSum {
-    /// Offset in the gradient sums, where it lies row after row.
+    /// The offset in the gradient sums, where it lies row-major.
     pub sum: usize,
-    /// Elements of `a`.
+    /// The number of elements of `a`.
     pub rows: usize,
-    /// Elements of `b`.
+    /// The number of elements of `b`.
     pub cols: usize,
 }
 

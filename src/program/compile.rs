@@ -1,4 +1,5 @@
-//! From a step and its adjoint to a program that machines may run: built, rewritten by passes, verified after each.
+//! The compilation of a step and its adjoint to a program that machines may run: built, rewritten by passes,
+//! verified after each.
 
 use super::choices::Choices;
 use super::ir::Program;
@@ -6,13 +7,13 @@ use super::unsupported::Unsupported;
 use super::verify::Verified;
 use crate::ir::{Graph, InternalFault};
 
-/// Why there is no program for a step.
+/// The reason why there is no program for a step.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
-    /// A graph holds something that programs do not know.
+    /// A graph contains something that programs do not support.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
-    /// The compiler made a program that breaks its own rules.
+    /// The compiler made a program that violates its own rules.
     #[error(transparent)]
     Internal(#[from] InternalFault),
 }
@@ -20,8 +21,8 @@ pub enum ProgramError {
 /// Builds a program and runs the chosen passes over it.
 ///
 /// # Errors
-/// Where a graph holds something that programs do not know; where building or a pass makes a program that breaks the rules
-/// of the IR: a fault of the compiler.
+/// Fails if a graph contains something that programs do not support. Also fails if building or a pass makes a
+/// program that violates the rules of the IR: a fault of the compiler.
 pub fn compile(
     step: &Graph,
     adjoint: &Graph,

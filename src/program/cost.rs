@@ -1,11 +1,11 @@
-//! What a sweep costs per connection.
+//! The cost of a sweep per connection.
 
 use super::access::sources;
 use super::code::{Element, RootKind, Source, Sweep};
 use std::collections::BTreeSet;
 
-/// Operations and bytes of a sweep per element of its block: each block and matrix is read once, what is stored is
-/// written once, gradient sums both. A multiply-add is two operations.
+/// The operations and bytes of a sweep per element of its block. Each block and matrix is read once, each
+/// stored value is written once, and gradient sums are both. A multiply-add counts as two operations.
 pub(crate) fn per_element(sweep: &Sweep) -> (u64, u64) {
     let read: BTreeSet<Source> = sources(sweep)
         .filter(|source| {

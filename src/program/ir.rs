@@ -1,24 +1,24 @@
-//! What a program is: the order in which a step runs forward and back, and where everything lies.
+//! The IR of programs: the order of a forward and a backward step, and all places.
 
 use super::code::{Instr, OuterSum, Place, Sweep};
 use super::layout::{filled, Layout, Slot};
 use super::parameters::{Epilogue, Placed, Prologue};
 use std::collections::BTreeMap;
 
-/// A vector of a lane's memory. Instructions name its elements by `start`; `at` is where they lie when the program runs,
-/// and vectors that are not alive together may lie at the same place.
+/// A vector of a lane's memory. Instructions name its elements by `start`; `at` is its offset at run time.
+/// Vectors that are not alive together may share an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Region {
-    /// Name of its first element; regions have names of their own.
+    /// The name of its first element; every region has its own names.
     pub start: usize,
-    /// Elements, without filling.
+    /// The number of elements, without padding.
     pub n: usize,
-    /// Offset of its first element in the memory.
+    /// The offset of its first element in the memory.
     pub at: usize,
 }
 
 impl Region {
-    /// Elements that it takes, with filling.
+    /// The number of elements with padding.
     pub(crate) fn size(self) -> usize {
         filled(self.n)
     }
@@ -28,14 +28,15 @@ impl Region {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Regions {
     pub all: Vec<Region>,
-    /// Elements of the memory when the program runs.
+    /// The size of the memory at run time, in elements.
     pub size: usize,
 }
 
 impl Regions {
     /// Adds a region after all others; returns the name of its first element.
     pub(crate) fn reserve(&mut self, n: usize) -> usize {
-        // Whole cache lines, so that vectors do not share one and sweeps can read past their end.
+        // Regions fill whole cache lines, so that vectors do not share one and sweeps can read past their
+        // end.
         let start = self.size;
         self.all.push(Region {
             start,
@@ -46,7 +47,7 @@ impl Regions {
         start
     }
 
-    /// The number of the region that holds the element of this name.
+    /// The number of the region that contains the element of this name.
     pub(crate) fn find(&self, name: usize) -> Option<usize> {
         let after = self.all.partition_point(|region| region.start <= name);
         let k = after.checked_sub(1)?;
@@ -54,10 +55,10 @@ impl Regions {
     }
 }
 
-/// A state or trace, where it lives.
+/// The place of a state or trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Home {
-    /// In the lane's memory, at an offset of the step's and of the adjoint's.
+    /// An offset in the lane's memory of the step, and one in that of the adjoint.
     Vector {
         step: Option<usize>,
         adjoint: Option<usize>,
@@ -67,46 +68,46 @@ pub(crate) enum Home {
     Block { index: usize, layout: Layout },
 }
 
-/// A step forward.
+/// A forward step.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ahead {
     pub instrs: Vec<Instr>,
     pub sweeps: Vec<Sweep>,
-    /// Updates of traces alone, reading the record of their own step.
+    /// Updates of traces alone, which read the record of their own step.
     pub updates: Vec<Sweep>,
-    /// Whether updates wait for the next step; else they run at the end of their own.
+    /// Whether updates wait for the next step; otherwise they run at the end of their own step.
     pub deferred: bool,
-    /// For each sweep the one that also applies the waiting updates of its block.
+    /// For each sweep, the sweep that also applies the waiting updates of its block.
     pub merged: Vec<Option<usize>>,
-    /// Waiting updates of blocks that have no sweep to be merged with.
+    /// Waiting updates of blocks that have no sweep to merge with.
     pub apart: Vec<usize>,
 }
 
-/// A step back.
+/// A backward step.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Back {
     pub sweeps: Vec<Sweep>,
-    /// What the opening sweeps need of this step.
+    /// The instructions that the opening sweeps need of this step.
     pub early: Vec<Instr>,
     pub opening: Vec<Opening>,
-    /// What follows from closing sweeps, in the memory of their own step.
+    /// The instructions that follow from closing sweeps, in the memory of their own step.
     pub late: Vec<Instr>,
-    /// Everything else.
+    /// All other instructions.
     pub main: Vec<Instr>,
     /// The closing sweeps alone.
     pub closing: Vec<usize>,
 }
 
-/// The first sweep of a block in a step back.
+/// The first sweep of a block in a backward step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Opening {
-    /// With the closing sweep of the step before.
+    /// The sweep merged with the closing sweep of the step before.
     pub merged: usize,
-    /// Without.
+    /// The sweep alone.
     pub alone: usize,
 }
 
-/// What slots are called, by slot.
+/// The names of slots, by slot.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SlotNames {
     pub inputs: Vec<String>,
@@ -115,50 +116,50 @@ pub(crate) struct SlotNames {
     pub outputs: Vec<String>,
 }
 
-/// A step and its adjoint as a lane runs them, with what is computed once an iteration.
+/// A step and its adjoint as a lane runs them, with the values computed once per iteration.
 #[derive(Clone, Debug)]
 pub struct Program {
     pub(crate) ahead: Ahead,
     pub(crate) back: Back,
-    /// The lane's memory forward.
+    /// The lane's memory in the forward pass.
     pub(crate) lane: Regions,
-    /// How many elements from the first on are kept of every step.
+    /// The number of elements, from the first on, that are recorded at every step.
     pub(crate) record_size: usize,
-    /// The lane's memory on the way back.
+    /// The lane's memory in the backward pass.
     pub(crate) adjoint: Regions,
-    /// Elements of what depends on parameters alone.
+    /// The number of elements that depend only on parameters.
     pub(crate) shared_size: usize,
-    /// Elements of the gradient sums.
+    /// The number of elements of the gradient sums.
     pub(crate) sums_size: usize,
-    /// Whether traces are kept at some steps only, and the steps between are replayed.
+    /// Whether traces are stored only at some steps, and the steps between are recomputed.
     pub(crate) replayed: bool,
-    /// Outer products of which the vectors of many steps are multiplied at once.
+    /// Outer products whose vectors of many steps are multiplied at once.
     pub(crate) outers: Vec<OuterSum>,
     pub(crate) step_prologue: Prologue,
     pub(crate) adjoint_prologue: Prologue,
     pub(crate) epilogue: Epilogue,
-    /// By slot: where inputs and noise go before a step.
+    /// The places of inputs and noise before a step, by slot.
     pub(crate) inputs: Vec<Option<Slot>>,
     pub(crate) noises: Vec<Option<Slot>>,
-    /// By slot: where outputs are after a step.
+    /// The places of outputs after a step, by slot.
     pub(crate) outputs: Vec<(Place, usize)>,
-    /// By slot: where states live.
+    /// The places of states, by slot.
     pub(crate) homes: Vec<Home>,
-    /// Leaving values of vector states: slot and where.
+    /// The next values of vector states: slot and place.
     pub(crate) nexts: Vec<(usize, Place, usize)>,
-    /// By slot: where seeds go before an adjoint step.
+    /// The places of seeds before an adjoint step, by slot.
     pub(crate) seeds: Vec<Option<Slot>>,
-    /// Adjoints of entering vector states: slot and where.
+    /// The adjoints of vector states on entry: slot and place.
     pub(crate) adjoints_out: Vec<(usize, Place, usize)>,
-    /// Adjoints of inputs, where the adjoint graph has them: slot and where.
+    /// The adjoints of inputs, if the adjoint graph has them: slot and place.
     pub(crate) input_adjoints: Vec<(usize, Place, usize)>,
-    /// Blocks of connections.
+    /// The blocks of connections.
     pub(crate) blocks: Vec<Layout>,
-    /// Those that no update writes.
+    /// The blocks that no update writes.
     pub(crate) constant: Vec<usize>,
-    /// First values of states, by slot.
+    /// The initial values of states, by slot.
     pub(crate) first: Vec<f64>,
-    /// Where vectors that the spec names are in what is kept of every step.
+    /// The places in the record of vectors that the spec names.
     pub(crate) named: BTreeMap<String, (Place, usize)>,
     pub(crate) names: SlotNames,
 }

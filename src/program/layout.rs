@@ -1,35 +1,35 @@
-//! How a `[pre, post]` block lies in memory.
+//! The memory layout of a `[pre, post]` block.
 
-/// Columns of a panel: one cache line of f32, one vector of the widest processors.
+/// The number of columns in a panel: one cache line of f32, one vector of the widest CPUs.
 pub const PANEL: usize = 16;
 
-/// A `[rows, cols]` block in panels of [`PANEL`] columns, each panel row after row; the last panel is filled up.
-/// A sweep reads every panel as one stream, and no row has a rest.
+/// A `[rows, cols]` block in panels of [`PANEL`] columns, each panel row-major; the last panel is padded. A
+/// sweep reads every panel as one stream, and no row has a remainder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Layout {
-    /// Presynaptic neurons.
+    /// The number of presynaptic neurons.
     pub rows: usize,
-    /// Postsynaptic neurons.
+    /// The number of postsynaptic neurons.
     pub cols: usize,
 }
 
 impl Layout {
-    /// Panels.
+    /// The number of panels.
     pub fn panels(self) -> usize {
         self.cols.div_ceil(PANEL)
     }
 
-    /// Elements, filling included.
+    /// The number of elements with padding.
     pub fn size(self) -> usize {
         self.panels() * PANEL * self.rows
     }
 
-    /// Columns of a panel that are not filling.
+    /// The number of columns in a panel without padding.
     pub fn columns(self, panel: usize) -> usize {
         (self.cols - panel * PANEL).min(PANEL)
     }
 
-    /// From rows one after another.
+    /// Converts from row-major order.
     pub fn pack<T: Copy, U: Copy>(self, from: &[T], to: &mut [U], convert: impl Fn(T) -> U) {
         for panel in 0..self.panels() {
             let n = self.columns(panel);
@@ -43,7 +43,7 @@ impl Layout {
         }
     }
 
-    /// To rows one after another.
+    /// Converts to row-major order.
     pub fn unpack<T: Copy, U: Copy>(self, from: &[T], to: &mut [U], convert: impl Fn(T) -> U) {
         for panel in 0..self.panels() {
             let n = self.columns(panel);
@@ -58,32 +58,32 @@ impl Layout {
     }
 }
 
-/// How elements lie in a memory.
+/// The arrangement of elements in a memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Form {
-    /// One after another, matrices row after row.
+    /// Elements in sequence, matrices row-major.
     Plain,
     /// A block of connections in panels.
     Panels(Layout),
     /// A matrix with its dimensions exchanged, in panels.
     Transposed(Layout),
-    /// A matrix row after row, rows filled up.
+    /// A row-major matrix with padded rows.
     Rows(Layout),
-    /// A matrix with its dimensions exchanged, row after row, rows filled up.
+    /// A matrix with its dimensions exchanged, row-major with padded rows.
     TransposedRows(Layout),
 }
 
-/// Something at an offset of a memory.
+/// A value at an offset of a memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot {
     pub at: usize,
-    /// Elements, without filling.
+    /// The number of elements, without padding.
     pub n: usize,
     pub form: Form,
 }
 
 impl Slot {
-    /// Elements that it takes in memory, with filling.
+    /// The number of elements in memory, with padding.
     pub(crate) fn size(self) -> usize {
         match self.form {
             Form::Plain => filled(self.n),
@@ -93,7 +93,7 @@ impl Slot {
     }
 }
 
-/// A length filled up to whole panels.
+/// A length padded to whole panels.
 pub fn filled(n: usize) -> usize {
     n.div_ceil(PANEL) * PANEL
 }

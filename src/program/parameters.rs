@@ -1,14 +1,15 @@
-//! What is computed from parameters once an iteration, and how gradients of parameters follow from sums over steps and lanes.
+//! The values computed from parameters once per iteration, and the gradients of parameters from sums over
+//! steps and lanes.
 
 use super::layout::Slot;
 use crate::ir::Graph;
 
-/// Values of the shared memory and how to compute them.
+/// The values of the shared memory, and their computation.
 #[derive(Clone, Debug)]
 pub(crate) struct Prologue {
-    /// What is not a parameter itself.
+    /// The graph of the values that are not parameters themselves.
     pub graph: Graph,
-    /// Where values go, in the order of their places.
+    /// The places of the values, in order.
     pub places: Vec<Placed>,
 }
 
@@ -20,14 +21,14 @@ pub(crate) struct Placed {
     pub origin: Origin,
 }
 
-/// Where a value comes from. Matrices that are multiplied at once are joined and cut, which is worth a way of its own.
+/// The origin of a value. Matrices of merged products are joined and cut, which has its own fast path.
 #[derive(Clone, Debug)]
 pub(crate) enum Origin {
-    /// This parameter, or this sum, as it is.
+    /// This parameter or sum, unchanged.
     Leaf(usize),
-    /// These parameters side by side.
+    /// These parameters, concatenated by columns.
     Concat(Vec<usize>),
-    /// So many columns of this sum, from one on.
+    /// Some columns of this sum.
     Slice {
         sum: usize,
         start: usize,
@@ -37,15 +38,16 @@ pub(crate) enum Origin {
     Result(usize),
 }
 
-/// Gradients from sums.
+/// The computation of gradients from sums.
 #[derive(Clone, Debug)]
 pub(crate) struct Epilogue {
-    /// What is not a sum itself. Its parameters are those of the network, then the sums.
+    /// The graph of the values that are not sums themselves. Its parameters are those of the network, then
+    /// the sums.
     pub graph: Graph,
-    /// Where the sums are.
+    /// The places of the sums.
     pub sums: Vec<Slot>,
-    /// Parameters of the network.
+    /// The number of the network's parameters.
     pub parameters: usize,
-    /// By parameter that has a gradient; leaves are sums.
+    /// The gradient of each parameter that has one; leaves are sums.
     pub gradients: Vec<(usize, Origin)>,
 }

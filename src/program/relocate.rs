@@ -1,10 +1,10 @@
-//! Giving places other offsets.
+//! Relocation: new offsets for places.
 
 use super::code::{Area, Instr, Place, RootKind, Source, Sweep};
 use super::ir::{Home, Program, Regions};
 use std::collections::BTreeMap;
 
-/// New offsets of ranges of one memory, by their old ones.
+/// The new offsets of ranges of one memory, by their old offsets.
 #[derive(Clone, Debug)]
 pub(super) struct Moves {
     area: Area,
@@ -12,7 +12,8 @@ pub(super) struct Moves {
 }
 
 impl Moves {
-    /// `ranges`: old and new beginnings; every offset in use lies in the range that begins last before it.
+    /// Builds the moves from old and new range starts; an offset belongs to the last range that begins at or
+    /// before it.
     pub(super) fn new(area: Area, ranges: BTreeMap<usize, usize>) -> Moves {
         Moves { area, ranges }
     }
@@ -100,7 +101,7 @@ impl Moves {
 }
 
 impl Program {
-    /// The program as it runs: the names of a lane's elements replaced by their offsets.
+    /// The program as it runs: names of a lane's elements are replaced by their offsets.
     pub(super) fn placed(&self) -> Program {
         let mut out = self.clone();
         let moves = |area: Area, regions: &Regions| {

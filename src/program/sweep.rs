@@ -1,11 +1,12 @@
-//! Building sweeps: equal operations once, one sweep after another in one, nothing that is not needed.
+//! The construction of sweeps: equal operations are merged, sweeps can be appended, and unused operations are
+//! dropped.
 
 use super::code::{Element, Root, RootKind, RowOp, Source, Sweep};
 use super::layout::Layout;
 use crate::ir::Binary;
 use std::collections::HashMap;
 
-/// Collects the operations and roots of a sweep.
+/// A builder of a sweep's operations and roots.
 pub struct SweepBuilder {
     name: &'static str,
     layout: Layout,
@@ -26,7 +27,7 @@ impl SweepBuilder {
         }
     }
 
-    /// An operation; the one that is there where it was added before.
+    /// Adds an operation, or finds the equal one.
     pub fn add(&mut self, f: Element, operands: [Source; 3]) -> Source {
         if f == Element::Copy {
             return operands[0];
@@ -45,12 +46,12 @@ impl SweepBuilder {
         Source::Temporary(to)
     }
 
-    /// What becomes of a value. What is stored in a block is a temporary, so that blocks can exchange their values.
+    /// Adds a root. A value stored in a block becomes a temporary, so that blocks can exchange their values.
     pub fn root(&mut self, kind: RootKind, value: Source) {
         self.product(kind, value, None);
     }
 
-    /// A root that is a product, or a value alone.
+    /// Adds a root that is a product, or a value alone.
     pub fn product(&mut self, kind: RootKind, mut value: Source, times: Option<Source>) {
         let stores = matches!(kind, RootKind::State(_) | RootKind::Adjoint(_));
         if stores && !matches!(value, Source::Temporary(_)) {
@@ -65,8 +66,8 @@ impl SweepBuilder {
         self.roots.push(Root { kind, value, times });
     }
 
-    /// All of another sweep: its sources as `source` gives them, its roots as `root` does (`None` leaves one
-    /// out). Returns what the roots' values are here.
+    /// Appends another sweep: `source` maps its sources and `root` its roots (`None` drops one). Returns the
+    /// values of its roots in this sweep.
     pub fn append(
         &mut self,
         other: &Sweep,
@@ -94,7 +95,7 @@ impl SweepBuilder {
         out
     }
 
-    /// The sweep, without what nothing needs.
+    /// The sweep, without unused operations.
     pub fn finish(self) -> Sweep {
         let sweep = Sweep {
             name: self.name,
@@ -107,8 +108,8 @@ impl SweepBuilder {
     }
 }
 
-/// Operands beyond the arity repeat the first, so that equal operations have equal keys; those of commutative
-/// operations are in order.
+/// The normal form of operands: operands beyond the arity repeat the first, and those of commutative
+/// operations are sorted, so that equal operations have equal keys.
 fn normal(f: Element, operands: [Source; 3]) -> [Source; 3] {
     let [a, b, c] = operands;
     match (f.arity(), f) {
@@ -119,7 +120,7 @@ fn normal(f: Element, operands: [Source; 3]) -> [Source; 3] {
     }
 }
 
-/// The sweep with these operations and roots, less what nothing needs.
+/// The sweep with these operations and roots, without unused operations.
 pub(crate) fn without_unused(sweep: &Sweep, ops: Vec<RowOp>, roots: Vec<Root>) -> Sweep {
     let mut needed = vec![false; ops.len()];
     let mark = |needed: &mut Vec<bool>, source: Source| {

@@ -1,18 +1,18 @@
-//! Which arrays of a kernel are in shared memory.
+//! The arrays of a kernel that lie in shared memory.
 
-/// Arrays of a kernel that are in shared memory where there is room, in order of preference.
+/// The arrays of a kernel that go to shared memory as far as they fit, in order of preference.
 pub(super) struct Arena {
     pub items: Vec<(&'static str, usize)>,
 }
 
 impl Arena {
-    /// What all of them take.
+    /// The size of all arrays in bytes.
     pub(super) fn bytes(&self) -> usize {
         let sizes = self.items.iter().map(|(_, size)| size.next_multiple_of(32));
         4 * sizes.sum::<usize>()
     }
 
-    /// Where each item is, floats of shared memory and of other memory.
+    /// The place of each array, and the sizes of shared and of other memory in floats.
     pub(super) fn place(&self, shared_bytes: usize) -> (Vec<(&'static str, String)>, usize, usize) {
         let (mut shared, mut other) = (0usize, 0usize);
         let mut places = Vec::new();

@@ -1,9 +1,9 @@
-//! Operations on single numbers as C expressions.
+//! Operations on scalars as C expressions.
 
 use crate::ir::{Binary, Bits, Boundary, Unary};
 use crate::program::code::{Area, Element, Place};
 
-/// A number as it stands in C.
+/// A number as a C literal.
 pub(crate) fn number(x: f32) -> String {
     if x.is_nan() {
         "NOT_A_NUMBER".to_owned()
@@ -14,7 +14,7 @@ pub(crate) fn number(x: f32) -> String {
     }
 }
 
-/// The memory an area stands for.
+/// The C name of the memory of an area.
 pub(super) fn memory(area: Area) -> &'static str {
     match area {
         Area::Lane => "c.L",
@@ -25,7 +25,7 @@ pub(super) fn memory(area: Area) -> &'static str {
     }
 }
 
-/// The memory that results of a sweep go to.
+/// The C name of the memory that results of a sweep go to.
 pub(super) fn written(area: Area) -> &'static str {
     match area {
         Area::Before => "c.B",
@@ -33,7 +33,7 @@ pub(super) fn written(area: Area) -> &'static str {
     }
 }
 
-/// Element `index` of what is at a place.
+/// Element `index` of the value at a place.
 pub(super) fn at(place: Place, index: &str) -> String {
     let memory = memory(place.area);
     match place.stride {
@@ -43,7 +43,7 @@ pub(super) fn at(place: Place, index: &str) -> String {
     }
 }
 
-/// `f` of the operands.
+/// The expression of `f` for these operands.
 pub(super) fn expression(f: Element, operands: &[String]) -> String {
     let [a, b, c] = [0, 1, 2].map(|k| operands.get(k).map_or("", String::as_str));
     let bound = |bits: Bits| number(bits.get() as f32);
@@ -102,7 +102,7 @@ fn binary(f: Binary, a: &str, b: &str) -> String {
     }
 }
 
-/// The derivative of a clip.
+/// The expression of a clip's derivative.
 fn inside(x: &str, lo: &str, hi: &str, boundary: Boundary) -> String {
     match boundary {
         Boundary::Inclusive => format!("f_truth({x} >= {lo} && {x} <= {hi})"),

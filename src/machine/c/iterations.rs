@@ -1,74 +1,74 @@
-//! Whole iterations on a device, one after another without the host: parameters, moments and gradients stay there, and what
-//! each iteration gave is kept until the host asks.
+//! Whole iterations on a device, one after another without the host. Parameters, moments and gradients stay
+//! there, and the results of each iteration are stored until the host reads them.
 
 use super::update::UpdateSizes;
 use crate::machine::device::{
     bytes_of, bytes_of_mut, Args, Device, DeviceError, Launch, Memory, RATES,
 };
 
-/// Iterations that can follow each other.
+/// The largest number of consecutive iterations.
 pub const MOST: usize = 64;
-/// Numbers kept of an iteration.
+/// The number of values stored per iteration.
 const ENTRY: usize = 8;
-/// Words that say what stopped them.
+/// The number of words that state the reason of a stop.
 pub const STATUS: usize = 3;
 
-/// The step of the optimiser in an iteration.
+/// The optimizer step of an iteration.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    /// None is taken: gradients are computed and left.
+    /// Whether no step is taken: gradients are computed and discarded.
     pub burning_in: bool,
-    /// What the optimiser's device code is given.
+    /// The scalars passed to the optimizer's device code.
     pub rates: [f32; RATES],
-    /// The part of the mean of the parameters that those after the step are; 0 where there is no mean.
+    /// The weight of the new parameters in the running mean of the parameters; 0 without a mean.
     pub average: f32,
 }
 
-/// What an iteration gave, over all lanes.
+/// The results of an iteration, over all lanes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Iterated {
-    /// Terms of the loss. Episodes: policy, value, concentration and entropy; texts: words and penalties.
+    /// The terms of the loss. Episodes: policy, value, concentration and entropy; texts: words and penalties.
     pub parts: [f64; 4],
-    /// Rewards of all lanes, added.
+    /// The sum of rewards over all lanes.
     pub reward: f64,
-    /// Norm of the gradient before it is clipped.
+    /// The norm of the gradient before clipping.
     pub norm: f64,
 }
 
-/// What was not finite.
+/// The value that was not finite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// The loss.
     Loss,
     /// The gradient.
     Gradient,
-    /// A trained parameter after the step, by its number among all elements of all of them.
+    /// A trained parameter after the step, by its number among all elements of all parameters.
     Parameter(usize),
 }
 
-/// Where iterations led, beside what they changed.
+/// The results of several iterations.
 #[derive(Clone, Debug, Default)]
 pub struct Trained {
-    /// Those that were done.
+    /// The finished iterations.
     pub done: Vec<Iterated>,
-    /// Why there are no more of them.
+    /// The reason why there are no more.
     pub stop: Option<Stop>,
 }
 
-/// What iterations start from, and what they lead to once they are done: one array after another on the device.
+/// The arrays that iterations start from and update, one after another on the device.
 #[derive(Debug, Default)]
 pub struct Held<'a> {
-    /// Trained parameters.
+    /// The trained parameters.
     pub parameters: Vec<&'a mut [f32]>,
-    /// The others.
+    /// The other parameters.
     pub fixed: Vec<&'a [f32]>,
-    /// Moments, one kind after another.
+    /// The moments, one kind after another.
     pub moments: Vec<&'a mut [f32]>,
-    /// Means of the trained parameters; nothing where there are none.
+    /// The means of the trained parameters; empty without means.
     pub averages: Vec<&'a mut [f32]>,
 }
 
-/// Memories of whole iterations. Those of what an iteration starts from and leads to take turns.
+/// The memories of whole iterations. The memories for old and new values alternate.
 pub struct Iterations {
     sizes: UpdateSizes,
     parameters: [Memory; 2],
@@ -82,7 +82,7 @@ pub struct Iterations {
 }
 
 impl UpdateSizes {
-    /// Bytes that whole iterations take, means of parameters among them where they are wanted.
+    /// The bytes that whole iterations take, including the means of parameters if wanted.
     pub fn bytes(&self, averages: bool) -> usize {
         let copies = 2 + 2 * self.moments + 1 + usize::from(averages);
         4 * (self.trained * copies + self.fixed)
@@ -95,10 +95,10 @@ impl UpdateSizes {
 }
 
 impl Iterations {
-    /// Takes the memory.
+    /// Allocates the memory.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Errors of the device.
     pub fn new(
         device: &mut dyn Device,
         sizes: UpdateSizes,
@@ -119,16 +119,16 @@ impl Iterations {
         })
     }
 
-    /// Trained parameters that the first iteration starts from, and gradients of the last one.
+    /// The trained parameters that the first iteration starts from, and the gradients of the last one.
     pub fn first(&mut self) -> [&mut Memory; 3] {
         let [first, _] = &mut self.parameters;
         [first, &mut self.fixed, &mut self.gradients]
     }
 
-    /// What iterations start from.
+    /// Copies the starting values to the device.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Errors of the device.
     pub fn start(
         &mut self,
         device: &mut dyn Device,
@@ -149,7 +149,7 @@ impl Iterations {
         Ok(())
     }
 
-    /// Has the kernels start from what iteration `k` starts from.
+    /// Points the kernels to the starting values of iteration `k`.
     pub fn point(&self, args: &mut Args, k: usize, step: &Step) {
         let (now, next) = (k % 2, (k + 1) % 2);
         args.parameters = self.parameters[now].address;
@@ -168,10 +168,10 @@ impl Iterations {
         args.average = step.average;
     }
 
-    /// The step of an iteration, whose gradient is known.
+    /// Makes the optimizer step of an iteration whose gradient is known.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Errors of the device.
     pub fn step(&self, device: &mut dyn Device, args: &Args) -> Result<(), DeviceError> {
         let mut launch = |kernel: &str, lanes: usize| {
             device.launch(Launch::apart(kernel, lanes, self.sizes.threads), args)
@@ -185,10 +185,10 @@ impl Iterations {
         Ok(())
     }
 
-    /// Asks what came of so many iterations.
+    /// Reads the results of `steps` iterations.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Errors of the device.
     pub fn outcome(
         &self,
         device: &mut dyn Device,
@@ -243,7 +243,7 @@ impl Iterations {
     }
 }
 
-/// Copies arrays to a memory, one after another.
+/// Copies arrays into a memory, one after another.
 fn put<'a>(
     device: &mut dyn Device,
     memory: &mut Memory,

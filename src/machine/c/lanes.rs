@@ -1,4 +1,4 @@
-//! All lanes of a program on a device: memories, launches, and what comes back.
+//! All lanes of a program on a device: memories, launches and results.
 
 use super::iterations::{Iterations, STATUS};
 use super::{DeviceSource, Product};
@@ -6,44 +6,45 @@ use crate::machine::device::{bytes_of, Args, Device, DeviceError, Launch, Matrix
 use crate::machine::lane::Shared;
 use crate::program::{Program, Verified};
 
-/// What an episode is drawn from, and how it is run.
+/// The random numbers and options of an episode.
 #[derive(Clone, Debug)]
 pub struct DeviceRun {
-    /// Keys of the random numbers: of the task, of actions, then of each noise slot.
+    /// The keys of the random numbers: of the task, of actions, then of each noise slot.
     pub keys: Vec<[u32; 2]>,
-    /// Iteration.
+    /// The iteration.
     pub iteration: u32,
-    /// Whether gradients are wanted.
+    /// Whether gradients are computed.
     pub learn: bool,
-    /// Whether the likeliest action is taken.
+    /// Whether the most probable action is taken.
     pub greedy: bool,
-    /// Factor of the loss.
+    /// The factor of the loss.
     pub scale: f64,
 }
 
-/// What the device's own loss gave.
+/// The results of the loss on the device.
 #[derive(Clone, Debug, Default)]
 pub struct DeviceLoss {
-    /// Of each lane: policy, value, concentration and entropy terms, and the reward of the episode.
+    /// The policy, value, concentration and entropy terms and the reward of each lane's episode.
     pub lanes: Vec<[f64; 5]>,
-    /// Rewards per step, summed over lanes.
+    /// The rewards per step, summed over lanes.
     pub step_rewards: Vec<f64>,
 }
 
-/// Lanes of a program on a device.
+/// The lanes of a program on a device.
 pub struct DeviceLanes {
     pub(super) device: Box<dyn Device>,
     pub(super) source: DeviceSource,
     pub(super) lanes: usize,
     pub(super) args: Args,
     pub(super) arrays: Arrays,
-    /// Where iterations that follow each other leave the states that outlive one, in turn with the array of those.
+    /// The memory for the next values of states that outlive an iteration; it alternates with their current
+    /// array.
     carried_next: Option<Memory>,
-    /// For whole iterations of episodes, where they are done on the device.
+    /// The memories of whole iterations, if the device runs them.
     pub(super) iterations: Option<Iterations>,
 }
 
-/// Memories by what they hold.
+/// The memories by content.
 pub(super) struct Arrays {
     pub(super) status: Memory,
     shared: Memory,
@@ -56,11 +57,11 @@ pub(super) struct Arrays {
     step_rewards: Memory,
     products: Memory,
     keys: Memory,
-    /// Only kernels use these.
+    /// The memories that only kernels use.
     _others: Vec<Memory>,
 }
 
-/// Bytes that lanes take: once, and for every lane.
+/// The bytes of all lanes: once, and per lane.
 pub fn bytes(source: &DeviceSource, shared: usize) -> (u64, u64) {
     let s = &source.sizes;
     let products: usize = source.products.iter().map(|p| p.rows * p.cols).sum();
@@ -77,7 +78,7 @@ pub fn bytes(source: &DeviceSource, shared: usize) -> (u64, u64) {
     let doubles = s.steps + 4 * s.threads + 5;
     let update = source.update.as_ref();
     let of_iterations = update.map_or(0, |sizes| sizes.bytes(false));
-    // States take turns there.
+    // The states alternate between two arrays.
     let of_lane = update.map_or(0, |_| 4 * s.carried);
     (
         (once + of_iterations) as u64,
@@ -86,10 +87,10 @@ pub fn bytes(source: &DeviceSource, shared: usize) -> (u64, u64) {
 }
 
 impl DeviceLanes {
-    /// Compiles the source and takes all memory there will be.
+    /// Compiles the source and allocates all memory.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Errors of the device.
     pub fn new(
         mut device: Box<dyn Device>,
         source: DeviceSource,
@@ -188,17 +189,17 @@ impl DeviceLanes {
         Ok(all)
     }
 
-    /// From now on iterations can follow each other.
+    /// Prepares for consecutive iterations.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Errors of the device.
     pub fn take_turns(&mut self) -> Result<(), DeviceError> {
         let bytes = (4 * self.lanes * self.source.sizes.carried).max(8);
         self.carried_next = Some(self.device.alloc(bytes)?);
         Ok(())
     }
 
-    /// Has the kernels start from the states that iteration `k` starts from, and leave those that it leads to elsewhere.
+    /// Points the kernels to the states of iteration `k`, and to another memory for its results.
     pub(super) fn alternate(&mut self, k: usize) {
         let carried = self.arrays.carried.address;
         let next = self.carried_next.as_ref();
@@ -207,7 +208,7 @@ impl DeviceLanes {
         self.args.carried_next = places[(k + 1) % 2];
     }
 
-    /// Keeps the states that so many iterations led to.
+    /// Keeps the states after `done` iterations.
     pub fn settle(&mut self, done: usize) {
         if let Some(next) = self.carried_next.as_mut().filter(|_| done % 2 == 1) {
             std::mem::swap(&mut self.arrays.carried, next);
@@ -226,16 +227,16 @@ impl DeviceLanes {
         self.device.as_ref()
     }
 
-    /// Takes the times of kernels from now on, or no longer.
+    /// Starts or stops measuring the times of kernels.
     pub fn measure_kernels(&mut self, on: bool) {
         self.device.measure_kernels(on);
     }
 
-    /// Episodes forward, from states that outlive them (`[lanes, carried]`, none where there are none) and, where the host
-    /// gives them, inputs `[lanes, steps, inputs]`.
+    /// Runs episodes forward. `carried` are the states that outlive an episode, `[lanes, carried]` or empty.
+    /// `inputs`, `[lanes, steps, inputs]`, are those that the host provides.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Errors of the device.
     pub fn forward(
         &mut self,
         shared: &Shared<f32>,
@@ -260,7 +261,7 @@ impl DeviceLanes {
         self.launch("forward", self.lanes, sizes.shared_forward)
     }
 
-    /// Has the kernels do what `run` says.
+    /// Passes the settings of `run` to the kernels.
     pub(super) fn set(&mut self, run: &DeviceRun) -> Result<(), DeviceError> {
         let words: Vec<u8> = run
             .keys
@@ -276,11 +277,11 @@ impl DeviceLanes {
         Ok(())
     }
 
-    /// The way back, with the adjoints of the outputs kept (`[lanes, steps, outputs]`) unless the device computed them;
-    /// returns the program's gradient sums of all lanes.
+    /// Runs the backward pass, with the adjoints of the stored outputs, `[lanes, steps, outputs]`, unless the
+    /// device computed them. Returns the program's gradient sums over all lanes.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Errors of the device.
     pub fn backward(
         &mut self,
         program: &Verified<Program>,
@@ -309,7 +310,8 @@ impl DeviceLanes {
         Ok(sums)
     }
 
-    /// The way back and the gradient sums of all lanes; returns the elements of all products.
+    /// Runs the backward pass and sums the gradients of all lanes; returns the number of elements in all
+    /// products.
     pub(super) fn sums(&mut self) -> Result<usize, DeviceError> {
         let sizes = self.source.sizes;
         self.launch("backward", self.lanes, sizes.shared_backward)?;
@@ -333,10 +335,10 @@ impl DeviceLanes {
         Ok(to)
     }
 
-    /// Loss and rewards of the last episodes, where the device computes them.
+    /// The loss and rewards of the last episodes, if the device computes them.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Errors of the device.
     pub fn loss(&mut self, learn: bool) -> Result<DeviceLoss, DeviceError> {
         if !learn {
             self.reduce()?;
@@ -349,10 +351,10 @@ impl DeviceLanes {
         })
     }
 
-    /// The outputs kept, `[lanes, steps, outputs]`.
+    /// The stored outputs, `[lanes, steps, outputs]`.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Errors of the device.
     pub fn outputs(&mut self) -> Result<Vec<f32>, DeviceError> {
         let sizes = self.source.sizes;
         self.floats(
@@ -361,10 +363,10 @@ impl DeviceLanes {
         )
     }
 
-    /// States that outlive an episode, `[lanes, carried]`.
+    /// The states that outlive an episode, `[lanes, carried]`.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Errors of the device.
     pub fn carried(&mut self) -> Result<Vec<f32>, DeviceError> {
         self.floats(
             |arrays| &arrays.carried,

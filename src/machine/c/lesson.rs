@@ -6,12 +6,12 @@ use super::Iterations;
 use crate::machine::device::{bytes_of, DeviceError};
 
 impl DeviceLanes {
-    /// Runs iterations, at most [`MOST`]: episodes from the random numbers of `run` and of the iterations after it, from
-    /// states that outlive an episode (`[lanes, carried]`), and the steps of the optimiser. Nothing is done where the source
-    /// has no such kernels.
+    /// Runs at most [`MOST`] iterations: episodes and optimizer steps. The random numbers are those of `run`
+    /// and of the following iterations; `carried` are the states that outlive an episode, `[lanes, carried]`.
+    /// Returns `None` if the source has no such kernels.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Errors of the device.
     pub fn iterate(
         &mut self,
         run: &DeviceRun,
@@ -26,7 +26,7 @@ impl DeviceLanes {
         let usual = self.args;
         let trained = self.iterations_of(&mut own, run, carried, steps, held);
         self.args = usual;
-        // The states may be elsewhere now.
+        // The states may be in the other memory now.
         self.settle(0);
         self.iterations = Some(own);
         trained.map(Some)

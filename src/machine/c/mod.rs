@@ -4,7 +4,7 @@
 //! as there is room, the task's device code ([`TaskSource`]) gives observations and rewards between steps, and `reduce` adds what
 //! the lanes have in their order. No sum is made by atomic operations: the same numbers give the same bits.
 //!
-//! The source is also C for the processor (`prelude.h` says how), which is how it is tested where there is no GPU.
+//! The source is also C for the CPU (`prelude.h` says how), which is how it is tested where there is no GPU.
 //!
 //! | file | what it writes |
 //! |---|---|
@@ -50,7 +50,7 @@ use crate::ir::Graph;
 use crate::machine::device::TaskSource;
 use text::Text;
 
-/// How a source begins whose blocks have so many threads and nothing to do with each other.
+/// The beginning of a source for independent blocks of `threads` threads.
 pub(crate) fn opening(threads: usize) -> Text {
     let mut text = Text::default();
     text.raw(&format!(
@@ -61,7 +61,7 @@ pub(crate) fn opening(threads: usize) -> Text {
     text
 }
 
-/// Threads of a lane.
+/// The number of threads of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Threads(usize);
 
@@ -71,129 +71,130 @@ impl Threads {
     }
 }
 
-/// Where the values of an input come from.
+/// The origin of an input's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Feed {
-    /// The task's observation, from an element on.
+    /// The task's observation, from this element on.
     Observation(usize),
     /// A signal of the task.
     Signal(usize),
     /// Whether the step is the first of a trial.
     TrialStart,
-    /// They stand in a table, after tables of so many elements for each step and lane.
+    /// A table of given values, after tables of this many elements per step and lane.
     Given(usize),
-    /// A 1 in the place of the word that is read, else 0.
+    /// A one-hot vector of the word.
     Word,
 }
 
 /// The coefficients of the reward loss.
 #[derive(Clone, Copy, Debug)]
 pub struct Coefficients {
-    /// Discount.
+    /// The discount.
     pub gamma: f64,
-    /// Of the squared value error.
+    /// The coefficient of the squared value error.
     pub value: f64,
-    /// Of the sum of squared probabilities.
+    /// The coefficient of the sum of squared probabilities.
     pub concentration: f64,
-    /// Of the entropy.
+    /// The coefficient of the entropy.
     pub entropy: f64,
 }
 
-/// What kernels are made for, beside the program.
+/// The properties of an episode that kernels depend on, besides the program.
 #[derive(Clone, Debug)]
 pub struct Episode<'a> {
     /// The step, for its slots.
     pub graph: &'a Graph,
-    /// Lanes, at most.
+    /// The largest number of lanes.
     pub lanes: usize,
-    /// Steps, at most.
+    /// The largest number of steps.
     pub steps: usize,
-    /// Steps between checkpoints of the traces.
+    /// The number of steps between checkpoints of the traces.
     pub interval: usize,
-    /// By input slot.
+    /// The origin of each input, by slot.
     pub feeds: Vec<Feed>,
-    /// Output slots that are kept, each in a table after tables of so many elements; with a reward loss, policy and value.
+    /// The stored output slots, each in a table after tables of this many elements; with a reward loss,
+    /// policy and value.
     pub read: Vec<(usize, usize)>,
-    /// Input slots whose adjoints are added to tables, likewise.
+    /// The input slots whose adjoints are added to tables, likewise.
     pub input_adjoints: Vec<(usize, usize)>,
-    /// By noise slot: its number among the keys of the run.
+    /// The number of each noise slot among the keys of the run.
     pub noises: Vec<usize>,
-    /// Whether it is a passage of a text: all states go on from what they were, not only those that outlive an episode, and
-    /// tables are shared with others.
+    /// Whether it is a passage of a text: all states continue, not only those that outlive an episode, and
+    /// tables are shared with other stages.
     pub passage: bool,
-    /// Where the parameters lie; nothing where the host lays them out for the kernels.
+    /// The places of the parameters; `None` if the host lays them out for the kernels.
     pub places: Option<ParamPlaces>,
-    /// The task, where it runs on the device.
+    /// The task, if it runs on the device.
     pub task: Option<TaskSource>,
-    /// The reward loss, where it is computed there.
+    /// The reward loss, if the device computes it.
     pub objective: Option<Coefficients>,
-    /// The step of the optimiser, where it is done there; needs the task and the reward loss.
+    /// The optimizer step, if the device makes it; requires the task and the reward loss.
     pub update: Option<Update>,
 }
 
-/// Sizes of the arrays of a lane, in elements.
+/// The sizes of a lane's arrays, in elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
-    /// Threads of a lane.
+    /// The number of threads of a lane.
     pub threads: usize,
-    /// Blocks that they are in.
+    /// The number of blocks that share them.
     pub team: usize,
-    /// Lanes that share a multiprocessor.
+    /// The number of lanes that share a multiprocessor.
     pub resident: usize,
-    /// What does not fit in shared memory: floats.
+    /// The floats that do not fit in shared memory.
     pub arena: usize,
-    /// Vectors kept of every step: floats.
+    /// The floats of the vectors stored at every step.
     pub record: usize,
-    /// Traces: floats.
+    /// The floats of the traces.
     pub traces: usize,
-    /// Checkpoints of the traces.
+    /// The number of checkpoints of the traces.
     pub checkpoints: usize,
-    /// Steps between them.
+    /// The number of steps between checkpoints.
     pub interval: usize,
-    /// Gradient sums but for outer products: floats.
+    /// The floats of the gradient sums, except outer products.
     pub sums: usize,
-    /// Vectors of outer products of a step: floats.
+    /// The floats of the vectors of outer products, per step.
     pub outers: usize,
-    /// Inputs in tables, of a step: floats.
+    /// The floats of the inputs in tables, per step.
     pub inputs: usize,
-    /// Outputs kept, of a step: floats.
+    /// The floats of the stored outputs, per step.
     pub outputs: usize,
-    /// What is computed of parameters and sums: floats.
+    /// The floats of the values computed from parameters and sums.
     pub values: usize,
-    /// The largest value that kernels read: floats.
+    /// The floats of the largest value that kernels read.
     pub widest: usize,
-    /// Trained parameters of the network: floats.
+    /// The floats of the network's trained parameters.
     pub trained: usize,
-    /// Whether anything is computed of parameters, and for gradients.
+    /// Whether values are computed from parameters, and for gradients.
     pub computes: [bool; 2],
-    /// States that outlive an episode: floats.
+    /// The floats of the states that outlive an episode.
     pub carried: usize,
-    /// The task's memory: words.
+    /// The words of the task's memory.
     pub task: usize,
-    /// Steps.
+    /// The number of steps.
     pub steps: usize,
-    /// Bytes of shared memory forward.
+    /// The bytes of shared memory in the forward pass.
     pub shared_forward: usize,
-    /// Bytes of shared memory back.
+    /// The bytes of shared memory in the backward pass.
     pub shared_backward: usize,
 }
 
 /// An outer product over lanes and time, `Σ aᵀ b`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Product {
-    /// Offset in the gradient sums, where it lies row after row.
+    /// The offset in the gradient sums, where it lies row-major.
     pub sum: usize,
-    /// Elements of `a`.
+    /// The number of elements of `a`.
     pub rows: usize,
-    /// Elements of `b`.
+    /// The number of elements of `b`.
     pub cols: usize,
-    /// Where `a` begins among the vectors of outer products, in vectors of all lanes and steps.
+    /// The start of `a` among the vectors of outer products, in vectors of all lanes and steps.
     pub a: usize,
-    /// Where `b` begins.
+    /// The start of `b`.
     pub b: usize,
 }
 
-/// Kernels for a program.
+/// The kernels of a program.
 #[derive(Clone, Debug)]
 pub struct DeviceSource {
     /// The source.
@@ -202,10 +203,11 @@ pub struct DeviceSource {
     pub sizes: Sizes,
     /// Outer products.
     pub products: Vec<Product>,
-    /// Offsets of gradient sums: in the program's, in a lane's, and how many.
+    /// The gradient sums as ranges: offset in the program's, offset in a lane's, and length.
     pub sums: Vec<(usize, usize, usize)>,
-    /// By slot: where states that outlive an episode are among the carried ones, and how many elements.
+    /// The position of each state that outlives an episode among the carried ones, and its number of
+    /// elements, by slot.
     pub carried: Vec<Option<(usize, usize)>>,
-    /// Whole iterations, where they are done there.
+    /// The sizes for whole iterations, if the device runs them.
     pub update: Option<UpdateSizes>,
 }

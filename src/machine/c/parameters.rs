@@ -1,4 +1,4 @@
-//! Parameters on a device: where they lie one after another, what the kernels read of them, and their gradients from sums.
+//! Parameters on a device: their places, the form in which kernels read them, and their gradients from sums.
 
 use super::slots::panelled;
 use super::text::Text;
@@ -11,29 +11,29 @@ use crate::program::parameters::{Origin, Placed};
 use crate::program::{Program, Verified};
 use std::collections::BTreeMap;
 
-/// Where a parameter begins.
+/// The place of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParamPlace {
-    /// Among the trained ones.
+    /// An offset among the trained parameters.
     Trained(usize),
-    /// Among the others.
+    /// An offset among the other parameters.
     Fixed(usize),
 }
 
-/// Where the parameters of a network lie on a device: the trained ones one after another in the order of the slots, and
-/// likewise the others.
+/// The places of a network's parameters on a device: the trained ones in sequence by slot, and likewise the
+/// others.
 #[derive(Clone, Debug, Default)]
 pub struct ParamPlaces {
-    /// By slot.
+    /// The place by slot.
     pub places: Vec<ParamPlace>,
-    /// Elements of the trained ones.
+    /// The number of elements of the trained parameters.
     pub trained: usize,
-    /// Elements of the others.
+    /// The number of elements of the others.
     pub fixed: usize,
 }
 
 impl ParamPlaces {
-    /// For the parameters of a graph.
+    /// The places for the parameters of a graph.
     pub fn new(slots: &[ParamSlot]) -> ParamPlaces {
         let mut all = ParamPlaces::default();
         for slot in slots {
@@ -48,7 +48,7 @@ impl ParamPlaces {
         all
     }
 
-    /// Those of a part of the network, by the slots of the whole.
+    /// The places of a part of the network, by the slots of the whole.
     pub fn part(&self, slots: &[usize]) -> ParamPlaces {
         ParamPlaces {
             places: slots.iter().map(|k| self.places[*k]).collect(),
@@ -56,7 +56,7 @@ impl ParamPlaces {
         }
     }
 
-    /// An element of a parameter as an expression; `a` is how the arguments of the launch are reached.
+    /// An element of a parameter as an expression; `a` is the expression of the launch arguments.
     pub(crate) fn element(&self, a: &str, k: usize, index: &str) -> String {
         match self.places[k] {
             ParamPlace::Trained(at) => format!("{a}parameters[{at} + {index}]"),
@@ -65,12 +65,12 @@ impl ParamPlaces {
     }
 }
 
-/// Parameters as the kernels of a program read them, and their gradients.
+/// The parameters in the form that a program's kernels read, and their gradients.
 pub(super) struct Sharing<'a> {
     program: &'a Verified<Program>,
     graph: &'a Graph,
     pub places: &'a ParamPlaces,
-    /// Computed for the step, for the adjoint, and for gradients.
+    /// The values computed for the step, for the adjoint, and for gradients.
     values: [Values; 3],
 }
 
@@ -91,24 +91,24 @@ impl<'a> Sharing<'a> {
         }
     }
 
-    /// Elements of what is computed.
+    /// The number of elements of the computed values.
     pub(super) fn computed(&self) -> usize {
         self.values[2].end
     }
 
-    /// Whether anything is computed of parameters, and for gradients.
+    /// Whether values are computed from parameters, and for gradients.
     pub(super) fn computes(&self) -> [bool; 2] {
         [self.values[1].end > 0, self.computed() > self.values[1].end]
     }
 
-    /// Elements of the largest value that the kernels read.
+    /// The number of elements of the largest value that the kernels read.
     pub(super) fn widest(&self) -> usize {
         let placed = [&self.program.step_prologue, &self.program.adjoint_prologue];
         let placed = placed.into_iter().flat_map(|p| &p.places);
         placed.map(|p| elements(&p.dims)).max().unwrap_or(0)
     }
 
-    /// Writes what is called before a step: values computed of parameters, and what is copied from them.
+    /// Writes the function called before a step: it computes values from parameters and copies parameters.
     pub(super) fn onward(&self, text: &mut Text) {
         let param = |k: usize, index: &str| self.places.element("a->", k, index);
         let [step, adjoint] = [&self.program.step_prologue, &self.program.adjoint_prologue];
@@ -133,7 +133,7 @@ impl<'a> Sharing<'a> {
             Origin::Leaf(k) => self.places.element("a->", *k, "i"),
             Origin::Result(k) => format!("a->values[{} + i]", results[*k].start),
             Origin::Concat(parts) => {
-                // From the last to the first: a column belongs to the first part that reaches so far.
+                // The parts are tested from the last to the first: a column belongs to the first match.
                 let width = placed.dims.last().copied().unwrap_or(1);
                 let rows = n / width.max(1);
                 let mut start = width;
@@ -152,8 +152,9 @@ impl<'a> Sharing<'a> {
         text.line(&format!("if (i < {n}) a->shared[{at} + {to}] = {value};"));
     }
 
-    /// Writes what is called after the way back: values computed of sums, and for each trained parameter that has a gradient
-    /// `gradient_K(a, i)`, element `i` of it. `own` tells where a lane has sums of its own. Returns those parameters.
+    /// Writes the functions called after the backward pass: values computed from sums, and for each trained
+    /// parameter with a gradient `gradient_K(a, i)`, its element `i`. `own` gives the offsets of a lane's own
+    /// sums. Returns these parameters.
     pub(super) fn back(
         &self,
         own: &BTreeMap<usize, usize>,
@@ -167,7 +168,7 @@ impl<'a> Sharing<'a> {
             next += product.rows * product.cols;
         }
         let epilogue = &self.program.epilogue;
-        // A sum may be the lanes' own, a product, or both.
+        // A sum may belong to the lanes, to a product, or to both.
         let summed = |slot: Slot, index: &str| {
             let index = match slot.form {
                 Form::Panels(layout) => format!("({})", panelled(layout, index)),
@@ -223,7 +224,7 @@ fn elements(dims: &[usize]) -> usize {
     dims.iter().product()
 }
 
-/// Where element `i` of a matrix row after row lies in a form.
+/// The position of element `i` of a row-major matrix in a form.
 fn position(form: Form, dims: &[usize]) -> String {
     let cols = dims.last().copied().unwrap_or(1);
     match form {

@@ -1,15 +1,16 @@
-//! Passages of a text on a device: a stage of a network, whose inputs and outputs are tables that it shares with others.
+//! Passages of a text on a device: one stage of a network, whose inputs and outputs are tables shared with
+//! other stages.
 
 use super::lanes::DeviceLanes;
 use crate::machine::device::{bytes_of, Args, DeviceError};
 
 impl DeviceLanes {
-    /// Reads a passage with the memories and numbers that stages share: tables, their adjoints, parameters, gradients, words,
-    /// keys, steps. Where iterations follow each other it is that of the slot; [`DeviceLanes::settle`] says which states the
-    /// next one goes on from.
+    /// Runs a passage with the shared memories and numbers of all stages: tables, their adjoints, parameters,
+    /// gradients, words, keys, steps. With consecutive iterations it is the passage of the slot;
+    /// [`DeviceLanes::settle`] determines the states that the next one continues from.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Errors of the device.
     pub fn read_on(&mut self, shared: &Args) -> Result<(), DeviceError> {
         let own = &self.args;
         self.args = Args {
@@ -34,7 +35,7 @@ impl DeviceLanes {
         self.launch("forward", self.lanes, self.source.sizes.shared_forward)
     }
 
-    /// Has the kernels' own parameters made from those of the network.
+    /// Computes the kernels' parameters from those of the network.
     pub(super) fn share(&mut self) -> Result<(), DeviceError> {
         let sizes = self.source.sizes;
         if sizes.computes[0] {
@@ -44,10 +45,11 @@ impl DeviceLanes {
         self.launch("share", shared, 0)
     }
 
-    /// Goes back through the last passage; adjoints of what was read are added to theirs, and gradients to the network's.
+    /// Runs the backward pass of the last passage. Adjoints of inputs are added to their tables, and
+    /// gradients to those of the network.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Errors of the device.
     pub fn read_back(&mut self) -> Result<(), DeviceError> {
         self.sums()?;
         let sizes = self.source.sizes;
@@ -61,10 +63,10 @@ impl DeviceLanes {
         )
     }
 
-    /// Sets the states that the next passage goes on from, `[lanes, carried]`.
+    /// Sets the states that the next passage continues from, `[lanes, carried]`.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Errors of the device.
     pub fn set_carried(&mut self, values: &[f32]) -> Result<(), DeviceError> {
         self.device
             .write(&mut self.arrays.carried, bytes_of(values))

@@ -1,4 +1,4 @@
-//! What enters and leaves a step: states, inputs and noise, outputs and their adjoints.
+//! The slots of a step: states, inputs and noise, outputs and their adjoints.
 
 use super::element::{at, number};
 use super::writer::Writer;
@@ -8,7 +8,7 @@ use crate::program::ir::Home;
 use crate::program::layout::Layout;
 use crate::program::layout::{Form, Slot};
 
-/// The index in panels of element `i` of a matrix row after row.
+/// The index in panels of element `i` of a row-major matrix.
 pub(super) fn panelled(layout: Layout, i: &str) -> String {
     let (rows, cols) = (layout.rows, layout.cols);
     format!("(({i} % {cols} / 16) * {rows} + {i} / {cols}) * 16 + {i} % {cols} % 16")
@@ -83,7 +83,7 @@ impl Writer<'_> {
         text.close("}");
         debug_assert_eq!(graph.states.len(), program.homes.len());
 
-        // All at once: no target is read after another was written.
+        // All moves happen at once: no target is read after another was written.
         text.open("\nDEVICE void move_states(const Context c) {");
         for way in 0..2 {
             text.open("PHASE");
@@ -190,7 +190,8 @@ impl Writer<'_> {
     }
 }
 
-/// Element `i` of this step and lane in a table that has `n` elements of each, after tables of `from` elements.
+/// Element `i` of this step and lane in a table with `n` elements per step and lane, after tables of `from`
+/// elements.
 pub(super) fn row(from: usize, n: usize) -> String {
     format!("c.vectors * {from} + c.row * {n} + i")
 }
@@ -207,7 +208,7 @@ fn put(to: Slot, value: &str) -> String {
     fill(n, &format!("c.L[{at} + {index}] = {value};"))
 }
 
-/// Draw `i` at `place`, as src/rng/fill.rs.
+/// Sample `i` at `place`, as in src/ir/rng/fill.rs.
 pub(crate) fn draw(draw: &Draw, columns: usize) -> String {
     match *draw {
         Draw::Constant(x) => number(x as f32),

@@ -1,4 +1,4 @@
-//! From a program to the source of its kernels, with the sizes of all they need.
+//! The source of a program's kernels, with the sizes of all they need.
 
 use super::arena::Arena;
 use super::parameters::Sharing;
@@ -13,19 +13,19 @@ use crate::program::ir::Home;
 use crate::program::{Program, Verified};
 use std::collections::BTreeMap;
 
-/// Lanes that share a multiprocessor, at most.
+/// The largest number of lanes that share a multiprocessor.
 const MOST_RESIDENT: usize = 8;
 
-/// Bytes of shared memory that a device takes for itself of every block.
+/// The bytes of shared memory that a device reserves in every block.
 const RESERVED: usize = 1024;
 
-/// How a lane is spread over a device.
+/// The distribution of a lane over a device.
 struct Shape {
-    /// Threads of a lane.
+    /// The threads of a lane.
     threads: Threads,
-    /// Blocks that they are in.
+    /// The number of blocks that share them.
     team: usize,
-    /// Lanes that share a multiprocessor.
+    /// The number of lanes that share a multiprocessor.
     resident: usize,
 }
 
@@ -37,7 +37,7 @@ impl Verified<Program> {
             team,
             resident,
         } = self.shape(episode, limits);
-        // Blocks do not see each other's shared memory.
+        // Blocks cannot access each other's shared memory.
         let shared_bytes = if team > 1 { 0 } else { limits.shared_bytes };
         let blocks: Vec<usize> = self
             .blocks
@@ -155,7 +155,7 @@ impl Verified<Program> {
         }
     }
 
-    /// What a lane has in a step forward and in one back.
+    /// The arrays of a lane in a forward step and in a backward step.
     fn arenas(&self, threads: Threads) -> [Arena; 2] {
         let traces: usize = self.blocks.iter().map(|layout| layout.size()).sum();
         let (_, own_sums) = self.own_sums();
@@ -202,7 +202,7 @@ impl Verified<Program> {
         let Some(widest) = self.blocks.iter().map(|layout| layout.size()).max() else {
             return alone(256.min(most));
         };
-        // Some sixteen elements of each thread.
+        // Each thread gets about sixteen elements.
         let wanted = (widest / 16).next_multiple_of(32);
         let traces: usize = self.blocks.iter().map(|layout| layout.size()).sum();
         let room = limits.blocks / episode.lanes.max(1);
@@ -233,7 +233,8 @@ impl Verified<Program> {
         alone(wanted.clamp(least, most))
     }
 
-    /// Gradient sums that a lane adds up itself: offset in all, offset in its own, elements; and how many its own are.
+    /// The gradient sums that a lane adds up itself: offset in all sums, offset in its own, length; and the
+    /// number of its own.
     fn own_sums(&self) -> (Vec<(usize, usize, usize)>, usize) {
         let mut found: BTreeMap<usize, usize> = BTreeMap::new();
         let back = &self.back;
@@ -269,7 +270,7 @@ impl Verified<Program> {
         (own, next)
     }
 
-    /// Floats of scratch memory that any of these needs.
+    /// The floats of scratch memory that any of these needs.
     fn scratch(&self, lists: &[&[Instr]], sweeps: &[&Vec<Sweep>], threads: Threads) -> usize {
         let instrs = lists.iter().flat_map(|list| list.iter());
         let sweeps = sweeps.iter().flat_map(|list| list.iter());
@@ -280,7 +281,7 @@ impl Verified<Program> {
             .unwrap_or(0)
     }
 
-    /// Vector states that the next step reads: where to, where from, elements.
+    /// The vector states that the next step reads: target, source, number of elements.
     pub(super) fn moved(&self) -> impl Iterator<Item = (usize, Place, usize)> + '_ {
         self.nexts
             .iter()

@@ -1,8 +1,8 @@
 //! Sweeps as C functions.
 //!
-//! A group of 16 threads has the columns of one panel and every so-manieth row of it, so that what it reads is one stream,
-//! sums over pre stay in registers and sums over post are sums of a group. What the groups have is put together in
-//! a second phase.
+//! A group of 16 threads handles the columns of one panel and a strided subset of its rows. Its reads are
+//! then one stream, sums over pre stay in registers, and sums over post are sums of a group. A second phase
+//! combines the results of the groups.
 
 use super::element::{at, expression, memory, number, written};
 use super::text::Text;
@@ -11,14 +11,14 @@ use crate::program::code::{RootKind, Source, Sweep};
 use crate::program::layout::Layout;
 use std::collections::BTreeMap;
 
-/// How the groups stand on a block.
+/// The arrangement of groups on a block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grid {
-    /// Panels of the block.
+    /// The number of panels in the block.
     pub panels: usize,
-    /// Groups that share a panel.
+    /// The number of groups that share a panel.
     pub per_panel: usize,
-    /// Groups there are.
+    /// The number of groups.
     pub groups: usize,
 }
 
@@ -49,14 +49,14 @@ impl Grid {
     }
 }
 
-/// Where a reduction is put together.
+/// The position of a reduction's partial results.
 struct Partial {
     kind: RootKind,
-    /// Offset in the scratch memory.
+    /// The offset in the scratch memory.
     at: usize,
 }
 
-/// Floats of scratch memory a sweep needs.
+/// The floats of scratch memory that a sweep needs.
 pub(super) fn scratch(sweep: &Sweep, threads: Threads) -> usize {
     let grid = Grid::new(sweep.layout, threads);
     let sizes = sweep
@@ -146,7 +146,7 @@ pub(super) fn function(
         Source::Number(bits) => number(f32::from_bits(bits)),
         other => names[&other].clone(),
     };
-    // Temporaries are reused in the CPU's kernels, so each is declared once.
+    // The CPU's kernels reuse temporaries, so each is declared once.
     for k in 0..sweep.temporaries {
         text.line(&format!("float t{k};"));
     }
@@ -222,7 +222,7 @@ pub(super) fn function(
     text.close("}");
 }
 
-/// What the groups have of a reduction, put together.
+/// Combines the partial results of the groups.
 fn together(partial: &Partial, layout: Layout, grid: Grid, text: &mut Text) {
     let at = partial.at;
     let (count, parts, stride, area, to) = match partial.kind {
@@ -274,7 +274,7 @@ fn sources(sweep: &Sweep) -> impl Iterator<Item = Source> + '_ {
     operands.chain(roots)
 }
 
-/// The vectors over post neurons, read once a group.
+/// The vectors over post neurons, read once per group.
 fn posts(sweep: &Sweep) -> Vec<Source> {
     let mut out = Vec::new();
     for source in sources(sweep) {
@@ -285,7 +285,7 @@ fn posts(sweep: &Sweep) -> Vec<Source> {
     out
 }
 
-/// Reads what a row needs, all of it before anything of the row is written, and says what each is called.
+/// Writes the loads of a row, all before anything of the row is written; returns the name of each operand.
 fn loads(
     sweep: &Sweep,
     posts: &[Source],

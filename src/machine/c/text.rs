@@ -10,30 +10,30 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    /// A line.
+    /// Adds a line.
     pub(crate) fn line(&mut self, line: &str) {
         let depth = self.depth * 4;
         writeln!(self.text, "{:depth$}{line}", "").expect("writing to a string");
     }
 
-    /// A line that opens a block.
+    /// Adds a line that opens a block.
     pub(crate) fn open(&mut self, line: &str) {
         self.line(line);
         self.depth += 1;
     }
 
-    /// A line that closes it.
+    /// Adds a line that closes a block.
     pub(crate) fn close(&mut self, line: &str) {
         self.depth = self.depth.saturating_sub(1);
         self.line(line);
     }
 
-    /// Text as it is.
+    /// Adds text unchanged.
     pub(crate) fn raw(&mut self, text: &str) {
         self.text.push_str(text);
     }
 
-    /// All of it.
+    /// The finished text.
     pub(crate) fn finish(self) -> String {
         self.text
     }

@@ -7,33 +7,33 @@ use super::Product;
 use crate::ir::ParamSlot;
 use crate::machine::device::OptimizerSource;
 
-/// Blocks that share the gradient, at most: each has one sum of squares.
+/// The largest number of blocks that share the gradient; each has one sum of squares.
 const GRADIENT_BLOCKS: usize = 1024;
 
-/// The step of the optimiser that ends an iteration.
+/// The optimizer step that ends an iteration.
 #[derive(Clone, Debug)]
 pub struct Update {
-    /// The optimiser.
+    /// The optimizer.
     pub optimizer: OptimizerSource,
-    /// Largest norm of the gradient, 0 without bound.
+    /// The largest norm of the gradient; 0 for no bound.
     pub clip_norm: f64,
 }
 
-/// Sizes of what whole iterations need, in elements.
+/// The sizes for whole iterations, in elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UpdateSizes {
-    /// Trained parameters.
+    /// The number of trained elements.
     pub trained: usize,
-    /// The others.
+    /// The number of other elements.
     pub fixed: usize,
-    /// Moments of an element.
+    /// The number of moments per element.
     pub moments: usize,
-    /// Threads of a block.
+    /// The number of threads per block.
     pub threads: usize,
 }
 
 impl UpdateSizes {
-    /// For blocks of so many threads.
+    /// The sizes for blocks of `threads` threads.
     pub fn new(places: &ParamPlaces, update: &Update, threads: usize) -> UpdateSizes {
         UpdateSizes {
             trained: places.trained,
@@ -43,20 +43,20 @@ impl UpdateSizes {
         }
     }
 
-    /// Blocks with a thread for each trained element.
+    /// The number of blocks with a thread for each trained element.
     pub(super) fn blocks(&self) -> usize {
         self.trained.div_ceil(self.threads).max(1)
     }
 
-    /// Blocks that share the gradient.
+    /// The number of blocks that share the gradient.
     pub(super) fn gradient_blocks(&self) -> usize {
         self.blocks().min(GRADIENT_BLOCKS)
     }
 }
 
 impl Writer<'_> {
-    /// How the kernels' parameters are laid out, and the gradient by element of the trained parameters, of those of the
-    /// network that the program has.
+    /// Writes the layout of the kernels' parameters, and the gradient by element for the network's trained
+    /// parameters that the program has.
     pub(super) fn sharing(&mut self, sharing: &Sharing<'_>, products: &[Product]) {
         self.text
             .raw(&format!("\n#define TRAINED {}\n", sharing.places.trained));
@@ -81,7 +81,7 @@ impl Writer<'_> {
     }
 }
 
-/// Writes the step of the optimiser over the parameters of these slots. `losses` is how many entries of a loss there are;
+/// Writes the optimizer step over the parameters of these slots. `losses` is the number of entries of a loss;
 /// `gradient_of` and `TRAINED` come before.
 pub(crate) fn write_update(
     update: &Update,

@@ -1,4 +1,5 @@
-//! What is computed of parameters alone, or of parameters and gradient sums: graphs without lanes, value by value.
+//! Values computed from parameters alone, or from parameters and gradient sums: graphs without lanes, value
+//! by value.
 
 use super::element::{expression, number};
 use super::slots::fill;
@@ -7,7 +8,7 @@ use crate::ir::{Graph, Op, Reduction, Value, ValueId};
 use crate::program::code::Element;
 use std::collections::BTreeMap;
 
-/// Where the values of a graph lie, from an offset on.
+/// The positions of a graph's values, from an offset on.
 pub(super) struct Values {
     at: BTreeMap<ValueId, usize>,
     /// One past the last.
@@ -15,7 +16,7 @@ pub(super) struct Values {
 }
 
 impl Values {
-    /// All values but parameters, which are read where they are.
+    /// Places all values except parameters, which are read in place.
     pub(super) fn new(graph: &Graph, first: usize) -> Values {
         let mut end = first;
         let mut at = BTreeMap::new();
@@ -28,7 +29,7 @@ impl Values {
         Values { at, end }
     }
 
-    /// For each result of the graph, the places of its elements.
+    /// The ranges of elements of each result of the graph.
     pub(super) fn results(&self, graph: &Graph) -> Vec<std::ops::Range<usize>> {
         let results = graph.results().iter().map(|(_, id)| {
             let at = self.at[id];
@@ -37,7 +38,8 @@ impl Values {
         results.collect()
     }
 
-    /// Writes the function that computes them; `param` gives an element of a parameter as an expression.
+    /// Writes the function that computes the values; `param` gives an element of a parameter as an
+    /// expression.
     pub(super) fn function(
         &self,
         name: &str,
@@ -76,10 +78,10 @@ impl Values {
     }
 }
 
-/// What a value is computed of.
+/// An operand of a value.
 pub(crate) struct Operand<'a> {
     pub dims: &'a [usize],
-    /// An element by its index.
+    /// The expression of an element by its index.
     pub at: Box<dyn Fn(&str) -> String + 'a>,
 }
 
@@ -94,7 +96,7 @@ impl Operand<'_> {
     }
 }
 
-/// An element of a value: statements, then an expression.
+/// The code of an element of a value: statements, then an expression.
 pub(crate) struct Body {
     pub before: String,
     pub value: String,
@@ -117,7 +119,7 @@ fn sum(n: usize, term: &str) -> Body {
     }
 }
 
-/// Element `i`, which is an expression, of a value.
+/// The code of element `i` of a value; `i` is an expression.
 pub(crate) fn element(value: &Value, operands: &[Operand<'_>], i: &str) -> Body {
     let own = |f: Element| {
         let operands: Vec<String> = operands.iter().map(|o| (o.at)(i)).collect();
@@ -135,7 +137,7 @@ pub(crate) fn element(value: &Value, operands: &[Operand<'_>], i: &str) -> Body 
         Op::Select => own(Element::Select),
         Op::Clip { lo, hi, .. } => own(Element::Clip(*lo, *hi)),
         Op::ClipMask { lo, hi, boundary } => own(Element::ClipMask(*lo, *hi, *boundary)),
-        // One lane: nothing here has any.
+        // Nothing here has lanes, so a sum over lanes copies.
         Op::Reshape { .. } | Op::StopGradient | Op::LaneSum => own(Element::Copy),
         Op::Broadcast { from, .. } => {
             let mut index = String::from("0");
@@ -148,7 +150,7 @@ pub(crate) fn element(value: &Value, operands: &[Operand<'_>], i: &str) -> Body 
         }
         Op::Reduce { kind, axes } => reduce(*kind, axes, &operands[0], dims, i),
         Op::Concat => {
-            // From the last part to the first: a column belongs to the first part that reaches so far.
+            // The parts are tested from the last to the first: a column belongs to the first match.
             let mut start = width;
             let mut chosen = String::from("0.0f");
             for part in operands.iter().rev() {

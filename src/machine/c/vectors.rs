@@ -1,5 +1,5 @@
-//! Vector code as phases: thread `i` has element `i` of every vector, and instructions share a phase as long as no thread
-//! needs what another of the phase writes.
+//! Vector code as phases: thread `i` handles element `i` of every vector. Instructions share a phase as long
+//! as no thread needs a value that another thread of the phase writes.
 
 use super::element::{at, expression};
 use super::sweeps::Grid;
@@ -9,32 +9,32 @@ use crate::program::code::{Area, Instr, Place, Product};
 use crate::program::layout::{filled, Layout};
 use std::collections::BTreeMap;
 
-/// What vector code refers to.
+/// The names that vector code refers to.
 pub(super) struct Names<'a> {
-    /// Offsets of gradient sums among those of a lane.
+    /// The offsets of gradient sums among those of a lane.
     pub sums: &'a BTreeMap<usize, usize>,
-    /// Threads of a block.
+    /// The threads of a block.
     pub threads: Threads,
 }
 
-/// Elements of the lane's memory, with how threads have them.
+/// A range of the lane's memory, with its distribution over threads.
 #[derive(Clone, Copy)]
 struct Range {
     at: usize,
     n: usize,
-    /// Whether thread `i` has element `i`; else all threads have all of it.
+    /// Whether thread `i` handles element `i`; otherwise every thread handles all of the range.
     own: bool,
 }
 
 impl Range {
-    /// Whether a thread may meet what another does to `other`.
+    /// Whether accesses of different threads to these ranges may conflict.
     fn clashes(self, other: Range) -> bool {
         let apart = self.at + self.n <= other.at || other.at + other.n <= self.at;
         !(apart || self.own && other.own && self.at == other.at)
     }
 }
 
-/// A phase that is still open.
+/// An open phase.
 #[derive(Default)]
 struct Phase {
     lines: Vec<String>,
@@ -56,7 +56,7 @@ impl Phase {
         self.written.clear();
     }
 
-    /// Adds a line with what it reads and writes; ends the phase first where it must.
+    /// Adds a line with its reads and writes; ends the phase first if necessary.
     fn add(&mut self, line: String, read: &[Range], written: Option<Range>, text: &mut Text) {
         let clash = read
             .iter()
@@ -76,7 +76,7 @@ impl Phase {
     }
 }
 
-/// What reading `n` elements at a place touches of the lane's memory.
+/// The range of the lane's memory that reading `n` elements at a place touches.
 fn reads(place: Place, n: usize) -> Option<Range> {
     let of_lane = place.area == Area::Lane;
     of_lane.then_some(match place.stride {
@@ -101,7 +101,7 @@ fn writes(to: usize, n: usize) -> Range {
     }
 }
 
-/// Floats of scratch memory an instruction needs.
+/// The floats of scratch memory that an instruction needs.
 pub(super) fn scratch(instr: &Instr, threads: Threads) -> usize {
     match *instr {
         Instr::MatVec {
@@ -117,7 +117,7 @@ pub(super) fn scratch(instr: &Instr, threads: Threads) -> usize {
     }
 }
 
-/// Instructions in order; `sweep` writes the call of a sweep.
+/// Writes instructions in order; `sweep` writes the call of a sweep.
 pub(super) fn instructions(
     instrs: &[Instr],
     names: &Names<'_>,
@@ -157,7 +157,7 @@ fn each(n: usize, body: &str) -> String {
     }
 }
 
-/// Code in which thread `i` has element `i`.
+/// Writes code in which thread `i` handles element `i`.
 fn simple(instr: &Instr, names: &Names<'_>, phase: &mut Phase, text: &mut Text) {
     match *instr {
         Instr::Element { f, to, operands, n } => {
@@ -231,7 +231,7 @@ fn simple(instr: &Instr, names: &Names<'_>, phase: &mut Phase, text: &mut Text) 
     }
 }
 
-/// What goes to gradient sums is read from the step's own memories.
+/// The place in the step's own memories of an operand of gradient sums.
 fn of_step(place: Place) -> Place {
     let area = match place.area {
         Area::Lane | Area::Before => Area::Lane,
@@ -241,7 +241,7 @@ fn of_step(place: Place) -> Place {
     Place { area, ..place }
 }
 
-/// Code that needs all of a vector, done by one group.
+/// Writes code that needs all of a vector, run by one group.
 fn whole(instr: &Instr, text: &mut Text) {
     let (to, a, n, top) = match *instr {
         Instr::Sum { to, a, n } => (to, a, n, false),

@@ -1,4 +1,4 @@
-//! Writes a source: definitions, what a step does, and the kernels around it.
+//! The writer of a source: definitions, the code of a step, and the kernels around it.
 
 use super::element::at;
 use super::slots::{fill, row};
@@ -12,14 +12,14 @@ use crate::program::{Program, Verified};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// A source that is being written.
+/// A source under construction.
 pub(super) struct Writer<'a> {
     pub program: &'a Verified<Program>,
     pub episode: &'a Episode<'a>,
     pub threads: Threads,
-    /// Offsets of blocks of connections.
+    /// The offsets of blocks of connections.
     pub blocks: Vec<usize>,
-    /// Offsets of gradient sums in a lane's own.
+    /// The offsets of gradient sums among a lane's own.
     pub sums: BTreeMap<usize, usize>,
     pub text: Text,
 }
@@ -177,7 +177,7 @@ impl Writer<'_> {
             back(*k, text);
         }
         text.close("}");
-        // Added: other readers of the same value have theirs.
+        // The adjoints are added, because other readers of the same value add theirs.
         text.open("\nDEVICE void keep_input_adjoints(const Context c, const Args *a) {");
         text.open("PHASE");
         for (slot, place, n) in &program.input_adjoints {

@@ -5,7 +5,7 @@
 //! the spec has takes this path. Sweeps with a function that needs a series (`tanh`, `exp`, ...) per
 //! connection, and reductions by maximum, run in [`interpret`](crate::machine::interpret) instead.
 //!
-//! [`x86`](crate::machine) writes 512 or 256 bits for x86-64; [`portable`](crate::machine) 128 bits for any processor the code generator knows.
+//! [`x86`](crate::machine) writes 512 or 256 bits for x86-64; [`portable`](crate::machine) 128 bits for any CPU the code generator knows.
 
 mod pages;
 #[cfg(test)]
@@ -23,25 +23,26 @@ use crate::program::code::{Area, RootKind, Sweep};
 use crate::program::layout::PANEL;
 use pages::Pages;
 
-/// Machine code of some sweeps, by sweep.
+/// The machine code of some sweeps.
 #[derive(Debug)]
 pub struct Machine {
     functions: Vec<Option<Function>>,
-    /// Series written out, for the interpreter: it rounds as machine code does, whichever runs a sweep.
+    /// The sweeps with series expanded, for the interpreter: it rounds like machine code, whichever runs a
+    /// sweep.
     sweeps: Vec<Sweep>,
     forms: Vec<&'static str>,
-    /// What owns the code.
+    /// The owner of the code.
     _pages: Option<Pages>,
     _portable: Option<Portable>,
 }
 
 impl Machine {
-    /// Compiles what can be for this processor; on those without a code generator, nothing.
+    /// Compiles the sweeps for this CPU as far as possible; nothing without a code generator for it.
     pub(crate) fn new(sweeps: &[Sweep], blocks: usize) -> Machine {
         Machine::of(processor(), sweeps, blocks)
     }
 
-    /// Compiles for a processor, which must be this one or a lesser.
+    /// Compiles for a kind of CPU, which must be this one or a lesser one.
     pub(crate) fn of(processor: Processor, sweeps: &[Sweep], blocks: usize) -> Machine {
         #[cfg(all(target_arch = "x86_64", unix))]
         {
@@ -77,7 +78,7 @@ impl Machine {
                 fits.then(|| x86::compile(isa, sweep, blocks))
                     .flatten()
                     .map(|(bytes, start)| {
-                        // Constants of a function are aligned as the function is.
+                        // The constants of a function are aligned like the function.
                         code.resize(code.len().next_multiple_of(64), 0);
                         let at = code.len() + start;
                         code.extend(bytes);
@@ -90,7 +91,7 @@ impl Machine {
             .into_iter()
             .map(|start| {
                 let at = pages.as_ref()?.address(start?);
-                // SAFETY: a function with this signature begins there.
+                // SAFETY: a function with this signature begins at this address.
                 Some(unsafe { std::mem::transmute::<*const u8, Function>(at) })
             })
             .collect();
@@ -103,12 +104,12 @@ impl Machine {
         }
     }
 
-    /// How sweep `k` runs, for people.
+    /// The form in which sweep `k` runs, in words.
     pub(crate) fn form(&self, k: usize) -> &'static str {
         self.forms.get(k).copied().unwrap_or("interpreted")
     }
 
-    /// Runs sweep `k`, by machine code where there is some.
+    /// Runs sweep `k`, with machine code if there is some.
     pub(crate) fn run(&self, k: usize, sweep: &Sweep, memory: &mut Memory<'_, f32>) {
         let Some(function) = self.functions[k] else {
             interpreted(&self.sweeps[k], memory);
@@ -151,7 +152,7 @@ impl Machine {
         self.join(sweep, memory);
     }
 
-    /// Sums over post of each row and sums over both from their partial sums.
+    /// Computes sums over post of each row, and sums over both sides, from the partial sums.
     fn join(&self, sweep: &Sweep, memory: &mut Memory<'_, f32>) {
         for (k, root) in sweep.roots.iter().enumerate() {
             let (area, to, n) = match root.kind {
@@ -174,7 +175,7 @@ impl Machine {
     }
 }
 
-/// The sum of a panel's row: halves added to halves.
+/// The sum of a panel's row: halves are added repeatedly.
 #[inline(always)]
 fn across(row: &[f32]) -> f32 {
     let mut eight = [0.0f32; 8];

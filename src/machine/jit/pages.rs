@@ -2,12 +2,12 @@
 
 use memmap2::{Mmap, MmapMut};
 
-/// Pages with machine code in them, never written again.
+/// Pages of machine code, never written again.
 #[derive(Debug)]
 pub struct Pages(Mmap);
 
 impl Pages {
-    /// Copies code into fresh pages; `None` where the system does not allow that.
+    /// Copies code into new pages; `None` if the system does not allow it.
     pub fn new(code: &[u8]) -> Option<Pages> {
         let mut pages = MmapMut::map_anon(code.len().max(1)).ok()?;
         pages[..code.len()].copy_from_slice(code);

@@ -1,4 +1,4 @@
-//! Machine code against the interpreter, on random sweeps.
+//! Tests of machine code against the interpreter, on random sweeps.
 
 use super::super::aligned::Aligned;
 use super::super::interpret;
@@ -22,7 +22,7 @@ impl Random {
     }
 
     fn number(&mut self) -> f32 {
-        // Often a bound or 0, so that comparisons meet equal numbers.
+        // Values are often a bound or 0, so that comparisons meet equal numbers.
         match self.below(8) {
             0 => 0.0,
             1 => 1.0,
@@ -188,7 +188,7 @@ impl World {
         }
     }
 
-    /// What a sweep may write, without filling.
+    /// The values that a sweep may write, without padding.
     fn results(&self, sweep: &Sweep) -> Vec<f32> {
         let mut out = Vec::new();
         let layout = sweep.layout;
@@ -236,7 +236,7 @@ fn random_sweeps_give_what_the_interpreter_gives() {
             cols: sizes[random.below(sizes.len())],
         };
         let sweep = random_sweep(&mut random, layout);
-        // A product may be rounded otherwise once it is contracted: powers stay small enough for that.
+        // Contraction may round a product differently, so powers stay small enough.
         let contracted = contract(&sweep);
         let world = World::new(&mut random, layout);
         for (name, sweep) in [("plain", &sweep), ("contracted", &contracted)] {

@@ -8,7 +8,7 @@ use crate::program::code::Product;
 use crate::program::layout::{filled, PANEL};
 
 impl Product {
-    /// Elements of the result and of the vector, for a stored matrix of `rows` × `cols`.
+    /// The sizes of the result and of the vector, for a stored matrix of `rows` × `cols`.
     #[inline(always)]
     pub(crate) fn sizes(self, rows: usize, cols: usize) -> (usize, usize) {
         match self {
@@ -18,7 +18,8 @@ impl Product {
     }
 }
 
-/// `out = v m`; the matrix is in panels for [`Product::ScaledRows`], else row after row, rows filled up.
+/// Computes `out = v m`; the matrix is in panels for [`Product::ScaledRows`], else row-major with padded
+/// rows.
 #[inline(always)]
 pub fn mat_vec<T: Real>(
     form: Product,
@@ -35,14 +36,14 @@ pub fn mat_vec<T: Real>(
     }
 }
 
-/// Whether most of the elements are not 0.
+/// Whether most of the elements are nonzero.
 #[inline(always)]
 pub(crate) fn is_dense<T: Real>(v: &[T]) -> bool {
     let zeros: u32 = v.iter().map(|x| u32::from(*x == T::ZERO)).sum();
     zeros as usize * 2 < v.len()
 }
 
-/// The sum of a panel, halves added to halves.
+/// The sum of a panel: halves are added repeatedly.
 #[inline(always)]
 fn folded<T: Real>(mut sums: [T; PANEL]) -> T {
     let mut half = PANEL / 2;
@@ -78,7 +79,7 @@ fn scaled_rows<T: Real>(
     rows: usize,
     order: &mut Vec<usize>,
 ) {
-    // Inputs are often mostly zeros: then only the other rows are added up.
+    // Inputs are often mostly zeros; then only the other rows are added up.
     let dense = match v {
         Operand::Row(v) => is_dense(&v[..rows]),
         Operand::One(_) => true,
@@ -118,7 +119,7 @@ fn scaled_rows<T: Real>(
     }
 }
 
-/// Rows of which the products are made side by side.
+/// The number of rows whose products are computed together.
 const ROWS: usize = 4;
 
 #[inline(always)]
@@ -139,7 +140,7 @@ fn row_products<T: Real>(out: &mut [T], v: Operand<'_, T>, matrix: &[T], cols: u
     }
 }
 
-/// Products with `R` rows.
+/// Computes products with `R` rows.
 #[inline(always)]
 fn some_products<T: Real, const R: usize>(
     out: &mut [T],

@@ -1,13 +1,13 @@
-//! Products of several vectors with one matrix, each to the same bits as alone: the matrix is read once for all of them.
-//! Written for AVX-512 and AVX2; other processors take one vector after another.
+//! Products of several vectors with one matrix, each bit-identical to a single product: the matrix is read
+//! once for all of them. The code is for AVX-512 and AVX2; other CPUs process one vector after another.
 
 use crate::program::code::Product;
 
-/// The most vectors that go together.
+/// The largest number of vectors per product.
 pub const LANES: usize = 4;
 
-/// Products `out = v m` for every part; returns whether the processor has code for it. `sizes` are the rows and the
-/// columns of the matrix as it is stored.
+/// Computes `out = v m` for every part; returns whether the CPU has code for it. `sizes` are the rows and
+/// columns of the stored matrix.
 pub fn products(
     form: Product,
     parts: &mut [(&mut [f32], &[f32])],
@@ -29,9 +29,9 @@ pub fn products(
             );
         }
         match processor() {
-            // SAFETY: the processor has AVX-512, and the lengths were checked.
+            // SAFETY: the CPU has AVX-512, and the lengths were checked.
             Processor::Avx512 => unsafe { x86::with_avx512(form, parts, matrix, sizes) },
-            // SAFETY: the processor has AVX2 and FMA, and the lengths were checked.
+            // SAFETY: the CPU has AVX2 and FMA, and the lengths were checked.
             Processor::Avx2 => unsafe { x86::with_avx2(form, parts, matrix, sizes) },
             Processor::Other => return false,
         }
@@ -53,7 +53,7 @@ mod x86 {
 
     type Part<'a, 'b> = (&'a mut [f32], &'b [f32]);
 
-    /// Numbers that are worked on at once.
+    /// A vector register of f32 values.
     trait Vector: Copy {
         const WIDTH: usize;
         unsafe fn zero() -> Self;
@@ -61,7 +61,7 @@ mod x86 {
         unsafe fn load(from: *const f32) -> Self;
         unsafe fn store(self, to: *mut f32);
         unsafe fn add(self, other: Self) -> Self;
-        /// `a b + self`
+        /// The fused multiply-add `a b + self`.
         unsafe fn fma(self, a: Self, b: Self) -> Self;
     }
 
@@ -71,7 +71,7 @@ mod x86 {
                 const WIDTH: usize = $width;
                 #[inline(always)]
                 unsafe fn zero() -> Self {
-                    // SAFETY: the caller has the processor for it, here and below.
+                    // SAFETY: the caller guarantees the CPU's features, here and below.
                     unsafe { $zero() }
                 }
                 #[inline(always)]
@@ -81,7 +81,7 @@ mod x86 {
                 }
                 #[inline(always)]
                 unsafe fn load(from: *const f32) -> Self {
-                    // SAFETY: as above, and the caller has that many numbers there.
+                    // SAFETY: as above, and the caller guarantees that many numbers at the address.
                     unsafe { $load(from) }
                 }
                 #[inline(always)]
@@ -125,7 +125,7 @@ mod x86 {
     );
 
     /// # Safety
-    /// The processor has AVX-512, and all lengths are those of the matrix.
+    /// The CPU must have AVX-512, and all lengths must fit the matrix.
     #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
     pub unsafe fn with_avx512(
         form: Product,
@@ -133,12 +133,12 @@ mod x86 {
         matrix: &[f32],
         sizes: [usize; 2],
     ) {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { of_some::<__m512>(form, parts, matrix, sizes) }
     }
 
     /// # Safety
-    /// The processor has AVX2 and FMA, and all lengths are those of the matrix.
+    /// The CPU must have AVX2 and FMA, and all lengths must fit the matrix.
     #[target_feature(enable = "avx2,fma")]
     pub unsafe fn with_avx2(
         form: Product,
@@ -148,13 +148,13 @@ mod x86 {
     ) {
         // Sixteen registers hold the sums of two vectors.
         for two in parts.chunks_mut(2) {
-            // SAFETY: the caller's.
+            // SAFETY: guaranteed by the caller.
             unsafe { of_some::<__m256>(form, two, matrix, sizes) }
         }
     }
 
     /// # Safety
-    /// As of those above, with the processor that `V` needs.
+    /// As above, with the CPU features that `V` needs.
     #[inline(always)]
     unsafe fn of_some<V: Vector>(
         form: Product,
@@ -162,7 +162,7 @@ mod x86 {
         matrix: &[f32],
         sizes: [usize; 2],
     ) {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             if let Some(parts) = parts.first_chunk_mut::<4>() {
                 of_all::<V, 4>(form, parts, matrix, sizes);
@@ -185,7 +185,7 @@ mod x86 {
         matrix: &[f32],
         [rows, cols]: [usize; 2],
     ) {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             match form {
                 Product::ScaledRows => scaled_rows::<V, L>(parts, matrix, rows, cols),
@@ -194,7 +194,7 @@ mod x86 {
         }
     }
 
-    /// Rows scaled by the vectors' elements: row `k` adds to the sum `k mod 4`.
+    /// Adds rows scaled by the vectors' elements: row `k` is added to sum `k mod 4`.
     ///
     /// # Safety
     /// As above.
@@ -208,7 +208,8 @@ mod x86 {
         let vectors: [*const f32; L] = std::array::from_fn(|l| parts[l].1.as_ptr());
         for column in (0..cols).step_by(V::WIDTH) {
             let (panel, inside) = (column / PANEL, column % PANEL);
-            // SAFETY: panels of `rows` rows, as many as hold the columns; vectors of `rows` elements.
+            // SAFETY: the panels have `rows` rows and are enough for the columns; the vectors have `rows`
+            // elements.
             unsafe {
                 let at = matrix.as_ptr().add(panel * rows * PANEL + inside);
                 let mut sums = [[V::zero(); 4]; L];
@@ -240,7 +241,7 @@ mod x86 {
         }
     }
 
-    /// Rows of which the products are made side by side.
+    /// The number of rows whose products are computed together.
     const ROWS: usize = 4;
 
     /// # Safety
@@ -253,7 +254,7 @@ mod x86 {
         cols: usize,
     ) {
         let mut row = 0;
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             while row + ROWS <= rows {
                 some_products::<V, L, ROWS>(parts, matrix, row, cols);
@@ -266,7 +267,7 @@ mod x86 {
         }
     }
 
-    /// Products of the vectors with `R` rows from `row` on.
+    /// Computes the products of the vectors with `R` rows from `row` on.
     ///
     /// # Safety
     /// As above.
@@ -280,14 +281,14 @@ mod x86 {
         let stride = filled(cols);
         let whole = cols / PANEL * PANEL;
         let mut totals = [[[0.0f32; PANEL]; R]; L];
-        // The end of a vector, filled up with zeros as the rows of the matrix are.
+        // The end of a vector is padded with zeros, like the rows of the matrix.
         let mut ends = [[0.0f32; PANEL]; L];
         for (end, (_, v)) in ends.iter_mut().zip(parts.iter()) {
             end[..cols - whole].copy_from_slice(&v[whole..cols]);
         }
-        // A part of a panel at a time, its sums in registers.
+        // Part of a panel at a time, with its sums in registers.
         for inside in (0..PANEL).step_by(V::WIDTH) {
-            // SAFETY: `R` rows of `stride` elements from `row` on; vectors of `cols` elements.
+            // SAFETY: there are `R` rows of `stride` elements from `row` on, and vectors of `cols` elements.
             unsafe {
                 let at = matrix.as_ptr().add(row * stride + inside);
                 let mut sums = [[V::zero(); R]; L];

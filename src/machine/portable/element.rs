@@ -1,4 +1,4 @@
-//! The operations on elements, and single numbers as all elements of a vector.
+//! The operations on elements, and scalars broadcast to vectors.
 
 use super::emit::Emitter;
 use crate::ir::{Binary, Bits, Boundary, Unary};
@@ -16,7 +16,7 @@ impl Emitter<'_> {
         self.b.ins().splat(types::F32X4, scalar)
     }
 
-    /// `x` where the comparison holds, else `y`.
+    /// Selects `x` if the comparison holds, else `y`.
     fn choose(&mut self, cc: FloatCC, a: Value, b: Value, x: Value, y: Value) -> Value {
         let condition = self.b.ins().fcmp(cc, a, b);
         let mask = self.b.ins().bitcast(types::F32X4, bits(), condition);
@@ -29,7 +29,7 @@ impl Emitter<'_> {
         self.choose(cc, a, b, one, zero)
     }
 
-    /// One part of one operation; the same results as [`crate::machine::interpret`], bit by bit.
+    /// Part of an operation, with results bit-identical to [`crate::machine::interpret`].
     pub(super) fn element(&mut self, f: Element, a: Value, b: Value, c: Value) -> Value {
         let zero = self.splat_number(0.0);
         match f {

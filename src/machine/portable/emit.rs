@@ -1,4 +1,4 @@
-//! The loops of a sweep: panels of columns, rows inside, and where what a row gives goes.
+//! The loops of a sweep: panels of columns, rows inside, and the stores of a row's results.
 
 use super::operands::memory;
 use crate::machine::abi::{address, partial_offset, PARTIAL};
@@ -9,10 +9,10 @@ use cranelift_codegen::ir::{types, BlockArg, InstBuilder, Type, Value};
 use cranelift_frontend::FunctionBuilder;
 use std::collections::BTreeMap;
 
-/// Vectors of four in a panel.
+/// The number of four-element vectors in a panel.
 pub(super) const PARTS: usize = PANEL / 4;
 
-/// The values of one element operation, one a vector.
+/// The values of one elementwise operation, one per vector.
 pub(super) type Parts = [Value; PARTS];
 
 pub(super) struct Emitter<'a> {
@@ -24,14 +24,14 @@ pub(super) struct Emitter<'a> {
     pub(super) blocks: usize,
 }
 
-/// What differs from row to row, all in bytes.
+/// The offsets that differ from row to row, in bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Row {
-    /// Of the row in a vector over pre.
+    /// The offset of the row in a vector over pre.
     pub(super) row: Value,
-    /// Of the row of the panel in a block.
+    /// The offset of the panel's row in a block.
     pub(super) block: Value,
-    /// Of the row in the partial sums.
+    /// The offset of the row in the partial sums.
     sums: Value,
 }
 
@@ -106,7 +106,7 @@ impl<'a> Emitter<'a> {
         base
     }
 
-    /// Addresses that the rows need, read before the first of them.
+    /// Reads the addresses that the rows need, before the first row.
     fn fix_bases(&mut self) {
         let blocks = self.blocks;
         let of = |source: Source| match source {
@@ -138,10 +138,10 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// All rows of the panel at byte `block`, whose first `columns` columns count.
+    /// Writes all rows of the panel at byte `block`, whose first `columns` columns are not padding.
     fn rows(&mut self, block: Value, column: Value, columns: usize) {
         self.fix_bases();
-        // What does not differ between rows is read once.
+        // Values that are the same in all rows are read once.
         let mut fixed: BTreeMap<Source, Parts> = BTreeMap::new();
         for source in self.sources() {
             if let Source::Post(place) = source {
@@ -227,7 +227,7 @@ impl<'a> Emitter<'a> {
             .collect()
     }
 
-    /// The operations of one row; returns the sums that go on to the next.
+    /// Writes the operations of one row; returns the sums that continue to the next.
     fn row(
         &mut self,
         at: Row,
@@ -246,7 +246,7 @@ impl<'a> Emitter<'a> {
             }
             known.insert(Source::Temporary(op.to), out);
         }
-        // All of the row is read before any of it is stored.
+        // The whole row is read before any of it is stored.
         let values: Vec<Parts> = self
             .sweep
             .roots
@@ -321,7 +321,7 @@ impl<'a> Emitter<'a> {
         out
     }
 
-    /// 0 in the filling of a panel.
+    /// Sets the padding of a panel to 0.
     fn inside(&mut self, mut values: Parts, columns: usize) -> Parts {
         for (k, value) in values.iter_mut().enumerate() {
             for lane in 0..4 {

@@ -1,6 +1,6 @@
-//! Machine code of 128 bits, by a code generator for many processors.
+//! Machine code with 128-bit vectors, from a code generator for many kinds of CPU.
 //!
-//! `emit` holds the loops and what a row gives, `operands` what it reads, `element` the operations in between.
+//! `emit` contains the loops and stores, `operands` the loads, `element` the operations.
 
 mod element;
 mod emit;
@@ -16,10 +16,10 @@ use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::Module;
 use emit::Emitter;
 
-/// Owns generated code.
+/// The owner of generated code.
 pub struct Portable(Option<JITModule>);
 
-// SAFETY: the pages are never written after they are finished, and the functions hold no state.
+// SAFETY: the pages are never written after they are finished, and the functions have no state.
 unsafe impl Send for Portable {}
 // SAFETY: as above.
 unsafe impl Sync for Portable {}
@@ -33,7 +33,7 @@ impl std::fmt::Debug for Portable {
 impl Drop for Portable {
     fn drop(&mut self) {
         if let Some(module) = self.0.take() {
-            // SAFETY: the functions, the only pointers into the pages, are in the same `Machine`, which is
+            // SAFETY: the functions, the only pointers into the pages, belong to the same `Machine`, which is
             // being dropped.
             unsafe { module.free_memory() };
         }
@@ -41,7 +41,7 @@ impl Drop for Portable {
 }
 
 impl Portable {
-    /// Compiles what can be; where the code generator does not know the processor, nothing.
+    /// Compiles the sweeps as far as possible; nothing if the code generator does not know the CPU.
     pub fn new(sweeps: &[Sweep], blocks: usize) -> (Option<Portable>, Vec<Option<Function>>) {
         let none = || (None, vec![None; sweeps.len()]);
         let Some(mut module) = module() else {

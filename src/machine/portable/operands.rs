@@ -1,4 +1,4 @@
-//! What the operations of a row read: vectors of either side, blocks and matrices.
+//! The loads of a row's operands: vectors of either side, blocks and matrices.
 
 use super::emit::{Emitter, Parts, Row, PARTS};
 use crate::machine::abi::address;
@@ -7,7 +7,7 @@ use cranelift_codegen::ir::{types, InstBuilder, MemFlags, Value};
 use std::collections::BTreeMap;
 
 impl Emitter<'_> {
-    /// A vector over post, at the panel at byte `column`.
+    /// Loads a vector over post, at the panel at byte `column`.
     pub(super) fn post(&mut self, place: Place, column: Value) -> Parts {
         let base = self.base(address::area(place.area));
         let offset = (place.at * 4) as i32;
@@ -28,7 +28,7 @@ impl Emitter<'_> {
         })
     }
 
-    /// An operand of a row; it is read when it is first asked for.
+    /// Loads an operand of a row when it is first needed.
     pub(super) fn operand(
         &mut self,
         source: Source,

@@ -1,4 +1,4 @@
-//! The instructions the kernels are made of, for 256 and 512 bits.
+//! The instructions that kernels use, for 256 and 512 bits.
 
 use super::Isa;
 use iced_x86::{Code, Encoder, Instruction, MemoryOperand, Register};
@@ -31,23 +31,23 @@ pub enum Op {
     Max,
     And,
     Xor,
-    /// Of whole numbers.
+    /// The addition of whole numbers.
     AddWhole,
-    /// `d = a b + d`
+    /// The operation `d = a b + d`.
     MulAddTo,
-    /// `d = a b - d`
+    /// The operation `d = a b - d`.
     MulSubTo,
-    /// `d = d - a b`
+    /// The operation `d = d - a b`.
     NegMulAddTo,
-    /// `d = d a + b`
+    /// The operation `d = d a + b`.
     TimesAdd,
-    /// `d = d a - b`
+    /// The operation `d = d a - b`.
     TimesSub,
-    /// `d = b - d a`
+    /// The operation `d = b - d a`.
     NegTimesAdd,
 }
 
-/// Comparisons that are false for what is no number, but for `NotEqual`.
+/// Comparisons, which are false for NaN except `NotEqual`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compare {
     Equal = 0x00,
@@ -58,12 +58,12 @@ pub enum Compare {
     Greater = 0x1e,
 }
 
-/// Mask registers: what is stored of the last panel, and two for intermediate results.
+/// The mask registers: the stored part of the last panel, and two for intermediate results.
 pub const TAIL: Register = Register::K1;
 pub const MASK: Register = Register::K2;
 pub const MASK2: Register = Register::K3;
 
-/// Writes instructions one after another.
+/// A writer of instructions.
 pub struct Assembler {
     isa: Isa,
     encoder: Encoder,
@@ -81,7 +81,7 @@ impl Assembler {
         }
     }
 
-    /// Offset of the next instruction.
+    /// The offset of the next instruction.
     pub fn here(&self) -> u64 {
         self.at
     }
@@ -90,7 +90,7 @@ impl Assembler {
         self.encoder.take_buffer()
     }
 
-    /// Bytes that are no instructions.
+    /// Writes bytes that are not instructions.
     pub fn data(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.encoder.write_u8(*byte);
@@ -192,13 +192,13 @@ impl Assembler {
         .expect(VALID)
     }
 
-    /// `d = a op b`, or as the operation says.
+    /// Writes `d = a op b`, or the form of the operation.
     pub fn op(&mut self, op: Op, d: u32, a: u32, b: Arg) {
         let instruction = self.three(self.code(op), d, a, b);
         self.push(instruction);
     }
 
-    /// The same where a mask is set; elsewhere `d` stays.
+    /// Writes the operation under a mask; elsewhere `d` is unchanged.
     pub fn op_where(&mut self, op: Op, mask: Register, d: u32, a: u32, b: Arg) {
         let mut instruction = self.three(self.code(op), d, a, b);
         instruction.set_op_mask(mask);
@@ -214,7 +214,7 @@ impl Assembler {
         self.push(instruction.expect(VALID));
     }
 
-    /// The nearest whole number, as one.
+    /// Rounds to the nearest whole number and converts it.
     pub fn whole(&mut self, d: u32, a: u32) {
         let code = self.wide(
             Code::EVEX_Vcvtps2dq_zmm_k1z_zmmm512b32_er,
@@ -224,7 +224,7 @@ impl Assembler {
         self.push(instruction.expect(VALID));
     }
 
-    /// A whole number where the exponent of a number is.
+    /// Shifts a whole number to the position of the exponent.
     pub fn exponent(&mut self, d: u32, a: u32) {
         let code = self.wide(
             Code::EVEX_Vpslld_zmm_k1z_zmmm512b32_imm8,
@@ -246,7 +246,7 @@ impl Assembler {
         self.push(instruction.expect(VALID));
     }
 
-    /// `d = a` where the mask is set, else 0 or, for `merge`, what it was. With 512 bits.
+    /// Writes `d = a` where the mask is set; elsewhere 0, or with `merge` the old value. With 512 bits only.
     pub fn copy_where(&mut self, mask: Register, merge: bool, d: u32, a: u32) {
         let code = Code::EVEX_Vmovaps_zmm_k1z_zmmm512;
         let mut instruction =
@@ -274,7 +274,7 @@ impl Assembler {
         self.push(instruction.expect(VALID));
     }
 
-    /// All elements of `d` are the number at an address.
+    /// Broadcasts the number at an address to all elements of `d`.
     pub fn stretch(&mut self, d: u32, at: At) {
         let code = self.wide(
             Code::EVEX_Vbroadcastss_zmm_k1z_xmmm32,
@@ -284,7 +284,7 @@ impl Assembler {
         self.push(instruction.expect(VALID));
     }
 
-    /// Sets a mask register where `a` compares with `b`, and `only` is set. With 512 bits.
+    /// Sets a mask register where the comparison of `a` and `b` holds and `only` is set. With 512 bits only.
     pub fn compare_mask(
         &mut self,
         mask: Register,
@@ -308,7 +308,7 @@ impl Assembler {
         self.push(instruction.expect(VALID));
     }
 
-    /// `d = a` where the mask is set, else `b`. With 512 bits.
+    /// Writes `d = a` where the mask is set, else `b`. With 512 bits only.
     pub fn blend_mask(&mut self, mask: Register, d: u32, a: u32, b: u32) {
         let code = Code::EVEX_Vblendmps_zmm_k1z_zmm_zmmm512b32;
         let mut instruction =
@@ -317,14 +317,14 @@ impl Assembler {
         self.push(instruction);
     }
 
-    /// All bits of an element of `d` are set where `a` compares with `b`. With 256 bits.
+    /// Sets all bits of an element of `d` where the comparison of `a` and `b` holds. With 256 bits only.
     pub fn compare(&mut self, d: u32, how: Compare, a: u32, b: u32) {
         let code = Code::VEX_Vcmpps_ymm_ymm_ymmm256_imm8;
         let (d, a, b) = (self.vector(d), self.vector(a), self.vector(b));
         self.push(Instruction::with4(code, d, a, b, how as u32).expect(VALID));
     }
 
-    /// `d = a` where the bits of `mask` are set, else `b`. With 256 bits.
+    /// Writes `d = a` where the bits of `mask` are set, else `b`. With 256 bits only.
     pub fn blend(&mut self, mask: u32, d: u32, a: u32, b: u32) {
         let code = Code::VEX_Vblendvps_ymm_ymm_ymmm256_ymm;
         let (d, a, b) = (self.vector(d), self.vector(a), self.vector(b));
@@ -336,7 +336,7 @@ impl Assembler {
         self.op(Op::Xor, d, d, Arg::Vector(d));
     }
 
-    /// A mask register from a number.
+    /// Sets a mask register to a number.
     pub fn set_mask(&mut self, mask: Register, bits: u32) {
         let load = Instruction::with2(Code::Mov_r32_imm32, Register::EAX, bits);
         self.push(load.expect(VALID));
@@ -358,7 +358,7 @@ impl Assembler {
         self.push(xor.expect(VALID));
     }
 
-    /// Goes back to `target` while the unsigned number in a register is below `n`.
+    /// Jumps back to `target` while the unsigned number in a register is below `n`.
     pub fn while_below(&mut self, register: Register, n: i32, target: u64) {
         self.push(Instruction::with2(Code::Cmp_rm64_imm32, register, n).expect(VALID));
         self.push(Instruction::with_branch(Code::Jb_rel32_64, target).expect(VALID));
@@ -372,7 +372,7 @@ impl Assembler {
         self.push(Instruction::with1(Code::Pop_r64, register).expect(VALID));
     }
 
-    /// Numbers too small for the full precision become 0 while the kernel runs. Needs eight bytes at `at`.
+    /// Flushes denormal numbers to 0 while the kernel runs. It needs eight bytes at `at`.
     pub fn flush_small(&mut self, at: At) {
         const FLUSH_AND_ZERO: u32 = 0x8040;
         let next = At {
@@ -389,7 +389,7 @@ impl Assembler {
         self.push(Instruction::with1(Code::Ldmxcsr_m32, memory).expect(VALID));
     }
 
-    /// Takes [`Assembler::flush_small`] back.
+    /// Reverts [`Assembler::flush_small`].
     pub fn keep_small(&mut self, at: At) {
         self.push(Instruction::with1(Code::Ldmxcsr_m32, operand(at, false)).expect(VALID));
     }

@@ -20,17 +20,17 @@ use row::Row;
 use std::collections::BTreeMap;
 use values::{constants, Unit, Value};
 
-/// What the code is for.
+/// The instruction set of the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
-    /// 32 vectors of 16.
+    /// The set AVX-512: 32 vectors of 16 elements.
     Avx512,
-    /// 16 vectors of 8.
+    /// The set AVX2: 16 vectors of 8 elements.
     Avx2,
 }
 
 impl Isa {
-    /// Elements of a vector.
+    /// The number of elements per vector.
     fn width(self) -> usize {
         match self {
             Isa::Avx512 => 16,
@@ -38,7 +38,7 @@ impl Isa {
         }
     }
 
-    /// Vectors that values may lie in; the others are for intermediate results.
+    /// The number of vectors for values; the others are for intermediate results.
     fn vectors(self) -> u32 {
         match self {
             Isa::Avx512 => 30,
@@ -46,7 +46,7 @@ impl Isa {
         }
     }
 
-    /// Vectors left to values that do not last for a whole group.
+    /// The number of vectors for values that do not last for a whole group.
     fn passing(self) -> u32 {
         match self {
             Isa::Avx512 => 12,
@@ -54,7 +54,7 @@ impl Isa {
         }
     }
 
-    /// Panels of a group.
+    /// The number of panels in a group.
     fn panels(self) -> usize {
         match self {
             Isa::Avx512 => 2,
@@ -65,15 +65,15 @@ impl Isa {
 
 /// The table of addresses.
 const TABLE: Register = Register::RDI;
-/// Offset of a row's element in a vector over pre.
+/// The offset of a row's element in a vector over pre.
 const ROW: Register = Register::RCX;
-/// Offset of a row of a panel in a block.
+/// The offset of a panel's row in a block.
 const BLOCK: Register = Register::RDX;
-/// Offset of a panel in a vector over post.
+/// The offset of a panel in a vector over post.
 const COLUMN: Register = Register::RSI;
-/// Offset of a row in the partial sums.
+/// The offset of a row in the partial sums.
 const SUMS: Register = Register::R15;
-/// Addresses that are used most.
+/// The registers of the most used addresses.
 const BASES: [Register; 9] = [
     Register::RBX,
     Register::RBP,
@@ -85,7 +85,7 @@ const BASES: [Register; 9] = [
     Register::R13,
     Register::R14,
 ];
-/// What the caller wants back.
+/// The registers that the caller expects unchanged.
 const SAVED: [Register; 6] = [
     Register::RBX,
     Register::RBP,
@@ -95,11 +95,11 @@ const SAVED: [Register; 6] = [
     Register::R15,
 ];
 
-/// Bytes of the frame: the processor's floating-point state, then values that found no register.
+/// The bytes of the frame: the CPU's floating-point state, then values that found no register.
 const FRAME: i32 = 64 + SPILLS as i32 * 64;
 const SPILLS: usize = 48;
 
-/// Code for a sweep and the offset it begins at; `None` where it needs what is not there.
+/// The code of a sweep and the offset of its start; `None` if the sweep needs anything unsupported.
 pub fn compile(isa: Isa, sweep: &Sweep, blocks: usize) -> Option<(Vec<u8>, usize)> {
     let mut emitter = Emitter::new(isa, sweep, blocks);
     let start = emitter.asm.here();
@@ -113,11 +113,11 @@ struct Emitter<'a> {
     isa: Isa,
     sweep: &'a Sweep,
     blocks: usize,
-    /// Offsets of numbers by their bits.
+    /// The offsets of constants, by their bits.
     constants: BTreeMap<u32, u64>,
-    /// Offset of the mask of the last panel, a number a column.
+    /// The offset of the mask of the last panel, one number per column.
     tail: u64,
-    /// Registers of addresses by their place in the table.
+    /// The registers of addresses, by their position in the table.
     bases: BTreeMap<usize, Register>,
 }
 
@@ -162,7 +162,7 @@ impl<'a> Emitter<'a> {
             *counts.entry(k).or_insert(0) += 1;
         }
         let mut order: Vec<(usize, usize)> = counts.into_iter().collect();
-        // The partial sums always have one: they are stored in between.
+        // The partial sums always have a register: they are stored in between.
         order.sort_by_key(|(k, count)| (*k != PARTIAL, std::cmp::Reverse(*count), *k));
         for ((k, _), register) in order.into_iter().zip(BASES) {
             emitter.bases.insert(k, register);
@@ -170,7 +170,7 @@ impl<'a> Emitter<'a> {
         emitter
     }
 
-    /// Places in the table of all memory a row touches.
+    /// The positions in the table of all memories that a row touches.
     fn addresses(&self) -> Vec<usize> {
         let blocks = self.blocks;
         let of = |source: Source| match source {
@@ -219,7 +219,7 @@ impl<'a> Emitter<'a> {
         let layout = self.sweep.layout;
         let group = self.isa.panels();
         let filled = !layout.cols.is_multiple_of(PANEL);
-        // Panels without filling go in groups; then those that are left over, the last with filling.
+        // Panels without padding form groups; then come the remaining panels, the last with padding.
         let whole = layout.cols / PANEL / group;
         if whole > 0 {
             let units = self.units(group, PANEL);
@@ -248,7 +248,7 @@ impl<'a> Emitter<'a> {
         Some(())
     }
 
-    /// The vectors of a row of some panels, of the last of which `last` columns count.
+    /// The vectors of a row of some panels; `last` columns of the last panel are not padding.
     fn units(&self, panels: usize, last: usize) -> Vec<Unit> {
         let width = self.isa.width();
         let mut out = Vec::new();
@@ -269,7 +269,7 @@ impl<'a> Emitter<'a> {
         out
     }
 
-    /// All rows of some panels.
+    /// Writes all rows of some panels.
     fn group(&mut self, units: &[Unit], panels: usize, masked: bool) -> Option<()> {
         let rows = self.sweep.layout.rows;
         let posts = self.has_post_sums();
@@ -302,7 +302,7 @@ impl<'a> Emitter<'a> {
             .any(|root| matches!(root.kind, RootKind::SumPost(..)))
     }
 
-    /// A register that holds an address of the table.
+    /// The register of an address of the table.
     fn base(&mut self, k: usize) -> Register {
         if let Some(register) = self.bases.get(&k) {
             return *register;
@@ -324,12 +324,13 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// Where partial sums of a root begin, in bytes: those over post a vector a row, then those over both.
+    /// The start of a root's partial sums in bytes: those over post have a vector per row, then come those
+    /// over both sides.
     fn partial(&self, root: usize) -> usize {
         crate::machine::abi::partial_offset(self.sweep, root) * 4
     }
 
-    /// Where a value that is not computed comes from; `true` where it is one number.
+    /// The origin of a value that is not computed; `true` if it is a scalar.
     fn origin(&mut self, value: Value, units: &[Unit]) -> (At, bool) {
         match value {
             Value::Vector(u, Source::State(k)) => {
@@ -367,7 +368,7 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// Where what a root gives for a vector goes in a block.
+    /// The target in a block of a root's vector.
     fn target(&mut self, kind: RootKind, unit: Unit) -> At {
         let (k, at) = match kind {
             RootKind::State(k) => (address::state_out(k, self.blocks), 0),
@@ -378,13 +379,13 @@ impl<'a> Emitter<'a> {
         self.memory(k, BLOCK, at, unit.block)
     }
 
-    /// Where the sums over pre of a vector go.
+    /// The target of a vector's sums over pre.
     fn vector(&mut self, area: Area, to: usize, unit: Unit) -> At {
         self.memory(address::area(area), COLUMN, to, unit.column)
     }
 }
 
-/// A place in the frame.
+/// An address in the frame.
 fn frame(offset: usize) -> At {
     At {
         base: Register::RSP,
@@ -393,7 +394,7 @@ fn frame(offset: usize) -> At {
     }
 }
 
-/// A place in the code.
+/// An address in the code.
 fn fixed(offset: u64) -> At {
     At {
         base: Register::RIP,

@@ -1,37 +1,37 @@
-//! What can lie in a register.
+//! The values that a register can hold.
 
 use crate::ir::{Binary, Boundary, Unary};
 use crate::program::code::{Element, Source};
 
-/// A vector of a row: where it is in a block, in a vector over post, and whether some of it is filling.
+/// A vector of a row: its positions in a block and in a vector over post, and whether part of it is padding.
 #[derive(Clone, Copy, Debug)]
 pub struct Unit {
     pub block: usize,
     pub column: usize,
     pub masked: bool,
-    /// Offset in a panel.
+    /// The offset in a panel.
     pub part: usize,
 }
 
-/// A value, of one vector of the row or of all.
+/// A value of one vector of the row, or of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
-    /// Computed in the row.
+    /// A value computed in the row.
     Temporary(usize, usize),
-    /// Read from a block, a matrix or a vector over post.
+    /// A value read from a block, a matrix or a vector over post.
     Vector(usize, Source),
-    /// One number, for all vectors.
+    /// A scalar, for all vectors.
     Number(Source),
-    /// A number known when the code is written, by its bits.
+    /// A constant, by its bits.
     Constant(u32),
-    /// The sum of a root over post, so far.
+    /// The running sum of a root over post.
     Partial(usize),
-    /// The sum of a root over pre, of a vector.
+    /// The running sum of a root over pre, of one vector.
     Sum(usize, usize),
 }
 
 impl Value {
-    /// An operand of vector `unit`.
+    /// The operand of vector `unit`.
     pub fn of(source: Source, unit: usize) -> Value {
         match source {
             Source::Temporary(k) => Value::Temporary(unit, k),
@@ -49,12 +49,12 @@ pub const ONE: u32 = 0x3f80_0000;
 pub const MINUS_ONE: u32 = 0xbf80_0000;
 pub const HALF: u32 = 0x3f00_0000;
 pub const ZERO: u32 = 0;
-/// What is added to exponents.
+/// The bias of exponents.
 pub const BIAS: u32 = 127;
 pub const SIGN: u32 = 0x8000_0000;
 pub const SIZE: u32 = 0x7fff_ffff;
 
-/// The numbers an operation needs.
+/// The constants that an operation needs.
 pub fn constants(f: Element) -> Vec<u32> {
     let bits = |x: crate::ir::Bits| (x.get() as f32).to_bits();
     match f {

@@ -1,4 +1,5 @@
-//! Where the vectors of a step lie: what is kept of every step, what shares a place, and what both ways share.
+//! The places of a step's vectors: the record of every step, shared places, and the memory shared by forward
+//! and backward pass.
 
 use super::{Assembly, Leaf};
 use crate::ir::{Graph, Op, ValueId};
@@ -9,7 +10,7 @@ use crate::program::relocate::Moves;
 use crate::program::unsupported::Unsupported;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Where named vectors are in what is kept of every step.
+/// The places of named vectors in the record of a step.
 pub(super) fn named(
     step: &Graph,
     onward: &Assembly,
@@ -20,7 +21,7 @@ pub(super) fn named(
         let Some(name) = step.value(id).name.clone() else {
             continue;
         };
-        // The same elements under other dimensions have no place of their own.
+        // A reshape has no place of its own.
         let mut base = id;
         while matches!(step.value(base).op, Op::Reshape { .. } | Op::StopGradient)
             && !onward.places.contains_key(&base)
@@ -35,8 +36,8 @@ pub(super) fn named(
     named
 }
 
-/// Puts what is kept of every step at the beginning of the lane's memory, and tells the adjoint where it is. Returns
-/// how many elements that are.
+/// Moves the recorded values of a step to the beginning of the lane's memory, and tells the adjoint their
+/// places. Returns their number of elements.
 pub(super) fn record(onward: &mut Assembly, backward: &mut Assembly) -> Result<usize, Unsupported> {
     let region = |assembly: &Assembly, at: usize| {
         let found = assembly.regions.find(at);
@@ -129,7 +130,7 @@ fn move_all(moves: &Moves, assembly: &mut Assembly) {
     }
 }
 
-/// Gives both programs one shared memory, in which equal values are one. Returns its elements.
+/// Gives both programs one shared memory, in which equal values are one. Returns its number of elements.
 pub(super) fn share(
     forward: &BTreeMap<ValueId, ValueId>,
     onward: &Assembly,

@@ -1,4 +1,4 @@
-//! Finding what is computed of parameters alone, before the first step and after the last.
+//! The values computed from parameters alone, before the first step and after the last.
 
 use super::partition::Class;
 use super::Assembly;
@@ -6,7 +6,7 @@ use crate::ir::{Graph, Op, ParamId, ParamSlot, ResultKind, ValueId};
 use crate::program::parameters::{Epilogue, Origin, Placed, Prologue};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Copies a value and what it needs into another graph.
+/// Copies a value and its dependencies into another graph.
 fn copy(
     from: &Graph,
     to: &mut Graph,
@@ -30,7 +30,7 @@ fn copy(
     }
 }
 
-/// What a value is but for its dimensions.
+/// The value without reshapes.
 fn reshaped(graph: &Graph, mut id: ValueId) -> ValueId {
     while let Op::Reshape { .. } = graph.value(id).op {
         id = graph.value(id).operands[0];
@@ -62,7 +62,7 @@ pub(super) fn prologue(graph: &Graph, assembly: &Assembly) -> Prologue {
             Origin::Concat(parts)
         } else {
             copy(graph, &mut out, &mut map, std::iter::once(*id));
-            // Results are numbered, not named: only their order counts here.
+            // Results are numbered, not named: only their order matters here.
             let k = out.results().len();
             out.set_result(ResultKind::Gradient(ParamId(k as u32)), map[id]);
             Origin::Result(k)

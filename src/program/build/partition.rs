@@ -1,24 +1,24 @@
-//! How a graph is cut: what is computed once, per step, or after the last step, and at which level.
+//! The partition of a graph: values computed once, per step, or after the last step, and their levels.
 
 use crate::ir::{Graph, Op, ValueId};
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 
-/// When a value is computed.
+/// The time at which a value is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Once an iteration: parameters and what depends on them alone.
+    /// Once per iteration: parameters and values that depend only on them.
     Prologue,
     /// Every step, per lane.
     Step,
-    /// A sum over lanes: added up over steps and lanes. Adjoints are linear in it, so what depends on it
-    /// is computed once from the total.
+    /// A sum over lanes, added up over steps and lanes. Adjoints are linear in it, so values that depend on
+    /// it are computed once from the total.
     Sum,
-    /// Once an iteration, from sums.
+    /// Once per iteration, from sums.
     Epilogue,
 }
 
-/// Classes of all values.
+/// The classes of all values.
 pub(super) fn classes(graph: &Graph) -> Vec<Class> {
     let mut classes: Vec<Class> = Vec::with_capacity(graph.len());
     for id in graph.ids() {
@@ -42,7 +42,7 @@ pub(super) fn classes(graph: &Graph) -> Vec<Class> {
     classes
 }
 
-/// For each value of an adjoint graph that does not depend on adjoints, the same value of the step.
+/// The same value of the step, for each value of an adjoint graph that does not depend on adjoints.
 pub(super) fn forward_values(step: &Graph, adjoint: &Graph) -> BTreeMap<ValueId, ValueId> {
     let mut known: HashMap<(&Op, &[ValueId]), ValueId> = HashMap::new();
     for id in step.ids() {
@@ -64,8 +64,8 @@ pub(super) fn forward_values(step: &Graph, adjoint: &Graph) -> BTreeMap<ValueId,
     map
 }
 
-/// Levels of all values of class `Step`: how many sweeps over connections must come before. `given` values
-/// are there from the start.
+/// The level of each value of class `Step`: the number of sweeps over connections that must come before.
+/// `given` values exist from the start.
 pub(super) fn levels(
     graph: &Graph,
     classes: &[Class],

@@ -1,4 +1,5 @@
-//! A program from a step and its adjoint: both assembled, with what one keeps for the other.
+//! The construction of a program: step and adjoint are assembled, with the values that one stores for the
+//! other.
 
 use super::memory::{named, record, share};
 use super::parameters::{epilogue, prologue};
@@ -13,10 +14,10 @@ use crate::program::unsupported::Unsupported;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Program {
-    /// A step and its adjoint as their graphs say it, before any pass.
+    /// Builds the program of a step and its adjoint, before any pass.
     ///
     /// # Errors
-    /// [`Unsupported`] where a graph holds something that programs do not know.
+    /// [`Unsupported`] if a graph contains something that programs do not support.
     pub fn build(step: &Graph, adjoint: &Graph) -> Result<Program, Unsupported> {
         let step_classes = classes(step);
         let adjoint_classes = classes(adjoint);
@@ -128,7 +129,7 @@ impl SlotNames {
     }
 }
 
-/// Where states live, by slot, and the blocks of connections.
+/// The place of each state, by slot, and the blocks of connections.
 fn homes(
     step: &Graph,
     onward: &Assembly,
@@ -162,7 +163,7 @@ fn homes(
     Ok((homes, layouts))
 }
 
-/// An update of traces that reads what it needs of its step from the record.
+/// An update of traces that reads the values of its step from the record.
 fn of_record(sweep: &Sweep) -> Sweep {
     let place = |place: Place| Place {
         area: match place.area {

@@ -1,4 +1,4 @@
-//! Sweeps: what each has to give, the operations of its rows and where their operands come from.
+//! The construction of sweeps: their roots, the operations of their rows and the origin of operands.
 
 use super::partition::Class;
 use super::{element, three, Assembler, Leaf, Root};
@@ -10,7 +10,7 @@ use crate::program::unsupported::Unsupported;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Assembler<'_> {
-    /// What the sweeps have to give.
+    /// The roots of the sweeps.
     pub(crate) fn roots(&mut self) -> Result<Vec<Root>, Unsupported> {
         let mut roots = Vec::new();
         for id in self.needed.clone() {
@@ -75,7 +75,7 @@ impl Assembler<'_> {
                 value: *id,
             });
         }
-        // A trace is overwritten in the last sweep of its size, after all that reads its old value.
+        // A trace is overwritten in the last sweep of its size, after all reads of its old value.
         for k in 0..stores.len() {
             let layout = stores[k].layout;
             let last = roots
@@ -131,7 +131,7 @@ impl Assembler<'_> {
         Ok(sweep.finish())
     }
 
-    /// Where a row of an operand of a sweep comes from.
+    /// The origin of a row of a sweep's operand.
     fn source(
         &mut self,
         id: ValueId,
@@ -142,7 +142,7 @@ impl Assembler<'_> {
             return Ok(*source);
         }
         if self.rank(base) < 2 {
-            // A stretched scalar.
+            // A broadcast scalar.
             let place = self.place(base)?;
             return Ok(Source::Post(Place { stride: 0, ..place }));
         }
@@ -163,7 +163,7 @@ impl Assembler<'_> {
             (Some(Leaf::State(slot)), _) => Ok(Source::State(self.blocks[&slot])),
             (Some(Leaf::AdjointIn(slot)), _) => Ok(Source::Adjoint(self.blocks[&slot])),
             (Some(leaf @ (Leaf::Input(_) | Leaf::Noise(_))), _) => {
-                // A leaf of the forward step, also in its adjoint: kept with the vectors.
+                // A leaf of the forward step, also in its adjoint: it is recorded with the vectors.
                 let leaf = match self.forward.get(&base) {
                     Some(step) => Leaf::Forward(*step),
                     None => leaf,

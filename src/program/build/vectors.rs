@@ -116,7 +116,7 @@ impl Assembler<'_> {
                     rows: layout.cols,
                     cols: layout.rows,
                 };
-                // From `ins` elements to `outs`; the longer of the two makes the inner loop.
+                // The product maps `ins` elements to `outs`; the longer of the two makes the inner loop.
                 let (ins, outs) = match *transposed {
                     false => (layout.rows, layout.cols),
                     true => (layout.cols, layout.rows),

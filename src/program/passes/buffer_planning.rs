@@ -9,7 +9,7 @@ use crate::program::ir::Program;
 use crate::program::ir::{Home, Regions};
 use std::collections::BTreeSet;
 
-/// Gives regions the lowest places that are free while they are alive.
+/// Gives regions the lowest offsets that are free while they are alive.
 pub(super) fn run(program: &mut Program) {
     let spans = forward(program);
     plan(&mut program.lane, &spans, program.record_size);
@@ -24,15 +24,15 @@ struct Span {
     last: usize,
 }
 
-/// What is known about the regions of a memory.
+/// The life spans of a memory's regions.
 struct Spans {
-    /// By region; nothing where no instruction touches it.
+    /// The span by region; `None` if no instruction touches it.
     spans: Vec<Option<Span>>,
-    /// Regions that are never shared: what comes from outside, and what is read after the step.
+    /// Regions that never share an offset: values from outside, and values read after the step.
     fixed: BTreeSet<usize>,
 }
 
-/// What an instruction reads and writes.
+/// The reads and writes of an instruction.
 struct Step {
     reads: Vec<Access>,
     writes: Vec<Access>,
@@ -70,7 +70,7 @@ fn forward(program: &Program) -> Spans {
     Spans::new(&program.lane, steps, fixed)
 }
 
-/// The closing sweeps of a step back run when the step before has begun.
+/// The closing sweeps of a backward step run after the step before has begun.
 fn back(program: &Program) -> Spans {
     let back = &program.back;
     let alone = back.opening.iter().map(|o| Instr::Sweep(o.alone));
@@ -108,7 +108,7 @@ impl Spans {
         for (time, step) in steps.enumerate() {
             let (reads, writes) = (of(&step.reads), of(&step.writes));
             for k in reads.union(&writes) {
-                // What is read before it is written has come from outside.
+                // A region read before it is written has a value from outside.
                 let outside = !writes.contains(k);
                 let first = if outside { 0 } else { time };
                 spans[*k].get_or_insert(Span { first, last: time }).last = time;
@@ -121,7 +121,7 @@ impl Spans {
     }
 }
 
-/// Regions that begin before `kept` stay where they are, those that are never shared follow, then all others.
+/// Places the regions: those before `kept` stay, those that never share follow, then all others.
 fn plan(regions: &mut Regions, spans: &Spans, kept: usize) {
     let mut size = kept;
     let mut others: Vec<(Span, usize)> = Vec::new();
@@ -135,7 +135,7 @@ fn plan(regions: &mut Regions, spans: &Spans, kept: usize) {
             }
         }
     }
-    // The others from the first to be written on, each at the lowest place that is free.
+    // The others are placed by their first write, each at the lowest free offset.
     others.sort_unstable();
     let base = size;
     let mut placed: Vec<(Span, usize)> = Vec::new();
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn values_alive_together_never_overlap_and_others_share() {
         let mut regions = regions(6, 32);
-        // A chain: each value is read by the next instruction only.
+        // A chain: each value is read only by the next instruction.
         let steps = (0..5).map(|k| Step {
             reads: lane(k * 32),
             writes: lane((k + 1) * 32),

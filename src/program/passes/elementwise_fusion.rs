@@ -14,9 +14,10 @@ pub(super) fn run(program: &mut Program) {
     }
 }
 
-/// `a b + c` as one operation, products summed without a row of their own, `x · mask` as a choice; what nothing
-/// needs is dropped. Every product that is added to something is contracted, also where it is needed elsewhere, and this is
-/// done before sweeps are joined: so a value is rounded alike in whichever sweep it is computed.
+/// Contracts a sweep: `a b + c` becomes one operation, products are summed without a row of their own, `x ·
+/// mask` becomes a choice, and unused values are dropped. Every product that is added to something is
+/// contracted, even if it is also needed elsewhere, and this happens before sweeps are joined. A value is
+/// therefore rounded in the same way in every sweep.
 pub(crate) fn contract(sweep: &Sweep) -> Sweep {
     let mut ops = sweep.ops.clone();
     let mut roots = sweep.roots.clone();
@@ -88,7 +89,7 @@ pub(crate) fn contract(sweep: &Sweep) -> Sweep {
     without_unused(sweep, ops, roots)
 }
 
-/// How often each temporary is read.
+/// The number of reads of each temporary.
 fn uses(ops: &[RowOp], roots: &[Root]) -> Vec<usize> {
     let mut uses = vec![0; ops.len()];
     let mut count = |source: Source| {

@@ -24,19 +24,19 @@ pub(crate) use elementwise_fusion::contract;
 /// A rewrite of programs.
 #[derive(Clone, Copy, Debug)]
 pub struct KernelPass {
-    /// Its name, everywhere.
+    /// The name.
     pub name: &'static str,
-    /// What it does, in one line.
+    /// A summary in one line.
     pub summary: &'static str,
-    /// What it rewrites, as an equation: left before, right after.
+    /// The rewrite as an equation: before on the left, after on the right.
     pub equation: &'static str,
-    /// The lowest `--opt` level that turns it on.
+    /// The lowest `--opt` level that includes it.
     pub level: u8,
-    /// Rewrites a program.
+    /// The function that rewrites a program.
     pub run: fn(&mut Program),
 }
 
-/// All passes over programs, in the order in which they run.
+/// All passes over programs, in order.
 pub const KERNEL_PASSES: &[KernelPass] = &[
     KernelPass {
         name: "time_hoisting",

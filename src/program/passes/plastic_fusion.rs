@@ -19,7 +19,7 @@ pub(super) fn run(program: &mut Program) {
     forward(&mut program.ahead);
     let sweeps = &program.back.sweeps;
     let region = |at: usize| program.adjoint.find(at);
-    // Adjoints of outputs are known before the step back begins.
+    // The adjoints of outputs are known before the backward step begins.
     let seeds = program.seeds.iter().flatten();
     let external = seeds.filter_map(|slot| region(slot.at)).collect();
     let flow = Flow {
@@ -31,7 +31,7 @@ pub(super) fn run(program: &mut Program) {
     program.back = back;
 }
 
-/// The sources of a sweep as another program sees them.
+/// The sources of a sweep in the areas of another program.
 fn in_area(source: Source, map: impl Fn(Area) -> Area) -> Source {
     let place = |p: Place| Place {
         area: map(p.area),
@@ -45,7 +45,7 @@ fn in_area(source: Source, map: impl Fn(Area) -> Area) -> Source {
     }
 }
 
-/// The traces an update gives, by block.
+/// The traces that an update computes, by block.
 fn updated(values: Vec<(RootKind, Source)>) -> BTreeMap<usize, Source> {
     values
         .into_iter()
@@ -56,7 +56,7 @@ fn updated(values: Vec<(RootKind, Source)>) -> BTreeMap<usize, Source> {
         .collect()
 }
 
-/// Has updates wait for the next step, and joins each with the first sweep of its block.
+/// Delays updates to the next step, and joins each with the first sweep of its block.
 fn forward(ahead: &mut Ahead) {
     let waiting = |source: Source| {
         in_area(source, |area| match area {
@@ -105,7 +105,7 @@ fn writes(instr: &Instr, sweeps: &[Sweep]) -> Vec<access::Access> {
     }
 }
 
-/// By instruction, the regions of the lane's memory that it touches.
+/// The regions of the lane's memory that each instruction touches.
 fn touched(
     instrs: &[Instr],
     region: impl Fn(usize) -> Option<usize>,
@@ -120,14 +120,14 @@ fn touched(
     instrs.iter().map(of).collect()
 }
 
-/// The instructions of a step back, with the regions that each reads and writes.
+/// The instructions of a backward step, with the regions that each reads and writes.
 struct Flow<'a> {
     instrs: &'a [Instr],
     reads: Vec<BTreeSet<usize>>,
     writes: Vec<BTreeSet<usize>>,
 }
 
-/// Finds the closing sweeps that can wait for the step before, and what goes with them.
+/// Finds the closing sweeps that can wait for the step before, and the instructions that go with them.
 fn backward(
     flow: &Flow<'_>,
     sweeps: &[Sweep],
@@ -150,7 +150,7 @@ fn backward(
         if first == last {
             continue;
         }
-        // What follows from the closing sweep; no other sweep may.
+        // These instructions follow from the closing sweep; no other sweep may.
         let mut touched = flow.writes[last].clone();
         let mut follows = vec![false; instrs.len()];
         let mut waits = true;
@@ -162,7 +162,8 @@ fn backward(
             follows[k] = true;
             touched.extend(&flow.writes[k]);
         }
-        // What the opening sweep needs; all of it from records, parameters and adjoints of outputs.
+        // These instructions serve the opening sweep; they depend only on records, parameters and adjoints of
+        // outputs.
         let mut wanted = flow.reads[first].clone();
         let mut before = vec![false; instrs.len()];
         for (k, instr) in instrs.iter().enumerate().take(first).rev() {

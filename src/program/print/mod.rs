@@ -129,7 +129,7 @@ impl<'a> Printer<'a> {
         }
     }
 
-    /// A graph of parameters, where it has results.
+    /// Prints a graph of parameters, if it has results.
     fn values(&mut self, title: &str, graph: &crate::ir::Graph) {
         if graph.results().is_empty() {
             return;
@@ -246,7 +246,7 @@ impl<'a> Printer<'a> {
         self.sweeps(terms, "sweep", &back.sweeps);
     }
 
-    /// What is handed on from the later step.
+    /// Prints the values handed on from the later step.
     fn results(
         &mut self,
         terms: Terms<'_>,
@@ -325,7 +325,7 @@ fn title(sweeps: &[Sweep], k: usize) -> String {
     format!("sweep {k} ({name})")
 }
 
-/// How a value lies in a memory, and where.
+/// The place and form of a value in a memory.
 fn slot(slot: Slot) -> String {
     let (layout, form) = match slot.form {
         Form::Plain => return format!("[{}] at {}", slot.n, slot.at),

@@ -1,4 +1,4 @@
-//! Names of places and functions, and instructions as text.
+//! The names of places and functions, and instructions as text.
 
 use crate::program::code::{
     Area, Element, Instr, Place, Product, Root, RootKind, RowOp, Source, Sweep,
@@ -6,21 +6,21 @@ use crate::program::code::{
 use crate::program::cost::per_element;
 use crate::program::ir::Program;
 
-/// Which memory the code of a lane runs in.
+/// The memory that the code of a lane runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Forward,
     Back,
 }
 
-/// Writes terms of a program.
+/// A writer of a program's terms.
 #[derive(Clone, Copy)]
 pub(crate) struct Terms<'a> {
     pub program: &'a Program,
     pub way: Way,
 }
 
-/// What is called `letter` and its number, and an element of it.
+/// The name of a region from `letter` and its number, and of an element of it.
 fn inside(letter: &str, k: usize, offset: usize) -> String {
     match offset {
         0 => format!("{letter}{k}"),
@@ -77,7 +77,7 @@ impl Terms<'_> {
         self.at(place.area, place.at)
     }
 
-    /// An operand of `n` elements; one number for all of them is said to be one.
+    /// An operand of `n` elements; a scalar is marked as one.
     fn operand(self, place: Place, n: usize) -> String {
         match place.stride {
             0 if n > 1 => format!("one {}", self.place(place)),
@@ -85,7 +85,7 @@ impl Terms<'_> {
         }
     }
 
-    /// An instruction that is no sweep.
+    /// The text of an instruction that is not a sweep.
     pub(crate) fn instr(self, instr: &Instr) -> String {
         let lane = |at: usize| self.at(Area::Lane, at);
         match *instr {
@@ -164,7 +164,7 @@ impl Terms<'_> {
         )
     }
 
-    /// An operation of a sweep.
+    /// The text of an operation of a sweep.
     pub(crate) fn op(self, op: &RowOp) -> String {
         let operands = op.operands[..op.f.arity()].iter();
         let operands = list(operands.map(|source| self.source(*source)));
@@ -185,7 +185,7 @@ impl Terms<'_> {
         }
     }
 
-    /// What becomes of a value of a sweep.
+    /// The text of a root.
     pub(crate) fn root(self, root: &Root) -> String {
         let value = match root.times {
             Some(times) => format!("{} * {}", self.source(root.value), self.source(times)),

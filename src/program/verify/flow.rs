@@ -1,15 +1,15 @@
-//! What is known of a lane's memory while its instructions are followed.
+//! The state of a lane's memory while its instructions are followed.
 
 use super::Faults;
 use crate::program::access::Access;
 use crate::program::ir::Regions;
 
-/// Elements by name, as ranges that do not touch.
+/// Elements by name, as disjoint ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ranges(Vec<(usize, usize)>);
 
 impl Ranges {
-    /// Adds elements.
+    /// Adds a range.
     pub(super) fn add(&mut self, start: usize, n: usize) {
         let mut new = (start, start + n);
         self.0.retain(|&(from, to)| {
@@ -23,19 +23,19 @@ impl Ranges {
         self.0.insert(at, new);
     }
 
-    /// Whether all of these are there.
+    /// Whether all of a range is contained.
     pub(super) fn hold(&self, start: usize, n: usize) -> bool {
         let after = self.0.partition_point(|range| range.0 <= start);
         after > 0 && start + n <= self.0[after - 1].1
     }
 
-    /// Whether some of these are there.
+    /// Whether part of a range is contained.
     pub(super) fn meet(&self, start: usize, n: usize) -> bool {
         let overlaps = |range: &(usize, usize)| range.0 < start + n && start < range.1;
         self.0.iter().any(overlaps)
     }
 
-    /// What both have.
+    /// The intersection.
     pub(super) fn both(&self, other: &Ranges) -> Ranges {
         let mut out = Ranges::default();
         for &(from, to) in &self.0 {
@@ -50,15 +50,15 @@ impl Ranges {
     }
 }
 
-/// A lane's memory while a step runs: what was written, and which regions are alive when.
+/// A lane's memory while a step runs: written elements, and the life span of each region.
 #[derive(Clone, Debug)]
 pub(super) struct Flow<'a> {
     regions: &'a Regions,
     /// All elements that have a value.
     pub defined: Ranges,
-    /// Those that were written, or fed, and may not be again.
+    /// The elements that were written or fed, and may not be written again.
     settled: Ranges,
-    /// The first and the last time that a region was touched.
+    /// The first and the last access to each region.
     alive: Vec<Option<(usize, usize)>>,
 }
 
@@ -72,14 +72,14 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Has a region alive throughout, and its first `n` elements written from outside.
+    /// Keeps a region alive throughout, with its first `n` elements written from outside.
     pub(super) fn feed(&mut self, at: usize, n: usize) {
         self.defined.add(at, n);
         self.settled.add(at, n);
         self.hold(at);
     }
 
-    /// Has a region alive throughout.
+    /// Keeps a region alive throughout.
     pub(super) fn hold(&mut self, at: usize) {
         if let Some(k) = self.regions.find(at) {
             self.alive[k] = Some((0, usize::MAX));
@@ -93,7 +93,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// A read at a time.
+    /// Checks a read at a time.
     pub(super) fn read(
         &mut self,
         access: Access,
@@ -111,7 +111,7 @@ impl<'a> Flow<'a> {
         });
     }
 
-    /// A write at a time; zeros may be written over.
+    /// Checks a write at a time; zeros may be overwritten.
     pub(super) fn write(
         &mut self,
         access: Access,
@@ -135,7 +135,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Joins what is known of another way through the step.
+    /// Joins the state of another path through the step.
     pub(super) fn join(&mut self, other: &Flow<'_>) {
         self.defined = self.defined.both(&other.defined);
         for (alive, other) in self.alive.iter_mut().zip(&other.alive) {
@@ -146,7 +146,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Rule 7.
+    /// Checks rule 7.
     pub(super) fn apart(&self, way: &str, faults: &mut Faults) {
         let mut alive: Vec<(usize, usize)> = Vec::new();
         for (k, region) in self.regions.all.iter().enumerate() {

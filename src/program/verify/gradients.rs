@@ -1,4 +1,4 @@
-//! Rules 13 and 14: gradient sums, and the gradients of parameters made of them.
+//! Rules 13 and 14: gradient sums, and the gradients of parameters computed from them.
 
 use super::Faults;
 use crate::program::code::{Instr, RootKind};
@@ -14,7 +14,7 @@ pub(super) fn check(program: &Program, faults: &mut Faults) {
     }
 }
 
-/// Each sum is added to once in the order of a step back.
+/// Checks that each sum is added to once in a backward step.
 fn added(program: &Program, faults: &mut Faults) {
     let back = &program.back;
     let sums = &program.epilogue.sums;
@@ -79,7 +79,7 @@ fn added(program: &Program, faults: &mut Faults) {
     }
 }
 
-/// Each trained parameter has its gradient.
+/// Checks that each trained parameter has its gradient.
 fn gradients(program: &Program, faults: &mut Faults) {
     let epilogue = &program.epilogue;
     let own = epilogue.graph.params.iter().take(epilogue.parameters);
@@ -114,13 +114,13 @@ fn gradients(program: &Program, faults: &mut Faults) {
     }
 }
 
-/// Elements of a result of a graph.
+/// The number of elements of a graph's result.
 fn result(graph: &crate::ir::Graph, k: usize) -> usize {
     let result = graph.results().get(k);
     result.map_or(0, |(_, id)| graph.dims(*id).iter().product())
 }
 
-/// What is shared has the elements of what it comes from.
+/// Checks that shared values have the elements of their origins.
 fn shared(prologue: &Prologue, faults: &mut Faults) {
     for placed in &prologue.places {
         let param = |k: usize| {

@@ -1,4 +1,4 @@
-//! Rule 1: what lies in the memories.
+//! Rule 1: the contents of the memories.
 
 use super::Faults;
 use crate::program::ir::{Program, Regions};

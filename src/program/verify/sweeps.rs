@@ -1,4 +1,4 @@
-//! Rules 4 and 8 to 10: sweeps, and which of them run.
+//! Rules 4 and 8 to 10: sweeps, and the choice of sweeps that run.
 
 use super::Faults;
 use crate::program::access;
@@ -26,7 +26,7 @@ pub(super) fn check(program: &Program, faults: &mut Faults) {
     }
 }
 
-/// Rules of a sweep by itself.
+/// Checks the rules of a single sweep.
 fn alone(name: &str, sweep: &Sweep, program: &Program, faults: &mut Faults) {
     let layout = sweep.layout;
     faults.check(4, layout.rows > 0 && layout.cols > 0, || {
@@ -99,7 +99,7 @@ fn in_order(op: &RowOp) -> bool {
     })
 }
 
-/// Whether what is named exists.
+/// Checks that everything named exists.
 fn exist(ahead: &Ahead, back: &Back, faults: &mut Faults) {
     let of = |instrs: &[Instr]| -> Vec<usize> {
         let numbers = instrs.iter().filter_map(|instr| match instr {
@@ -141,7 +141,7 @@ fn exist(ahead: &Ahead, back: &Back, faults: &mut Faults) {
     });
 }
 
-/// Waiting updates are applied by sweeps that run, and these give what they give alone.
+/// Checks that sweeps that run apply the waiting updates, with the same results as alone.
 fn forward(ahead: &Ahead, faults: &mut Faults) {
     let runs = |k: usize| {
         ahead
@@ -201,7 +201,7 @@ fn backward(back: &Back, faults: &mut Faults) {
     }
 }
 
-/// Targets of a sweep in a fixed order.
+/// The targets of a sweep in a fixed order.
 fn targets(sweep: &Sweep, which: impl Fn(RootKind) -> bool) -> Vec<RootKind> {
     let kinds = sweep.roots.iter().map(|Root { kind, .. }| *kind);
     let mut kinds: Vec<RootKind> = kinds.filter(|kind| which(*kind)).collect();

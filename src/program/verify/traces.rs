@@ -27,7 +27,7 @@ fn traces(sweep: &Sweep) -> BTreeSet<usize> {
     traces.collect()
 }
 
-/// Each trace is stored by one update at most, and by nothing else.
+/// Checks that at most one update stores each trace, and nothing else does.
 fn stored(program: &Program, faults: &mut Faults) {
     let ahead = &program.ahead;
     let mut updated = BTreeSet::new();
@@ -86,7 +86,7 @@ fn stored(program: &Program, faults: &mut Faults) {
     }
 }
 
-/// No sweep reads a trace whose update waits.
+/// Checks that no sweep reads a trace whose update waits.
 fn waiting(program: &Program, faults: &mut Faults) {
     let ahead = &program.ahead;
     if !ahead.deferred {
@@ -117,7 +117,7 @@ fn waiting(program: &Program, faults: &mut Faults) {
     });
 }
 
-/// Each adjoint is stored once a step, after it is read.
+/// Checks that each adjoint is stored once per step, after it is read.
 fn adjoints(program: &Program, faults: &mut Faults) {
     let back = &program.back;
     let main = back.main.iter().filter_map(|instr| match instr {

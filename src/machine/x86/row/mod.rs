@@ -1,4 +1,4 @@
-//! The rows of some panels: what is computed in which order. `registers` says what lies where, `operations` writes the
+//! The rows of some panels: the order of computation. `registers` assigns registers, `operations` writes the
 //! instructions of an operation, `roots` those of a result.
 
 mod operations;
@@ -16,20 +16,20 @@ pub struct Row<'e, 'a> {
     pub emitter: &'e mut Emitter<'a>,
     units: &'e [Unit],
     masked: bool,
-    /// When each value is read again.
+    /// The next reads of each value.
     uses: BTreeMap<Value, VecDeque<usize>>,
-    /// Values that stay in a register from row to row.
+    /// The values that stay in a register from row to row.
     lasting: BTreeMap<Value, u32>,
-    /// Values in registers now, and who holds which.
+    /// The values in registers, with their registers.
     held: BTreeMap<Value, u32>,
     owners: Vec<Option<Value>>,
-    /// Registers the current instruction needs.
+    /// The registers that the current instruction needs.
     pinned: u32,
     spilled: BTreeMap<Value, usize>,
     now: usize,
 }
 
-/// Intermediate results.
+/// The registers of intermediate results.
 fn scratch(isa: Isa, k: u32) -> u32 {
     isa.vectors() + k
 }
@@ -51,7 +51,7 @@ impl<'e, 'a> Row<'e, 'a> {
         }
     }
 
-    /// Roots in the order in which they are given: what is stored in blocks comes last, when all of the vector was read.
+    /// The roots in the order of their stores: stores into blocks come last, after the whole vector was read.
     fn roots(&self) -> Vec<(usize, Root)> {
         let mut roots: Vec<(usize, Root)> = self
             .emitter
@@ -101,7 +101,7 @@ impl<'e, 'a> Row<'e, 'a> {
         self.uses = uses;
     }
 
-    /// Before the first row: sums are 0, what is the same in all rows is read.
+    /// Before the first row: sets sums to 0 and reads values that are the same in all rows.
     pub fn enter(&mut self) {
         self.count_uses();
         let mut next = 0;
@@ -145,7 +145,7 @@ impl<'e, 'a> Row<'e, 'a> {
         }
     }
 
-    /// After the last row: sums go to memory.
+    /// After the last row: stores the sums.
     pub fn exit(&mut self) {
         for (k, root) in self.emitter.sweep.roots.iter().enumerate() {
             match root.kind {
@@ -172,9 +172,9 @@ impl<'e, 'a> Row<'e, 'a> {
         }
     }
 
-    /// One row; `None` where there are not enough registers.
+    /// Writes one row; `None` if there are not enough registers.
     pub fn emit(&mut self) -> Option<()> {
-        // Every sum must have found a register.
+        // Every sum must have a register.
         for (k, root) in self.emitter.sweep.roots.iter().enumerate() {
             let complete = match root.kind {
                 RootKind::SumPre(..) => {
@@ -207,7 +207,7 @@ impl<'e, 'a> Row<'e, 'a> {
         Some(())
     }
 
-    /// What is never read again gives its register back.
+    /// Frees the registers of values that are never read again.
     fn done(&mut self) {
         let now = self.now;
         for times in self.uses.values_mut() {

@@ -71,7 +71,7 @@ impl Row<'_, '_> {
         Some(())
     }
 
-    /// 1 or another number where a comparison holds, else 0.
+    /// Writes a constant (such as 1) where a comparison holds, else 0.
     pub(super) fn truth(
         &mut self,
         to: Value,
@@ -97,7 +97,7 @@ impl Row<'_, '_> {
         Some(())
     }
 
-    /// Where both hold: in the mask register or the first intermediate vector.
+    /// Combines two comparisons: in the mask register or the first intermediate vector.
     pub(super) fn both(&mut self, first: (Compare, u32, u32), second: (Compare, u32, u32)) {
         let isa = self.emitter.isa;
         let asm = &mut self.emitter.asm;
@@ -115,7 +115,7 @@ impl Row<'_, '_> {
         }
     }
 
-    /// `number` where the mask of [`Row::both`] is set, else 0.
+    /// Writes `number` where the mask of [`Row::both`] is set, else 0.
     pub(super) fn where_both(&mut self, to: Value, number: u32) -> Option<()> {
         let d = self.result(to)?;
         match self.emitter.isa {
@@ -177,7 +177,7 @@ impl Row<'_, '_> {
                 let hi = self.constant(bits(hi))?;
                 let x = self.arg(a)?;
                 let t = scratch(isa, 0);
-                // What is no number comes through, since it is the second operand of both.
+                // NaN passes through, because it is the second operand of both operations.
                 self.emitter.asm.op(Op::Max, t, lo, x);
                 let d = self.result(to)?;
                 self.emitter.asm.op(Op::Min, d, hi, Arg::Vector(t));
@@ -233,7 +233,7 @@ impl Row<'_, '_> {
             }
             Boundary::Half | Boundary::StraightThrough => {
                 let half = self.constant(HALF)?;
-                // Half where closed, and as much again where open.
+                // Half the value where closed, and the other half where open.
                 let sum = self.free()?;
                 self.both(closed.0, closed.1);
                 match self.emitter.isa {
@@ -346,7 +346,7 @@ impl Row<'_, '_> {
             Binary::Mul => return self.two(Op::Mul, to, a, b, true),
             Binary::Sub => return self.two(Op::Sub, to, a, b, false),
             Binary::Div => return self.two(Op::Div, to, a, b, false),
-            // `b` where it is smaller or larger, else `a`, also where one is no number.
+            // The result is `b` if it is smaller or larger, else `a`, also if one is NaN.
             Binary::Min => return self.two(Op::Min, to, b, a, false),
             Binary::Max => return self.two(Op::Max, to, b, a, false),
             Binary::Less => Compare::Less,
@@ -383,7 +383,7 @@ impl Row<'_, '_> {
             Isa::Avx2 => {
                 asm.compare(t, Compare::NotEqual, x, zero);
                 asm.compare(s, Compare::NotEqual, y, zero);
-                // Either: what is set in one of two masks is set in their blend by the first.
+                // A logical or: the blend of two masks by the first.
                 asm.blend(t, t, t, s);
             }
         }

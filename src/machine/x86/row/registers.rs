@@ -1,4 +1,5 @@
-//! Which register holds what: values stay while they are read again, and those read last are kept in memory where registers run out.
+//! Register allocation: values stay in registers while they are read again; if registers run out, those read
+//! last are spilled.
 
 use super::super::assembler::Arg;
 use super::super::values::{Value, ZERO};
@@ -43,7 +44,7 @@ impl Row<'_, '_> {
         self.pinned |= 1 << register;
     }
 
-    /// A register for something new.
+    /// A free register.
     pub(super) fn free(&mut self) -> Option<u32> {
         let lasting = self.lasting.len() as u32;
         let range = lasting..self.emitter.isa.vectors();
@@ -122,7 +123,7 @@ impl Row<'_, '_> {
         self.lasting.contains_key(&value) || self.held.contains_key(&value)
     }
 
-    /// A value as the last operand: from memory where it is not needed again.
+    /// A value as the last operand: from memory if it is not needed again.
     pub(super) fn arg(&mut self, value: Value) -> Option<Arg> {
         if self.in_register(value) || self.next_use(value) != usize::MAX {
             return Some(Arg::Vector(self.get(value)?));
@@ -141,7 +142,7 @@ impl Row<'_, '_> {
 
     /// The register of a result; it may be that of an operand that is not read again.
     pub(super) fn result(&mut self, value: Value) -> Option<u32> {
-        // Operands that end here may be overwritten: an instruction reads before it writes.
+        // Operands that end here may be overwritten, because an instruction reads before it writes.
         self.release_pins();
         let register = self.free()?;
         self.held.insert(value, register);
@@ -182,7 +183,7 @@ impl Row<'_, '_> {
             )
     }
 
-    /// Gives the register of an operand that ends to a result.
+    /// Gives a result the register of an operand that ends.
     pub(super) fn take_over(&mut self, from: Value, to: Value) -> u32 {
         let register = self.held[&from];
         self.held.remove(&from);

@@ -1,4 +1,4 @@
-//! What leaves a row: sums, gradients and stored blocks.
+//! The results of a row: sums, gradients and stores into blocks.
 
 use super::super::assembler::{Arg, Op, TAIL};
 use super::super::values::{Unit, Value};
