@@ -1,4 +1,4 @@
-//! Element functions on Candle tensors of equal shapes.
+//! Elementwise functions on Candle tensors of equal shapes.
 
 use crate::ir::{Binary, Boundary, Unary};
 use candle_core::{Result, Tensor};
@@ -44,13 +44,13 @@ pub(super) fn binary(f: Binary, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// 1 where `x` is not 0, else 0, as a condition.
+/// A condition: 1 where `x` is not 0, else 0.
 pub(super) fn truth(x: &Tensor) -> Result<Tensor> {
     x.ne(0.0)
 }
 
-/// `a ^ b` by `exp(b log |a|)`, with the sign of a whole power of a negative base: Candle's own
-/// power of two tensors has none for negative bases nor for `0 ^ 0`.
+/// Computes `a ^ b` as `exp(b log |a|)`, with the sign of a whole power of a negative base. Candle's own
+/// power of two tensors handles neither negative bases nor `0 ^ 0`.
 pub(super) fn power(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let magnitude = b.mul(&a.abs()?.log()?)?.exp()?;
     let one = magnitude.ones_like()?;

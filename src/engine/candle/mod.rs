@@ -1,11 +1,11 @@
-//! The unfused graph as batched Candle operations, on any device Candle knows, in f32 or f64.
+//! The Candle backend: the unfused graph as batched operations, on any device of Candle, in f32 or f64.
 //!
-//! Candle only runs forward here: gradients come from the adjoint graph, so no operation ever sees
-//! a variable and Candle keeps no graph of its own.
+//! Candle only runs forward here: gradients come from the adjoint graph, so no operation sees a variable and
+//! Candle builds no graph of its own.
 //!
-//! On the CPU, Candle's threads (as many as `RAYON_NUM_THREADS`, or the cores) split the elements of
-//! a result and never a sum, and the sums of this backend go in a fixed order: the same calls give
-//! the same bits whatever the number of threads.
+//! On the CPU, Candle's threads (`RAYON_NUM_THREADS`, or the number of cores) split the elements of a result
+//! and never a sum. The sums of this backend have a fixed order, so results are bit-identical with any number
+//! of threads.
 
 mod element;
 mod ops;
@@ -21,7 +21,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::{Init, VarMap};
 use program::{Leaves, Program};
 
-/// The numbers a [`Candle`] computes with.
+/// The precision of a [`Candle`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
     /// 32 bits.
@@ -39,7 +39,7 @@ impl Precision {
     }
 }
 
-/// Runs a step and its adjoint on Candle tensors.
+/// An executor of a step and its adjoint on Candle tensors.
 pub struct Candle {
     step: Program,
     adjoint: Program,
@@ -51,11 +51,11 @@ pub struct Candle {
 }
 
 impl Candle {
-    /// For a step, its adjoint (`autodiff::differentiate`) and a number of lanes, at least 1. All
-    /// parameters are 0 at first.
+    /// Builds an executor for a step, its adjoint (`autodiff::differentiate`) and a number of lanes, at least
+    /// 1. All parameters are 0 at first.
     ///
     /// # Errors
-    /// Where the device fails.
+    /// Fails if the device fails.
     pub fn new(
         step: Graph,
         adjoint: Graph,
@@ -88,8 +88,7 @@ impl Candle {
         Ok(candle)
     }
 
-    /// The parameters by their paths, to be saved. To change them, call
-    /// [`Executor::set_parameters`].
+    /// The parameters by their paths, for saving. To change them, call [`Executor::set_parameters`].
     pub fn variables(&self) -> &VarMap {
         &self.variables
     }

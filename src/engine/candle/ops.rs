@@ -1,5 +1,5 @@
-//! Every operation of the IR on Candle tensors: `[lanes, dims...]` where its shape has a lane axis,
-//! else `[dims...]`. Stretched values stay views, which Candle's element kernels read directly.
+//! Every operation of the IR on Candle tensors: `[lanes, dims...]` if its shape has a lane axis, else
+//! `[dims...]`. Broadcast values stay views, which Candle's elementwise kernels read directly.
 
 use super::element::{binary, clip_mask, power, truth, unary};
 use super::sum::sum_axis;
@@ -12,7 +12,7 @@ pub(super) struct Kernels {
     device: Device,
 }
 
-/// A value that was computed before.
+/// A value computed earlier.
 pub(super) fn operand(values: &[Option<Tensor>], id: ValueId) -> &Tensor {
     values[id.index()]
         .as_ref()
@@ -28,7 +28,7 @@ impl Kernels {
         }
     }
 
-    /// A value as `[lanes, dims...]`, a view where it is shared.
+    /// A value as `[lanes, dims...]`; a view if it is shared.
     pub fn per_lane(&self, tensor: &Tensor, shape: &Shape) -> Result<Tensor> {
         if shape.lane {
             return Ok(tensor.clone());
@@ -38,7 +38,7 @@ impl Kernels {
             .broadcast_as([&[self.lanes], shape.dims.as_slice()].concat())
     }
 
-    /// Computes a value that is no leaf from outside.
+    /// Computes a value that is not a leaf.
     pub fn apply(&self, graph: &Graph, id: ValueId, values: &[Option<Tensor>]) -> Result<Tensor> {
         let value = graph.value(id);
         let shape = &value.shape;
@@ -121,7 +121,7 @@ impl Kernels {
                     let rows = tensor(0).contiguous()?;
                     rows.t()?.matmul(&tensor(1).contiguous()?)
                 }
-                // Σ_lanes a bᵀ = (Σ_lanes a) bᵀ where b is the same in every lane.
+                // Σ_lanes a bᵀ = (Σ_lanes a) bᵀ if b is the same in every lane.
                 (true, false) => outer(&sum_axis(tensor(0), 0)?, tensor(1)),
                 (false, true) => outer(tensor(0), &sum_axis(tensor(1), 0)?),
                 (false, false) => outer(tensor(0), tensor(1)),
@@ -164,7 +164,7 @@ fn outer(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     a.unsqueeze(1)?.broadcast_mul(&b.unsqueeze(0)?)
 }
 
-/// The number that a value has everywhere, where that is a constant.
+/// The constant that a value has everywhere, if it is one.
 fn uniform(graph: &Graph, id: ValueId) -> Option<f64> {
     let value = graph.value(id);
     match value.op {

@@ -1,23 +1,23 @@
-//! A graph made ready to run: what does not change from step to step is computed once, and a value
-//! is dropped as soon as its last user is done.
+//! A graph prepared to run: values that do not change from step to step are computed once, and each value is
+//! dropped after its last use.
 
 use super::ops::Kernels;
 use crate::engine::StepLeaves;
 use crate::ir::{Graph, Op, ResultKind, ValueId};
 use candle_core::{DType, Device, Result, Tensor};
 
-/// How often a value has to be computed.
+/// The frequency at which a value is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rate {
     /// Once.
     Constant,
-    /// When the parameters change.
+    /// After each change of the parameters.
     Parameters,
     /// At every step.
     Step,
 }
 
-/// Everything from outside but parameters.
+/// All leaves except parameters.
 pub(super) struct Leaves<'a> {
     pub step: StepLeaves<'a, Tensor>,
     pub seeds: &'a [Tensor],
@@ -28,7 +28,7 @@ pub(super) struct Program {
     graph: Graph,
     kernels: Kernels,
     rates: Vec<Rate>,
-    /// What a step computes, in order, with the values that are not needed after it.
+    /// The values that a step computes, in order, each with the values that are not needed after it.
     steps: Vec<(ValueId, Vec<ValueId>)>,
     /// The values that do not change from step to step.
     kept: Vec<Option<Tensor>>,
@@ -53,7 +53,7 @@ impl Program {
         &self.graph
     }
 
-    /// Computes again what depends on the parameters alone.
+    /// Recomputes the values that depend only on parameters.
     pub fn set_parameters(&mut self, params: &[Tensor]) -> Result<()> {
         self.refresh(Rate::Parameters, params)
     }
@@ -71,7 +71,7 @@ impl Program {
         Ok(())
     }
 
-    /// The results in their order: gradients `[dims...]`, others `[lanes, dims...]`.
+    /// The results in order: gradients `[dims...]`, others `[lanes, dims...]`.
     pub fn run(&self, leaves: &Leaves<'_>) -> Result<Vec<Tensor>> {
         let mut values = self.kept.clone();
         for (id, done) in &self.steps {
@@ -122,7 +122,7 @@ fn rates(graph: &Graph) -> Vec<Rate> {
     rates
 }
 
-/// The values of every step that results need, each with those whose last user it is.
+/// The values that results need at every step, each with the values that it reads last.
 fn schedule(graph: &Graph, rates: &[Rate]) -> Vec<(ValueId, Vec<ValueId>)> {
     let mut seen = vec![false; graph.len()];
     for &(_, id) in graph.results() {

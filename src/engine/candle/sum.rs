@@ -1,11 +1,11 @@
-//! Sums over one axis, the first index first.
+//! Sums over one axis, in order of the index.
 //!
-//! Candle's own sum divides indices for every element unless the axis is the last; over the lanes
-//! or the presynaptic axis of a trace that costs more than the rest of a step.
+//! Candle's own sum divides indices for every element unless the axis is the last. Over the lanes or the
+//! presynaptic axis of a trace that costs more than the rest of a step.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType};
 
-/// The sum over `axis`, which goes away.
+/// The sum over `axis`, which disappears.
 pub(super) fn sum_axis(x: &Tensor, axis: usize) -> Result<Tensor> {
     let last = axis + 1 == x.rank();
     if last || !x.device().is_cpu() {
@@ -14,7 +14,7 @@ pub(super) fn sum_axis(x: &Tensor, axis: usize) -> Result<Tensor> {
     x.contiguous()?.apply_op1_no_bwd(&SumRows { axis })
 }
 
-/// Adds up rows: `[outer, size, inner]` to `[outer, inner]`, for contiguous tensors on the CPU.
+/// The sum of rows: `[outer, size, inner]` to `[outer, inner]`, for contiguous tensors on the CPU.
 struct SumRows {
     axis: usize,
 }

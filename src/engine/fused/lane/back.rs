@@ -1,4 +1,5 @@
-//! The way back through an episode: traces are replayed from those kept, adjoints go from step to step, gradients add up.
+//! The backward pass of an episode: traces are recomputed from stored ones, adjoints pass from step to step,
+//! gradients add up.
 
 use super::{append, numbers, LaneMemory};
 use crate::engine::fused::compiled::Fused;
@@ -13,11 +14,11 @@ use crate::program::ir::Home;
 use crate::program::layout::Slot;
 use smallvec::SmallVec;
 
-/// Memories of lanes in step; mostly it is one.
+/// The memories of lanes in step; usually there is one.
 type Memories<'a, T> = SmallVec<[Memory<'a, T>; 1]>;
 
 impl<T: Native> LaneMemory<T> {
-    /// Begins the way back: adjoints of the final states and gradient sums are 0.
+    /// Begins the backward pass: adjoints of the final states and gradient sums are set to 0.
     pub fn start_back(&mut self, program: &Fused) {
         self.sums.reset(program.sums_size(), T::ZERO);
         self.outers.iter_mut().for_each(OuterBatch::clear);
@@ -26,15 +27,16 @@ impl<T: Native> LaneMemory<T> {
         self.start_adjoints(program);
     }
 
-    /// Begins the way back of a lane that goes it together with one that has begun it, and has the gradient sums.
+    /// Begins the backward pass of a lane that runs together with another, which has begun and owns the
+    /// gradient sums.
     pub fn start_back_beside(&mut self, program: &Fused) {
         self.sums = Aligned::new();
         self.outers.clear();
         self.start_adjoints(program);
     }
 
-    /// Has from another lane, of another stage, the memory that only the way back needs; nothing happens where their
-    /// traces are of other sizes, or the other has none. What is in it is lost.
+    /// Takes the memory that only the backward pass needs from a lane of another stage. Nothing happens if
+    /// their traces have different sizes, or the other lane has no such memory. Its contents are lost.
     pub fn take_way_back(
         &mut self,
         program: &Fused,
@@ -81,8 +83,8 @@ impl<T: Native> LaneMemory<T> {
         }
     }
 
-    /// Goes back through the whole episode. `seed(step, slot, out)` writes the adjoint of an output, from the
-    /// last step to the first.
+    /// Runs the backward pass of the whole episode. `seed(step, slot, out)` writes the adjoint of an output,
+    /// from the last step to the first.
     pub fn back(
         &mut self,
         program: &Fused,
@@ -95,10 +97,10 @@ impl<T: Native> LaneMemory<T> {
         });
     }
 
-    /// The same for some lanes that have done as many steps, after [`LaneMemory::start_back`] of the first.
-    /// Others add to gradient sums of their own after that, to those of the first after
-    /// [`LaneMemory::start_back_beside`]; all else has the same bits as alone.
-    /// `seed(lane, step, slot, out)` is told which of them it is.
+    /// Runs the backward pass of several lanes with equally many steps, after [`LaneMemory::start_back`] of
+    /// the first. After that call, other lanes add to their own gradient sums; after
+    /// [`LaneMemory::start_back_beside`] they add to those of the first lane. All other results are
+    /// bit-identical to a single lane's. `seed(lane, step, slot, out)` is also told the lane.
     pub fn back_together(
         lanes: &mut [LaneMemory<T>],
         program: &Fused,
@@ -129,7 +131,7 @@ impl<T: Native> LaneMemory<T> {
         LaneMemory::finish_back(lanes, program, shared);
     }
 
-    /// One step back, with the states that entered it at hand.
+    /// Runs one backward step, with the states on entry to the step available.
     fn step_back(
         lanes: &mut [LaneMemory<T>],
         program: &Fused,
@@ -195,7 +197,7 @@ impl<T: Native> LaneMemory<T> {
         }
     }
 
-    /// What a step back reads and writes.
+    /// The memories that a backward step reads and writes.
     fn way_back<'a>(
         &'a mut self,
         program: &Fused,
@@ -228,7 +230,7 @@ impl<T: Native> LaneMemory<T> {
         }
     }
 
-    /// Moves the adjoints of the states that entered the later step to where this one finds them.
+    /// Moves the adjoints of states on entry to the later step to the place where this step reads them.
     fn hand_on(&mut self, program: &Fused, shared: &Shared<T>, step: usize) {
         let size = program.record_size;
         let record_before = &self.records[(step + 1) * size..(step + 2) * size];
@@ -258,7 +260,7 @@ impl<T: Native> LaneMemory<T> {
         );
     }
 
-    /// What is pending after the first step, and the adjoints of first states.
+    /// Runs the pending sweeps after the first step, and computes the adjoints of initial states.
     fn finish_back(lanes: &mut [LaneMemory<T>], program: &Fused, shared: &Shared<T>) {
         let back = &program.back;
         let machine = &program.machines.back;
@@ -297,7 +299,7 @@ impl<T: Native> LaneMemory<T> {
         }
     }
 
-    /// Keeps the adjoints of first states and of the first step's inputs.
+    /// Stores the adjoints of initial states and of the first step's inputs.
     fn keep_first(&mut self, program: &Fused, shared: &Shared<T>) {
         if self.steps > 0 {
             keep(
@@ -318,7 +320,7 @@ impl<T: Native> LaneMemory<T> {
         }
     }
 
-    /// The adjoint of a first state, by slot, after [`LaneMemory::back`].
+    /// The adjoint of an initial state, by slot, after [`LaneMemory::back`].
     pub fn state_adjoint(&self, program: &Fused, slot: usize) -> Vec<f64> {
         if let Home::Block { index, layout } = program.homes[slot] {
             let mut out = vec![0.0; layout.rows * layout.cols];
@@ -335,7 +337,8 @@ impl<T: Native> LaneMemory<T> {
         Vec::new()
     }
 
-    /// The adjoint of an input at a step, by slot, after [`LaneMemory::back`]; empty where the adjoint graph has none.
+    /// The adjoint of an input at a step, by slot, after [`LaneMemory::back`]; empty if the adjoint graph has
+    /// none.
     pub fn input_adjoint(&self, program: &Fused, slot: usize, step: usize) -> &[T] {
         let width: usize = program.input_adjoints.iter().map(|(_, _, n)| n).sum();
         let mut at = step * width;
@@ -348,7 +351,8 @@ impl<T: Native> LaneMemory<T> {
         &[]
     }
 
-    /// This lane's gradient sums, with those of the lanes that went back with it, once outer products that wait are added.
+    /// The gradient sums of this lane, with those of the lanes that ran together with it, after adding
+    /// pending outer products.
     pub fn sums(&mut self, program: &Fused) -> &[T] {
         for (batch, of) in self.outers.iter_mut().zip(&program.outers) {
             batch.flush(*of, &mut self.sums);
@@ -363,7 +367,7 @@ impl<T: Native> LaneMemory<T> {
         }
     }
 
-    /// Traces that entered each step of `start..end`, from the checkpoint at `start`.
+    /// Recomputes the traces on entry to each step of `start..end`, from the checkpoint at `start`.
     fn replay(&mut self, program: &Fused, shared: &Shared<T>, start: usize, end: usize) {
         if self.blocks.is_empty() {
             return;
@@ -408,7 +412,8 @@ impl<T: Native> LaneMemory<T> {
     }
 }
 
-/// Keeps the adjoints of inputs of a step, from the shared memory, the record of the step or the adjoint's memory.
+/// Stores the adjoints of a step's inputs, from the shared memory, the record of the step or the adjoint's
+/// memory.
 fn keep<T: Real>(
     out: &mut [T],
     program: &Fused,

@@ -1,4 +1,4 @@
-//! Steps of an episode.
+//! The forward steps of an episode.
 
 use super::{append, LaneMemory};
 use crate::engine::fused::compiled::Fused;
@@ -10,7 +10,7 @@ use crate::program::ir::Home;
 use smallvec::SmallVec;
 
 impl<T: Native> LaneMemory<T> {
-    /// Applies pending updates of traces: before parameters change, where a sequence goes on.
+    /// Applies pending updates of traces, before parameters change in a continuing sequence.
     pub fn settle(&mut self, program: &Fused, shared: &Shared<T>) {
         if !self.pending {
             return;
@@ -34,12 +34,13 @@ impl<T: Native> LaneMemory<T> {
         }
     }
 
-    /// One step: reads inputs, writes outputs, moves states on.
+    /// Runs one step: reads inputs, writes outputs, updates states.
     pub fn step(&mut self, program: &Fused, shared: &Shared<T>) {
         LaneMemory::step_together(std::slice::from_mut(self), program, shared);
     }
 
-    /// The same step of some lanes, each to the same bits as alone. All must have done as many steps.
+    /// Runs the same step for several lanes, each bit-identical to a single lane. All must have done equally
+    /// many steps.
     pub fn step_together(lanes: &mut [LaneMemory<T>], program: &Fused, shared: &Shared<T>) {
         let Some(pending) = lanes.first().map(|lane| lane.pending) else {
             return;
@@ -72,7 +73,7 @@ impl<T: Native> LaneMemory<T> {
         }
     }
 
-    /// What a step reads and writes. Keeps traces where a segment begins.
+    /// The memories that a step reads and writes. Stores traces at the beginning of a segment.
     fn enter<'a>(&'a mut self, program: &Fused, shared: &'a Shared<T>) -> Memory<'a, T> {
         if self.steps.is_multiple_of(self.interval) {
             self.settle(program, shared);
@@ -98,7 +99,7 @@ impl<T: Native> LaneMemory<T> {
         }
     }
 
-    /// Keeps the record of a step and moves states on.
+    /// Stores the record of a step and updates states.
     fn leave(&mut self, program: &Fused, shared: &Shared<T>) {
         let size = program.record_size;
         self.records[self.steps * size..(self.steps + 1) * size]
@@ -111,7 +112,7 @@ impl<T: Native> LaneMemory<T> {
                     Home::Vector { step: Some(at), .. } => Some((at, *place, *n)),
                     Home::Vector { step: None, .. } | Home::Block { .. } => None,
                 });
-        // All at once: no target is read after another was written.
+        // All moves happen at once: no target is read after another was written.
         self.moved.clear();
         for (_, place, n) in targets.clone() {
             let memory: &[T] = match place.area {

@@ -1,4 +1,5 @@
-//! One lane's memory. `forward` takes it through an episode, keeping vectors; `back` through it again, replaying traces.
+//! The memory of one lane. `forward` runs an episode and stores vectors; `back` runs it backwards and
+//! recomputes traces.
 
 mod back;
 mod forward;
@@ -14,44 +15,44 @@ use crate::program::code::{Area, Place};
 use crate::program::ir::Home;
 use crate::program::layout::{Form, Slot};
 
-/// The memory in which lanes run, one after another. Buffers are kept from one episode to the next.
+/// The memory in which lanes run, one after another. Its buffers are reused between episodes.
 #[derive(Clone, Debug, Default)]
 pub struct LaneMemory<T> {
     step: Aligned<T>,
-    /// Memory of the step back that runs, and of the one before.
+    /// The memory of the current backward step, and of the one before.
     adjoint: Aligned<T>,
     adjoint_before: Aligned<T>,
-    /// Traces as they are now, but for the updates of the last step while these are pending.
+    /// The current traces, except for pending updates of the last step.
     blocks: Vec<Aligned<T>>,
     pending: bool,
     block_adjoints: Vec<Aligned<T>>,
-    /// What is kept of every step.
+    /// The record of every step.
     records: Aligned<T>,
-    /// Traces that entered step `k * interval`.
+    /// The traces on entry to step `k * interval`.
     checkpoints: Vec<Vec<Aligned<T>>>,
-    /// Traces that entered each step of a segment but the first.
+    /// The traces on entry to each step of a segment except the first.
     segment: Vec<Vec<Aligned<T>>>,
     sums: Aligned<T>,
     outers: Vec<OuterBatch<T>>,
     scratch: Scratch<T>,
     moved: Vec<T>,
-    /// What the memory of a step was where a chunk began.
+    /// The memory of a step at the beginning of a chunk.
     entered: Aligned<T>,
-    /// Adjoints of first states, one after another.
+    /// The adjoints of initial states, one after another.
     first_adjoints: Vec<T>,
-    /// Adjoints of inputs, step by step.
+    /// The adjoints of inputs, step by step.
     input_adjoints: Vec<T>,
     steps: usize,
     interval: usize,
 }
 
 impl<T: Native> LaneMemory<T> {
-    /// An empty memory; it grows with what runs in it.
+    /// An empty memory, which grows with the programs that run in it.
     pub fn new() -> LaneMemory<T> {
         LaneMemory::default()
     }
 
-    /// Takes the times of kernels from now on, or no longer.
+    /// Starts or stops measuring the times of kernels.
     pub fn measure_kernels(&mut self, on: bool) {
         self.scratch.profile = on.then(Box::default);
     }
@@ -61,7 +62,7 @@ impl<T: Native> LaneMemory<T> {
         self.scratch.profile.as_deref()
     }
 
-    /// Begins an episode with states at their first values.
+    /// Begins an episode with states at their initial values.
     pub fn start(&mut self, program: &Fused, steps: usize, interval: usize) {
         self.step.reset(program.lane.size, T::ZERO);
         self.blocks.resize_with(program.blocks.len(), Aligned::new);
@@ -81,12 +82,12 @@ impl<T: Native> LaneMemory<T> {
         self.interval = program.interval(interval);
     }
 
-    /// Keeps what [`LaneMemory::take_back`] needs, where a chunk begins.
+    /// Stores the data that [`LaneMemory::take_back`] needs, at the beginning of a chunk.
     pub fn remember(&mut self) {
         self.entered.clone_from(&self.step);
     }
 
-    /// Goes back to where the last chunk began, after [`LaneMemory::remember`].
+    /// Returns to the beginning of the last chunk, after [`LaneMemory::remember`].
     pub fn take_back(&mut self) {
         if self.steps > 0 {
             self.step.clone_from(&self.entered);
@@ -96,7 +97,7 @@ impl<T: Native> LaneMemory<T> {
         }
     }
 
-    /// Sets a state to its first value.
+    /// Sets a state to its initial value.
     fn set_first(&mut self, program: &Fused, slot: usize) {
         let value = T::from_f64(program.first[slot]);
         match program.homes[slot] {
@@ -108,7 +109,7 @@ impl<T: Native> LaneMemory<T> {
         }
     }
 
-    /// Sets an entering state by slot, before the first step.
+    /// Sets a state on entry, by slot, before the first step.
     pub fn set_state(&mut self, program: &Fused, slot: usize, values: &[f64]) {
         match program.homes[slot] {
             Home::Vector {
@@ -125,14 +126,14 @@ impl<T: Native> LaneMemory<T> {
         }
     }
 
-    /// A state as it is now, by slot; the first value where nothing reads it.
+    /// The current value of a state, by slot; the initial value if nothing reads it.
     pub fn state(&mut self, program: &Fused, shared: &Shared<T>, slot: usize) -> Vec<f64> {
         match program.homes[slot] {
             Home::Vector {
                 step: Some(at), n, ..
             } => numbers(&self.step[at..at + n]),
             Home::Vector { step: None, n, .. } => {
-                // Nothing in the step reads it, so its value is what last left a step.
+                // Nothing in the step reads the state, so its value is that of the last step's exit.
                 match program.nexts.iter().find(|(k, _, _)| *k == slot) {
                     Some((_, place, _)) if self.steps > 0 => {
                         let memory: &[T] = match place.area {
@@ -159,7 +160,7 @@ impl<T: Native> LaneMemory<T> {
         }
     }
 
-    /// Writes an input before a step; nothing happens where nothing reads it.
+    /// Writes an input before a step; nothing happens if no instruction reads it.
     pub fn set_input<U: Copy>(
         &mut self,
         program: &Fused,
@@ -170,7 +171,7 @@ impl<T: Native> LaneMemory<T> {
         put(&mut self.step, program.inputs[slot], values, convert);
     }
 
-    /// An output after a step, added to a vector.
+    /// Appends an output of the last step to a vector.
     pub fn append_output(
         &self,
         program: &Fused,
@@ -186,12 +187,12 @@ impl<T: Native> LaneMemory<T> {
         append(out, memory, place, n);
     }
 
-    /// Writes noise before a step; nothing happens where nothing reads it.
+    /// Writes noise before a step; nothing happens if no instruction reads it.
     pub fn set_noise(&mut self, program: &Fused, slot: usize, values: &[f64]) {
         put(&mut self.step, program.noises[slot], values, T::from_f64);
     }
 
-    /// An output after a step.
+    /// An output of the last step.
     pub fn output(&self, program: &Fused, shared: &Shared<T>, slot: usize, out: &mut Vec<f64>) {
         let (place, n) = program.outputs[slot];
         out.clear();
@@ -204,7 +205,7 @@ impl<T: Native> LaneMemory<T> {
         }
     }
 
-    /// A vector of the last step by its name, where the kernels kept it.
+    /// A vector of the last step by its name, if the kernels stored it.
     pub fn named(&self, program: &Fused, name: &str) -> Option<Vec<f64>> {
         let (place, n) = *program.named.get(name)?;
         let start = self.steps.checked_sub(1)? * program.record_size;

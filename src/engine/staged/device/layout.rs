@@ -1,16 +1,17 @@
-//! Which values of a stage are kept in memory, and where; all others are computed where they are read.
+//! The values of a stage that are stored in memory, with their places; others are computed where they are
+//! read.
 
 use super::Extent;
 use crate::ir::{Binary, Graph, Op, ResultKind, Unary, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Values of a graph.
+/// The stored values of a graph.
 pub(super) struct Layout {
-    /// Of those that are kept: after how many elements they begin.
+    /// The number of elements before each stored value.
     at: BTreeMap<ValueId, usize>,
-    /// What all of them take. What is kept once follows what is kept of rows.
+    /// The size of all stored values. Values stored once follow those stored per row.
     pub extent: Extent,
-    /// Values that anything comes of.
+    /// The values that results depend on.
     pub needed: BTreeSet<ValueId>,
 }
 
@@ -67,7 +68,7 @@ impl Layout {
                 kept.extend(operands.filter(|o| !is_cheap(&graph.value(**o).op)));
             }
         }
-        // Parameters have their own place, and so have rows that are given.
+        // Parameters and given rows have their own places.
         let mut layout = Layout {
             at: BTreeMap::new(),
             extent: Extent::default(),
@@ -88,13 +89,13 @@ impl Layout {
         layout
     }
 
-    /// Where a value that is kept begins.
+    /// The start of a stored value.
     pub(super) fn place(&self, id: ValueId) -> Option<usize> {
         self.at.get(&id).copied()
     }
 }
 
-/// Whether a value has a place of its own outside the stage. The words have none: they are no vectors in memory.
+/// Whether a value has its place outside the stage. Words have none: they are not vectors in memory.
 fn stands_elsewhere(graph: &Graph, id: ValueId) -> bool {
     match graph.value(id).op {
         Op::Param(_) | Op::Seed(_) => true,
@@ -103,7 +104,7 @@ fn stands_elsewhere(graph: &Graph, id: ValueId) -> bool {
     }
 }
 
-/// Whether an operation's expression has its operands more than once.
+/// Whether an operation's expression contains its operands more than once.
 fn repeats(op: &Op) -> bool {
     matches!(
         op,
@@ -130,12 +131,12 @@ fn is_cheap(op: &Op) -> bool {
     )
 }
 
-/// Whether each row of a value has one element that may not be 0: in the place of the word.
+/// Whether each row of a value has at most one nonzero element: the place of the word.
 pub(super) fn is_hot(graph: &Graph, id: ValueId) -> bool {
     let value = graph.value(id);
     let operand = |k: usize| is_hot(graph, value.operands[k]);
     match value.op {
-        // Values of earlier stages are named so.
+        // Values of earlier stages have such names.
         Op::Input(slot) => !graph.inputs[slot.index()].path.starts_with("value "),
         Op::Binary(Binary::Mul) => operand(0) || operand(1),
         Op::Binary(Binary::Div) => operand(0),

@@ -1,27 +1,27 @@
-//! What a chunk of a text ends with on a device: the loss of its words, and the step of the optimiser.
+//! The end of a text chunk on a device: the loss of its words, and the optimizer step.
 
 use super::THREADS;
 use crate::ir::ParamSlot;
 use crate::machine::c::{opening, write_update, ParamPlaces, Update, UpdateSizes};
 use crate::machine::device::{Args, Device, DeviceError, Launch};
 
-/// A value given to all: after tables of so many elements, and how many it has.
+/// A value in the tables shared by stages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// Where it begins.
+    /// The start: the number of elements in the tables before it.
     pub after: usize,
-    /// Elements of a row.
+    /// The number of elements per row.
     pub width: usize,
 }
 
-/// What the loss is made of.
+/// The terms of the loss.
 #[derive(Clone, Copy, Debug)]
 pub struct TextLoss {
-    /// Logits of the next word.
+    /// The logits of the next word.
     pub logits: Table,
-    /// Coefficient of the mean square of an activity.
+    /// The coefficient of the mean square of an activity.
     pub activity: Option<(f64, Table)>,
-    /// Coefficient of the mean square of the change of an activity from step to step.
+    /// The coefficient of the mean square of the change of an activity from step to step.
     pub change: Option<(f64, Table)>,
 }
 
@@ -30,13 +30,13 @@ pub struct TextLoss {
 pub struct LossSource {
     /// The source.
     pub text: String,
-    /// What whole iterations need.
+    /// The sizes for whole iterations.
     pub update: UpdateSizes,
     penalties: bool,
 }
 
 impl LossSource {
-    /// Writes them.
+    /// Writes the kernels.
     pub fn new(
         loss: &TextLoss,
         update: &Update,
@@ -62,7 +62,7 @@ impl LossSource {
         }
         text.raw(include_str!("loss.h"));
         text.raw(&format!("\n#define TRAINED {}\n", places.trained));
-        // The stages have added theirs to it.
+        // The stages have added their gradients to it.
         text.open("\nDEVICE float gradient_of(const Args *a, const int i) {");
         text.line("return a->gradients[i];");
         text.close("}");
@@ -74,10 +74,10 @@ impl LossSource {
         }
     }
 
-    /// Computes the loss of the words to be predicted, with its adjoints where it is learned from.
+    /// Computes the loss of the words to predict, and in training its adjoints.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Errors of the device.
     pub fn run(
         &self,
         device: &mut dyn Device,

@@ -21,22 +21,22 @@ use crate::machine::device::{Args, Device, DeviceError, Launch, MatrixProduct};
 /// Threads of a block.
 pub(crate) const THREADS: usize = 256;
 
-/// Elements of something: so many for each row, and so many once.
+/// A number of elements: some per row, and some once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
-    /// For each row.
+    /// The elements per row.
     pub of_row: usize,
-    /// Once.
+    /// The elements that exist once.
     pub once: usize,
 }
 
 impl Extent {
-    /// Elements for so many rows.
+    /// The number of elements for `rows` rows.
     pub fn elements(self, rows: usize) -> usize {
         self.of_row * rows + self.once
     }
 
-    /// Enough for both.
+    /// An extent large enough for both.
     #[must_use]
     pub fn largest(self, other: Extent) -> Extent {
         Extent {
@@ -46,38 +46,38 @@ impl Extent {
     }
 }
 
-/// A memory that kernels share.
+/// A memory shared by kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Area {
-    /// Values given from stage to stage.
+    /// The values passed from stage to stage.
     Tables,
-    /// Their adjoints.
+    /// The adjoints of these values.
     Adjoints,
-    /// Values of the stage itself.
+    /// The values of the stage itself.
     Locals,
-    /// Trained parameters.
+    /// The trained parameters.
     Parameters,
-    /// The others.
+    /// The other parameters.
     Fixed,
-    /// Gradients of the trained ones.
+    /// The gradients of the trained parameters.
     Gradients,
 }
 
-/// Where a matrix begins.
+/// The start of a matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// In which memory.
+    /// The memory.
     pub area: Area,
-    /// After so many elements.
+    /// The number of elements before it.
     pub after: Extent,
 }
 
 /// A dimension of a matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
-    /// This.
+    /// A fixed size.
     Of(usize),
-    /// The rows.
+    /// The number of rows.
     Rows,
 }
 
@@ -90,24 +90,24 @@ impl Size {
     }
 }
 
-/// What is done after what was done before.
+/// One action of a stage; actions run in sequence.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Action {
-    /// A kernel, by its number, over so many elements.
+    /// A launch of the kernel with this number, over this many elements.
     Kernel(usize, Extent),
-    /// A product of matrices.
+    /// A matrix product.
     Product {
-        /// The left one.
+        /// The left factor.
         a: Address,
-        /// Whether its rows and columns are exchanged in memory.
+        /// Whether the left factor is stored transposed.
         a_turned: bool,
-        /// The right one.
+        /// The right factor.
         b: Address,
-        /// The same.
+        /// Whether the right factor is stored transposed.
         b_turned: bool,
-        /// Where the product goes.
+        /// The result.
         out: Address,
-        /// Its rows, what is added up, its columns.
+        /// The sizes: rows, inner dimension, columns.
         sizes: [Size; 3],
     },
 }
@@ -116,15 +116,15 @@ pub enum Action {
 pub struct RowsRun<'a> {
     /// The device, with the kernels of the stage.
     pub device: &'a mut dyn Device,
-    /// What kernels are given: memories, lanes, steps.
+    /// The launch arguments: memories, lanes, steps.
     pub args: &'a Args,
 }
 
 impl RowsRun<'_> {
-    /// Does what a stage does in one direction, for so many rows.
+    /// Runs the actions of a stage in one direction, for `rows` rows.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Errors of the device.
     pub fn run(self, actions: &[Action], rows: usize) -> Result<(), DeviceError> {
         let RowsRun { device, args } = self;
         let address = |of: Address| {

@@ -10,16 +10,16 @@ use crate::machine::c::values::{element, Body, Operand};
 use crate::machine::c::{opening, ParamPlace, ParamPlaces};
 use crate::step::split::{Source, Stage};
 
-/// What kernels are made for.
+/// The properties that the kernels of a stage depend on.
 #[derive(Clone, Copy, Debug)]
 pub struct RowsStage<'a> {
     /// The stage.
     pub stage: &'a Stage,
     /// Its step and its adjoint.
     pub graphs: [&'a Graph; 2],
-    /// Where the parameters of the network lie.
+    /// The places of the network's parameters.
     pub places: &'a ParamPlaces,
-    /// Where each value that is given from stage to stage begins: after tables of so many elements.
+    /// The start of each value passed from stage to stage: the number of elements in the tables before it.
     pub tables: &'a [usize],
 }
 
@@ -28,11 +28,12 @@ pub struct RowsStage<'a> {
 pub struct RowsSource {
     /// The source.
     pub text: String,
-    /// What is done forward.
+    /// The actions of the forward pass.
     pub forward: Vec<Action>,
-    /// What is done back; adjoints of what is read are added to theirs, and gradients to those of the network.
+    /// The actions of the backward pass; adjoints of inputs are added to their tables, and gradients to those
+    /// of the network.
     pub backward: Vec<Action>,
-    /// Values that the stage keeps.
+    /// The size of the values that the stage stores.
     pub locals: Extent,
 }
 
@@ -42,7 +43,7 @@ pub(super) fn kernel_name(number: usize) -> String {
 }
 
 impl RowsSource {
-    /// Writes them.
+    /// Writes the kernels.
     pub fn new(stage: RowsStage<'_>) -> RowsSource {
         let mut text = opening(THREADS);
         let places = stage.places.part(&stage.stage.params);
@@ -73,7 +74,7 @@ impl RowsSource {
     }
 }
 
-/// One direction being written.
+/// A writer of one direction.
 struct Writer<'a> {
     stage: RowsStage<'a>,
     graph: &'a Graph,
@@ -129,7 +130,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Element `i` of a leaf, wherever else it is kept.
+    /// Element `i` of a leaf, wherever it is stored.
     fn leaf(&self, id: ValueId, i: &str) -> Option<String> {
         let value = self.graph.value(id);
         let n = value.shape.elements();
@@ -149,7 +150,7 @@ impl Writer<'_> {
         })
     }
 
-    /// Element `i` of a value, computed.
+    /// Element `i` of a value, as a computation.
     fn body(&self, id: ValueId, i: &str) -> Body {
         let value = self.graph.value(id);
         if let Some(value) = self.leaf(id, i) {
@@ -186,7 +187,7 @@ impl Writer<'_> {
         element(value, &operands, i)
     }
 
-    /// A kernel over the elements of something: `body` for element `i`, of row `row` where there are rows.
+    /// Writes a kernel over the elements of a value: `body` for element `i`, of row `row` if there are rows.
     fn kernel(&mut self, lane: bool, n: usize, body: &str) {
         let number = *self.kernels;
         *self.kernels += 1;
@@ -219,7 +220,7 @@ impl Writer<'_> {
         self.actions.push(Action::Kernel(number, extent));
     }
 
-    /// The values that are kept, in order.
+    /// Writes the stored values, in order.
     fn values(&mut self) {
         for id in self.graph.ids() {
             if self.layout.place(id).is_some() && self.layout.needed.contains(&id) {
@@ -244,13 +245,13 @@ impl Writer<'_> {
         }
     }
 
-    /// A value that is kept, to be written.
+    /// Writes the computation of a stored value.
     fn kept(&self, id: ValueId, i: &str) -> String {
         debug_assert!(self.layout.place(id).is_some(), "{id} is kept");
         self.read(id, i)
     }
 
-    /// `v m` for all rows: rows of the matrix where `v` is hot, else a product.
+    /// Writes `v m` for all rows: rows of the matrix if `v` is one-hot, else a product.
     fn times_matrix(&mut self, id: ValueId, transposed: bool) {
         let value = self.graph.value(id);
         let [v, m] = [value.operands[0], value.operands[1]];
@@ -285,7 +286,7 @@ impl Writer<'_> {
         self.actions.push(action);
     }
 
-    /// `Σ_rows a bᵀ`: added up where the words are where `a` is hot, else a product.
+    /// Writes `Σ_rows a bᵀ`: sums at the words if `a` is one-hot, else a product.
     fn outer(&mut self, id: ValueId) {
         let value = self.graph.value(id);
         let [a, b] = [value.operands[0], value.operands[1]];
@@ -293,7 +294,7 @@ impl Writer<'_> {
         if is_hot(self.graph, a) {
             let zero = format!("{} = 0.0f;", self.kept(id, "i"));
             self.kernel(false, m * n, &zero);
-            // The first row with a word adds up those of all, in their order.
+            // The first row with a word adds up the sums of all rows with it, in order.
             let body = format!(
                 "const int first = row, word = (int)a.words[first]; int taken = 0; \
                  for (int k = 0; k < first; k++) taken |= (int)a.words[k] == word; \
@@ -319,7 +320,7 @@ impl Writer<'_> {
         self.actions.push(action);
     }
 
-    /// Where a value lies.
+    /// The address of a value.
     fn address(&self, id: ValueId) -> Address {
         let value = self.graph.value(id);
         let at = |area: Area, of_row: usize, once: usize| Address {
@@ -349,7 +350,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Outputs, adjoints of what was read, and gradients.
+    /// Writes outputs, adjoints of inputs, and gradients.
     fn results(&mut self) {
         for (result, id) in self.graph.results().to_vec() {
             let n = self.graph.shape(id).elements();

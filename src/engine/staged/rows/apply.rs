@@ -9,19 +9,19 @@ use crate::machine::dispatch;
 use rayon::prelude::*;
 use std::borrow::Cow;
 
-/// Elements of a table from which on threads share its rows.
+/// The number of elements of a table above which threads share its rows.
 const SHARED_WORK: usize = 1 << 15;
-/// Elements of the rows that a thread takes at once.
+/// The number of elements that a thread takes at once.
 const CHUNK: usize = 1 << 14;
 
-/// Memory kept from one evaluation to the next.
+/// Memory reused between evaluations.
 #[derive(Debug, Default)]
 pub struct Scratch {
     free: Vec<Vec<f32>>,
 }
 
 impl Scratch {
-    /// So many numbers, whatever they are.
+    /// A buffer of `size` numbers with arbitrary contents.
     pub fn take(&mut self, size: usize) -> Vec<f32> {
         let fits = self
             .free
@@ -32,15 +32,15 @@ impl Scratch {
         values
     }
 
-    /// Takes back what is no longer needed.
+    /// Returns a buffer that is no longer needed.
     pub fn give(&mut self, values: Vec<f32>) {
-        // More than a few would keep memory that nothing asks for again.
+        // More than a few would hold memory that nothing asks for again.
         if values.capacity() > 0 && self.free.len() < 64 {
             self.free.push(values);
         }
     }
 
-    /// Takes back the memory of a table.
+    /// Returns the memory of a table.
     pub fn give_table(&mut self, table: Table<'_>) {
         if let Table::Rows(Cow::Owned(values)) | Table::Shared(Cow::Owned(values)) = table {
             self.give(values);
@@ -55,9 +55,9 @@ pub(super) struct Evaluation<'g, 'a, 's> {
     leaves: &'s Leaves<'a>,
     scratch: &'s mut Scratch,
     values: Vec<Option<Table<'a>>>,
-    /// How often each value is still to be read.
+    /// The number of remaining reads of each value.
     uses: Vec<usize>,
-    /// Products that are added to something shared, and are computed there.
+    /// The products that are computed where they are added to a shared value.
     deferred: Vec<bool>,
 }
 
@@ -126,7 +126,7 @@ impl<'g, 'a, 's> Evaluation<'g, 'a, 's> {
             .collect()
     }
 
-    /// What a value reads is read once less; what nothing reads any more gives its memory back.
+    /// Counts one read less of each operand, and frees values without remaining reads.
     fn release(&mut self, id: ValueId) {
         let mut waiting: Vec<ValueId> = self.graph.value(id).operands.clone();
         while let Some(operand) = waiting.pop() {
@@ -144,7 +144,7 @@ impl<'g, 'a, 's> Evaluation<'g, 'a, 's> {
         }
     }
 
-    /// A value that is read for the last time here, or a copy of it.
+    /// A value at its last read, or a copy of it.
     fn take(&mut self, id: ValueId) -> Table<'a> {
         self.uses[id.index()] -= 1;
         let slot = &mut self.values[id.index()];
@@ -218,7 +218,7 @@ impl<'g, 'a, 's> Evaluation<'g, 'a, 's> {
         }
     }
 
-    /// A table of `value`, made row by row where an operand has rows.
+    /// A table of `value`, computed row by row if an operand has rows.
     fn by_row(&mut self, value: &Value, f: impl Fn(&Self, usize, &mut [f32]) + Sync) -> Table<'a> {
         let width = value.shape.elements();
         let rows = if value.shape.lane { self.rows } else { 1 };
@@ -244,7 +244,7 @@ impl<'g, 'a, 's> Evaluation<'g, 'a, 's> {
         }
     }
 
-    /// Spells out operands that are one of many; few operations know what to do with those.
+    /// Expands one-hot operands; few operations support them.
     fn spell_out(&mut self, value: &Value) {
         for id in &value.operands {
             if matches!(self.table(*id), Table::Hot(_)) {
@@ -267,7 +267,7 @@ impl<'g, 'a, 's> Evaluation<'g, 'a, 's> {
         })
     }
 
-    /// One of many times something else.
+    /// The product of a one-hot value and another value.
     fn scaled(&self, operands: &[ValueId], width: usize) -> Table<'a> {
         let (a, b) = (self.table(operands[0]), self.table(operands[1]));
         let (Table::Hot(hot), other) = (match a {
@@ -342,7 +342,7 @@ impl<'g, 'a, 's> Evaluation<'g, 'a, 's> {
         })
     }
 
-    /// The sum of all rows, from the first on.
+    /// The sum of all rows, in order.
     fn lane_sum(&mut self, operand: ValueId) -> Table<'a> {
         let width = self.width(operand);
         let mut out = self.scratch.take(width);
@@ -370,7 +370,7 @@ impl<'g, 'a, 's> Evaluation<'g, 'a, 's> {
         Table::Shared(Cow::Owned(out))
     }
 
-    /// Joins, cuts and pads lines along the last dimension.
+    /// Joins, slices and pads along the last dimension.
     fn lines(&mut self, value: &Value) -> Table<'a> {
         self.spell_out(value);
         let last = |dims: &[usize]| dims.last().copied().unwrap_or(1);
@@ -404,7 +404,7 @@ impl<'g, 'a, 's> Evaluation<'g, 'a, 's> {
         })
     }
 
-    /// The product that is the value `id`, written or added to `out`.
+    /// The product `id`, written or added to `out`.
     fn mat_vec(&self, id: ValueId, mut out: Vec<f32>, add: bool) -> Table<'a> {
         let value = self.graph.value(id);
         let Op::MatVec { transposed } = value.op else {
@@ -457,7 +457,7 @@ impl<'g, 'a, 's> Evaluation<'g, 'a, 's> {
         }
     }
 
-    /// `Σ_rows a bᵀ`; a product of two shared vectors counts once.
+    /// Computes `Σ_rows a bᵀ`; a product of two shared vectors counts once.
     fn outer(&mut self, a: ValueId, b: ValueId) -> Table<'a> {
         let (n, m) = (self.width(a), self.width(b));
         let mut out = self.scratch.take(n * m);
@@ -510,7 +510,7 @@ impl<'g, 'a, 's> Evaluation<'g, 'a, 's> {
     }
 }
 
-/// [`element`] with the vectors of this processor.
+/// Applies [`element`] with the vectors of this CPU.
 fn vector_element(f: Element, out: &mut [f32], operands: [Operand<'_, f32>; 3]) {
     dispatch!((f: Element, out: &mut [f32], operands: [Operand<'_, f32>; 3]) {
         let [a, b, c] = operands;

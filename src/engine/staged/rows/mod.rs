@@ -1,8 +1,8 @@
 //! Stages without states: a graph evaluated for all rows (steps of all lanes) at once, in f32.
 //!
-//! A product with a shared matrix is one product of matrices, a gradient of one is another. An input that is one of many
-//! is never spelled out: its product with a matrix picks rows, and the gradient of that matrix is added up in those.
-//! Results do not depend on the number of threads: how work is cut follows from sizes alone.
+//! A product with a shared matrix is one matrix product, and so is its gradient. A one-hot input is never
+//! expanded: its product with a matrix selects rows, and the gradient is added to those rows. Results do not
+//! depend on the number of threads: the division of work follows from sizes alone.
 
 mod apply;
 mod product;
@@ -15,7 +15,7 @@ pub use table::{Hot, Table};
 use crate::ir::{Graph, Op, ResultKind, ValueId};
 use apply::Evaluation;
 
-/// Whether a value that differs from lane to lane can be computed here, and so can its adjoint.
+/// Whether a value that varies by lane can be computed here, and its adjoint, too.
 pub fn supported(graph: &Graph, id: ValueId) -> bool {
     let value = graph.value(id);
     if !value.shape.lane {
@@ -55,16 +55,16 @@ pub fn supported(graph: &Graph, id: ValueId) -> bool {
     small && known
 }
 
-/// What a graph starts from, by slot. Tables have as many rows as are evaluated.
+/// The leaves of a graph, by slot. Tables have as many rows as are evaluated.
 #[derive(Clone, Debug, Default)]
 pub struct Leaves<'a> {
-    /// Parameters, row by row.
+    /// The parameters, row-major.
     pub params: Vec<&'a [f32]>,
     /// Inputs.
     pub inputs: Vec<Table<'a>>,
-    /// Noise draws.
+    /// The samples of noise.
     pub noises: Vec<Table<'a>>,
-    /// Adjoints of outputs.
+    /// The adjoints of outputs.
     pub seeds: Vec<Table<'a>>,
 }
 

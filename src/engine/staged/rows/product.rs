@@ -1,4 +1,4 @@
-//! Products of matrices, cut into pieces of fixed sizes that threads share.
+//! Matrix products, divided into pieces of fixed sizes that threads share.
 
 use rayon::prelude::*;
 
@@ -7,14 +7,14 @@ use rayon::prelude::*;
 pub struct Matrix<'a> {
     /// The elements.
     pub values: &'a [f32],
-    /// Elements from a row to the next.
+    /// The distance in elements from a row to the next.
     pub row: usize,
-    /// Elements from a column to the next.
+    /// The distance in elements from a column to the next.
     pub column: usize,
 }
 
 impl<'a> Matrix<'a> {
-    /// Row after row.
+    /// A row-major matrix.
     pub fn new(values: &'a [f32], columns: usize) -> Matrix<'a> {
         Matrix {
             values,
@@ -23,7 +23,7 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    /// With rows and columns exchanged.
+    /// The transposed matrix.
     #[must_use]
     pub fn turned(self) -> Matrix<'a> {
         Matrix {
@@ -34,16 +34,17 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// Most rows and columns of a piece of the result: what is packed of the operands then stays in the caches.
+/// The largest numbers of rows and columns of a piece: its packed operands stay in the caches.
 const LARGEST: [usize; 2] = [512, 1024];
-/// Pieces that there should be for threads to share, where each is still worth a thread.
+/// The desired number of pieces for threads to share, if each is still worth a thread.
 const PIECES: usize = 8;
-/// Multiply-adds that are worth a thread.
+/// The number of multiply-adds that is worth a thread.
 const SHARED_WORK: usize = 1 << 20;
 /// Pieces end at whole vectors.
 const VECTOR: usize = 16;
 
-/// Rows and columns of a piece of an `[m, n]` result of `k` multiply-adds an element. Follows from the sizes alone.
+/// The rows and columns of a piece of an `[m, n]` result with `k` multiply-adds per element. They depend only
+/// on the sizes.
 fn piece([m, k, n]: [usize; 3]) -> [usize; 2] {
     let mut parts = [m.div_ceil(LARGEST[0]), n.div_ceil(LARGEST[1])];
     let size = |parts: [usize; 2]| {
@@ -56,7 +57,7 @@ fn piece([m, k, n]: [usize; 3]) -> [usize; 2] {
         if pieces >= PIECES || rows * columns * k < 2 * SHARED_WORK {
             return [rows, columns];
         }
-        // The longer side is cut, rows where in doubt.
+        // The longer side is divided, or the rows if both are equal.
         let side = usize::from(columns > 2 * rows);
         if size(parts)[side] == VECTOR {
             return [rows, columns];
@@ -65,15 +66,15 @@ fn piece([m, k, n]: [usize; 3]) -> [usize; 2] {
     }
 }
 
-/// Where threads write: pieces that do not overlap.
+/// The target of the threads' writes: pieces that do not overlap.
 struct Target(*mut f32);
 // SAFETY: pieces of the result do not overlap, and nobody reads it before all are done.
 unsafe impl Sync for Target {}
 
-/// `out (+)= a b` for `a: [m, k]`, `b: [k, n]` and `out: [m, n]` row after row.
+/// Computes `out (+)= a b` for `a: [m, k]`, `b: [k, n]` and `out: [m, n]`, row-major.
 ///
 /// # Panics
-/// Where a matrix is too small for its dimensions.
+/// Panics if a matrix is too small for its dimensions.
 pub fn product(out: &mut [f32], add: bool, [m, k, n]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>) {
     let reach = |matrix: Matrix<'_>, rows: usize, columns: usize| {
         (rows - 1) * matrix.row + (columns - 1) * matrix.column < matrix.values.len()
@@ -99,8 +100,8 @@ pub fn product(out: &mut [f32], add: bool, [m, k, n]: [usize; 3], a: Matrix<'_>,
         let target = &target;
         let (row, column) = (number / across * height, number % across * width);
         let (rows, columns) = (height.min(m - row), width.min(n - column));
-        // SAFETY: the piece lies within the result, whose size was checked, and no other piece overlaps it; the
-        // operands hold all that is read, which was checked.
+        // SAFETY: the piece lies within the result, whose size was checked, and no other piece overlaps it;
+        // the operands' sizes were checked, too.
         unsafe {
             gemm::gemm(
                 rows,

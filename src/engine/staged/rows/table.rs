@@ -1,36 +1,36 @@
-//! Values of all rows.
+//! Tables: the values of all rows.
 
 use std::borrow::Cow;
 
-/// Rows that are each one of many: row `r` is `scale[r]` at `index[r]` and 0 elsewhere.
+/// One-hot rows: row `r` is `scale[r]` at `index[r]` and 0 elsewhere.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hot<'a> {
-    /// Which element.
+    /// The position of the nonzero element.
     pub index: Cow<'a, [u32]>,
-    /// Its value.
+    /// The value of that element.
     pub scale: Cow<'a, [f32]>,
 }
 
 /// A value of all rows.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Table<'a> {
-    /// The same in every row.
+    /// One row for all.
     Shared(Cow<'a, [f32]>),
-    /// Row after row.
+    /// All rows, row-major.
     Rows(Cow<'a, [f32]>),
-    /// A mask of so many steps each: row `r` reads entry `r / steps`.
+    /// A mask for blocks of this many steps: row `r` reads entry `r / steps`.
     Repeated(Cow<'a, [f32]>, usize),
-    /// One element of a row.
+    /// One nonzero element per row.
     Hot(Hot<'a>),
 }
 
 impl<'a> Table<'a> {
-    /// Row after row, borrowed.
+    /// Borrows rows.
     pub fn rows(values: &'a [f32]) -> Table<'a> {
         Table::Rows(Cow::Borrowed(values))
     }
 
-    /// One of many, borrowed, with factor 1.
+    /// Borrows one-hot rows with factor 1.
     pub fn hot(index: &'a [u32]) -> Table<'a> {
         Table::Hot(Hot {
             index: Cow::Borrowed(index),
@@ -38,7 +38,7 @@ impl<'a> Table<'a> {
         })
     }
 
-    /// The numbers, `rows` rows of `width`.
+    /// Expands to `rows` rows of `width` numbers.
     pub fn into_rows(self, rows: usize, width: usize) -> Vec<f32> {
         match self {
             Table::Rows(values) => values.into_owned(),
@@ -75,7 +75,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// One row of a table of this width that spells its rows out.
+    /// One row of a table of this width that stores whole rows.
     pub(super) fn row(&self, row: usize, width: usize) -> &[f32] {
         match self {
             Table::Shared(values) => values,

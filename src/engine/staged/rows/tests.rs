@@ -8,7 +8,7 @@ use crate::ir::Draw;
 use crate::ir::{Graph, ResultKind};
 use crate::step::autodiff::{differentiate, Options};
 
-/// Numbers between -1 and 1, as f32 has them.
+/// Pseudo-random f32 numbers between -1 and 1.
 fn drawn(number: u32, size: usize) -> Vec<f32> {
     let mut out = vec![0.0; size];
     let place = Key::new(3, Stream::Noise(number)).at(0, 0, 0);
@@ -29,7 +29,7 @@ fn step(body: &str) -> Graph {
     compilation.program.unwrap().step
 }
 
-/// Compares all results of the step and of its adjoint; input 0 is one of many where `hot` says which.
+/// Compares all results of the step and of its adjoint; with `hot`, input 0 is one-hot.
 fn agrees(step: &Graph, rows: usize, hot: Option<&[u32]>) {
     let adjoint = differentiate(
         step,
@@ -82,7 +82,7 @@ fn agrees(step: &Graph, rows: usize, hot: Option<&[u32]>) {
     let mut scratch = Scratch::default();
     for graph in [step, &adjoint] {
         let expected = oracle(graph, rows, &numbers).unwrap();
-        // Twice, so that memory is used again.
+        // The evaluation runs twice, so that memory is reused.
         for _ in 0..2 {
             let found = evaluate(graph, rows, &leaves, &mut scratch);
             for ((result, table), expected) in found.into_iter().zip(&expected) {
