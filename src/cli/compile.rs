@@ -1,4 +1,4 @@
-//! `bpmc compile`.
+//! The command `bpmc compile`.
 
 use super::options::{Overrides, Passes};
 use super::screen::Screen;
@@ -22,7 +22,7 @@ Examples:
   bpmc compile agent.bpm --emit kernels          what runs at every step, per connection and vector
   bpmc compile agent.bpm --time-passes           what each pass did, and how long compiling takes";
 
-/// Show what a spec becomes at a stage of the compiler.
+/// Show the output of one stage of the compiler.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
@@ -44,16 +44,16 @@ pub struct Arguments {
     pub passes: Passes,
 }
 
-/// What to print.
+/// The output to print.
 #[derive(Clone, Copy, Debug)]
 pub enum Stage {
-    /// What a stage of the compiler gives.
+    /// The output of a stage of the compiler.
     Emit(Emit),
     /// The graphs after a pass.
     After(&'static Pass),
 }
 
-/// Reads a stage, or `after:` and the name of a pass.
+/// A parser of a stage, or `after:` and the name of a pass.
 #[derive(Clone, Copy, Debug)]
 struct StageParser;
 
@@ -95,15 +95,15 @@ pub enum Emit {
     Model,
     /// The graph of one time step
     Graph,
-    /// The graph of its adjoint
+    /// The graph of its adjoint (the backward pass)
     Grad,
     /// Step and adjoint after all passes
     Opt,
-    /// The kernels: instructions, and what is computed per connection
+    /// The kernels: their instructions, and the computations per connection
     Kernels,
     /// The kernels as CUDA C, for a GPU such as an H100
     Cuda,
-    /// How lanes are split, and how much memory the run takes
+    /// The division of lanes, and the memory of the run
     Plan,
     /// The step graph in Graphviz form
     Dot,
@@ -116,7 +116,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let selection = arguments.passes.selection(Selection::default())?;
     let compilation = spec::compile(&arguments.spec, &arguments.overrides.set)?;
     if let Some(Stage::Emit(Emit::Ast)) = arguments.emit {
-        // The tree is there whatever the later stages think of it.
+        // The tree exists whatever errors later stages find.
         screen.show(&compilation.diagnostics, &compilation.sources);
         let own = compilation.files.iter().take(compilation.own_files);
         let text: String = own.map(syntax::dump).collect();
@@ -160,7 +160,7 @@ fn text(program: &Compiled, stage: Stage, selection: &Selection) -> Result<Strin
     })
 }
 
-/// The table of passes and stages, the making of the kernels included where the spec can have them.
+/// The table of passes and stages, including the generation of kernels if the spec allows it.
 fn timed(
     compilation: &Compilation,
     program: &Compiled,

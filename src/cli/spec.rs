@@ -1,4 +1,4 @@
-//! Specs on their way into the compiler.
+//! Reading and compiling specs for the subcommands.
 
 use super::options::Backend;
 use super::screen::Screen;
@@ -21,20 +21,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The text of the file at `path`.
+/// Reads the text of the file at `path`.
 ///
 /// # Errors
-/// Names the file.
+/// The error names the file.
 pub fn read(path: &Path) -> Result<String, Failure> {
     let text = driver::read_text(path)
         .with_context(|| format!("cannot read the spec {}", path.display()))?;
     Ok(text)
 }
 
-/// Compiles the spec at `path`, its imports beside it.
+/// Compiles the spec at `path`, with its imports relative to it.
 ///
 /// # Errors
-/// Where the file cannot be read; what is wrong with the spec is in the compilation.
+/// Fails if the file cannot be read; errors in the spec are in the compilation.
 pub fn compile(path: &Path, set: &[String]) -> Result<Compilation, Failure> {
     let text = read(path)?;
     let name = path.display().to_string();
@@ -42,7 +42,7 @@ pub fn compile(path: &Path, set: &[String]) -> Result<Compilation, Failure> {
         .map_err(|fault| Failure::Run(anyhow::Error::new(fault)))
 }
 
-/// Shows what was found, and goes on only where there is no error.
+/// Shows the diagnostics, and returns the program if there are no errors.
 ///
 /// # Errors
 /// [`Failure::Reported`].
@@ -51,7 +51,7 @@ pub fn program<'a>(compilation: &'a Compilation, screen: &Screen) -> Result<&'a 
     compilation.program.as_ref().ok_or(Failure::Reported)
 }
 
-/// Steps and lanes of an iteration: those of the task and the `train` block, 1 where there is none.
+/// The steps and lanes of an iteration, from the task and the `train` block; 1 without them.
 pub fn extent(model: &Model) -> (usize, usize) {
     let setting = |name: &str| {
         let settings = model.train.as_ref().map(|train| &train.settings)?;
@@ -65,13 +65,12 @@ pub fn extent(model: &Model) -> (usize, usize) {
     (steps, setting("batch").unwrap_or(1))
 }
 
-/// What trains a spec by default, or as its passes are selected: kernels, or the graphs as they are where nothing is to be
-/// optimised.
+/// The default target for these passes: kernels, or the graphs as they are without optimization.
 fn target(passes: &Selection) -> Target {
     Backend::usual(passes).kind().target()
 }
 
-/// The stages of a spec as they are trained, up to and with the pass `last` where one is given.
+/// The stages of a spec in the form used for training, up to and including the pass `last` if given.
 ///
 /// # Errors
 /// Faults of the compiler.
@@ -85,10 +84,10 @@ pub fn stages(
         .map_err(|fault| Failure::Run(anyhow::Error::new(fault)))
 }
 
-/// The same with its kernels.
+/// The stages with their kernels.
 ///
 /// # Errors
-/// Faults of the compiler, and networks that the kernels do not know.
+/// Faults of the compiler, and networks that the kernels do not support.
 pub fn kernels(program: &Compiled, passes: &Selection) -> Result<Experiment, Failure> {
     let experiment = Experiment::trained(program, Target::Kernels, passes);
     Ok(experiment.map_err(anyhow::Error::new)?)
@@ -97,7 +96,7 @@ pub fn kernels(program: &Compiled, passes: &Selection) -> Result<Experiment, Fai
 /// The kernels as CUDA C.
 ///
 /// # Errors
-/// Faults of the compiler, and networks that the kernels do not know.
+/// Faults of the compiler, and networks that the kernels do not support.
 pub fn cuda(program: &Compiled, passes: &Selection) -> Result<String, Failure> {
     let experiment = kernels(program, passes)?;
     if reads_text(&program.model) {
@@ -108,10 +107,10 @@ pub fn cuda(program: &Compiled, passes: &Selection) -> Result<String, Failure> {
     Ok(source.map_err(anyhow::Error::new)?.text)
 }
 
-/// The plan of a run on all cores, with the time of an iteration, and the form of each trace.
+/// The plan of a run on all cores: the time of an iteration, and the form of each trace.
 ///
 /// # Errors
-/// Faults of the compiler, and networks that the fused kernels do not know.
+/// Faults of the compiler, and networks that fused kernels do not support.
 pub fn plan(program: &Compiled, passes: &Selection) -> Result<String, Failure> {
     let experiment = kernels(program, passes)?;
     let (steps, lanes) = extent(&program.model);

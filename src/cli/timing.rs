@@ -1,11 +1,11 @@
-//! What `--time-passes` shows.
+//! The table of `--time-passes`.
 
 use bpmc::driver::Compilation;
 use bpmc::engine::experiment::Experiment;
 use bpmc::step::StageTime;
 use std::fmt::Write;
 
-/// A row for each pass that ran and one for each stage of the compiler, in their order.
+/// The table: a row for each pass that ran and for each stage of the compiler, in order.
 pub fn table<'a>(
     compilation: &'a Compilation,
     experiment: &Experiment,

@@ -1,4 +1,4 @@
-//! `bpmc verify`.
+//! The command `bpmc verify`.
 
 use super::options::{Backend, Devices, Overrides, Passes, Threads};
 use super::screen::Screen;
@@ -19,14 +19,14 @@ Examples:
   bpmc verify agent.bpm --lanes 7 --json
   bpmc verify specs/paper/maze/simple.bpm --set task.steps=20      a short episode: the interpreter is slow
 
-Runs one batch of episodes (or one chunk of a text) twice, with the initial weights of training: once as it is \
-trained, in f32, and once by the plain interpreter in f64 on the step before any pass. Both must take the same actions and earn \
+Runs one batch of episodes (or one chunk of a text) twice, with the initial weights of training: once with the \
+backend that trains, in f32, and once with the plain interpreter in f64 on the step before any pass. Both must take the same actions and earn \
 the same rewards; losses and gradients must agree. verify reports the largest gradient error, divided by the largest gradient of \
 that parameter. A device that runs whole iterations runs one more, and its loss and gradient norm must agree, too.";
 
-/// Compare what trains a spec with the reference interpreter.
+/// Compare the gradients that train a spec with those of the reference interpreter.
 ///
-/// Exits with status 1 where they differ by more than the tolerance.
+/// Exits with status 1 if they differ by more than the tolerance.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
@@ -37,7 +37,7 @@ pub struct Arguments {
     #[command(flatten)]
     pub devices: Devices,
 
-    /// What runs the compiled program [default: fused; candle for `--opt 0`]
+    /// Backend that runs the compiled program [default: fused; candle for `--opt 0`]
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
 
@@ -58,28 +58,29 @@ pub struct Arguments {
     #[command(flatten)]
     pub passes: Passes,
 
-    /// Print one JSON object a spec
+    /// Print one JSON object per spec
     #[arg(long)]
     pub json: bool,
 }
 
-/// What came out for a spec. The field names are those of the JSON form.
+/// The result for a spec. The field names are those of the JSON form.
 #[derive(Debug, Serialize)]
 struct Report {
     spec: String,
     backend: &'static str,
     device: String,
     agrees: bool,
-    /// Whether all lanes earned the same.
+    /// Whether all lanes earned the same rewards.
     same_rewards: bool,
-    /// Difference of the losses, as a part of the loss.
+    /// The difference of the losses, divided by the loss.
     loss: f64,
-    /// Largest difference of a gradient, as a part of its parameter's largest; null without gradients.
+    /// The largest difference of a gradient, divided by its parameter's largest gradient; null without
+    /// gradients.
     gradient: Option<f64>,
-    /// In which parameter that is.
+    /// The parameter with that difference.
     parameter: Option<String>,
-    /// Where a device does whole iterations: the larger difference of the loss and the norm of the gradient of one, as a part
-    /// of them; null elsewhere.
+    /// The larger difference of loss and gradient norm of a whole iteration on a device, each divided by its
+    /// value; null if the device does not run whole iterations.
     iteration: Option<f64>,
 }
 

@@ -1,27 +1,29 @@
-//! What trains a spec against the oracle: the plain interpreter in f64 on the step as the spec has it, without any pass.
+//! The comparison of training with the oracle: the plain interpreter in f64 on the step of the spec, without
+//! any pass.
 //!
-//! The oracle shares nothing with what it judges but the step and its derivative: no pass, no cut into stages, no kernel.
+//! The oracle shares only the step and its derivative with what it judges: no pass, no division into stages,
+//! no kernel.
 
 use crate::learn::trainer::{BackendKind, Probe, Rehearsal, TrainError, Trainer, TrainerOptions};
 use crate::machine::device::{DeviceChoice, DeviceKind};
 use crate::step::passes::Selection;
 use crate::step::Compiled;
 
-/// Of a parameter whose gradients are all smaller than this, this is what differences are compared with.
+/// The divisor of differences for a parameter whose gradients are all smaller than this.
 const SMALL: f64 = 1e-6;
 
-/// Differences of one batch of episodes, or one chunk of a text.
+/// The differences of one batch of episodes, or one chunk of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
-    /// Whether all lanes earned the same.
+    /// Whether all lanes earned the same rewards.
     pub same_rewards: bool,
-    /// Difference of the losses, as a part of the loss.
+    /// The difference of the losses, divided by the loss.
     pub loss: f64,
-    /// The largest difference of a gradient as a part of its parameter's largest, and the path of the parameter; nothing
-    /// without gradients.
+    /// The largest difference of a gradient, divided by its parameter's largest gradient, and the path of the
+    /// parameter; `None` without gradients.
     pub gradient: Option<(f64, String)>,
-    /// Where a device does whole iterations: the larger difference of the loss and the norm of the gradient of one, as a
-    /// part of them.
+    /// The larger difference of loss and gradient norm of a whole iteration on a device, each divided by its
+    /// value; `None` if the device does not run whole iterations.
     pub iteration: Option<f64>,
 }
 
@@ -36,10 +38,11 @@ impl Comparison {
     }
 }
 
-/// Runs one batch of episodes, or one chunk of a text, as `options` say and by the oracle, with the same first weights.
+/// Runs one batch of episodes, or one chunk of a text, with `options` and with the oracle, from the same
+/// initial weights.
 ///
 /// # Errors
-/// Where one of them cannot run the spec.
+/// Fails if one of them cannot run the spec.
 pub fn compare(program: &Compiled, options: TrainerOptions) -> Result<Comparison, TrainError> {
     let found = probe(program, options)?;
     let expected = probe(program, oracle(options))?;
@@ -62,7 +65,7 @@ pub fn compare(program: &Compiled, options: TrainerOptions) -> Result<Comparison
             continue;
         };
         let part = difference(found, expected);
-        // Not a number is the largest of all.
+        // NaN counts as the largest value.
         let worst = out.gradient.as_ref();
         if worst.is_none_or(|(worst, _)| part > *worst || part.is_nan()) {
             out.gradient = Some((part, slot.path.clone()));
@@ -71,7 +74,7 @@ pub fn compare(program: &Compiled, options: TrainerOptions) -> Result<Comparison
     Ok(out)
 }
 
-/// How the oracle runs.
+/// The options of the oracle.
 fn oracle(options: TrainerOptions) -> TrainerOptions {
     TrainerOptions {
         backend: BackendKind::Reference,
@@ -85,7 +88,7 @@ fn probe(program: &Compiled, options: TrainerOptions) -> Result<Probe, TrainErro
     Trainer::new(program, options)?.probe()
 }
 
-/// What a device that does whole iterations gets of one.
+/// The results of one iteration on a device that runs whole iterations.
 fn rehearse(program: &Compiled, options: TrainerOptions) -> Result<Option<Rehearsal>, TrainError> {
     Trainer::new(program, options)?.rehearse()
 }
@@ -102,12 +105,12 @@ fn norm(program: &Compiled, probe: &Probe) -> f64 {
     squares.sum::<f64>().sqrt()
 }
 
-/// A difference as a part of what is expected.
+/// A difference divided by the expected value.
 fn part(found: f64, expected: f64) -> f64 {
     (found - expected).abs() / expected.abs().max(SMALL)
 }
 
-/// The larger difference. Not a number is the largest of all.
+/// The larger difference; NaN counts as the largest.
 fn worse(a: f64, b: f64) -> f64 {
     if a > b || a.is_nan() {
         a
@@ -116,7 +119,7 @@ fn worse(a: f64, b: f64) -> f64 {
     }
 }
 
-/// The largest difference, as a part of the largest gradient.
+/// The largest difference, divided by the largest gradient.
 fn difference(found: &[f64], expected: &[f64]) -> f64 {
     let scale = expected.iter().fold(SMALL, |most, x| most.max(x.abs()));
     let differences = found
@@ -148,7 +151,7 @@ mod tests {
     task pattern_completion { bits = 12, patterns = 2, presentations = 1, show = 2, gap = 1, probe = 2 }
     train supervised { loss = half_sum_squares, batch = 2, seed = 3 }";
 
-    /// Multiplies and adds what the program multiplies and subtracts, and the other way round.
+    /// Multiplies and adds where the program multiplies and subtracts, and vice versa.
     fn wrong(program: &mut Program) {
         for op in program
             .ahead

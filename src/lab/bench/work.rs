@@ -1,32 +1,32 @@
-//! What an iteration has to do, counted from the graphs of its step and adjoint.
+//! The work of one iteration, counted from the graphs of its step and adjoint.
 //!
-//! The count is of the work, not of a program: every operation of the graphs once a step and lane, and every
-//! byte that kernels of one pass over the connections in each direction would move. Forwards such a pass reads
-//! each trace and writes it, and reads the matrices beside it; where traces are replayed for the way back, once
-//! more; backwards it reads traces and matrices, and reads and writes the adjoints of traces and those gradients
-//! per connection that are not products of two vectors. Vectors, and matrices that all lanes share in a
-//! matrix product, cost no bytes here: a cache or a register holds them. A program may move more bytes; it does not move
-//! fewer unless it finds another form of the rule.
+//! The count is a property of the rule, not of the generated program: every operation of the graphs once per
+//! step and lane, and every byte that kernels would move in one pass over the connections per direction. The
+//! forward pass reads and writes each trace and reads the matrices; steps recomputed for the backward pass do
+//! so once more. The backward pass reads traces and matrices, and reads and writes the adjoints of traces and
+//! those per-connection gradients that are not outer products. Vectors, and matrices that all lanes share in
+//! a matrix product, cost no bytes here, because a cache or a register holds them. A program may move more
+//! bytes; it moves fewer only with another form of the rule.
 
 use crate::engine::experiment::Experiment;
 use crate::engine::plan::Plan;
 use crate::ir::{Binary, Graph, Op, Unary, ValueId};
 use serde::{Deserialize, Serialize};
 
-/// Bytes of an f32.
+/// The bytes of an f32.
 const BYTES: f64 = 4.0;
 
-/// Bytes and operations of one iteration, all lanes and steps.
+/// The bytes and operations of one iteration, over all lanes and steps.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Work {
     /// Bytes read or written.
     pub bytes: f64,
-    /// Arithmetic operations; a multiply-add is two.
+    /// Arithmetic operations; a multiply-add counts as two.
     pub operations: f64,
 }
 
 impl Work {
-    /// Of an iteration by `plan`, all stages together.
+    /// Counts the work of one iteration under `plan`, over all stages.
     pub fn of(experiment: &Experiment, plan: &Plan) -> Work {
         let stages = experiment.stages.iter();
         let stages =
@@ -40,7 +40,7 @@ impl Work {
     fn of_stage(step: &Graph, adjoint: &Graph, plan: &Plan) -> Work {
         let lanes = plan.lanes;
         let steps = plan.steps as f64;
-        // The first step of each segment starts from what was kept.
+        // The first step of each segment starts from stored traces.
         let replayed = steps - plan.steps.div_ceil(plan.interval.max(1)) as f64;
         let one = |graph: &Graph, counted: &[bool]| Work {
             bytes: bytes(graph, counted),
@@ -64,7 +64,7 @@ fn per_connection(graph: &Graph, id: ValueId) -> bool {
     graph.shape(id).dims.len() >= 2
 }
 
-/// What gives the leaving values of traces, from values per connection alone: vectors are kept.
+/// The values that produce the next traces, from per-connection values alone: vectors are stored.
 fn trace_updates(step: &Graph) -> Vec<bool> {
     let mut counted = vec![false; step.len()];
     for (result, id) in step.results() {
@@ -75,8 +75,8 @@ fn trace_updates(step: &Graph) -> Vec<bool> {
     counted
 }
 
-/// The values of an adjoint that have to be computed: those that come from adjoints, and the values per
-/// connection of the step which they read. Its vectors are kept from the way forward.
+/// The values of an adjoint that must be computed: those that depend on adjoints, and the per-connection
+/// values of the step that they read. The vectors of the step are stored by the forward pass.
 fn adjoint_values(adjoint: &Graph) -> Vec<bool> {
     let mut from_adjoints = vec![false; adjoint.len()];
     let mut counted = vec![false; adjoint.len()];
@@ -96,7 +96,7 @@ fn adjoint_values(adjoint: &Graph) -> Vec<bool> {
     counted
 }
 
-/// Marks a value per connection with all such values it is computed from.
+/// Marks a per-connection value and all per-connection values it is computed from.
 fn mark(graph: &Graph, id: ValueId, counted: &mut [bool]) {
     let mut stack = vec![id];
     while let Some(id) = stack.pop() {
@@ -106,7 +106,7 @@ fn mark(graph: &Graph, id: ValueId, counted: &mut [bool]) {
     }
 }
 
-/// Operations of one step and lane.
+/// The number of operations per step and lane.
 fn operations(graph: &Graph, counted: &[bool]) -> f64 {
     let mut total = 0.0;
     for id in graph.ids().filter(|id| counted[id.index()]) {
@@ -125,7 +125,7 @@ fn operations(graph: &Graph, counted: &[bool]) -> f64 {
             Op::Reduce { .. } | Op::LaneSum => read,
             Op::MatVec { .. } => 2.0 * read * written,
             Op::Outer => 2.0 * written,
-            // The largest, differences, exponentials, their sum, quotients.
+            // The maximum, differences, exponentials, their sum and quotients.
             Op::Softmax => 5.0 * written,
             Op::Param(_)
             | Op::Input(_)
@@ -146,7 +146,7 @@ fn operations(graph: &Graph, counted: &[bool]) -> f64 {
     total
 }
 
-/// Bytes of one step and lane.
+/// The number of bytes per step and lane.
 fn bytes(graph: &Graph, counted: &[bool]) -> f64 {
     let mut numbers = 0;
     let mut matrices = vec![false; graph.len()];
@@ -158,7 +158,7 @@ fn bytes(graph: &Graph, counted: &[bool]) -> f64 {
         let elements = value.shape.elements();
         match &value.op {
             Op::State(_) if per_connection(graph, id) => {
-                // Backwards a trace is only read.
+                // The backward pass only reads a trace.
                 numbers += if backward { elements } else { 2 * elements };
             }
             Op::AdjointIn(_) if per_connection(graph, id) => numbers += 2 * elements,
@@ -191,14 +191,14 @@ fn is_matrix(graph: &Graph, id: ValueId) -> bool {
         && !matches!(value.op, Op::Broadcast { .. } | Op::Const(_))
 }
 
-/// Whether only sums or the like over a dimension of it are read.
+/// Whether every reader of a value reduces a dimension of it.
 fn only_reduced(graph: &Graph, id: ValueId) -> bool {
     let users = graph.users(id);
     let reduces = |user: &ValueId| matches!(graph.value(*user).op, Op::Reduce { .. });
     !users.is_empty() && users.iter().all(reduces)
 }
 
-/// Whether a value is the inside of a product of a vector and a matrix that all lanes share.
+/// Whether a value is the elementwise product inside a matrix product whose matrix all lanes share.
 fn is_matrix_product(graph: &Graph, id: ValueId) -> bool {
     let value = graph.value(id);
     matches!(value.op, Op::Binary(Binary::Mul))
@@ -209,8 +209,8 @@ fn is_matrix_product(graph: &Graph, id: ValueId) -> bool {
         && only_reduced(graph, id)
 }
 
-/// Whether a value per connection is a product of a number per pre neuron and one per post neuron. The sum of
-/// such values over lanes and steps is one matrix product after the episode.
+/// Whether a per-connection value is an outer product of a pre and a post vector. Its sum over lanes and
+/// steps is one matrix product after the episode.
 fn is_product(graph: &Graph, id: ValueId) -> bool {
     let value = graph.value(id);
     match &value.op {
@@ -251,7 +251,8 @@ mod tests {
         (Work::of_stage(&step, &backward, &plan), plan)
     }
 
-    /// Simple modulation, counted by hand: a connection of the maze moves 52 bytes a step, 8 of them in the replay.
+    /// Simple modulation, counted by hand: each connection of the maze moves 52 bytes a step, 8 of them to
+    /// recompute traces.
     #[test]
     fn bytes_of_simple_modulation() {
         let (work, plan) = work(
@@ -273,7 +274,7 @@ mod tests {
     fn without_a_trace_nothing_per_connection_is_moved() {
         let (work, _) = work("weight w ~ uniform(0, 0.1)\n transmit w", "");
         assert_eq!(work.bytes, 0.0);
-        // The recurrent matrix: a product forwards, one backwards, an outer product.
+        // The recurrent matrix: one product forward, one backward, one outer product.
         assert!(work.operations > 6.0 * 100.0 * 3.0 * 20.0);
         assert!(work.operations < 30.0 * 100.0 * 3.0 * 20.0);
     }
@@ -290,7 +291,7 @@ mod tests {
             "modulator m = tanh(linear(y, 1))",
         );
         let segments = 20usize.div_ceil(plan.interval) as f64;
-        // Forwards two traces and w; backwards both, their adjoints and w.
+        // Forward: two traces and w. Backward: both, their adjoints and w.
         let forward = 16.0 + 4.0;
         let backward = 8.0 + 16.0 + 4.0;
         let per_connection = (forward + backward) * 20.0 + 16.0 * (20.0 - segments);

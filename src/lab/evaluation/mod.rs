@@ -1,7 +1,7 @@
-//! Fresh episodes of a trained network, and what is left of its skill when a part of it is taken away.
+//! Evaluation: fresh episodes of a trained network, intact and with parts taken away.
 //!
-//! Episodes are drawn from iterations that training never reaches, counted down from the last, and are the same
-//! each time: a network and its ablations meet the same ones.
+//! The episodes belong to iteration numbers that training never reaches, counted down from the largest. They
+//! are the same each time, so a network and its ablations meet the same episodes.
 
 mod ablation;
 mod curves;
@@ -18,27 +18,27 @@ use crate::learn::trainer::{TrainError, TrainerOptions};
 use crate::step::Compiled;
 use ablation::Prepared;
 
-/// What episodes gave.
+/// The results of the episodes.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// Loss, averaged over batches.
+    /// The loss, averaged over batches.
     pub loss: f64,
-    /// What `values` are: `reward`, or the task's own measure; `None` where there is neither.
+    /// The name of the measure in `values`: `reward`, or the task's own measure; `None` if there is neither.
     pub measure: Option<&'static str>,
     /// The measure of each episode.
     pub values: Vec<f64>,
-    /// Each episode.
+    /// The result of each episode.
     pub episodes: Vec<LaneResult>,
 }
 
-/// Which episodes are run.
+/// The episodes to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// How many.
+    /// The number of episodes.
     pub episodes: usize,
-    /// Whether the likeliest action is taken instead of a drawn one.
+    /// Whether the network takes the most probable action instead of sampling one.
     pub greedy: bool,
-    /// Seed they are drawn from.
+    /// The seed of the episodes.
     pub seed: u64,
 }
 
@@ -64,9 +64,10 @@ pub struct Evaluator<'a> {
 }
 
 impl<'a> Evaluator<'a> {
-    /// For a program and its parameters, by slot.
+    /// Prepares a program with its parameters, by slot.
     ///
     /// # Errors
+    ///
     /// [`TrainError`].
     pub fn new(
         program: &'a Compiled,
@@ -83,24 +84,27 @@ impl<'a> Evaluator<'a> {
         })
     }
 
-    /// What runs, what the passes did, and how long compiling took.
+    /// The graphs that run, the results of the passes, and the compile time.
     pub fn experiment(&self) -> &Experiment {
         self.intact.experiment()
     }
 
-    /// Runs the network as it is.
+    /// Runs the intact network.
     ///
     /// # Errors
-    /// Those of the backend.
+    ///
+    /// Errors of the backend.
     pub fn intact(&mut self, wanted: Wanted) -> Result<Outcome, TrainError> {
         collect(&mut self.intact, wanted, |_, _, _| ())
     }
 
-    /// Runs it with someone looking on at each lane: `observer` is given the batch, the first lane and how many. They
-    /// are handed back batch by batch, in the order of the lanes.
+    /// Runs the intact network with an observer per block of lanes. `observer` makes one from the number of
+    /// the batch, the first lane and the number of lanes. The observers are returned by batch, in the order
+    /// of the lanes.
     ///
     /// # Errors
-    /// Those of the backend.
+    ///
+    /// Errors of the backend.
     pub fn watched<O: Observer>(
         &mut self,
         wanted: Wanted,
@@ -113,10 +117,11 @@ impl<'a> Evaluator<'a> {
         Ok((outcome, all))
     }
 
-    /// Runs it with a part taken away, on the same episodes.
+    /// Runs the network with a part taken away, on the same episodes.
     ///
     /// # Errors
-    /// [`AblationError`] where the network has no such part.
+    ///
+    /// [`AblationError`] if the network has no such part.
     pub fn ablated(
         &mut self,
         ablation: &Ablation,
@@ -153,7 +158,8 @@ fn collect<O: Observer>(
     collect_with(episodes, wanted, observer, |_| {})
 }
 
-/// Runs as many batches as hold the episodes wanted. States that outlive episodes go from one batch to the next.
+/// Runs enough batches for the wanted episodes. States that outlive episodes are carried from one batch to
+/// the next.
 fn collect_with<O: Observer>(
     episodes: &mut Episodes,
     wanted: Wanted,
@@ -200,7 +206,7 @@ impl Outcome {
         self.episodes.truncate(episodes);
     }
 
-    /// Reward over the steps and trials of an episode.
+    /// The reward over the steps and trials of an episode.
     pub fn curves(&self) -> Curves {
         Curves::of(&self.episodes)
     }
