@@ -1,4 +1,4 @@
-//! What a block or a reader that trains by itself is given, and what it gives back.
+//! The interface to blocks and readers that train by themselves: their inputs and results.
 
 use super::a2c::Parts;
 use super::block::EpisodeOptions;
@@ -7,23 +7,24 @@ use super::trainer::NotFinite;
 use crate::engine::params::ParamStore;
 use crate::machine::c::{Held, Step, Stop, MOST};
 
-/// Parameters and their optimiser, for some iterations.
+/// The parameters and their optimizer, for some iterations.
 pub struct Learner<'a> {
-    /// The parameters; those after the iterations when they are done.
+    /// The parameters; updated when the iterations are done.
     pub parameters: &'a mut ParamStore,
-    /// The optimiser, likewise.
+    /// The optimizer; updated when the iterations are done.
     pub optimizer: &'a mut dyn Optimizer,
-    /// How the episodes of the first iteration are run; those after it count on.
+    /// The options of the first iteration's episodes; later iterations count on.
     pub options: EpisodeOptions,
-    /// How many iterations are wanted.
+    /// The number of wanted iterations.
     pub iterations: u64,
-    /// Of these the first so many without a step of the optimiser.
+    /// The number of iterations, from the first on, without an optimizer step.
     pub burning_in: u64,
 }
 
 impl Learner<'_> {
-    /// The steps of its iterations, at most [`MOST`], with a factor on the learning rate by their number from 0. Means of the
-    /// parameters go on from those of so many steps; there are none without.
+    /// The optimizer steps of the iterations, at most [`MOST`]; `rate` is the factor on the learning rate by
+    /// number, from 0. `averaged` is the number of steps in the running means of the parameters; `None`
+    /// without means.
     pub fn steps(&self, rate: impl Fn(u64) -> f64, averaged: Option<u64>) -> Vec<Step> {
         let taken = self.optimizer.state().steps;
         let steps = (0..self.iterations.min(MOST as u64)).map(|k| {
@@ -37,7 +38,7 @@ impl Learner<'_> {
         steps.collect()
     }
 
-    /// What a device starts from and changes.
+    /// The arrays that a device starts from and updates.
     pub fn held(&mut self) -> Held<'_> {
         let mut held = Held::default();
         for parameter in self.parameters.iter_mut() {
@@ -53,12 +54,12 @@ impl Learner<'_> {
         held
     }
 
-    /// Counts the steps of so many iterations that were done.
+    /// Counts the optimizer steps of `done` iterations.
     pub fn count(&mut self, done: usize) {
         self.optimizer.state_mut().steps += (done as u64).saturating_sub(self.burning_in);
     }
 
-    /// What was not finite, by its name.
+    /// The non-finite value, with its name.
     pub fn not_finite(&self, stop: Stop) -> NotFinite {
         match stop {
             Stop::Loss => NotFinite::Loss,
@@ -76,23 +77,23 @@ impl Learner<'_> {
     }
 }
 
-/// What an iteration gave.
+/// The results of an iteration.
 #[derive(Clone, Copy, Debug)]
 pub struct Learned {
-    /// Terms of the loss.
+    /// The terms of the loss.
     pub parts: Parts,
-    /// Mean reward of an episode.
+    /// The mean reward per episode.
     pub reward: f64,
-    /// Norm of the gradient before it is clipped.
+    /// The norm of the gradient before clipping.
     pub norm: f64,
 }
 
-/// Iterations that were done, fewer than were wanted where something was not finite; parameters, optimiser and states are
-/// then as before the iteration that failed.
+/// The results of several iterations. There are fewer than wanted if a value was not finite; parameters,
+/// optimizer and states are then as before the failed iteration.
 #[derive(Clone, Debug)]
 pub struct Lesson<T> {
-    /// What each gave.
+    /// The results of each iteration.
     pub done: Vec<T>,
-    /// What was not finite in the one after them.
+    /// The non-finite value in the iteration after them.
     pub stop: Option<NotFinite>,
 }

@@ -4,15 +4,15 @@ use crate::engine::fused::Real;
 use crate::machine::dispatch;
 use rayon::prelude::*;
 
-/// Sums and maxima side by side.
+/// The number of parallel sums and maxima.
 const WIDTH: usize = 32;
 
-/// What a chunk gave.
+/// The loss of a chunk.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Loss {
-    /// Sum over words of `-log p(word)`, in nats.
+    /// The sum over words of `-log p(word)`, in nats.
     pub total: f64,
-    /// Words predicted.
+    /// The number of predicted words.
     pub words: f64,
 }
 
@@ -30,8 +30,8 @@ impl std::ops::AddAssign for Loss {
     }
 }
 
-/// Turns logits, a row of `width` for every target, into derivatives of the mean loss over all rows with weight 1; rows
-/// of weight 0 have none. Returns the loss.
+/// Turns logits, a row of `width` for every target, into derivatives of the mean loss over all rows with
+/// weight 1; rows of weight 0 have derivative 0. Returns the loss.
 pub fn cross_entropy(logits: &mut [f32], width: usize, targets: &[u32], weights: &[f32]) -> Loss {
     let words: f64 = weights.iter().map(|w| f64::from(*w)).sum();
     let scale = (1.0 / words.max(1.0)) as f32;
@@ -60,7 +60,8 @@ pub fn cross_entropy(logits: &mut [f32], width: usize, targets: &[u32], weights:
     }
 }
 
-/// `exp(x - largest)` in place; the largest and the sum, in an order that follows from the length alone.
+/// Computes `exp(x - largest)` in place, with the maximum and the sum, in an order that depends only on the
+/// length.
 fn exponentials(row: &mut [f32], largest: &mut f32, total: &mut f32) {
     dispatch!((row: &mut [f32], largest: &mut f32, total: &mut f32) {
         let mut most = [f32::NEG_INFINITY; WIDTH];

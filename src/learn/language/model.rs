@@ -1,6 +1,7 @@
-//! A language model being trained: chunks to learn from, and texts to evaluate.
+//! A language model in training: chunks to learn from, and texts to evaluate.
 //!
-//! A text is one episode: states go on from chunk to chunk, and gradients stop where a chunk begins.
+//! A text is one episode: states continue from chunk to chunk, and gradients stop at the beginning of a
+//! chunk.
 
 use super::error::LanguageError;
 use super::loss::Loss;
@@ -33,12 +34,12 @@ pub struct Language {
     seed: u64,
 }
 
-/// What a text costs a model.
+/// The loss of a text under a model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Perplexity {
-    /// Mean of `-log p` of a word, in nats.
+    /// The mean of `-log p` per word, in nats.
     pub loss: f64,
-    /// Words predicted, ends of lines among them.
+    /// The number of predicted words, including ends of lines.
     pub words: u64,
 }
 
@@ -55,41 +56,41 @@ impl Perplexity {
         self.loss.exp()
     }
 
-    /// Bits per word.
+    /// The loss in bits per word.
     pub fn bits(self) -> f64 {
         self.loss / std::f64::consts::LN_2
     }
 }
 
-/// What a chunk gave.
+/// The results of a chunk.
 pub struct ChunkReport {
-    /// Loss, without penalties.
+    /// The loss without penalties.
     pub loss: Loss,
-    /// Penalties.
+    /// The sum of the penalties.
     pub penalty: f64,
-    /// Gradients by parameter.
+    /// The gradients by parameter.
     pub gradients: Gradients,
-    /// Where the time went.
+    /// The times of the phases.
     pub phases: Phases,
 }
 
-/// What a chunk gave to a reader that learns by itself.
+/// The results of a chunk in a reader that trains by itself.
 #[derive(Clone, Copy, Debug)]
 pub struct ChunkLesson {
-    /// Mean of `-log p` of a word, without penalties, in nats.
+    /// The mean of `-log p` per word in nats, without penalties.
     pub loss: f64,
-    /// Penalties.
+    /// The sum of the penalties.
     pub penalty: f64,
-    /// Norm of the gradient before it is clipped.
+    /// The norm of the gradient before clipping.
     pub norm: f64,
 }
 
 impl Language {
-    /// Reads the texts of `data` or makes some. `readers` are for training and for evaluation, with as many lanes as the
-    /// settings say.
+    /// Reads the texts of `data`, or generates them. `readers` are for training and for evaluation, with the
+    /// numbers of lanes in the settings.
     ///
     /// # Errors
-    /// Where texts cannot be read or are too short.
+    /// Fails if texts cannot be read or are too short.
     pub fn new(
         objective: TextObjective,
         task: &Text,
@@ -134,33 +135,33 @@ impl Language {
         &self.corpus
     }
 
-    /// Chunks of all epochs.
+    /// The number of chunks in all epochs.
     pub fn iterations(&self) -> u64 {
         self.places.len() as u64
     }
 
-    /// The chunk of an iteration, from 0; the last one where there are no more.
+    /// The chunk of iteration `iteration` (from 0), or the last chunk after the end.
     pub fn place(&self, iteration: u64) -> Place {
         let last = self.places.len().saturating_sub(1);
         self.places[(iteration as usize).min(last)]
     }
 
-    /// Whether an iteration, from 0, is the last of its epoch.
+    /// Whether iteration `iteration` (from 0) is the last of its epoch.
     pub fn ends_epoch(&self, iteration: u64) -> bool {
         let next = self.places.get(iteration as usize + 1);
         next.is_none_or(|next| next.start == 0)
     }
 
-    /// The factor on the learning rate at an iteration, from 0.
+    /// The factor on the learning rate at iteration `iteration` (from 0).
     pub fn rate(&self, iteration: u64) -> f64 {
         let place = self.place(iteration);
         self.schedule.factor(place.epoch, place.steps)
     }
 
-    /// Runs the chunk of an iteration, from 0, forward and back.
+    /// Runs the chunk of iteration `iteration` (from 0) forward and backward.
     ///
     /// # Errors
-    /// Where parameters do not fit.
+    /// Fails if the parameters do not fit.
     pub fn chunk(
         &mut self,
         parameters: &ParamStore,
@@ -195,11 +196,11 @@ impl Language {
         })
     }
 
-    /// Has the reader learn by itself from the chunks of an iteration, from 0, and of those after it in its epoch; nothing
-    /// where it cannot.
+    /// Lets the reader train by itself on the chunk of iteration `iteration` (from 0) and the following
+    /// chunks of its epoch; `None` if it cannot.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     pub fn learn(
         &mut self,
         mut learner: Learner<'_>,
@@ -251,10 +252,11 @@ impl Language {
         }))
     }
 
-    /// The perplexity of a part of the corpus: its own lanes, states kept throughout, nothing dropped.
+    /// The perplexity of a part of the corpus, with its own lanes, states that continue throughout, and no
+    /// dropout.
     ///
     /// # Errors
-    /// Where parameters do not fit.
+    /// Fails if the parameters do not fit.
     pub fn evaluate(
         &mut self,
         parameters: &ParamStore,
@@ -270,38 +272,38 @@ impl Language {
         Ok(Perplexity::new(loss))
     }
 
-    /// Takes the times of kernels in what is learned from now on, or no longer.
+    /// Starts or stops measuring the times of training kernels.
     pub fn measure_kernels(&mut self, on: bool) {
         self.runner.measure_kernels(on);
     }
 
-    /// What each kernel did since then; nothing where the backend does not tell.
+    /// The statistics of each kernel since then; empty if the backend does not report them.
     pub fn kernels(&self) -> Vec<KernelReport> {
         self.runner.kernels()
     }
 
-    /// Goes back to the states that the last chunk began with.
+    /// Restores the states at the beginning of the last chunk.
     pub fn take_back(&mut self) {
         self.runner.take_back();
     }
 
-    /// Takes back the memory of gradients.
+    /// Returns the memory of gradients for reuse.
     pub fn give_back(&mut self, gradients: Vec<Vec<f32>>) {
         self.runner.give_back(gradients);
     }
 
-    /// States that the next chunk goes on from, by slot, lane by lane.
+    /// The states that the next chunk continues from, by slot, lanes in sequence.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     pub fn carried(&mut self) -> Result<Vec<Option<Vec<f64>>>, BackendError> {
         self.runner.states()
     }
 
-    /// Goes on from states that [`Language::carried`] gave.
+    /// Sets the states that the next chunk continues from, as [`Language::carried`] returned them.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     pub fn set_carried(&mut self, states: &[Option<Vec<f64>>]) -> Result<(), BackendError> {
         self.runner.set_states(states)
     }
