@@ -451,9 +451,14 @@ fn a_trace_that_decays_goes_on_from_chunk_to_chunk_on_every_backend() {
         kind: DeviceKind::Emulated,
         ..DeviceChoice::CPU
     };
+    // The interpreter is slow: two losses of its own passes are enough.
+    let all = Selection::default();
+    let way = with(BackendKind::Reference, DeviceChoice::CPU, all);
+    let found = losses(&mut Trainer::new(&program, way).unwrap(), 2);
+    assert!((found[1] - expected[1]).abs() < 1e-9, "{found:?}");
     let mut ways: Vec<TrainerOptions> = Vec::new();
-    for passes in [Selection::default(), Selection::level(1)] {
-        for backend in BackendKind::ALL {
+    for passes in [all, Selection::level(1)] {
+        for backend in [BackendKind::Fused, BackendKind::Candle] {
             ways.push(with(backend, DeviceChoice::CPU, passes));
         }
     }

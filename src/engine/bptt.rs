@@ -18,13 +18,18 @@ pub struct StepInputs<T> {
 /// What the network acts in: gives inputs step by step and sees the outputs of a step before it
 /// gives the inputs of the next.
 pub trait Environment<E: Executor> {
-    /// The inputs of step `step`.
+    /// The inputs of step `step`, which `states` enter; they may be changed.
     ///
     /// # Errors
     /// [`BackendError::Environment`], or an error of the executor.
-    fn inputs(&mut self, executor: &E, step: usize) -> Result<StepInputs<E::Tensor>, BackendError>;
+    fn inputs(
+        &mut self,
+        executor: &E,
+        step: usize,
+        states: &mut [E::Tensor],
+    ) -> Result<StepInputs<E::Tensor>, BackendError>;
 
-    /// Takes the outputs of step `step`.
+    /// Takes the outputs of step `step`, which `states` leave; they may be changed.
     ///
     /// # Errors
     /// [`BackendError::Environment`], or an error of the executor.
@@ -33,6 +38,7 @@ pub trait Environment<E: Executor> {
         executor: &E,
         step: usize,
         outputs: &[E::Tensor],
+        states: &mut [E::Tensor],
     ) -> Result<(), BackendError>;
 }
 
@@ -56,14 +62,25 @@ impl<T> Recorded<T> {
 }
 
 impl<E: Executor> Environment<E> for Recorded<E::Tensor> {
-    fn inputs(&mut self, _: &E, step: usize) -> Result<StepInputs<E::Tensor>, BackendError> {
+    fn inputs(
+        &mut self,
+        _: &E,
+        step: usize,
+        _: &mut [E::Tensor],
+    ) -> Result<StepInputs<E::Tensor>, BackendError> {
         self.inputs
             .get(step)
             .cloned()
             .ok_or_else(|| BackendError::Environment(format!("no inputs for step {step}")))
     }
 
-    fn outputs(&mut self, _: &E, _: usize, outputs: &[E::Tensor]) -> Result<(), BackendError> {
+    fn outputs(
+        &mut self,
+        _: &E,
+        _: usize,
+        outputs: &[E::Tensor],
+        _: &mut [E::Tensor],
+    ) -> Result<(), BackendError> {
         self.outputs.push(outputs.to_vec());
         Ok(())
     }
@@ -123,18 +140,18 @@ impl<T: Clone> Rollout<T> {
             last: initial,
         };
         for step in 0..steps {
+            let inputs = environment.inputs(executor, step, &mut rollout.last)?;
             if step % interval == 0 {
                 rollout.checkpoints.push(rollout.last.clone());
                 rollout.segment.clear();
             }
-            let inputs = environment.inputs(executor, step)?;
             let results = executor.step(StepLeaves {
                 states: &rollout.last,
                 inputs: &inputs.inputs,
                 noises: &inputs.noises,
             })?;
-            environment.outputs(executor, step, &results.outputs)?;
             let entered = std::mem::replace(&mut rollout.last, results.next);
+            environment.outputs(executor, step, &results.outputs, &mut rollout.last)?;
             rollout.segment.push(entered);
             rollout.inputs.push(inputs);
         }

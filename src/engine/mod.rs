@@ -9,12 +9,18 @@
 //!
 //! [`experiment::Experiment`] is what is made of a checked spec for any of them.
 //!
-//! The last and the first are executors, and [`bptt`] runs them through time. Fused lanes run themselves.
+//! The last and the first are executors, and [`bptt`] runs them through time.
+//!
+//! Episodes run on an [`episode::Engine`]: [`in_step::InStep`] holds executors, [`lanes::Lanes`] the fused kernels. An engine
+//! knows nothing of tasks, losses and optimizers; they are the [`episode::Environment`] of its lanes.
 
 pub mod bptt;
 pub mod candle;
+pub mod episode;
 pub mod experiment;
 pub mod fused;
+pub mod in_step;
+pub mod lanes;
 pub mod params;
 pub mod plan;
 pub mod reference;

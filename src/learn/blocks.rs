@@ -1,9 +1,9 @@
 //! Which blocks run the lanes of an experiment, and what reads a text: the one place that knows all backends and devices.
 
 use super::average::Average;
-use super::block::{Block, LaneBlock, Objective};
+use super::block::{Block, Objective};
 use super::device_block::{DeviceBlock, DevicePlan};
-use super::fused_block::FusedBlock;
+use super::drive::EpisodeDrive;
 use super::language::device::{DeviceReader, DeviceStages, TextGoal};
 use super::language::in_step::InStepReader;
 use super::language::objective::TextObjective;
@@ -12,8 +12,11 @@ use super::language::stream;
 use super::trainer::{BackendKind, TrainError, TrainerOptions};
 use crate::engine::bptt::least_memory_interval;
 use crate::engine::candle::{Candle, Precision};
+use crate::engine::episode::Engine;
 use crate::engine::experiment::{Experiment, Stage};
 use crate::engine::fused::Fused;
+use crate::engine::in_step::InStep;
+use crate::engine::lanes::{Lanes, Shape};
 use crate::engine::plan::{Limits, Plan, Together};
 use crate::engine::reference::Reference;
 use crate::ir::Graph;
@@ -40,7 +43,7 @@ pub(super) struct Work<'a> {
     pub limits: Limits,
 }
 
-type Blocks = (Plan, Vec<Box<dyn Block>>);
+type Planned = (Plan, Box<dyn Block>);
 
 /// Refuses what does not fit.
 pub(super) fn fits(plan: &Plan, limits: Limits) -> Result<(), TrainError> {
@@ -50,12 +53,12 @@ pub(super) fn fits(plan: &Plan, limits: Limits) -> Result<(), TrainError> {
     }
 }
 
-/// The plan of a run and its blocks. Nothing of the size of the run is allocated before it is known to fit.
+/// The plan of a run and what runs its episodes. Nothing of the size of the run is allocated before it is known to fit.
 pub(super) fn blocks(
     work: &Work<'_>,
     options: &TrainerOptions,
     watch: &mut Stopwatch,
-) -> Result<Blocks, TrainError> {
+) -> Result<Planned, TrainError> {
     let on_device = options.device.kind != DeviceKind::Cpu;
     match options.backend {
         BackendKind::Fused if on_device => on_a_device(work, options, watch),
@@ -163,14 +166,21 @@ fn only<'a>(work: &Work<'a>) -> (&'a Graph, &'a Arc<Fused>) {
 }
 
 /// Fused kernels on the processor.
-fn lane_by_lane(work: &Work<'_>, options: &TrainerOptions) -> Result<Blocks, TrainError> {
+fn lane_by_lane(work: &Work<'_>, options: &TrainerOptions) -> Result<Planned, TrainError> {
     let (step, program) = only(work);
     let size = [work.lanes, work.task.steps()];
     let plan = work.experiment.plan(size, options.threads, work.limits);
     fits(&plan, work.limits)?;
     let (graph, program) = (Arc::new(step.clone()), Arc::clone(program));
-    let all = FusedBlock::new(program, graph, work.task, &plan, work.objective);
-    Ok((plan, vec![Box::new(all)]))
+    let shape = Shape {
+        lanes: plan.lanes,
+        in_step: plan.in_step,
+        running: plan.running(),
+        interval: plan.interval,
+    };
+    let engine = Box::new(Lanes::new(program, Arc::clone(&graph), shape));
+    let drive = EpisodeDrive::new(engine, &graph, work.task, work.objective);
+    Ok((plan, Box::new(drive)))
 }
 
 /// Generated kernels on a device.
@@ -178,7 +188,7 @@ fn on_a_device(
     work: &Work<'_>,
     options: &TrainerOptions,
     watch: &mut Stopwatch,
-) -> Result<Blocks, TrainError> {
+) -> Result<Planned, TrainError> {
     let (step, program) = only(work);
     if matches!(work.objective, Objective::A2c(_)) && work.task.device().is_none() {
         return Err(TrainError::Device(DeviceError::Absent {
@@ -208,11 +218,11 @@ fn on_a_device(
         device,
     )?;
     watch.lap("device");
-    Ok((plan, vec![Box::new(all)]))
+    Ok((plan, Box::new(all)))
 }
 
-/// Blocks of lanes in step.
-fn in_step(work: &Work<'_>, options: &TrainerOptions) -> Result<Blocks, TrainError> {
+/// Executors, each with a block of lanes in step.
+fn in_step(work: &Work<'_>, options: &TrainerOptions) -> Result<Planned, TrainError> {
     let Work {
         experiment,
         task,
@@ -229,22 +239,42 @@ fn in_step(work: &Work<'_>, options: &TrainerOptions) -> Result<Blocks, TrainErr
         plan.together = Together::Blocks(vec![plan.lanes]);
     }
     fits(&plan, limits)?;
-    let Together::Blocks(sizes) = plan.together.clone() else {
-        return Ok((plan, Vec::new()));
+    let engine = executors(prepared, options.backend, &plan, &candle)?;
+    let graph = Arc::new(prepared.step.clone());
+    let drive = EpisodeDrive::new(engine, &graph, task, objective);
+    Ok((plan, Box::new(drive)))
+}
+
+/// Executors for the lanes of a plan, each with a block of them in step.
+///
+/// # Errors
+/// Those of the device.
+pub(super) fn executors(
+    prepared: &Prepared,
+    backend: BackendKind,
+    plan: &Plan,
+    device: &candle_core::Device,
+) -> Result<Box<dyn Engine>, TrainError> {
+    let sizes = match &plan.together {
+        Together::Blocks(sizes) => sizes.clone(),
+        Together::Lanes(_) => vec![plan.lanes],
     };
-    let mut blocks: Vec<Box<dyn Block>> = Vec::with_capacity(sizes.len());
-    let mut first = 0;
-    for lanes in sizes {
-        let (step, backward) = (prepared.step.clone(), prepared.adjoint.clone());
-        let interval = plan.interval;
-        blocks.push(if options.backend == BackendKind::Candle {
-            let executor = Candle::new(step, backward, lanes, Precision::Single, &candle)?;
-            Box::new(LaneBlock::new(executor, task, first, interval, objective))
-        } else {
-            let executor = Reference::new(step, backward, lanes);
-            Box::new(LaneBlock::new(executor, task, first, interval, objective))
-        });
-        first += lanes;
-    }
-    Ok((plan, blocks))
+    let graphs = || (prepared.step.clone(), prepared.adjoint.clone());
+    Ok(match backend {
+        BackendKind::Candle => {
+            let blocks = sizes.into_iter().map(|lanes| {
+                let (step, adjoint) = graphs();
+                Candle::new(step, adjoint, lanes, Precision::Single, device)
+            });
+            let blocks = blocks.collect::<Result<Vec<_>, _>>()?;
+            Box::new(InStep::new(blocks, plan.interval))
+        }
+        BackendKind::Fused | BackendKind::Reference => {
+            let blocks = sizes.into_iter().map(|lanes| {
+                let (step, adjoint) = graphs();
+                Reference::new(step, adjoint, lanes)
+            });
+            Box::new(InStep::new(blocks.collect(), plan.interval))
+        }
+    })
 }

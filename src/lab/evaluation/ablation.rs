@@ -299,7 +299,7 @@ pub(super) fn without_modulators(
         })
         .collect();
     let mut noting = Episodes::new(model, &shown, options)?;
-    noting.set_parameters(parameters)?;
+    noting.set_parameters(parameters);
     // The stored values, by batch and block of lanes.
     let mut noted: Vec<Vec<Vec<Vec<Vec<f64>>>>> = Vec::new();
     let note = |_, _, _| OutputRecorder {
@@ -312,7 +312,7 @@ pub(super) fn without_modulators(
     let steps = noting.steps();
     drop(noting);
     let mut giving = Episodes::new(model, &given, options)?;
-    giving.set_parameters(parameters)?;
+    giving.set_parameters(parameters);
     let means: Vec<Vec<Vec<f64>>> = (0..inputs.len())
         .map(|k| {
             let elements: usize = given.inputs[inputs[k]].dims.iter().product();

@@ -75,7 +75,7 @@ impl<'a> Evaluator<'a> {
         parameters: Vec<Vec<f64>>,
     ) -> Result<Evaluator<'a>, TrainError> {
         let mut intact = Episodes::new(&program.model, &program.step, options)?;
-        intact.set_parameters(&parameters)?;
+        intact.set_parameters(&parameters);
         Ok(Evaluator {
             program,
             options,
@@ -129,9 +129,9 @@ impl<'a> Evaluator<'a> {
     ) -> Result<Outcome, AblationError> {
         match ablation.prepare(self.program, &self.parameters)? {
             Prepared::Parameters(values) => {
-                self.intact.set_parameters(&values)?;
+                self.intact.set_parameters(&values);
                 let outcome = collect(&mut self.intact, wanted, |_, _, _| ());
-                self.intact.set_parameters(&self.parameters)?;
+                self.intact.set_parameters(&self.parameters);
                 Ok(outcome?)
             }
             Prepared::Reset { slots, step } => {

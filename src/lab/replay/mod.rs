@@ -152,7 +152,7 @@ pub fn record(
             bytes,
         });
     }
-    episodes.set_parameters(&parameters)?;
+    episodes.set_parameters(&parameters);
     let header = &before.header;
     let run = EpisodeOptions {
         seed: episode_seed(header.seed, header.rollbacks),

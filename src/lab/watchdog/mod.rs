@@ -131,7 +131,7 @@ fn find(
         })
         .collect();
     let mut episodes = Episodes::new(&program.model, &program.step, options)?;
-    episodes.set_parameters(&params)?;
+    episodes.set_parameters(&params);
     let header = &before.header;
     let options = EpisodeOptions {
         seed: episode_seed(header.seed, header.rollbacks),

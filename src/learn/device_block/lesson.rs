@@ -1,6 +1,7 @@
 //! Whole iterations on a device: parameters and moments go there and come back.
 
 use super::DeviceBlock;
+use crate::engine::episode::States;
 use crate::engine::BackendError;
 use crate::learn::a2c::Parts;
 use crate::learn::learner::{Learned, Learner, Lesson};
@@ -10,18 +11,17 @@ impl DeviceBlock {
     pub(super) fn lesson(
         &mut self,
         mut learner: Learner<'_>,
+        states: &mut States,
     ) -> Result<Option<Lesson<Learned>>, BackendError> {
         let steps = learner.steps(|_| 1.0, None);
-        let (run, carried) = (self.episodes(&learner.options), self.carried_in());
+        let (run, carried) = (self.episodes(&learner.options), self.carried_in(states));
         let mut held = learner.held();
         let Some(trained) = self.on.iterate(&run, &carried, &steps, &mut held)? else {
             return Ok(None);
         };
         learner.count(trained.done.len());
-        let carried = self.on.carried()?;
-        self.keep_carried(&carried);
         // Those of an iteration that failed were left behind.
-        self.carried_before.clone_from(&self.carried);
+        *states = self.carried_out()?;
         let lanes = self.count.max(1) as f64;
         let done = trained.done.iter().map(|done| {
             let [policy, value, concentration, entropy] = done.parts;

@@ -14,6 +14,7 @@ use super::block::{Block, BlockReport, EpisodeOptions, Objective};
 use super::lane_episode::{LaneEpisode, Wiring};
 use super::learner::{Learned, Learner, Lesson};
 use super::phases::Phases;
+use crate::engine::episode::States;
 use crate::engine::fused::{Fused, Shared};
 use crate::engine::BackendError;
 use crate::ir::rng::{Key, Stream};
@@ -36,10 +37,6 @@ pub struct DeviceBlock {
     lanes: Vec<LaneEpisode>,
     shared: Shared<f32>,
     count: usize,
-    /// By slot, lane by lane.
-    carried: Vec<Option<Vec<f64>>>,
-    /// What `carried` was before the last run.
-    carried_before: Vec<Option<Vec<f64>>>,
 }
 
 impl DeviceBlock {
@@ -66,8 +63,6 @@ impl DeviceBlock {
             lanes: (0..host)
                 .map(|lane| LaneEpisode::new(&wiring, task, lane))
                 .collect(),
-            carried: graph.states.iter().map(|_| None).collect(),
-            carried_before: graph.states.iter().map(|_| None).collect(),
             shared: Shared::default(),
             count: lanes,
             program,
@@ -92,7 +87,7 @@ impl DeviceBlock {
     }
 
     /// The states that outlive an episode as the device has them: first values where none were.
-    fn carried_in(&self) -> Vec<f32> {
+    fn carried_in(&self, states: &States) -> Vec<f32> {
         let width = self.on.source().sizes.carried;
         let mut out = vec![0.0f32; self.count * width];
         for (slot, place) in self.on.source().carried.iter().enumerate() {
@@ -101,7 +96,7 @@ impl DeviceBlock {
             };
             for (lane, to) in out.chunks_exact_mut(width).enumerate() {
                 let to = &mut to[at..at + n];
-                match &self.carried[slot] {
+                match states.get(slot).and_then(Option::as_ref) {
                     Some(values) => {
                         for (to, x) in to.iter_mut().zip(&values[lane * n..]) {
                             *to = *x as f32;
@@ -114,10 +109,11 @@ impl DeviceBlock {
         out
     }
 
-    /// Keeps the states that outlive an episode as the device has them now.
-    fn keep_carried(&mut self, values: &[f32]) {
+    /// The states that outlive an episode, from what the device has of them now.
+    fn carried_out(&mut self) -> Result<States, BackendError> {
+        let values = self.on.carried()?;
         let width = self.on.source().sizes.carried;
-        let mut carried: Vec<Option<Vec<f64>>> = vec![None; self.carried.len()];
+        let mut carried: States = vec![None; self.graph.states.len()];
         for (slot, place) in self.on.source().carried.iter().enumerate() {
             if let Some((at, n)) = *place {
                 let lanes = values.chunks_exact(width);
@@ -125,7 +121,7 @@ impl DeviceBlock {
                 carried[slot] = Some(own.collect());
             }
         }
-        self.carried_before = std::mem::replace(&mut self.carried, carried);
+        Ok(carried)
     }
 
     /// Inputs of all steps, a table of `[lanes, steps, n]` for each slot; what the task shows does not depend on outputs.
@@ -193,21 +189,23 @@ impl Block for DeviceBlock {
         &mut self,
         parameters: &[Vec<f64>],
         options: EpisodeOptions,
+        states: &States,
     ) -> Result<BlockReport, BackendError> {
         let mut phases = Phases::default();
         let start = Instant::now();
         self.program.share(parameters, &mut self.shared)?;
         let run = self.episodes(&options);
-        let carried = self.carried_in();
+        let carried = self.carried_in(states);
         let inputs = if self.on_device {
             Vec::new()
         } else {
             self.inputs(&options)
         };
         self.on.forward(&self.shared, &run, &carried, &inputs)?;
-        let carried = self.on.carried()?;
-        self.keep_carried(&carried);
-        let mut report = BlockReport::default();
+        let mut report = BlockReport {
+            states: self.carried_out()?,
+            ..BlockReport::default()
+        };
         let seeds = if self.on_device {
             None
         } else {
@@ -239,24 +237,12 @@ impl Block for DeviceBlock {
         Ok(report)
     }
 
-    fn learn(&mut self, learner: Learner<'_>) -> Result<Option<Lesson<Learned>>, BackendError> {
-        self.lesson(learner)
-    }
-
-    fn carried(&self) -> &[Option<Vec<f64>>] {
-        &self.carried
-    }
-
-    fn set_carried(&mut self, carried: Vec<Option<Vec<f64>>>) {
-        self.carried = carried;
-    }
-
-    fn take_back(&mut self) {
-        self.carried.clone_from(&self.carried_before);
-    }
-
-    fn lanes(&self) -> usize {
-        self.count
+    fn learn(
+        &mut self,
+        learner: Learner<'_>,
+        states: &mut States,
+    ) -> Result<Option<Lesson<Learned>>, BackendError> {
+        self.lesson(learner, states)
     }
 
     fn measure_kernels(&mut self, on: bool) {

@@ -5,43 +5,40 @@
 //! the search for numbers that are not finite are [`Observer`]s. They may ask for any state, so a trace that training
 //! reads in [another form](crate::step::passes::Form) is a trace here: then episodes are the same but for rounding.
 
-mod stepper;
-
-pub use stepper::Given;
-
 use super::block::{EpisodeOptions, Objective};
+use super::blocks::executors;
+use super::drive::{as_kept, groups, Group};
 use super::experiment::experiment;
-use super::lane_episode::{LaneEpisode, LaneLoss, Wiring};
-use super::trainer::{BackendKind, TrainError, TrainerOptions};
-use crate::engine::candle::{Candle, Precision};
+use super::lane_episode::{LaneEpisode, LaneLoss};
+use super::trainer::{TrainError, TrainerOptions};
+use crate::engine::episode::{Engine, Environment, EpisodeRun, Running, States};
 use crate::engine::experiment::Experiment;
-use crate::engine::fused::Fused;
-use crate::engine::plan::{Limits, Together};
-use crate::engine::reference::Reference;
+use crate::engine::lanes::{Lanes, Shape};
+use crate::engine::plan::Limits;
 use crate::engine::BackendError;
-use crate::ir::{Graph, Reset};
+use crate::ir::Graph;
 use crate::lang::sema::Model;
 use crate::learn::tasks;
-use rayon::prelude::*;
 use std::sync::Arc;
-use stepper::{Batched, FusedLane, Memories, Stepper};
 
 /// All lanes of a batch.
 pub struct Episodes {
     graph: Arc<Graph>,
     experiment: Experiment,
-    wiring: Wiring,
-    parts: Vec<Part>,
-    fused: Option<Arc<Fused>>,
+    engine: Box<dyn Engine>,
+    groups: Vec<Group>,
+    parameters: Vec<Vec<f64>>,
     pool: rayon::ThreadPool,
     batch: usize,
 }
 
-/// Lanes in step.
-struct Part {
-    stepper: Box<dyn Stepper>,
-    first: usize,
-    lanes: Vec<LaneEpisode>,
+/// What a step starts from beside states: by slot, lane by lane.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Given {
+    /// Inputs.
+    pub inputs: Vec<Vec<f64>>,
+    /// Noise draws.
+    pub noises: Vec<Vec<f64>>,
 }
 
 /// What one lane's episode gave.
@@ -64,8 +61,8 @@ pub struct Batch<O> {
     pub lanes: Vec<LaneResult>,
     /// Those who looked, in the order of the lanes they saw.
     pub observers: Vec<O>,
-    /// States that outlive the episodes: by slot, lane by lane; `None` for others.
-    pub carried: Vec<Option<Vec<f64>>>,
+    /// States that outlive the episodes.
+    pub carried: States,
 }
 
 /// Looks at the steps of some lanes.
@@ -95,7 +92,7 @@ pub struct Moment<'a> {
     step: usize,
     first: usize,
     graph: &'a Graph,
-    stepper: &'a mut dyn Stepper,
+    running: &'a mut dyn Running,
     given: &'a mut Given,
     lanes: &'a [LaneEpisode],
 }
@@ -126,7 +123,7 @@ impl Moment<'_> {
     /// # Errors
     /// Those of the backend.
     pub fn state(&mut self, slot: usize) -> Result<Vec<f64>, BackendError> {
-        self.stepper.state(slot)
+        self.running.state(slot)
     }
 
     /// Changes a state that enters the next step to be run.
@@ -134,7 +131,7 @@ impl Moment<'_> {
     /// # Errors
     /// Those of the backend.
     pub fn set_state(&mut self, slot: usize, values: &[f64]) -> Result<(), BackendError> {
-        self.stepper.set_state(slot, values)
+        self.running.set_state(slot, values)
     }
 
     /// Inputs and noise draws of the step.
@@ -152,12 +149,12 @@ impl Moment<'_> {
     /// # Errors
     /// Those of the backend.
     pub fn output(&mut self, slot: usize) -> Result<Vec<f64>, BackendError> {
-        self.stepper.output(slot)
+        self.running.outputs(slot)
     }
 
     /// A value of the step by its name, after it, where the backend still has it as it was computed.
     pub fn named(&self, name: &str) -> Option<Vec<f64>> {
-        self.stepper.named(name)
+        self.running.named(name)
     }
 }
 
@@ -178,22 +175,15 @@ impl Episodes {
         // Observers ask for the states of the spec by their slots, so no pass may change which there are.
         let experiment = Experiment::observed(step, options.backend.target(), &options.passes)?;
         let stage = experiment.whole();
-        let (forward, backward) = (&stage.graphs.step, &stage.graphs.adjoint);
-        let graph = Arc::new(forward.clone());
-        let objective = Objective::new(train.trainer.kind, &train.settings);
-        let wiring = Wiring::new(&graph, task, objective);
-        let fused = stage.fused().cloned();
-        let mut steppers: Vec<(Box<dyn Stepper>, usize)> = Vec::new();
-        if let Some(program) = &fused {
-            let memories = Memories::default();
-            for _ in 0..batch {
-                let lane = FusedLane::new(
-                    Arc::clone(program),
-                    Arc::clone(&graph),
-                    Arc::clone(&memories),
-                );
-                steppers.push((Box::new(lane), 1));
-            }
+        let graph = Arc::new(stage.graphs.step.clone());
+        let engine: Box<dyn Engine> = if let Some(program) = stage.fused() {
+            let shape = Shape {
+                lanes: batch,
+                in_step: 1,
+                running: batch,
+                interval: 1,
+            };
+            Box::new(Lanes::new(Arc::clone(program), Arc::clone(&graph), shape))
         } else {
             let limits = Limits {
                 free: options.memory,
@@ -203,42 +193,20 @@ impl Episodes {
             if let Some(refusal) = plan.refusal(limits) {
                 return Err(TrainError::Memory(refusal));
             }
-            let Together::Blocks(sizes) = &plan.together else {
-                return Err(TrainError::Missing("task", "there are no lanes to run"));
-            };
-            for lanes in sizes {
-                let (forward, backward) = (forward.clone(), backward.clone());
-                steppers.push((
-                    if options.backend == BackendKind::Candle {
-                        let device = candle_core::Device::Cpu;
-                        let precision = Precision::Single;
-                        let executor = Candle::new(forward, backward, *lanes, precision, &device)?;
-                        Box::new(Batched::new(executor))
-                    } else {
-                        Box::new(Batched::new(Reference::new(forward, backward, *lanes)))
-                    },
-                    *lanes,
-                ));
-            }
-        }
-        let mut parts = Vec::with_capacity(steppers.len());
-        let mut first = 0;
-        for (stepper, count) in steppers {
-            parts.push(Part {
-                stepper,
-                first,
-                lanes: (first..first + count)
-                    .map(|lane| LaneEpisode::new(&wiring, task, lane))
-                    .collect(),
-            });
-            first += count;
-        }
+            executors(
+                &stage.graphs,
+                options.backend,
+                &plan,
+                &candle_core::Device::Cpu,
+            )?
+        };
+        let objective = Objective::new(train.trainer.kind, &train.settings);
         Ok(Episodes {
+            groups: groups(engine.as_ref(), &graph, task, objective),
+            engine,
             graph,
             experiment,
-            wiring,
-            parts,
-            fused,
+            parameters: Vec::new(),
             pool: rayon::ThreadPoolBuilder::new()
                 .num_threads(options.threads.max(1))
                 .build()?,
@@ -263,7 +231,7 @@ impl Episodes {
 
     /// Steps of an episode.
     pub fn steps(&self) -> usize {
-        self.wiring.steps()
+        self.groups.first().map_or(0, Group::steps)
     }
 
     /// The threads that lanes are shared over.
@@ -273,22 +241,12 @@ impl Episodes {
 
     /// Slots of the outputs that the trainer reads.
     pub fn read(&self) -> Vec<usize> {
-        self.wiring.read().collect()
+        self.groups.first().map_or(Vec::new(), Group::outputs)
     }
 
     /// Sets all parameters, by slot.
-    ///
-    /// # Errors
-    /// Where their number or sizes do not fit.
-    pub fn set_parameters(&mut self, values: &[Vec<f64>]) -> Result<(), TrainError> {
-        let shared = match &self.fused {
-            Some(program) => Some(Arc::new(program.shared::<f32>(values)?)),
-            None => None,
-        };
-        for part in &mut self.parts {
-            part.stepper.set_parameters(values, shared.as_ref())?;
-        }
-        Ok(())
+    pub fn set_parameters(&mut self, values: &[Vec<f64>]) {
+        self.parameters = values.to_vec();
     }
 
     /// Runs one episode in every lane. `carried` are states that outlive episodes, by slot, lane by lane, and empty
@@ -302,130 +260,131 @@ impl Episodes {
         carried: &[Option<Vec<f64>>],
         observer: impl Fn(usize, usize) -> O + Sync,
     ) -> Result<Batch<O>, TrainError> {
-        let (graph, wiring, batch) = (&self.graph, &self.wiring, self.batch);
-        let parts = &mut self.parts;
-        let results: Vec<Result<Batch<O>, BackendError>> = self.pool.install(|| {
-            parts
-                .par_iter_mut()
-                .map(|part| {
-                    let count = part.lanes.len();
-                    let mine: Vec<Option<Vec<f64>>> = (0..graph.states.len())
-                        .map(|slot| {
-                            let values = carried.get(slot)?.as_ref()?;
-                            let width = values.len() / batch;
-                            Some(values[part.first * width..(part.first + count) * width].to_vec())
-                        })
-                        .collect();
-                    part.run(graph, wiring, &options, &mine, observer(part.first, count))
-                })
-                .collect()
-        });
-        let mut all = Batch {
-            lanes: Vec::with_capacity(batch),
-            observers: Vec::with_capacity(results.len()),
-            carried: vec![None; graph.states.len()],
-        };
-        for result in results {
-            let part = result?;
-            all.lanes.extend(part.lanes);
-            all.observers.extend(part.observers);
-            for (all, values) in all.carried.iter_mut().zip(part.carried) {
-                if let Some(values) = values {
-                    all.get_or_insert_default().extend(values);
+        let mut watched: Vec<Watched<'_, O>> = self
+            .groups
+            .iter_mut()
+            .map(|group| {
+                group.options = options;
+                Watched {
+                    observer: observer(group.first, group.lanes.len()),
+                    graph: &self.graph,
+                    given: Given {
+                        inputs: vec![Vec::new(); self.graph.inputs.len()],
+                        noises: vec![Vec::new(); self.graph.noises.len()],
+                    },
+                    trials: vec![Vec::new(); group.lanes.len()],
+                    group,
                 }
-            }
+            })
+            .collect();
+        let run = EpisodeRun {
+            steps: watched.first().map_or(0, |one| one.group.steps()),
+            learn: false,
+            states: carried,
+        };
+        let mut environments: Vec<&mut dyn Environment> = watched
+            .iter_mut()
+            .map(|one| one as &mut dyn Environment)
+            .collect();
+        let (engine, parameters) = (&mut self.engine, &self.parameters);
+        let ran = self
+            .pool
+            .install(|| engine.run(parameters, run, &mut environments))?;
+        let mut all = Batch {
+            lanes: Vec::with_capacity(self.batch),
+            observers: Vec::with_capacity(watched.len()),
+            carried: as_kept(ran.states),
+        };
+        for one in watched {
+            let losses = one.group.losses.drain(..);
+            let lanes = one.group.lanes.iter().zip(one.trials).zip(losses);
+            all.lanes
+                .extend(lanes.map(|((lane, trials), loss)| LaneResult {
+                    rewards: lane.rewards().to_vec(),
+                    actions: lane.actions().to_vec(),
+                    trials,
+                    loss,
+                }));
+            all.observers.push(one.observer);
         }
         Ok(all)
     }
 }
 
-impl Part {
-    fn run<O: Observer>(
-        &mut self,
-        graph: &Graph,
-        wiring: &Wiring,
-        options: &EpisodeOptions,
-        carried: &[Option<Vec<f64>>],
-        mut observer: O,
-    ) -> Result<Batch<O>, BackendError> {
-        let count = self.lanes.len();
-        for lane in &mut self.lanes {
-            lane.start(options);
-        }
-        let mut results: Vec<LaneResult> = vec![LaneResult::default(); count];
-        self.stepper.begin(wiring.steps(), carried)?;
-        let mut given = Given {
-            inputs: vec![Vec::new(); graph.inputs.len()],
-            noises: vec![Vec::new(); graph.noises.len()],
-        };
-        for step in 0..wiring.steps() {
-            given.inputs.iter_mut().for_each(Vec::clear);
-            for (lane, result) in self.lanes.iter_mut().zip(&mut results) {
-                if lane.trial_starts() {
-                    result.trials.push(step);
-                }
-                lane.observe(wiring, |slot, values| {
-                    given.inputs[slot].extend(values.iter().map(|x| f64::from(*x)));
-                });
+/// Lanes with someone who looks on.
+struct Watched<'a, O> {
+    group: &'a mut Group,
+    observer: O,
+    graph: &'a Graph,
+    given: Given,
+    /// Steps at which trials start, by lane.
+    trials: Vec<Vec<usize>>,
+}
+
+impl<O: Observer> Environment for Watched<'_, O> {
+    fn start(&mut self) {
+        self.group.start();
+    }
+
+    fn before(&mut self, step: usize, lanes: &mut dyn Running) -> Result<(), BackendError> {
+        let Watched { group, given, .. } = self;
+        given.inputs.iter_mut().for_each(Vec::clear);
+        for k in 0..group.lanes.len() {
+            if group.lanes[k].trial_starts() {
+                self.trials[k].push(step);
             }
-            for (slot, values) in given.noises.iter_mut().enumerate() {
-                let size: usize = graph.noises[slot].dims.iter().product();
-                values.resize(count * size, 0.0);
-                for (lane, values) in self.lanes.iter().zip(values.chunks_mut(size.max(1))) {
-                    lane.noise(graph, slot, step, options, values);
-                }
-            }
-            observer.before(&mut Moment {
-                step,
-                first: self.first,
-                graph,
-                stepper: self.stepper.as_mut(),
-                given: &mut given,
-                lanes: &self.lanes,
-            })?;
-            self.stepper.step(&given)?;
-            let read = wiring
-                .read()
-                .map(|slot| self.stepper.output(slot))
-                .collect::<Result<Vec<_>, _>>()?;
-            for (k, lane) in self.lanes.iter_mut().enumerate() {
-                let mine = read.iter().map(|values| {
-                    let size = values.len() / count;
-                    &values[k * size..(k + 1) * size]
-                });
-                lane.take(wiring, step, options, mine);
-            }
-            observer.after(&mut Moment {
-                step,
-                first: self.first,
-                graph,
-                stepper: self.stepper.as_mut(),
-                given: &mut given,
-                lanes: &self.lanes,
-            })?;
+            group.observe(k, |slot, values| {
+                given.inputs[slot].extend(values.iter().map(|x| f64::from(*x)));
+            });
         }
-        let carried = graph
-            .states
-            .iter()
-            .enumerate()
-            .map(|(slot, state)| match state.reset {
-                Reset::Never | Reset::Carry => {
-                    let values = self.stepper.state(slot)?;
-                    Ok(Some(values.iter().map(|x| f64::from(*x as f32)).collect()))
-                }
-                Reset::Episode | Reset::Trial => Ok(None),
-            })
-            .collect::<Result<_, BackendError>>()?;
-        self.stepper.end();
-        for (lane, result) in self.lanes.iter().zip(&mut results) {
-            result.rewards = lane.rewards().to_vec();
-            result.actions = lane.actions().to_vec();
-            result.loss = lane.loss(wiring, options);
+        for (slot, values) in given.noises.iter_mut().enumerate() {
+            let size: usize = self.graph.noises[slot].dims.iter().product();
+            values.resize(group.lanes.len() * size, 0.0);
+            for (k, values) in values.chunks_mut(size.max(1)).enumerate() {
+                group.noise(k, slot, step, values);
+            }
         }
-        Ok(Batch {
-            lanes: results,
-            observers: vec![observer],
-            carried,
+        self.observer.before(&mut Moment {
+            step,
+            first: group.first,
+            graph: self.graph,
+            running: &mut *lanes,
+            given,
+            lanes: &group.lanes,
+        })?;
+        for (slot, values) in given.inputs.iter().enumerate() {
+            lanes.set_inputs(slot, values);
+        }
+        for (slot, values) in given.noises.iter().enumerate() {
+            let size = values.len() / group.lanes.len().max(1);
+            for (k, values) in values.chunks(size.max(1)).enumerate() {
+                lanes.set_noise(k, slot, values);
+            }
+        }
+        Ok(())
+    }
+
+    fn after(&mut self, step: usize, lanes: &mut dyn Running) -> Result<(), BackendError> {
+        self.group.after(step, lanes)?;
+        self.observer.after(&mut Moment {
+            step,
+            first: self.group.first,
+            graph: self.graph,
+            running: lanes,
+            given: &mut self.given,
+            lanes: &self.group.lanes,
         })
+    }
+
+    fn finish(&mut self) {
+        self.group.finish();
+    }
+
+    fn reads(&self) -> Vec<usize> {
+        self.group.reads()
+    }
+
+    fn adjoint(&self, lane: usize, step: usize, slot: usize) -> Option<&[f64]> {
+        self.group.adjoint(lane, step, slot)
     }
 }

@@ -41,7 +41,12 @@ struct Words<'a> {
 }
 
 impl<E: Executor> Environment<E> for Words<'_> {
-    fn inputs(&mut self, executor: &E, step: usize) -> Result<StepInputs<E::Tensor>, BackendError> {
+    fn inputs(
+        &mut self,
+        executor: &E,
+        step: usize,
+        _: &mut [E::Tensor],
+    ) -> Result<StepInputs<E::Tensor>, BackendError> {
         let Passage { words, steps, .. } = self.passage;
         let graph = executor.step_graph();
         let lanes = executor.lanes();
@@ -83,6 +88,7 @@ impl<E: Executor> Environment<E> for Words<'_> {
         executor: &E,
         step: usize,
         outputs: &[E::Tensor],
+        _: &mut [E::Tensor],
     ) -> Result<(), BackendError> {
         let (steps, lanes) = (self.passage.steps, executor.lanes());
         for (all, tensor) in self.outputs.iter_mut().zip(outputs) {

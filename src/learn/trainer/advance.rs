@@ -1,7 +1,6 @@
 //! Iterations: one after another, or as many as a device does before it is asked what came of them.
 
 use super::{mean_of, IterationReport, TrainError, Trainer};
-use crate::learn::a2c::Parts;
 use crate::learn::block::EpisodeOptions;
 use crate::learn::learner::Learner;
 use crate::learn::phases::Phases;
@@ -34,9 +33,7 @@ impl Trainer {
     ) -> Result<(), TrainError> {
         let advanced = self.try_advance(most, reports);
         if matches!(advanced, Err(TrainError::NotFinite { .. })) {
-            for block in &mut self.blocks {
-                block.take_back();
-            }
+            self.states.clone_from(&self.states_before);
             if let Some(mut model) = self.language() {
                 model.take_back();
             }
@@ -76,20 +73,21 @@ impl Trainer {
         reports: &mut Vec<IterationReport>,
     ) -> Result<bool, TrainError> {
         let (options, iterations) = (self.next_episodes(), self.at_once(most, ALONE));
-        let [block] = self.blocks.as_mut_slice() else {
+        let Some(block) = &mut self.block else {
             return Ok(false);
         };
         let start = Instant::now();
-        let lesson = block.learn(Learner {
+        let learner = Learner {
             parameters: &mut self.parameters,
             optimizer: self.optimizer.as_mut(),
             options,
             iterations,
             burning_in: self.burn_in.saturating_sub(self.iteration),
-        })?;
-        let Some(lesson) = lesson else {
+        };
+        let Some(lesson) = block.learn(learner, &mut self.states)? else {
             return Ok(false);
         };
+        self.states_before.clone_from(&self.states);
         let done = lesson.done.len() as u64;
         let seconds = start.elapsed().as_secs_f64() / done.max(1) as f64;
         self.pace = seconds;
@@ -120,7 +118,7 @@ impl Trainer {
     fn batch_of_episodes(&mut self) -> Result<IterationReport, TrainError> {
         let start = Instant::now();
         let number = self.iteration + 1;
-        let reports = self.episodes(EpisodeOptions {
+        let report = self.episodes(EpisodeOptions {
             seed: self.episode_seed(),
             iteration: self.iteration as u32,
             learn: true,
@@ -130,39 +128,26 @@ impl Trainer {
         let update = Instant::now();
         let mut gradients: Vec<Vec<f32>> = Vec::new();
         for id in self.parameters.trained_ids() {
-            // Blocks are added in their order, whichever thread was first.
-            let mut sum = vec![0.0f64; self.parameters.get(id).values.len()];
-            for report in &reports {
-                if let Some(Some(part)) = report.gradients.get(id.index()) {
-                    for (total, value) in sum.iter_mut().zip(part) {
-                        *total += value;
-                    }
-                }
-            }
-            gradients.push(sum.into_iter().map(|x| x as f32).collect());
+            let size = self.parameters.get(id).values.len();
+            let found = report.gradients.get(id.index()).and_then(Option::as_ref);
+            gradients.push(match found {
+                // Minus 0 is 0, as in any sum.
+                Some(values) => values.iter().map(|x| (0.0 + x) as f32).collect(),
+                None => vec![0.0; size],
+            });
         }
-        let loss: f64 = reports.iter().map(|report| report.loss).sum();
+        let loss = report.loss;
         let norm = self.update(loss, &mut gradients, 1.0)?;
         self.iteration = number;
-        let mut phases = Phases {
-            update: update.elapsed().as_secs_f64(),
-            ..Phases::default()
-        };
-        let mut parts = Parts::default();
-        for report in &reports {
-            parts += report.parts;
-            phases += report.phases;
-        }
-        let rewards: Vec<f64> = reports.iter().flat_map(|r| r.rewards.clone()).collect();
-        let scores: Vec<(&'static str, f64)> =
-            reports.iter().flat_map(|r| r.scores.clone()).collect();
+        let mut phases = report.phases;
+        phases.update = update.elapsed().as_secs_f64();
         Ok(IterationReport {
             iteration: number,
             loss,
-            parts: (!self.supervised).then_some(parts),
-            reward: mean_of(&rewards),
-            score: scores.first().map(|(name, _)| {
-                let values: Vec<f64> = scores.iter().map(|(_, value)| *value).collect();
+            parts: (!self.supervised).then_some(report.parts),
+            reward: mean_of(&report.rewards),
+            score: report.scores.first().map(|(name, _)| {
+                let values: Vec<f64> = report.scores.iter().map(|(_, value)| *value).collect();
                 (*name, mean_of(&values).unwrap_or(f64::NAN))
             }),
             epoch: None,

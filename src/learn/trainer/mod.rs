@@ -21,17 +21,16 @@ use super::language::objective::TextObjective;
 use super::language::{Language, Perplexity};
 use super::optim::Optimizer;
 use super::phases::Phases;
+use crate::engine::episode::States;
 use crate::engine::experiment::{Experiment, Target};
 use crate::engine::params::ParamStore;
 use crate::engine::plan::{Limits, Plan};
-use crate::engine::BackendError;
 use crate::ir::Reset;
 use crate::learn::tasks;
 use crate::machine::device::DeviceChoice;
 use crate::step::passes::Selection;
 use crate::step::{Compiled, Horizon, StageTime, Stopwatch};
 use kept::Kept;
-use rayon::prelude::*;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -137,8 +136,12 @@ pub struct Trainer {
     options: TrainerOptions,
     /// What the last step of the optimiser started from.
     kept: Kept,
-    blocks: Vec<Box<dyn Block>>,
-    /// Instead of blocks, where a text is read.
+    /// What runs episodes, unless a text is read.
+    block: Option<Box<dyn Block>>,
+    /// States that outlive episodes, and what they were before the last ones.
+    states: States,
+    states_before: States,
+    /// Where a text is read.
     language: Option<Mutex<Language>>,
     parameters: ParamStore,
     average: Average,
@@ -237,15 +240,16 @@ impl Trainer {
             limits,
         };
         let mut language = None;
-        let (plan, blocks) = if let Some(text) = text {
+        let (plan, block) = if let Some(text) = text {
             let settings = &train.settings;
             let objective = TextObjective::new(&program.step, text.words, settings)?;
             let (plan, both) = readers(&work, &options, (objective, settings), &mut watch)?;
             let model = Language::new(objective, text, settings, both, data)?;
             language = Some(Mutex::new(model));
-            (plan, Vec::new())
+            (plan, None)
         } else {
-            blocks(&work, &options, &mut watch)?
+            let (plan, block) = blocks(&work, &options, &mut watch)?;
+            (plan, Some(block))
         };
         let seed = train.settings.int("seed") as u64;
         let parameters = ParamStore::init(&program.step.params, seed);
@@ -281,7 +285,9 @@ impl Trainer {
             options,
             kept: Kept::default(),
             pace: f64::INFINITY,
-            blocks,
+            block,
+            states: Vec::new(),
+            states_before: Vec::new(),
             language,
             parameters,
             average,
@@ -352,16 +358,16 @@ impl Trainer {
         &self.parameters
     }
 
-    fn episodes(&mut self, options: EpisodeOptions) -> Result<Vec<BlockReport>, TrainError> {
+    fn episodes(&mut self, options: EpisodeOptions) -> Result<BlockReport, TrainError> {
         let values = self.parameters.wide();
-        let blocks = &mut self.blocks;
-        let reports: Vec<Result<BlockReport, BackendError>> = self.pool.install(|| {
-            blocks
-                .par_iter_mut()
-                .map(|block| block.run(&values, options))
-                .collect()
-        });
-        Ok(reports.into_iter().collect::<Result<_, _>>()?)
+        let Some(block) = &mut self.block else {
+            return Ok(BlockReport::default());
+        };
+        let states = &self.states;
+        let mut report = self.pool.install(|| block.run(&values, options, states))?;
+        let left = std::mem::take(&mut report.states);
+        self.states_before = std::mem::replace(&mut self.states, left);
+        Ok(report)
     }
 
     /// One batch of training episodes, or a chunk of the text, with the parameters as they are, and no step of the optimiser: losses, rewards and
@@ -382,24 +388,12 @@ impl Trainer {
                 gradients: chunk.gradients.into_iter().map(|g| g.map(wide)).collect(),
             });
         }
-        let mut probe = Probe::default();
-        for report in self.episodes(self.next_episodes())? {
-            probe.loss += report.loss;
-            probe.rewards.extend(report.rewards);
-            probe.gradients.resize(report.gradients.len(), None);
-            for (sum, part) in probe.gradients.iter_mut().zip(report.gradients) {
-                match (sum.as_mut(), part) {
-                    (Some(sum), Some(part)) => {
-                        for (sum, x) in sum.iter_mut().zip(part) {
-                            *sum += x;
-                        }
-                    }
-                    (None, part) => *sum = part,
-                    (Some(_), None) => {}
-                }
-            }
-        }
-        Ok(probe)
+        let report = self.episodes(self.next_episodes())?;
+        Ok(Probe {
+            loss: report.loss,
+            rewards: report.rewards,
+            gradients: report.gradients,
+        })
     }
 
     /// What the random numbers of the training episodes are drawn from.
@@ -480,24 +474,22 @@ impl Trainer {
         let mut out = Evaluation::default();
         let batches = episodes.div_ceil(self.batch);
         for k in 0..batches {
-            let reports = self.episodes(EpisodeOptions {
+            let report = self.episodes(EpisodeOptions {
                 seed: self.seed,
                 iteration: u32::MAX - k as u32,
                 learn: false,
                 greedy,
                 batch: self.batch,
             })?;
-            for report in reports {
-                out.loss += report.loss / batches as f64;
-                out.rewards.extend(&report.rewards);
-                out.step_rewards.resize(report.step_rewards.len(), 0.0);
-                for (total, value) in out.step_rewards.iter_mut().zip(&report.step_rewards) {
-                    *total += value / (batches * self.batch) as f64;
-                }
-                for (name, value) in report.scores {
-                    out.score_name = Some(name);
-                    out.scores.push(value);
-                }
+            out.loss += report.loss / batches as f64;
+            out.rewards.extend(&report.rewards);
+            out.step_rewards.resize(report.step_rewards.len(), 0.0);
+            for (total, value) in out.step_rewards.iter_mut().zip(&report.step_rewards) {
+                *total += value / (batches * self.batch) as f64;
+            }
+            for (name, value) in report.scores {
+                out.score_name = Some(name);
+                out.scores.push(value);
             }
         }
         out.rewards.truncate(episodes);

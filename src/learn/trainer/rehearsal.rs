@@ -27,7 +27,7 @@ impl Trainer {
             Some(model) => model.kernels(),
             None => Vec::new(),
         };
-        found.extend(self.blocks.iter().flat_map(|block| block.kernels()));
+        found.extend(self.block.iter().flat_map(|block| block.kernels()));
         for kernel in found {
             match all.iter_mut().find(|known| known.name == kernel.name) {
                 Some(known) => known.absorb(&kernel),
@@ -40,7 +40,7 @@ impl Trainer {
     }
 
     fn measure_kernels(&mut self, on: bool) {
-        for block in &mut self.blocks {
+        if let Some(block) = &mut self.block {
             block.measure_kernels(on);
         }
         if let Some(mut model) = self.language() {
@@ -77,8 +77,8 @@ impl Trainer {
             self.pool.install(|| model.chunk(parameters, iteration))?;
             return Ok(None);
         }
-        if let [block] = self.blocks.as_mut_slice() {
-            if let Some(lesson) = block.learn(learner)? {
+        if let Some(block) = &mut self.block {
+            if let Some(lesson) = block.learn(learner, &mut self.states)? {
                 let done = lesson.done.first().map(|done| Rehearsal {
                     loss: done.parts.total(),
                     norm: done.norm,

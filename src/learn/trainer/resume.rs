@@ -3,6 +3,7 @@
 use super::super::checkpoint::{Checkpoint, CheckpointError, Header, Tensor};
 use super::super::optim::Optimizer;
 use super::{TrainError, Trainer};
+use crate::engine::episode::States;
 
 impl Trainer {
     /// All that is needed to go on from here to the same bits.
@@ -27,15 +28,14 @@ impl Trainer {
         self.average.save(&mut checkpoint, &self.parameters);
         let read = self.carried_text()?;
         for slot in &self.carried {
-            let mut values = Vec::new();
-            if let Some(Some(part)) = read.get(slot.slot) {
-                values.extend(part.iter().map(|x| *x as f32));
-            }
-            for block in &self.blocks {
-                if let Some(part) = &block.carried()[slot.slot] {
-                    values.extend(part.iter().map(|x| *x as f32));
-                }
-            }
+            let states = match self.language {
+                Some(_) => &read,
+                None => &self.states,
+            };
+            let Some(Some(values)) = states.get(slot.slot) else {
+                continue;
+            };
+            let values: Vec<f32> = values.iter().map(|x| *x as f32).collect();
             if !values.is_empty() {
                 let mut dims = vec![self.batch];
                 dims.extend(&slot.dims);
@@ -84,7 +84,7 @@ impl Trainer {
     }
 
     fn restore_carried(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
-        let mut read: Vec<Option<Vec<f64>>> = Vec::new();
+        let mut states: States = Vec::new();
         for slot in &self.carried {
             let Some(saved) = checkpoint.states.get(&slot.path) else {
                 if checkpoint.header.iteration > 0 {
@@ -93,11 +93,6 @@ impl Trainer {
                     }));
                 }
                 // Before the first episode there is nothing to carry.
-                for block in &mut self.blocks {
-                    let mut carried = block.carried().to_vec();
-                    carried[slot.slot] = None;
-                    block.set_carried(carried);
-                }
                 continue;
             };
             let mut dims = vec![self.batch];
@@ -109,21 +104,13 @@ impl Trainer {
                     wanted: dims,
                 }));
             }
-            if self.language.is_some() {
-                read.resize(read.len().max(slot.slot + 1), None);
-                read[slot.slot] = Some(saved.values.iter().map(|x| f64::from(*x)).collect());
-            }
-            let size: usize = slot.dims.iter().product();
-            let mut rest = saved.values.as_slice();
-            for block in &mut self.blocks {
-                let (mine, others) = rest.split_at(block.lanes() * size);
-                rest = others;
-                let mut carried = block.carried().to_vec();
-                carried[slot.slot] = Some(mine.iter().map(|x| f64::from(*x)).collect());
-                block.set_carried(carried);
-            }
+            states.resize(states.len().max(slot.slot + 1), None);
+            states[slot.slot] = Some(saved.values.iter().map(|x| f64::from(*x)).collect());
         }
-        self.set_carried_text(&read)?;
+        match self.language {
+            Some(_) => self.set_carried_text(&states)?,
+            None => self.states = states,
+        }
         Ok(())
     }
 }

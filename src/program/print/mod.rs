@@ -135,6 +135,8 @@ impl<'a> Printer<'a> {
             return;
         }
         self.line(&format!("  {title}:"));
+        // The ids of results then are those of the lines.
+        let graph = graph.compacted();
         let text = graph.to_string();
         let values = text
             .lines()

@@ -1,0 +1,156 @@
+//! Engines: what runs lanes of a network through episodes, forward and back, step by step.
+//!
+//! An engine knows states, inputs, outputs and gradients, and nothing of tasks, losses and optimizers: those are the
+//! [`Environment`] of the lanes. Lanes that go in step share one. Which lanes do, and how often states are kept, does not
+//! change any number.
+
+use super::BackendError;
+use crate::machine::kernel::KernelReport;
+use std::ops::AddAssign;
+
+/// Values of states by slot, lane by lane; `None` where a state is at its first values.
+pub type States = Vec<Option<Vec<f64>>>;
+
+/// How episodes are run.
+#[derive(Clone, Copy, Debug)]
+pub struct EpisodeRun<'a> {
+    /// Steps.
+    pub steps: usize,
+    /// Whether to go back through them.
+    pub learn: bool,
+    /// The states that enter the first step, of all lanes.
+    pub states: &'a [Option<Vec<f64>>],
+}
+
+/// What episodes gave.
+#[derive(Clone, Debug, Default)]
+pub struct EpisodesRan {
+    /// The states that outlive an episode, of all lanes; `None` for others.
+    pub states: States,
+    /// Gradients of trained parameters, by slot; empty unless the engine went back.
+    pub gradients: Vec<Option<Vec<f64>>>,
+    /// Where the time went.
+    pub times: Times,
+}
+
+/// Seconds of processors.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Times {
+    /// Steps forward.
+    pub forward: f64,
+    /// The environments.
+    pub environment: f64,
+    /// The way back.
+    pub backward: f64,
+}
+
+impl AddAssign for Times {
+    fn add_assign(&mut self, other: Times) {
+        self.forward += other.forward;
+        self.environment += other.environment;
+        self.backward += other.backward;
+    }
+}
+
+/// Runs episodes of lanes.
+pub trait Engine: Send {
+    /// How many lanes go in step, group after group. Each group has an environment.
+    fn groups(&self) -> Vec<usize>;
+
+    /// Runs one episode in every lane with parameters by slot; the threads of the pool share the groups.
+    ///
+    /// # Errors
+    /// Those of the engine and of the environments.
+    fn run(
+        &mut self,
+        parameters: &[Vec<f64>],
+        run: EpisodeRun<'_>,
+        environments: &mut [&mut dyn Environment],
+    ) -> Result<EpisodesRan, BackendError>;
+
+    /// Takes the times of kernels in what is run from now on, or no longer.
+    fn measure_kernels(&mut self, _on: bool) {}
+
+    /// What each kernel did and how long it took since [`Engine::measure_kernels`]; nothing where the engine has no kernels
+    /// of its own.
+    fn kernels(&self) -> Vec<KernelReport> {
+        Vec::new()
+    }
+}
+
+/// What a group of lanes acts in: it gives the inputs of a step and sees its outputs before it gives those of the next.
+pub trait Environment: Send {
+    /// Begins an episode.
+    fn start(&mut self);
+
+    /// Gives inputs and noise of a step.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    fn before(&mut self, step: usize, lanes: &mut dyn Running) -> Result<(), BackendError>;
+
+    /// Sees what a step gave.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    fn after(&mut self, step: usize, lanes: &mut dyn Running) -> Result<(), BackendError>;
+
+    /// Ends an episode: from now on there are adjoints.
+    fn finish(&mut self);
+
+    /// The slots of the outputs that it sees.
+    fn reads(&self) -> Vec<usize>;
+
+    /// The adjoint of a lane's output at a step; `None` where it is 0.
+    fn adjoint(&self, lane: usize, step: usize, slot: usize) -> Option<&[f64]>;
+}
+
+/// Lanes between two steps, numbered from the first of their group. Values of all of them stand lane by lane.
+pub trait Running {
+    /// Sets an input of a lane.
+    fn set_input(&mut self, lane: usize, slot: usize, values: &[f32]);
+
+    /// Sets the noise of a lane.
+    fn set_noise(&mut self, lane: usize, slot: usize, values: &[f64]);
+
+    /// An output of a lane.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    fn output(&mut self, lane: usize, slot: usize, out: &mut Vec<f64>) -> Result<(), BackendError>;
+
+    /// Sets an input of all lanes.
+    fn set_inputs(&mut self, slot: usize, values: &[f64]);
+
+    /// An output of all lanes.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    fn outputs(&mut self, slot: usize) -> Result<Vec<f64>, BackendError>;
+
+    /// A state of all lanes: before a step that which enters it, after it that which left it.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    fn state(&mut self, slot: usize) -> Result<Vec<f64>, BackendError>;
+
+    /// Changes a state of all lanes.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    fn set_state(&mut self, slot: usize, values: &[f64]) -> Result<(), BackendError>;
+
+    /// A value of the last step by its name, of all lanes, where the engine still has it as it was computed.
+    fn named(&self, name: &str) -> Option<Vec<f64>>;
+}
+
+/// The part of states that belongs to `count` lanes from `first`, of `lanes`.
+pub fn part(
+    states: &[Option<Vec<f64>>],
+    slot: usize,
+    [first, count, lanes]: [usize; 3],
+) -> Option<&[f64]> {
+    let values = states.get(slot)?.as_ref()?;
+    let width = values.len() / lanes.max(1);
+    values.get(first * width..(first + count) * width)
+}

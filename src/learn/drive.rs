@@ -1,0 +1,208 @@
+//! Episodes of a task: the lanes of a task as what an engine acts in, with losses where they end.
+
+use super::block::{Block, BlockReport, EpisodeOptions, Objective};
+use super::lane_episode::{LaneEpisode, LaneLoss, Wiring};
+use super::phases::Phases;
+use super::tasks::Task;
+use crate::engine::episode::{Engine, Environment, EpisodeRun, Running, States, Times};
+use crate::engine::BackendError;
+use crate::ir::Graph;
+use crate::machine::kernel::KernelReport;
+use std::sync::Arc;
+
+/// What lanes that go in step act in.
+pub struct Group {
+    graph: Arc<Graph>,
+    wiring: Arc<Wiring>,
+    /// The first lane, counted in the batch.
+    pub(super) first: usize,
+    pub(super) lanes: Vec<LaneEpisode>,
+    pub(super) options: EpisodeOptions,
+    /// By lane, once the episode is over.
+    pub(super) losses: Vec<LaneLoss>,
+    /// What a lane gave, by output that is read.
+    read: Vec<Vec<f64>>,
+    noise: Vec<f64>,
+}
+
+/// The lanes of a task, in groups as an engine wants them.
+pub(super) fn groups(
+    engine: &dyn Engine,
+    graph: &Arc<Graph>,
+    task: &dyn Task,
+    objective: Objective,
+) -> Vec<Group> {
+    let wiring = Arc::new(Wiring::new(graph, task, objective));
+    let mut first = 0;
+    let sizes = engine.groups().into_iter();
+    let groups = sizes.map(|count| {
+        let own = first..first + count;
+        first += count;
+        Group {
+            graph: Arc::clone(graph),
+            first: own.start,
+            lanes: own
+                .map(|lane| LaneEpisode::new(&wiring, task, lane))
+                .collect(),
+            options: EpisodeOptions::default(),
+            losses: Vec::new(),
+            read: wiring.read().map(|_| Vec::new()).collect(),
+            noise: Vec::new(),
+            wiring: Arc::clone(&wiring),
+        }
+    });
+    groups.collect()
+}
+
+impl Group {
+    /// Steps of an episode.
+    pub fn steps(&self) -> usize {
+        self.wiring.steps()
+    }
+
+    /// Slots of the outputs that the trainer reads.
+    pub fn outputs(&self) -> Vec<usize> {
+        self.wiring.read().collect()
+    }
+
+    /// The inputs of a lane at its current step: calls `put(slot, values)` for each slot that the task gives.
+    pub(super) fn observe(&mut self, lane: usize, put: impl FnMut(usize, &[f32])) {
+        self.lanes[lane].observe(&self.wiring, put);
+    }
+
+    /// The noise of a lane at a step.
+    pub(super) fn noise(&self, lane: usize, slot: usize, step: usize, out: &mut [f64]) {
+        self.lanes[lane].noise(&self.graph, slot, step, &self.options, out);
+    }
+}
+
+impl Environment for Group {
+    fn start(&mut self) {
+        for lane in &mut self.lanes {
+            lane.start(&self.options);
+        }
+    }
+
+    fn before(&mut self, step: usize, lanes: &mut dyn Running) -> Result<(), BackendError> {
+        for (k, lane) in self.lanes.iter_mut().enumerate() {
+            lane.observe(&self.wiring, |slot, values| {
+                lanes.set_input(k, slot, values)
+            });
+            for (slot, source) in self.graph.noises.iter().enumerate() {
+                self.noise.resize(source.dims.iter().product(), 0.0);
+                lane.noise(&self.graph, slot, step, &self.options, &mut self.noise);
+                lanes.set_noise(k, slot, &self.noise);
+            }
+        }
+        Ok(())
+    }
+
+    fn after(&mut self, step: usize, lanes: &mut dyn Running) -> Result<(), BackendError> {
+        for (k, lane) in self.lanes.iter_mut().enumerate() {
+            for (slot, values) in self.wiring.read().zip(&mut self.read) {
+                lanes.output(k, slot, values)?;
+            }
+            let outputs = self.read.iter().map(Vec::as_slice);
+            lane.take(&self.wiring, step, &self.options, outputs);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) {
+        let lanes = self.lanes.iter();
+        let losses = lanes.map(|lane| lane.loss(&self.wiring, &self.options));
+        self.losses = losses.collect();
+    }
+
+    fn reads(&self) -> Vec<usize> {
+        self.outputs()
+    }
+
+    fn adjoint(&self, lane: usize, step: usize, slot: usize) -> Option<&[f64]> {
+        let number = self.wiring.read().position(|read| read == slot)?;
+        let adjoints = &self.losses[lane].seeds[number];
+        let width = adjoints.len() / self.wiring.steps();
+        Some(&adjoints[step * width..(step + 1) * width])
+    }
+}
+
+/// Episodes of a task on an engine.
+pub struct EpisodeDrive {
+    engine: Box<dyn Engine>,
+    groups: Vec<Group>,
+}
+
+impl EpisodeDrive {
+    /// The lanes of a task on an engine that runs a step with these slots.
+    pub fn new(
+        engine: Box<dyn Engine>,
+        graph: &Arc<Graph>,
+        task: &dyn Task,
+        objective: Objective,
+    ) -> EpisodeDrive {
+        EpisodeDrive {
+            groups: groups(engine.as_ref(), graph, task, objective),
+            engine,
+        }
+    }
+}
+
+impl Block for EpisodeDrive {
+    fn run(
+        &mut self,
+        parameters: &[Vec<f64>],
+        options: EpisodeOptions,
+        states: &States,
+    ) -> Result<BlockReport, BackendError> {
+        for group in &mut self.groups {
+            group.options = options;
+        }
+        let steps = self.groups.first().map_or(0, Group::steps);
+        let run = EpisodeRun {
+            steps,
+            learn: options.learn,
+            states,
+        };
+        let groups = self.groups.iter_mut();
+        let mut environments: Vec<&mut dyn Environment> =
+            groups.map(|group| group as &mut dyn Environment).collect();
+        let ran = self.engine.run(parameters, run, &mut environments)?;
+        let mut report = BlockReport {
+            gradients: ran.gradients,
+            states: as_kept(ran.states),
+            phases: phases(ran.times),
+            ..BlockReport::default()
+        };
+        for group in &mut self.groups {
+            for (lane, loss) in group.lanes.iter().zip(group.losses.drain(..)) {
+                report.add(lane, loss);
+            }
+        }
+        Ok(report)
+    }
+
+    fn measure_kernels(&mut self, on: bool) {
+        self.engine.measure_kernels(on);
+    }
+
+    fn kernels(&self) -> Vec<KernelReport> {
+        self.engine.kernels()
+    }
+}
+
+/// States as checkpoints keep them, so that a resumed run goes on from the same numbers.
+pub(super) fn as_kept(mut states: States) -> States {
+    for x in states.iter_mut().flatten().flatten() {
+        *x = f64::from(*x as f32);
+    }
+    states
+}
+
+fn phases(times: Times) -> Phases {
+    Phases {
+        forward: times.forward,
+        task: times.environment,
+        backward: times.backward,
+        update: 0.0,
+    }
+}
