@@ -4,6 +4,7 @@
 
 use bpmc::driver::{compile, from_disk, Compilation};
 use bpmc::lang::diag::{render, Style};
+use bpmc::lang::syntax::ast::ItemKind;
 use bpmc::learn::trainer::{BackendKind, Trainer, TrainerOptions};
 use bpmc::machine::device::DeviceChoice;
 use bpmc::step::passes::{find, Selection};
@@ -131,6 +132,57 @@ fn every_experiment_trains() {
         trained += 1;
     }
     assert_eq!(trained, 22);
+}
+
+#[test]
+fn experiments_with_sizes_of_one_agree_with_the_reference() {
+    let mut compared = 0;
+    for path in specs("specs") {
+        let whole = compiled(&path, &[]);
+        let Some(program) = &whole.program else {
+            continue;
+        };
+        let items = whole.files.iter().flat_map(|file| &file.items);
+        let mut set: Vec<String> = items
+            .filter_map(|item| match &item.kind {
+                ItemKind::Dim { name, .. } => Some(format!("{}=1", name.name)),
+                _ => None,
+            })
+            .collect();
+        let task = program.model.task.as_ref().unwrap().name;
+        let smaller: &[&str] = match task {
+            "text" => &["task.words=30", "task.steps=6"],
+            "pattern_completion" => &["task.bits=1", "task.patterns=2"],
+            _ => &["task.steps=20"],
+        };
+        set.extend(smaller.iter().map(|s| (*s).to_owned()));
+        set.push("train.batch=2".to_owned());
+        let set: Vec<&str> = set.iter().map(String::as_str).collect();
+        let program = compiled(&path, &set).program.unwrap();
+        let probe = |backend| {
+            let options = TrainerOptions { backend, ..OPTIONS };
+            Trainer::new(&program, options).unwrap().probe().unwrap()
+        };
+        let [found, expected] = [BackendKind::Fused, BackendKind::Reference].map(probe);
+        let what = path.display();
+        let near = |a: f64, b: f64, scale: f64| (a - b).abs() <= 1e-3 * scale.max(1e-6);
+        let (a, b) = (found.loss, expected.loss);
+        assert!(near(a, b, b.abs()), "{what}: loss {a} instead of {b}");
+        let slots = program.step.params.iter();
+        for (slot, (a, b)) in slots.zip(found.gradients.iter().zip(&expected.gradients)) {
+            let (a, b) = (a.iter().flatten(), b.iter().flatten());
+            let scale = b.clone().fold(0.0, |m: f64, x| m.max(x.abs()));
+            for (a, b) in a.zip(b) {
+                assert!(
+                    near(*a, *b, scale),
+                    "{what}: {}: {a} instead of {b}",
+                    slot.path
+                );
+            }
+        }
+        compared += 1;
+    }
+    assert_eq!(compared, 30);
 }
 
 /// Trained parameters of a spec.

@@ -394,6 +394,7 @@ impl<'a, 'd> Analyser<'a, 'd> {
             task: self.task,
             train: self.train,
         };
+        super::finish::refuse_poison(&model, self.diagnostics);
         super::finish::fill_slots(
             &mut model,
             self.params,

@@ -331,6 +331,7 @@ impl<'a> Analyser<'a, '_> {
         let Some(x) = self.vector(arg, context) else {
             return poison(span);
         };
+        let x = self.vector_again(x);
         if matches!(x.ty, Type::Scalar) {
             self.diagnostics.push(Diagnostic::new(
                 Code::WrongAxes,

@@ -207,7 +207,7 @@ impl<'a> Analyser<'a, '_> {
         if let Some(bundle) = context.bundle {
             let word = match &entry.per {
                 Some(per) => per.name.as_str(),
-                None if matches!(kind, DeclKind::Trained) => "network",
+                None if matches!(kind, DeclKind::Trained | DeclKind::Const) => "network",
                 None => "connection",
             };
             let (pre, post) = match word {

@@ -1,10 +1,29 @@
 //! The last stage: slots get their solved dimensions.
 
 use super::analyser::{ParamType, PendingParam};
-use super::model::{Model, Type};
+use super::model::{ExprKind, Model, Type};
 use super::sizes::MAX_ELEMENTS;
 use crate::ir::{Draw, InputSlot, NoiseSlot, StateSlot};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
+
+/// Refuses an expression without a meaning that no other finding tells of, so that it never reaches lowering.
+pub(super) fn refuse_poison(model: &Model, diagnostics: &mut Diagnostics) {
+    let definitions = model.definitions.iter().map(|one| &one.expr);
+    let mut found = None;
+    for expr in definitions.chain(model.nexts.iter().flatten()) {
+        expr.walk(&mut |expr| {
+            if matches!(expr.kind, ExprKind::Poison) || matches!(expr.ty, Type::Poison) {
+                found.get_or_insert(expr.span);
+            }
+        });
+    }
+    if let Some(span) = found {
+        diagnostics.push(
+            Diagnostic::new(Code::WrongKind, span, "this has no meaning where it stands")
+                .with_help("give its parts names of their own, and use those"),
+        );
+    }
+}
 
 /// Fills the slots of a model whose sizes are solved.
 pub(super) fn fill_slots(

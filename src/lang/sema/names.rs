@@ -4,7 +4,7 @@ use super::analyser::Analyser;
 use super::constants::dotted;
 use super::model::{BundleId, DefId, Expr, ExprKind, Side, Type};
 use super::scope::{Context, Symbol};
-use super::types::{convert, number, poison, ty_bundle};
+use super::types::{convert, number, poison};
 use crate::ir::{InputId, InputSlot};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 use crate::lang::syntax::ast::{self, Path};
@@ -60,12 +60,7 @@ impl<'a> Analyser<'a, '_> {
                 return poison(span);
             }
             let value = Expr { kind, ty, span };
-            if let (Type::Element { bundle, pre, post }, true) =
-                (ty, context.vectors || context.bundle != ty_bundle(ty))
-            {
-                return self.outside(value, bundle, pre, post);
-            }
-            return self.in_context(value, context);
+            return self.seen_from(value, context);
         }
         if (path.parts.len() == 2 && first == "task")
             || (path.parts.len() == 1 && self.dims.contains_key(first))
@@ -84,15 +79,25 @@ impl<'a> Analyser<'a, '_> {
         poison(span)
     }
 
+    /// A value as it is where it is named: an element in its own bundle, else a vector or scalar of the network.
+    fn seen_from(&mut self, value: Expr, context: Context) -> Expr {
+        let value = match value.ty {
+            Type::Element { bundle, pre, post }
+                if context.vectors || context.bundle != Some(bundle) =>
+            {
+                self.outside(value, bundle, pre, post)
+            }
+            _ => value,
+        };
+        self.in_context(value, context)
+    }
+
     /// A value of a bundle read from outside it, as a vector or scalar of the network.
     fn outside(&mut self, value: Expr, bundle: BundleId, pre: bool, post: bool) -> Expr {
         let span = value.span;
-        let scope = &self.bundles[bundle.index()];
-        let ty = match (pre, post) {
-            (false, false) => Type::Scalar,
-            (true, false) => Type::Vector(scope.pre),
-            (false, true) => Type::Vector(scope.post),
-            (true, true) => {
+        match self.outside_type(bundle, pre, post) {
+            Some(ty) => convert(value, ty, span),
+            None => {
                 self.diagnostics.push(
                     Diagnostic::new(
                         Code::WrongAxes,
@@ -101,10 +106,20 @@ impl<'a> Analyser<'a, '_> {
                     )
                     .with_help("reduce it inside: `total = sum_pre(x)`"),
                 );
-                return poison(span);
+                poison(span)
             }
-        };
-        convert(value, ty, span)
+        }
+    }
+
+    /// The type that a value of a bundle has outside it; a value per connection has none.
+    pub(super) fn outside_type(&self, bundle: BundleId, pre: bool, post: bool) -> Option<Type> {
+        let scope = &self.bundles[bundle.index()];
+        match (pre, post) {
+            (false, false) => Some(Type::Scalar),
+            (true, false) => Some(Type::Vector(scope.pre)),
+            (false, true) => Some(Type::Vector(scope.post)),
+            (true, true) => None,
+        }
     }
 
     pub(super) fn definition_type(&self, id: DefId) -> Type {
@@ -121,10 +136,7 @@ impl<'a> Analyser<'a, '_> {
                     ty: self.state_types[id.index()],
                     span,
                 };
-                if let (Type::Element { bundle, pre, post }, None) = (value.ty, context.bundle) {
-                    return self.outside(value, bundle, pre, post);
-                }
-                self.in_context(value, context)
+                self.seen_from(value, context)
             }
             Some(symbol) => {
                 let name = dotted(path);

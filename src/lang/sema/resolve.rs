@@ -77,6 +77,7 @@ impl<'a> Analyser<'a, '_> {
                     ..context
                 };
                 let x = self.expr(base, outside);
+                let x = self.vector_again(x);
                 let Type::Vector(size) = x.ty else {
                     if !matches!(x.ty, Type::Poison) {
                         self.diagnostics.push(Diagnostic::new(

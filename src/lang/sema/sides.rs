@@ -96,7 +96,24 @@ impl<'a> Analyser<'a, '_> {
                     .known(1, format!("`{}`", dotted(path)), path.span);
                 self.sizes.unify(size, one, path.span, self.diagnostics);
             }
-            Type::Element { .. } | Type::Poison => self.poison_size(size),
+            Type::Element { bundle, pre, post } => match self.outside_type(bundle, pre, post) {
+                Some(ty) => self.tie_side(path, size, ty),
+                None => {
+                    self.diagnostics.push(
+                        Diagnostic::new(
+                            Code::WrongAxes,
+                            path.span,
+                            format!(
+                                "a bundle connects vectors of activity, and `{}` is one number per connection",
+                                dotted(path)
+                            ),
+                        )
+                        .with_help("reduce it in its bundle: `total = sum_pre(x)`"),
+                    );
+                    self.poison_size(size);
+                }
+            },
+            Type::Poison => self.poison_size(size),
         }
     }
 
@@ -138,10 +155,16 @@ impl<'a> Analyser<'a, '_> {
             ExprKind::Definition(id) => self.resolved[id.index()].as_ref()?.ty,
             _ => return None,
         };
-        if matches!(ty, Type::Poison) {
-            return None;
-        }
-        let inner = Expr { kind, ty, span };
-        Some(convert(inner, side_type(bundle, side), span))
+        let value = Expr { kind, ty, span };
+        let vector = match ty {
+            Type::Poison => return None,
+            Type::Element {
+                bundle: of,
+                pre,
+                post,
+            } => convert(value, self.outside_type(of, pre, post)?, span),
+            Type::Scalar | Type::Vector(_) => value,
+        };
+        Some(convert(vector, side_type(bundle, side), span))
     }
 }

@@ -60,6 +60,8 @@ struct Cell {
 pub struct SizeTable {
     cells: Vec<Cell>,
     deferred: Vec<(SizeVar, SizeExpr, Span)>,
+    /// Sizes that met a vector of one element.
+    met_one: Vec<SizeVar>,
 }
 
 impl SizeTable {
@@ -224,6 +226,35 @@ impl SizeTable {
         }
     }
 
+    /// Remembers that something of this size met a vector of one element. Such a vector fits any size, so it determines
+    /// this one only where nothing else does.
+    pub fn meet_one(&mut self, var: SizeVar) {
+        if self.get(var).is_none() {
+            self.met_one.push(var);
+        }
+    }
+
+    /// Makes one more size 1, of those that met a vector of one element and nothing else determines. Returns whether
+    /// there was one.
+    fn settle_one(&mut self) -> bool {
+        let open: Vec<usize> = self
+            .met_one
+            .iter()
+            .map(|var| self.root(*var))
+            .filter(|root| self.cells[*root].value.is_none() && !self.cells[*root].poisoned)
+            .collect();
+        // A size that waits for others may still follow from them.
+        let waiting: Vec<usize> = self.deferred.iter().map(|d| self.root(d.0)).collect();
+        let free = open.iter().find(|root| !waiting.contains(root));
+        match free.or(open.first()) {
+            Some(root) => {
+                self.cells[*root].value = Some(1);
+                true
+            }
+            None => false,
+        }
+    }
+
     fn mark(&mut self, var: SizeVar) {
         let root = self.compress(var);
         self.cells[root].poisoned = true;
@@ -247,7 +278,7 @@ impl SizeTable {
             for (var, expr, at) in std::mem::take(&mut self.deferred) {
                 self.define(var, expr, at, diagnostics);
             }
-            if self.deferred.len() == before {
+            if self.deferred.len() == before && !self.settle_one() {
                 break;
             }
         }
@@ -267,6 +298,15 @@ impl SizeTable {
                 self.cells[root].poisoned = true;
             }
             values.push(self.cells[root].value.unwrap_or(1) as usize);
+        }
+        // A size is poisoned where something was reported; that this holds is not left to chance.
+        let broken = self.cells.iter().find(|cell| cell.poisoned);
+        if let (Some(cell), false) = (broken, diagnostics.has_errors()) {
+            diagnostics.push(Diagnostic::new(
+                Code::SizeUnknown,
+                cell.span,
+                format!("the size of {} cannot be found", cell.what),
+            ));
         }
         values
     }

@@ -7,7 +7,8 @@ use crate::ir::Unary;
 use crate::lang::diag::{Code, Diagnostic, Span};
 
 impl Analyser<'_, '_> {
-    /// The axes of both, a vector of one element counting as a scalar beside a longer one.
+    /// The axes of both, a vector of one element counting as a scalar beside another. It determines the size of that
+    /// only where nothing else does.
     pub(super) fn join(&mut self, a: Expr, b: Expr, span: Span) -> (Expr, Expr, Type) {
         let ty = match (a.ty, b.ty) {
             (Type::Poison, other) | (other, Type::Poison) => {
@@ -20,8 +21,12 @@ impl Analyser<'_, '_> {
             (Type::Vector(x), Type::Vector(y)) => {
                 let single = |size| self.sizes.get(size) == Some(1);
                 match (single(x), single(y)) {
-                    (true, false) => return (self.scalar_if_single(a), b, Type::Vector(y)),
+                    (true, false) => {
+                        self.sizes.meet_one(y);
+                        return (self.scalar_if_single(a), b, Type::Vector(y));
+                    }
                     (false, true) => {
+                        self.sizes.meet_one(x);
                         let b = self.scalar_if_single(b);
                         return (a, b, Type::Vector(x));
                     }
@@ -74,6 +79,24 @@ impl Analyser<'_, '_> {
         }
     }
 
+    /// A modulator of one element is kept as a number: where a vector is needed, it is the vector that it was.
+    pub(super) fn vector_again(&self, expr: Expr) -> Expr {
+        let ExprKind::Definition(id) = expr.kind else {
+            return expr;
+        };
+        match &self.resolved[id.index()] {
+            Some(Expr {
+                kind: ExprKind::Convert(vector),
+                ty: Type::Scalar,
+                ..
+            }) => {
+                let (ty, span) = (vector.ty, expr.span);
+                convert(expr, ty, span)
+            }
+            _ => expr,
+        }
+    }
+
     /// Inside a bundle, a vector becomes an element of the post side.
     pub(super) fn in_context(&mut self, expr: Expr, context: Context) -> Expr {
         let (Some(bundle), false) = (context.bundle, context.vectors) else {
@@ -84,7 +107,6 @@ impl Analyser<'_, '_> {
 
     /// A vector as an element of one side of a bundle.
     pub(super) fn along(&mut self, expr: Expr, bundle: BundleId, side: Side) -> Expr {
-        let expr = self.scalar_if_single(expr);
         let Type::Vector(size) = expr.ty else {
             return expr;
         };
@@ -93,18 +115,15 @@ impl Analyser<'_, '_> {
             Side::Pre => self.bundles[bundle.index()].pre,
             Side::Post => self.bundles[bundle.index()].post,
         };
+        if self.sizes.get(size) == Some(1) {
+            self.sizes.meet_one(of_side);
+            return convert(expr, Type::Scalar, span);
+        }
         if self.sizes.unify(size, of_side, span, self.diagnostics) {
             convert(expr, side_type(bundle, side), span)
         } else {
             poison(span)
         }
-    }
-}
-
-pub(super) fn ty_bundle(ty: Type) -> Option<BundleId> {
-    match ty {
-        Type::Element { bundle, .. } => Some(bundle),
-        Type::Scalar | Type::Vector(_) | Type::Poison => None,
     }
 }
 
