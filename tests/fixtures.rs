@@ -200,7 +200,7 @@ impl Fixture {
         }
         let (steps, lanes) = values::extent(&values).unwrap();
         assert_eq!((steps, lanes), (6, 3), "{name}");
-        let layout = ValuesLayout::new(graph, train.trainer.kind, steps, lanes);
+        let layout = ValuesLayout::new(compiled, train.trainer.kind, steps, lanes);
         layout
             .read(&values, graph)
             .unwrap_or_else(|e| panic!("{name}: {e}"))

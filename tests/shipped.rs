@@ -149,7 +149,7 @@ fn experiments_with_sizes_of_one_agree_with_the_reference() {
                 _ => None,
             })
             .collect();
-        let task = program.model.task.as_ref().unwrap().name;
+        let task = program.model.task.as_ref().unwrap().info.name;
         let smaller: &[&str] = match task {
             "text" => &["task.words=30", "task.steps=6"],
             "pattern_completion" => &["task.bits=1", "task.patterns=2"],

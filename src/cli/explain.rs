@@ -3,6 +3,7 @@
 use super::screen::Screen;
 use super::{Failure, Outcome};
 use bpmc::lang::diag::{self, Code, Diagnostics};
+use bpmc::lang::formula::Formula;
 use bpmc::lang::library as rules;
 use bpmc::lang::sema::functions::{FunctionInfo, FUNCTIONS};
 use bpmc::lang::settings::{Setting, SettingKind};
@@ -80,8 +81,13 @@ fn topics() -> Vec<Topic> {
         all.push(topic);
     }
     for trainer in train::TRAINERS {
-        let mut topic =
-            Topic::with_settings("train", trainer.name, trainer.summary, "", trainer.settings);
+        let (name, summary) = (trainer.name, trainer.summary);
+        let losses: String = trainer.losses.iter().map(Formula::page).collect();
+        let about = format!(
+            "# train {name}\n\n{summary}\n\n## Loss\n\n{losses}{}\n",
+            trainer.about_loss
+        );
+        let mut topic = Topic::with_settings("train", name, summary, &about, trainer.settings);
         topic.page.push_str("\n## Blocks\n\n");
         for block in trainer.blocks {
             let line = format!("  {} {{ }}\n      {}\n", block.name(), block.summary());
@@ -113,15 +119,23 @@ fn library(kind: &'static str, name: &str, text: &str) -> Option<Topic> {
         .map(str::trim)
         .collect();
     let comment = comment.join(" ");
-    let summary = comment
-        .split_once(". ")
-        .map_or(comment.as_str(), |(first, _)| first);
+    let summary = first_sentence(&comment);
     Some(Topic {
         kind,
         name: name.to_owned(),
         summary: summary.trim_end_matches('.').to_owned(),
         page: text.to_owned(),
     })
+}
+
+/// The text up to the first full stop that ends a sentence: none stands before a year, as in "et al. 2014".
+fn first_sentence(text: &str) -> &str {
+    let mut stops = text.match_indices(". ");
+    let end = stops.find(|(at, _)| {
+        let next = text[at + 2..].chars().next();
+        !next.is_some_and(|c| c.is_ascii_digit())
+    });
+    end.map_or(text, |(at, _)| &text[..at])
 }
 
 fn pass(pass: &Pass) -> Topic {
@@ -328,6 +342,19 @@ mod tests {
           cost = low    (low, high)
               What a move costs.
         ");
+    }
+
+    #[test]
+    fn a_sentence_does_not_end_before_a_year() {
+        let text = "A unit (Cho et al. 2014), with gates. Another sentence.";
+        assert_eq!(first_sentence(text), "A unit (Cho et al. 2014), with gates");
+        assert_eq!(first_sentence("One alone."), "One alone.");
+        let cells: Vec<Topic> = topics().into_iter().filter(|t| t.kind == "cell").collect();
+        let gru = cells.iter().find(|t| t.name == "gru").unwrap();
+        assert_eq!(
+            gru.summary,
+            "Gated recurrent unit (Cho et al. 2014), with the reset gate after the recurrent product"
+        );
     }
 
     #[test]

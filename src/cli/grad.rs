@@ -1,6 +1,6 @@
 //! `bpmc grad`.
 
-use super::options::{Backend, Overrides, Passes};
+use super::options::{from_one, Backend, Overrides, Passes};
 use super::screen::Screen;
 use super::{output, spec, timing, Failure, Outcome};
 use anyhow::Context;
@@ -9,7 +9,7 @@ use bpmc::engine::experiment::Experiment;
 use bpmc::engine::reference::Reference;
 use bpmc::lang::sema::model::TrainModel;
 use bpmc::learn::given::{evaluate, evaluate_fused};
-use bpmc::learn::values::{extent, results_json, ValuesLayout};
+use bpmc::learn::values::{extent, not_finite, results_json, ValuesLayout};
 use bpmc::step::passes::Selection;
 use bpmc::step::Compiled;
 use clap::{ArgGroup, Args, ValueEnum};
@@ -19,10 +19,18 @@ use std::path::{Path, PathBuf};
 
 const AFTER_HELP: &str = "\
 Examples:
-  bpmc grad agent.bpm --template -o values.json     an empty file of values, to be filled in
+  bpmc grad agent.bpm --template -o values.json     a file of values, to be filled in
   bpmc grad agent.bpm --values values.json          loss, final states and all gradients
 
-With it the numbers of bpmc can be compared with those of any other framework.";
+With it the numbers of bpmc can be compared with those of any other framework.
+
+The loss is that of the trainer: `bpmc explain train NAME` prints it as a formula with its means, and so does
+\"loss_is\" in the results. `stop(x)` in it is a number whose derivative is 0. The advantage of a2c is one, so finite
+differences of that loss are not its gradients unless it is held.
+
+A target may be null: the step then has weight 0. \"weight\" holds weights of all steps, [steps][lanes], and
+\"weight.NAME\" those of the output NAME. A result that is not finite is written as \"NaN\", \"Infinity\" or
+\"-Infinity\", and a warning names it.";
 
 /// Evaluate the loss of a spec and all its gradients for given values.
 ///
@@ -38,16 +46,17 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub values: Option<PathBuf>,
 
-    /// Print a file of values with zeros in the right places
+    /// Print a file of values: parameters as train.seed draws them, states at their first values, noise at its
+    /// mean, weights 1, all else 0
     #[arg(long)]
     pub template: bool,
 
     /// Steps of the template [default: those of the task, or train.steps]
-    #[arg(long, value_name = "T", conflicts_with = "values")]
+    #[arg(long, value_name = "T", conflicts_with = "values", value_parser = from_one)]
     pub steps: Option<NonZeroUsize>,
 
     /// Lanes of the template [default: train.batch]
-    #[arg(long, value_name = "B", conflicts_with = "values")]
+    #[arg(long, value_name = "B", conflicts_with = "values", value_parser = from_one)]
     pub lanes: Option<NonZeroUsize>,
 
     /// Precision; f32 is that of training
@@ -94,7 +103,10 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     })?;
     let json = match &arguments.values {
         Some(path) => {
-            let (json, experiment) = results(arguments, &selection, program, train, path)?;
+            let (json, experiment, notes) = results(arguments, &selection, program, train, path)?;
+            for note in notes {
+                screen.say(&note);
+            }
             if arguments.passes.time_passes {
                 let times = experiment.times().iter();
                 screen.say(&timing::table(&compilation, &experiment, times));
@@ -133,7 +145,7 @@ fn template(
     let (steps, lanes) = spec::extent(&program.model);
     let steps = arguments.steps.map_or(steps, NonZeroUsize::get);
     let lanes = arguments.lanes.map_or(lanes, NonZeroUsize::get);
-    let layout = ValuesLayout::new(&program.step, train.trainer.kind, steps, lanes);
+    let layout = ValuesLayout::new(program, train.trainer.kind, steps, lanes);
     let numbers = layout.elements();
     if numbers > TEMPLATE_NUMBERS {
         return Err(Failure::Usage(format!(
@@ -141,7 +153,8 @@ fn template(
              choose fewer with `--steps` and `--lanes`"
         )));
     }
-    Ok(layout.template())
+    let seed = train.settings.int("seed") as u64;
+    Ok(layout.template(&program.step, seed))
 }
 
 fn results(
@@ -150,14 +163,14 @@ fn results(
     program: &Compiled,
     train: &TrainModel,
     path: &Path,
-) -> Result<(Value, Experiment), Failure> {
+) -> Result<(Value, Experiment, Vec<String>), Failure> {
     let shown = path.display();
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read the values {shown}"))?;
     let file: Value =
         serde_json::from_str(&text).with_context(|| format!("{shown} is not JSON"))?;
     let (steps, lanes) = extent(&file).with_context(|| shown.to_string())?;
-    let layout = ValuesLayout::new(&program.step, train.trainer.kind, steps, lanes);
+    let layout = ValuesLayout::new(program, train.trainer.kind, steps, lanes);
     let given = layout
         .read(&file, &program.step)
         .with_context(|| shown.to_string())?;
@@ -203,8 +216,22 @@ fn results(
             evaluate(&mut executor, train, &given).map_err(failed)?
         }
     };
-    let json = results_json(&program.step, &given, &results);
-    Ok((json, experiment))
+    let mut notes = Vec::new();
+    for output in layout.without_targets(&given) {
+        notes.push(format!(
+            "note: the output `{output}` has no targets in {shown} and adds nothing to the loss"
+        ));
+    }
+    let bad = not_finite(&program.step, &given, &results);
+    if !bad.is_empty() {
+        notes.push(format!(
+            "warning: not finite: {}; JSON has no such numbers, so they are texts: \"NaN\", \"Infinity\" or \"-Infinity\"",
+            bad.join(", ")
+        ));
+    }
+    let loss_is = train.trainer.loss(&train.settings).in_a_line();
+    let json = results_json(&program.step, &given, &results, &loss_is);
+    Ok((json, experiment, notes))
 }
 
 #[cfg(test)]

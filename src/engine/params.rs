@@ -24,26 +24,27 @@ pub struct ParamStore {
     parameters: Vec<Parameter>,
 }
 
+/// The first values of a parameter. Each depends on the seed, the parameter's path and the element's number alone, so
+/// adding a parameter changes no other. Training rounds them to 32 bits.
+pub fn draw(slot: &ParamSlot, seed: u64) -> Vec<f64> {
+    let place = Key::new(seed, Stream::Init(path_hash(&slot.path))).at(0, 0, 0);
+    let columns = slot.dims.last().copied().unwrap_or(1);
+    let mut drawn = vec![0.0; slot.dims.iter().product()];
+    fill(&slot.init, place, columns, &mut drawn);
+    drawn
+}
+
 impl ParamStore {
-    /// Draws the first values. Each depends on the seed, the parameter's path and the element's number
-    /// alone, so adding a parameter changes no other.
+    /// Draws the first values.
     pub fn init(slots: &[ParamSlot], seed: u64) -> ParamStore {
-        let mut drawn = Vec::new();
         let parameters = slots
             .iter()
-            .map(|slot| {
-                let place = Key::new(seed, Stream::Init(path_hash(&slot.path))).at(0, 0, 0);
-                let columns = slot.dims.last().copied().unwrap_or(1);
-                drawn.clear();
-                drawn.resize(slot.dims.iter().product(), 0.0);
-                fill(&slot.init, place, columns, &mut drawn);
-                Parameter {
-                    path: slot.path.clone(),
-                    dims: slot.dims.clone(),
-                    trained: slot.trained,
-                    grad_scale: slot.grad_scale,
-                    values: drawn.iter().map(|value| *value as f32).collect(),
-                }
+            .map(|slot| Parameter {
+                path: slot.path.clone(),
+                dims: slot.dims.clone(),
+                trained: slot.trained,
+                grad_scale: slot.grad_scale,
+                values: draw(slot, seed).iter().map(|value| *value as f32).collect(),
             })
             .collect();
         ParamStore { parameters }

@@ -2,6 +2,7 @@
 //!
 //! The tables stand beside the code that runs them; a compilation receives them as a [`Catalog`].
 
+use super::formula::Formula;
 use super::settings::{Setting, SettingConflict, Settings};
 
 /// All tasks, trainers and optimizers that a spec can name.
@@ -70,6 +71,21 @@ pub struct TrainerInfo {
     pub blocks: &'static [TrainerBlock],
     /// The kind of feedback it learns from.
     pub kind: TrainerKind,
+    /// Its loss; more than one where the setting `loss` chooses.
+    pub losses: &'static [Formula],
+    /// What else there is to know about the loss and its gradients.
+    pub about_loss: &'static str,
+}
+
+impl TrainerInfo {
+    /// The loss that the settings choose.
+    pub fn loss(&self, settings: &Settings) -> &'static Formula {
+        let chosen = |formula: &&Formula| {
+            formula.choice.is_empty() || formula.choice == settings.word("loss")
+        };
+        let found = self.losses.iter().find(chosen);
+        found.expect("a test goes through the choices of each trainer")
+    }
 }
 
 /// The kind of feedback that a trainer learns from.

@@ -1,12 +1,10 @@
 //! Loss and gradients for given values: what `bpmc grad` evaluates, and what tests compare with other
 //! frameworks.
 
-use super::a2c::{A2c, Episode};
-use super::supervised::{Errors, SupervisedLoss};
+use super::given_loss::loss_and_seeds;
 use crate::engine::bptt::{least_memory_interval, zero_adjoint, Recorded, Rollout, StepInputs};
 use crate::engine::fused::{Fused, LaneMemory, Native, Shared};
 use crate::engine::{BackendError, Executor};
-use crate::lang::catalog::TrainerKind;
 use crate::lang::sema::model::TrainModel;
 
 /// Values of everything a spec leaves open, by path, flat and row by row: inputs `[T, B, ..]`, noise draws
@@ -28,6 +26,8 @@ pub struct GivenValues {
     pub params: Vec<Vec<f64>>,
     /// By output slot; empty where the output has no target.
     pub targets: Vec<Vec<f64>>,
+    /// Weights of the steps of targets, `[T, B]`, by output slot; 1 where there are none.
+    pub weights: Vec<Vec<f64>>,
     /// `[T, B]`, for a2c.
     pub actions: Vec<usize>,
     /// `[T, B]`, for a2c.
@@ -128,77 +128,6 @@ pub fn evaluate<E: Executor>(
     })
 }
 
-/// The loss, and its derivatives by the outputs, shaped as these.
-fn loss_and_seeds(
-    train: &TrainModel,
-    given: &GivenValues,
-    output_names: &[String],
-    outputs: &[Vec<f64>],
-) -> (f64, Vec<Vec<f64>>) {
-    let (steps, lanes) = (given.steps, given.lanes);
-    let mut seeds: Vec<Vec<f64>> = outputs.iter().map(|o| vec![0.0; o.len()]).collect();
-    let mut loss = 0.0;
-    for lane in 0..lanes {
-        match train.trainer.kind {
-            TrainerKind::Reward => {
-                let slot = |name: &str| {
-                    output_names
-                        .iter()
-                        .position(|path| path == name)
-                        .expect("a2c specs have the outputs it reads")
-                };
-                let (policy, value) = (slot("policy"), slot("value"));
-                let logits = lane_of(&outputs[policy], lane, steps, lanes);
-                let values = lane_of(&outputs[value], lane, steps, lanes);
-                let actions: Vec<usize> = (0..steps)
-                    .map(|t| given.actions[t * lanes + lane])
-                    .collect();
-                let rewards: Vec<f64> = (0..steps)
-                    .map(|t| given.rewards[t * lanes + lane])
-                    .collect();
-                let (mut d_logits, mut d_values) =
-                    (vec![0.0; logits.len()], vec![0.0; values.len()]);
-                let episode = Episode {
-                    logits: &logits,
-                    values: &values,
-                    actions: &actions,
-                    rewards: &rewards,
-                };
-                let scale = 1.0 / (lanes * steps) as f64;
-                loss += A2c::new(&train.settings)
-                    .lane(episode, scale, &mut d_logits, &mut d_values)
-                    .total();
-                put_lane(&mut seeds[policy], &d_logits, lane, steps, lanes);
-                put_lane(&mut seeds[value], &d_values, lane, steps, lanes);
-            }
-            TrainerKind::Supervised | TrainerKind::Language => {
-                let function = match train.trainer.kind {
-                    TrainerKind::Language => SupervisedLoss::CrossEntropy,
-                    _ => SupervisedLoss::parse(train.settings.word("loss"))
-                        .expect("the setting is a choice among the names of losses"),
-                };
-                let weights = vec![1.0; steps];
-                for (slot, targets) in given.targets.iter().enumerate() {
-                    if targets.is_empty() {
-                        continue;
-                    }
-                    let predicted = lane_of(&outputs[slot], lane, steps, lanes);
-                    let targets = lane_of(targets, lane, steps, lanes);
-                    let mut adjoints = vec![0.0; predicted.len()];
-                    let errors = Errors {
-                        outputs: &predicted,
-                        targets: &targets,
-                        weights: &weights,
-                    };
-                    loss += function.lane(errors, lanes, &mut adjoints);
-                    put_lane(&mut seeds[slot], &adjoints, lane, steps, lanes);
-                }
-            }
-        }
-    }
-    (loss, seeds)
-}
-
 /// As [`evaluate`], by the fused kernels in the precision `T`.
 ///
 /// # Errors
@@ -274,23 +203,4 @@ pub fn evaluate_fused<T: Native>(
         gradients: program.gradients(&given.params, &sums)?,
         state_gradients,
     })
-}
-
-/// `[T, ..]` of one lane from `[T, B, ..]`.
-fn lane_of(values: &[f64], lane: usize, steps: usize, lanes: usize) -> Vec<f64> {
-    let width = values.len() / (steps * lanes);
-    (0..steps)
-        .flat_map(|t| {
-            let start = (t * lanes + lane) * width;
-            values[start..start + width].iter().copied()
-        })
-        .collect()
-}
-
-fn put_lane(into: &mut [f64], values: &[f64], lane: usize, steps: usize, lanes: usize) {
-    let width = into.len() / (steps * lanes);
-    for t in 0..steps {
-        let start = (t * lanes + lane) * width;
-        into[start..start + width].copy_from_slice(&values[t * width..(t + 1) * width]);
-    }
 }

@@ -15,6 +15,7 @@ mod drive;
 pub mod episodes;
 mod experiment;
 pub mod given;
+mod given_loss;
 pub mod gradient;
 pub mod lane_episode;
 pub mod language;
@@ -30,6 +31,7 @@ pub mod trainer;
 pub mod values;
 
 use crate::lang::catalog::{Catalog, TrainerBlock, TrainerInfo, TrainerKind};
+use crate::lang::formula::{Formula, Over, Part};
 use crate::lang::settings::Setting;
 
 /// The optimizer of a `train` block that names none.
@@ -87,6 +89,26 @@ pub static TRAINERS: &[TrainerInfo] = &[
         ],
         blocks: &[TrainerBlock::Optimizer, TrainerBlock::GradScale],
         kind: TrainerKind::Reward,
+        losses: &[Formula {
+            choice: "",
+            parts: &[Part {
+                over: Over::LanesAndSteps,
+                term: "-sum(action * log(p)) * stop(R - V)
+                       + train.value * (R - V)^2
+                       + train.concentration * sum(p^2)
+                       + train.entropy * sum(p * log(p))",
+            }],
+            names: &[
+                ("p", "softmax(policy), the probability of each action"),
+                ("V", "the output value"),
+                ("action", "1 for the action taken, 0 for the others"),
+                ("R", "the return of the step: R(t) = r(t) + train.gamma * R(t+1), and R = 0 after the last step"),
+            ],
+        }],
+        about_loss: "The advantage R - V in the first term is detached, as `stop` says: that term moves the policy alone.
+Finite differences of the loss are its gradients only while the advantage is held. The return is that
+of the whole episode; no value stands in for what follows the last step. The squared error has no
+factor 1/2.",
     },
     TrainerInfo {
         name: "supervised",
@@ -120,6 +142,43 @@ pub static TRAINERS: &[TrainerInfo] = &[
         ],
         blocks: &[TrainerBlock::Optimizer, TrainerBlock::GradScale],
         kind: TrainerKind::Supervised,
+        losses: &[
+            Formula {
+                choice: "half_sum_squares",
+                parts: &[Part {
+                    over: Over::Sum,
+                    term: "0.5 * sum((y - target)^2)",
+                }],
+                names: &[],
+            },
+            Formula {
+                choice: "mean_squares",
+                parts: &[Part {
+                    over: Over::Lanes,
+                    term: "mean((y - target)^2)",
+                }],
+                names: &[],
+            },
+            Formula {
+                choice: "cross_entropy",
+                parts: &[Part {
+                    over: Over::Lanes,
+                    term: "-sum(target * log(softmax(y)))",
+                }],
+                names: &[],
+            },
+            Formula {
+                choice: "binary_cross_entropy",
+                parts: &[Part {
+                    over: Over::Lanes,
+                    term: "-mean(target * log(sigmoid(y)) + (1 - target) * log(1 - sigmoid(y)))",
+                }],
+                names: &[],
+            },
+        ],
+        about_loss: "Here y is an output and target its target; the losses of several outputs are added. The task
+gives each step a weight: 0 where the output does not matter. A mean divides by the sum of the
+weights of its lane; a lane without any weight adds 0.",
     },
     TrainerInfo {
         name: "language_model",
@@ -200,6 +259,29 @@ pub static TRAINERS: &[TrainerInfo] = &[
         ],
         blocks: &[TrainerBlock::Optimizer, TrainerBlock::GradScale],
         kind: TrainerKind::Language,
+        losses: &[Formula {
+            choice: "",
+            parts: &[
+                Part {
+                    over: Over::Words,
+                    term: "-sum(target * log(softmax(next_word)))",
+                },
+                Part {
+                    over: Over::LanesAndSteps,
+                    term: "train.activity * mean(dropped^2)",
+                },
+                Part {
+                    over: Over::LaterSteps,
+                    term: "train.change * mean((activity - before)^2)",
+                },
+            ],
+            names: &[
+                ("target", "1 for the word that follows, 0 for the others"),
+                ("before", "the output activity of the step before"),
+            ],
+        }],
+        about_loss: "The means are those of a chunk of the text. `train.activity` needs an output called `dropped`, and
+`train.change` one called `activity`.",
     },
 ];
 
@@ -212,7 +294,7 @@ const BATCH: Setting = Setting::int(
     "batch",
     (1, 65_536),
     30,
-    "Lanes of an iteration: episodes whose gradients are added (paper: 30).",
+    "Lanes: the episodes of an iteration, run side by side (paper: 30).",
 );
 const ITERATIONS: Setting = Setting::int(
     "iterations",

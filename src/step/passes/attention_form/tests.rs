@@ -293,7 +293,6 @@ fn given(step: &Graph, lanes: usize, steps: usize) -> GivenValues {
         inputs: inputs
             .map(|(k, slot)| numbers(steps * lanes * count(&slot.dims), 100 + k))
             .collect(),
-        noises: Vec::new(),
         states: states(step, lanes),
         params: params
             .map(|(k, slot)| match slot.dims.as_slice() {
@@ -304,8 +303,7 @@ fn given(step: &Graph, lanes: usize, steps: usize) -> GivenValues {
         targets: outputs
             .map(|(k, slot)| numbers(steps * lanes * count(&slot.dims), 200 + k))
             .collect(),
-        actions: Vec::new(),
-        rewards: Vec::new(),
+        ..GivenValues::default()
     }
 }
 

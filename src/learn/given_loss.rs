@@ -1,0 +1,166 @@
+//! The loss of given values, as the trainer computes it in training.
+
+use super::a2c::{A2c, Episode};
+use super::given::GivenValues;
+use super::supervised::{Errors, SupervisedLoss};
+use crate::lang::catalog::TrainerKind;
+use crate::lang::sema::model::TrainModel;
+
+/// The loss, and its derivatives by the outputs, shaped as these.
+pub(super) fn loss_and_seeds(
+    train: &TrainModel,
+    given: &GivenValues,
+    output_names: &[String],
+    outputs: &[Vec<f64>],
+) -> (f64, Vec<Vec<f64>>) {
+    let mut seeds: Vec<Vec<f64>> = outputs.iter().map(|o| vec![0.0; o.len()]).collect();
+    let slot = |name: &str| output_names.iter().position(|path| path == name);
+    let loss = match train.trainer.kind {
+        TrainerKind::Reward => {
+            let slot = |name| slot(name).expect("a2c specs have the outputs it reads");
+            rewards(
+                train,
+                given,
+                [slot("policy"), slot("value")],
+                outputs,
+                &mut seeds,
+            )
+        }
+        TrainerKind::Supervised => {
+            let loss = SupervisedLoss::parse(train.settings.word("loss"))
+                .expect("the setting is a choice among the names of losses");
+            targets(loss, given, outputs, &mut seeds, |_, _| 1.0)
+        }
+        TrainerKind::Language => {
+            // The mean over the words of all lanes, not over lanes of the mean over words.
+            let share = |weights: &[f64], lane: usize| {
+                let all: f64 = weights.iter().sum();
+                let mine: f64 = weights.iter().skip(lane).step_by(given.lanes).sum();
+                let part = given.lanes as f64 * mine / all;
+                if all > 0.0 {
+                    part
+                } else {
+                    0.0
+                }
+            };
+            let loss = SupervisedLoss::CrossEntropy;
+            let mut loss = targets(loss, given, outputs, &mut seeds, share);
+            if let Some(slot) = slot("dropped") {
+                let coefficient = train.settings.real("activity");
+                loss += mean_square(coefficient, &outputs[slot], 0, &mut seeds[slot]);
+            }
+            if let Some(slot) = slot("activity") {
+                let coefficient = train.settings.real("change");
+                let step = outputs[slot].len() / given.steps;
+                loss += mean_square(coefficient, &outputs[slot], step, &mut seeds[slot]);
+            }
+            loss
+        }
+    };
+    (loss, seeds)
+}
+
+/// The loss of episodes with rewards.
+fn rewards(
+    train: &TrainModel,
+    given: &GivenValues,
+    [policy, value]: [usize; 2],
+    outputs: &[Vec<f64>],
+    seeds: &mut [Vec<f64>],
+) -> f64 {
+    let (steps, lanes) = (given.steps, given.lanes);
+    let mut loss = 0.0;
+    for lane in 0..lanes {
+        let logits = lane_of(&outputs[policy], lane, steps, lanes);
+        let values = lane_of(&outputs[value], lane, steps, lanes);
+        let at = |t: usize| t * lanes + lane;
+        let actions: Vec<usize> = (0..steps).map(|t| given.actions[at(t)]).collect();
+        let rewards: Vec<f64> = (0..steps).map(|t| given.rewards[at(t)]).collect();
+        let (mut d_logits, mut d_values) = (vec![0.0; logits.len()], vec![0.0; values.len()]);
+        let episode = Episode {
+            logits: &logits,
+            values: &values,
+            actions: &actions,
+            rewards: &rewards,
+        };
+        let scale = 1.0 / (lanes * steps) as f64;
+        loss += A2c::new(&train.settings)
+            .lane(episode, scale, &mut d_logits, &mut d_values)
+            .total();
+        put_lane(&mut seeds[policy], &d_logits, lane, steps, lanes);
+        put_lane(&mut seeds[value], &d_values, lane, steps, lanes);
+    }
+    loss
+}
+
+/// The loss of outputs against their targets; `share` is a factor on what a lane adds, from the weights of all lanes.
+fn targets(
+    function: SupervisedLoss,
+    given: &GivenValues,
+    outputs: &[Vec<f64>],
+    seeds: &mut [Vec<f64>],
+    share: impl Fn(&[f64], usize) -> f64,
+) -> f64 {
+    let (steps, lanes) = (given.steps, given.lanes);
+    let ones = vec![1.0; steps * lanes];
+    let mut loss = 0.0;
+    for lane in 0..lanes {
+        for (slot, targets) in given.targets.iter().enumerate() {
+            if targets.is_empty() {
+                continue;
+            }
+            let weights = given
+                .weights
+                .get(slot)
+                .filter(|weights| !weights.is_empty());
+            let weights = weights.unwrap_or(&ones);
+            let predicted = lane_of(&outputs[slot], lane, steps, lanes);
+            let mut adjoints = vec![0.0; predicted.len()];
+            let errors = Errors {
+                outputs: &predicted,
+                targets: &lane_of(targets, lane, steps, lanes),
+                weights: &lane_of(weights, lane, steps, lanes),
+            };
+            let share = share(weights, lane);
+            loss += share * function.lane(errors, lanes, &mut adjoints);
+            adjoints.iter_mut().for_each(|adjoint| *adjoint *= share);
+            put_lane(&mut seeds[slot], &adjoints, lane, steps, lanes);
+        }
+    }
+    loss
+}
+
+/// `coefficient` times the mean square of the values, or of their change over `back` places; adds its derivatives.
+fn mean_square(coefficient: f64, values: &[f64], back: usize, seeds: &mut [f64]) -> f64 {
+    let scale = coefficient / (values.len() - back).max(1) as f64;
+    let mut cost = 0.0;
+    for k in back..values.len() {
+        let before = if back > 0 { values[k - back] } else { 0.0 };
+        let change = values[k] - before;
+        cost += scale * change * change;
+        seeds[k] += 2.0 * scale * change;
+        if back > 0 {
+            seeds[k - back] -= 2.0 * scale * change;
+        }
+    }
+    cost
+}
+
+/// `[T, ..]` of one lane from `[T, B, ..]`.
+fn lane_of(values: &[f64], lane: usize, steps: usize, lanes: usize) -> Vec<f64> {
+    let width = values.len() / (steps * lanes);
+    (0..steps)
+        .flat_map(|t| {
+            let start = (t * lanes + lane) * width;
+            values[start..start + width].iter().copied()
+        })
+        .collect()
+}
+
+fn put_lane(into: &mut [f64], values: &[f64], lane: usize, steps: usize, lanes: usize) {
+    let width = into.len() / (steps * lanes);
+    for t in 0..steps {
+        let start = (t * lanes + lane) * width;
+        into[start..start + width].copy_from_slice(&values[t * width..(t + 1) * width]);
+    }
+}
