@@ -107,6 +107,7 @@ print(json.dumps({'checkpoint': told(load_file(last)), 'best': told(load_file('a
     );
     assert_eq!(found["npz"]["next h"][0], "float32");
     assert_eq!(found["npz"]["episode.lanes"][2], 21.0);
+    assert_eq!(found["npz"]["episode.steps"][2], 66.0);
 }
 
 #[test]

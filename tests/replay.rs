@@ -400,6 +400,150 @@ fn the_commands_print_and_write() {
     assert!(Path::new(&place).join("checkpoints").is_dir());
 }
 
+#[test]
+fn parts_and_every_so_many_steps_are_those_of_the_whole() {
+    let place = trained("parts", BackendKind::Fused);
+    let (root, name) = (place.parent().unwrap(), place.file_name().unwrap());
+    let name = name.to_str().unwrap();
+    let replay = |more: &[&str]| {
+        run(
+            root,
+            &[&["replay", name, "--iteration", "8"], more].concat(),
+        )
+    };
+    let whole = recorded(&open(&place).unwrap(), 8, &["rec.hebb", "m", "y"], &[5, 0]);
+    let probes = "rec.hebb[1 .. 3, 4], m,rec.hebb[2], y[.., ]";
+    let (code, _, err) = replay(&["--probe", probes, "-o", "a.safetensors"]);
+    assert_eq!(code, Some(2));
+    assert!(
+        err.contains("`y[.., ]` picks from 2, but `y` is [5], which has 1 axis"),
+        "{err}"
+    );
+    let probes = "rec.hebb[1 .. 3, 4], m,rec.hebb[2], y[..]";
+    let more = [
+        "--lanes",
+        "5,0",
+        "--every",
+        "5",
+        "--probe",
+        probes,
+        "-o",
+        "a.safetensors",
+    ];
+    let (code, out, err) = replay(&more);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(
+        out.contains("\nrec.hebb[1 .. 3, 4] [3, 2, 2], from the run\n"),
+        "{out}"
+    );
+    let bytes = std::fs::read(root.join("a.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let numbers = |name: &str| -> Vec<f64> {
+        let tensor = file.tensor(name).unwrap();
+        let numbers = tensor.data().chunks(4);
+        numbers
+            .map(|x| f64::from(f32::from_le_bytes(x.try_into().unwrap())))
+            .collect()
+    };
+    let wanted = |series: usize, places: &[usize]| -> Vec<f64> {
+        let series = &whole.series[series];
+        [0, 5, 10]
+            .iter()
+            .flat_map(|step| [0, 1].map(|lane| at(series, &whole, *step, lane)))
+            .flat_map(|values| places.iter().map(|k| values[*k]))
+            .collect()
+    };
+    assert_eq!(numbers("rec.hebb[1 .. 3, 4]"), wanted(0, &[9, 14]));
+    assert_eq!(numbers("m"), wanted(1, &[0]));
+    assert_eq!(numbers("rec.hebb[2]"), wanted(0, &[10, 11, 12, 13, 14]));
+    assert_eq!(numbers("y[..]"), wanted(2, &[0, 1, 2, 3, 4]));
+
+    for (probe, message) in [
+        (
+            "rec.hebb[0 .. 6, 3]",
+            "`0 .. 6` is no range of something of size 5; `rec.hebb` is [5, 5]",
+        ),
+        (
+            "rec.hebb[0, 5]",
+            "there is no 5 in something of size 5, only 0 to 4; `rec.hebb` is [5, 5]",
+        ),
+        ("m[0]", "`m` is a single number without axes"),
+        (
+            "rec.heb[0]",
+            "nothing in this network is called `rec.heb`; did you mean `rec.hebb`?",
+        ),
+        ("y[0", "`y[0` has no `]` at its end"),
+        ("y,m,y", "`y` is asked for twice"),
+    ] {
+        let (code, _, err) = replay(&["--probe", probe, "-o", "b.npz"]);
+        assert_eq!(code, Some(2), "{err}");
+        assert!(err.contains(message), "{probe}: {err}");
+    }
+    assert!(!root.join("b.npz").exists());
+}
+
+/// The largest resident size of a command, in bytes.
+#[cfg(target_os = "linux")]
+fn peak(root: &Path, arguments: &[&str]) -> u64 {
+    let mut child = runs_support::command(root, arguments)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = line.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse().ok());
+        peak = peak.max(1024 * kibibytes.unwrap_or(0u64));
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    assert!(child.wait().unwrap().success());
+    peak
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_long_recording_takes_no_more_memory_than_a_short_one() {
+    let root = scratch("replay-memory");
+    let spec = SPEC
+        .replace("dim N = 5", "dim N = 128")
+        .replace("steps = 12", "steps = 300")
+        .replace("batch = 7, iterations = 11", "batch = 4, iterations = 1");
+    assert!(spec.contains("N = 128") && spec.contains("steps = 300") && spec.contains("batch = 4"));
+    std::fs::write(root.join("agent.bpm"), spec).unwrap();
+    assert_eq!(
+        run(&root, &["train", "agent.bpm", "--quiet", "--out", "a"]).0,
+        Some(0)
+    );
+    let recording = |every: &str, file: &str| {
+        let replay = [
+            "replay",
+            "a",
+            "--iteration",
+            "1",
+            "--probe",
+            "rec.hebb",
+            "--every",
+        ];
+        let peak = peak(&root, &[&replay[..], &[every, "-o", file]].concat());
+        (peak, std::fs::metadata(root.join(file)).unwrap().len())
+    };
+    let (little, small) = recording("100", "small.npz");
+    for file in ["large.npz", "large.safetensors"] {
+        let (much, large) = recording("1", file);
+        assert!(
+            small < 1 << 20 && large > 300 * 4 * 128 * 128 * 4,
+            "{small} {large}"
+        );
+        assert!(
+            much < little + (16 << 20),
+            "{much} bytes for {large}, {little} for {small}"
+        );
+        std::fs::remove_file(root.join(file)).unwrap();
+    }
+}
+
 /// Training stores vectors in the place of this trace.
 const LINEAR: &str = "
 network completion {

@@ -1,14 +1,15 @@
 //! `bpmc replay`.
 
-use super::options::Threads;
+use super::options::{from_one, Threads};
 use super::screen::Screen;
 use super::{spec, Failure, Outcome};
-use anyhow::Context;
-use bpmc::lab::replay::{find_probe, probes, record, to_npz, to_safetensors, Probe, Recording};
+use bpmc::lab::replay::{
+    find_part, probes, record_to, split_names, Format, Npz, Probe, Recording, Safetensors, Wanted,
+};
 use bpmc::lab::run;
-use bpmc::learn::replace::replace;
 use clap::Args;
 use std::fmt::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 const AFTER_HELP: &str = "\
@@ -16,11 +17,13 @@ Examples:
   bpmc replay runs/agent-0 --list
   bpmc replay runs/agent-0 --iteration 500 --probe dopamine,rec.hebb -o traces.npz
   bpmc replay runs/agent-0 --iteration 500 --probe y --lanes 0,3 -o y.safetensors
+  bpmc replay runs/agent-0 --iteration 500 --probe 'rec.hebb[0 .. 4, 3]' --every 10 -o traces.npz
 
 The episodes are those of the training, to the bit (but for rounding where `bpmc check --plan` says
 that a trace is stored in another form): the run is trained again, in memory, from the last
 checkpoint before the iteration. Arrays are [steps, lanes, ...]; a state or trace is what enters the
-step, and `next NAME` what leaves it.";
+step, and `next NAME` what leaves it. The file is written while the episodes run: it may be larger
+than the memory.";
 
 /// Run an iteration of a training again and write what happened in its episodes.
 ///
@@ -35,14 +38,14 @@ pub struct Arguments {
     #[arg(long, value_name = "K", required_unless_present = "list")]
     pub iteration: Option<u64>,
 
-    /// What to record: names, with commas between
-    #[arg(
-        long,
-        value_name = "NAME",
-        value_delimiter = ',',
-        required_unless_present = "list"
-    )]
+    /// What to record: names, with commas between. `rec.hebb[0 .. 4, 3]` is a part: the connections from the neurons
+    /// 0 to 3 to the neuron 3
+    #[arg(long, value_name = "NAME", required_unless_present = "list")]
     pub probe: Vec<String>,
+
+    /// Record every K-th step only, from step 0 on [default: 1]
+    #[arg(long, value_name = "K", value_parser = from_one)]
+    pub every: Option<NonZeroUsize>,
 
     /// Which lanes to record, counted from 0 [default: all]
     #[arg(long, value_name = "N", value_delimiter = ',')]
@@ -53,7 +56,7 @@ pub struct Arguments {
     pub output: Option<PathBuf>,
 
     /// List what can be recorded, with dimensions within a step and lane
-    #[arg(long, conflicts_with_all = ["iteration", "probe", "output", "lanes"])]
+    #[arg(long, conflicts_with_all = ["iteration", "probe", "output", "lanes", "every"])]
     pub list: bool,
 
     #[command(flatten)]
@@ -71,13 +74,15 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let (Some(iteration), Some(output)) = (arguments.iteration, &arguments.output) else {
         return screen.print(&listing(&all));
     };
-    let encode = encoder(output)?;
-    let wanted = arguments
-        .probe
-        .iter()
-        .map(|name| find_probe(&all, name.trim()).cloned())
-        .collect::<Result<Vec<Probe>, _>>()
-        .map_err(|error| Failure::Usage(error.to_string()))?;
+    let format = format(output)?;
+    let mut wanted: Vec<Probe> = Vec::new();
+    for name in arguments.probe.iter().flat_map(|list| split_names(list)) {
+        let probe = find_part(&all, name).map_err(|error| Failure::Usage(error.to_string()))?;
+        if wanted.iter().any(|other| other.name == probe.name) {
+            return Err(Failure::Usage(format!("`{name}` is asked for twice")));
+        }
+        wanted.push(probe);
+    }
     let threads = arguments.threads.count();
     let mut told = false;
     let before = opened
@@ -92,25 +97,21 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             }
         })
         .map_err(anyhow::Error::new)?;
-    let recording = record(
-        program,
-        opened.options(threads),
-        &before,
-        &wanted,
-        &arguments.lanes,
-    )
-    .map_err(anyhow::Error::new)?;
-    let bytes = encode(&recording).context("cannot encode the recording")?;
-    replace(output, &bytes).with_context(|| format!("cannot write {}", output.display()))?;
+    let wanted = Wanted {
+        probes: &wanted,
+        lanes: &arguments.lanes,
+        every: arguments.every.map_or(1, NonZeroUsize::get),
+    };
+    let options = opened.options(threads);
+    let recording = record_to(program, options, &before, wanted, (output, format))
+        .map_err(anyhow::Error::new)?;
     screen.print(&summary(&recording, output))
 }
 
-type Encoder = fn(&Recording) -> std::io::Result<Vec<u8>>;
-
-fn encoder(path: &Path) -> Result<Encoder, Failure> {
+fn format(path: &Path) -> Result<&'static dyn Format, Failure> {
     match path.extension().and_then(|end| end.to_str()) {
-        Some("npz") => Ok(to_npz),
-        Some("safetensors") => Ok(to_safetensors),
+        Some("npz") => Ok(&Npz),
+        Some("safetensors") => Ok(&Safetensors),
         _ => Err(Failure::Usage(format!(
             "{} ends neither in .npz nor in .safetensors",
             path.display()

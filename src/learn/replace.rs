@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Error, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Puts `bytes` at `path` in one step: a reader, or a crash, sees the old file or the new one. The new one
 /// has the permissions of the old.
@@ -10,19 +10,65 @@ use std::path::Path;
 /// # Errors
 /// Those of the file system; then the old file is as it was.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let temporary = temporary(path);
-    let written = write_synced(&temporary, bytes)
-        .and_then(|()| match std::fs::metadata(path) {
-            Ok(old) => std::fs::set_permissions(&temporary, old.permissions()),
-            Err(_) => Ok(()),
+    let replacement = Replacement::begin(path)?;
+    let mut file = replacement.file()?;
+    file.write_all(bytes)?;
+    replacement.commit(&file)
+}
+
+/// A file that is written bit by bit, and takes the place of another once it is whole.
+#[derive(Debug)]
+pub struct Replacement {
+    path: PathBuf,
+    temporary: PathBuf,
+    committed: bool,
+}
+
+impl Replacement {
+    /// Makes an empty file beside `path`.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn begin(path: &Path) -> Result<Replacement, Error> {
+        let temporary = temporary(path);
+        File::create(&temporary)?;
+        Ok(Replacement {
+            path: path.to_owned(),
+            temporary,
+            committed: false,
         })
-        .and_then(|()| std::fs::rename(&temporary, path));
-    if written.is_err() {
-        // Best effort: the error to report is the first one.
-        let _ = std::fs::remove_file(&temporary);
     }
-    written?;
-    sync_directory(directory(path))
+
+    /// The file, to be read and written.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn file(&self) -> Result<File, Error> {
+        File::options().read(true).write(true).open(&self.temporary)
+    }
+
+    /// Puts the file, which `file` is, in its place in one step, with the permissions of what was there.
+    ///
+    /// # Errors
+    /// Those of the file system; then the old file is as it was.
+    pub fn commit(mut self, file: &File) -> Result<(), Error> {
+        file.sync_all()?;
+        if let Ok(old) = std::fs::metadata(&self.path) {
+            std::fs::set_permissions(&self.temporary, old.permissions())?;
+        }
+        std::fs::rename(&self.temporary, &self.path)?;
+        self.committed = true;
+        sync_directory(directory(&self.path))
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if !self.committed {
+            // Best effort: the error to report is the one that came before.
+            let _ = std::fs::remove_file(&self.temporary);
+        }
+    }
 }
 
 /// Puts `bytes` at `path`, where nothing is yet, in one step: of two processes that try, one succeeds.
@@ -75,7 +121,7 @@ fn directory(path: &Path) -> &Path {
 }
 
 /// Where a file is written before it gets its name.
-fn temporary(path: &Path) -> std::path::PathBuf {
+fn temporary(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}{SUFFIX}", std::process::id()));

@@ -8,22 +8,30 @@
 //! form](crate::step::passes::Form). Other values are computed by the 64-bit reference backend from the
 //! states that entered the step, and rounded to the precision of the run; [`Series::source`] tells which.
 
+mod keep;
 mod npz;
+mod outline;
+mod part;
 mod probes;
 mod recorder;
 mod tensors;
 
-pub use npz::to_npz;
-pub use probes::{find_probe, probes, Probe, UnknownProbe};
+pub use keep::{Keep, Notes, Sheet};
+pub use npz::Npz;
+pub use outline::{Format, Outline};
+pub use part::split_names;
+pub use probes::{find_part, find_probe, probes, Probe, ProbeError, UnknownProbe};
 pub use recorder::{RecordPlan, Recorder};
-pub use tensors::to_safetensors;
+pub use tensors::Safetensors;
 
 use crate::engine::params::ParamStore;
 use crate::learn::block::EpisodeOptions;
 use crate::learn::checkpoint::{Checkpoint, CheckpointError};
-use crate::learn::episodes::Episodes;
+use crate::learn::episodes::{Batch, Episodes, LaneResult};
+use crate::learn::replace::Replacement;
 use crate::learn::trainer::{episode_seed, BackendKind, TrainError, TrainerOptions};
 use crate::step::Compiled;
+use std::path::{Path, PathBuf};
 
 /// The origin of the values of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +59,7 @@ pub struct Series {
     pub name: String,
     /// The dimensions within one step and lane.
     pub dims: Vec<usize>,
-    /// The values, `[steps, lanes, dims...]`, last dimension contiguous.
+    /// The values, `[steps, lanes, dims...]`, last dimension contiguous; empty if they went to a file.
     pub values: Vec<f64>,
     /// The origin of the values.
     pub source: Source,
@@ -62,7 +70,7 @@ pub struct Series {
 pub struct Recording {
     /// The number of the iteration, counted from 1.
     pub iteration: u64,
-    /// The number of steps per episode.
+    /// The number of recorded steps per episode.
     pub steps: usize,
     /// The recorded lanes, counted from 0.
     pub lanes: Vec<usize>,
@@ -97,6 +105,15 @@ pub enum ReplayError {
         /// The bytes of the recording.
         bytes: u64,
     },
+    /// The file cannot be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        error: std::io::Error,
+    },
     /// The episode cannot be run.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -107,6 +124,17 @@ pub enum ReplayError {
 
 /// The largest recording in bytes if the free memory of the machine is unknown.
 const MOST_BYTES: u64 = 4 << 30;
+
+/// The values to record.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The probes.
+    pub probes: &'a [Probe],
+    /// The lanes; an empty slice means all lanes.
+    pub lanes: &'a [usize],
+    /// The distance of recorded steps, from step 0 on.
+    pub every: usize,
+}
 
 /// Repeats the iteration after `before` and records `wanted` in `lanes`; an empty slice means all lanes.
 ///
@@ -119,59 +147,156 @@ pub fn record(
     wanted: &[Probe],
     lanes: &[usize],
 ) -> Result<Recording, ReplayError> {
-    let mut store = ParamStore::init(&program.step.params, before.header.seed);
-    before.restore_parameters(&mut store)?;
-    let parameters = store.wide();
-    let states = program.step.states.iter();
-    let carried: Vec<Option<Vec<f64>>> = states
-        .map(|slot| {
-            let saved = before.states.get(&slot.path)?;
-            Some(saved.values.iter().map(|x| f64::from(*x)).collect())
-        })
-        .collect();
-    let mut episodes = Episodes::new(&program.model, &program.step, options)?;
-    let batch = episodes.batch();
-    let lanes: Vec<usize> = if lanes.is_empty() {
-        (0..batch).collect()
-    } else {
-        lanes.to_vec()
+    let wanted = Wanted {
+        probes: wanted,
+        lanes,
+        every: 1,
     };
-    if let Some(lane) = lanes.iter().find(|lane| **lane >= batch) {
-        return Err(ReplayError::NoLane {
-            lane: *lane,
-            last: batch - 1,
-        });
-    }
-    let wide = options.backend == BackendKind::Reference;
-    let plan = RecordPlan::new(program, &parameters, wanted, &lanes, wide);
-    let bytes = plan.bytes(episodes.steps());
-    if bytes > options.memory.unwrap_or(MOST_BYTES) {
+    let memory = options.memory.unwrap_or(MOST_BYTES);
+    let mut replay = Replay::new(program, options, before, wanted)?;
+    let steps = replay.episodes.steps();
+    let bytes = replay.plan.bytes(steps);
+    if bytes > memory {
         return Err(ReplayError::TooLarge {
-            lanes: lanes.len(),
-            steps: episodes.steps(),
+            lanes: replay.lanes.len(),
+            steps,
             bytes,
         });
     }
-    episodes.set_parameters(&parameters);
-    let header = &before.header;
-    let run = EpisodeOptions {
-        seed: episode_seed(header.seed, header.rollbacks),
-        iteration: header.iteration as u32,
-        learn: false,
-        greedy: false,
-        batch,
+    let (episodes, plan) = (&mut replay.episodes, &replay.plan);
+    let run = |first, count| plan.recorder(first, count);
+    let Batch {
+        lanes: done,
+        observers,
+        ..
+    } = episodes.run(replay.run, &replay.carried, run)?;
+    let series = plan.series(observers, steps);
+    Ok(replay.recording(&done, series))
+}
+
+/// As [`record`], with the numbers written to a file as they come: the memory does not grow with it.
+///
+/// # Errors
+/// [`ReplayError`]; then the file is as it was.
+pub fn record_to(
+    program: &Compiled,
+    options: TrainerOptions,
+    before: &Checkpoint,
+    wanted: Wanted<'_>,
+    (path, format): (&Path, &dyn Format),
+) -> Result<Recording, ReplayError> {
+    let failed = |error| ReplayError::Write {
+        path: path.to_owned(),
+        error,
     };
-    let done = episodes.run(run, &carried, |first, count| plan.recorder(first, count))?;
-    let rewards = lanes
-        .iter()
-        .filter_map(|lane| done.lanes[*lane].loss.reward);
-    Ok(Recording {
-        iteration: header.iteration + 1,
-        steps: episodes.steps(),
-        rewards: rewards.collect(),
-        loss: done.lanes.iter().map(|lane| lane.loss.loss).sum(),
-        series: plan.series(done.observers, episodes.steps()),
-        lanes,
-        wide,
-    })
+    let mut replay = Replay::new(program, options, before, wanted)?;
+    let recorded = replay.plan.recorded(replay.episodes.steps());
+    let (iteration, lanes) = (before.header.iteration + 1, &replay.lanes);
+    let outline = Outline::new(iteration, recorded, lanes, wanted.probes, replay.wide);
+    let (places, length) = format.places(&outline);
+    let replacement = Replacement::begin(path).map_err(failed)?;
+    let file = replacement.file().map_err(failed)?;
+    file.set_len(length).map_err(failed)?;
+    let places = places.iter().enumerate();
+    let arrays = places
+        .map(|(k, place)| (*place, outline.width(k)))
+        .collect();
+    let sheet = Sheet::new(file, path.to_owned(), arrays, lanes.len(), replay.wide);
+    let (episodes, plan) = (&mut replay.episodes, &replay.plan);
+    let run = |first, count| plan.recorder_to(&sheet, first, count);
+    let Batch {
+        lanes: done,
+        observers,
+        ..
+    } = episodes.run(replay.run, &replay.carried, run)?;
+    let sources = plan.sources(&observers);
+    drop(observers);
+    let mut file = sheet.into_file();
+    format
+        .finish(&outline, &sources, &mut file)
+        .and_then(|()| replacement.commit(&file))
+        .map_err(failed)?;
+    let series = outline.arrays.into_iter().zip(sources);
+    let series = series.map(|((name, dims), source)| Series {
+        name,
+        dims,
+        values: Vec::new(),
+        source,
+    });
+    Ok(replay.recording(&done, series.collect()))
+}
+
+/// An iteration that is ready to be run again.
+struct Replay {
+    episodes: Episodes,
+    plan: RecordPlan,
+    lanes: Vec<usize>,
+    carried: Vec<Option<Vec<f64>>>,
+    run: EpisodeOptions,
+    wide: bool,
+}
+
+impl Replay {
+    fn new(
+        program: &Compiled,
+        options: TrainerOptions,
+        before: &Checkpoint,
+        wanted: Wanted<'_>,
+    ) -> Result<Replay, ReplayError> {
+        let mut store = ParamStore::init(&program.step.params, before.header.seed);
+        before.restore_parameters(&mut store)?;
+        let parameters = store.wide();
+        let states = program.step.states.iter();
+        let carried: Vec<Option<Vec<f64>>> = states
+            .map(|slot| {
+                let saved = before.states.get(&slot.path)?;
+                Some(saved.values.iter().map(|x| f64::from(*x)).collect())
+            })
+            .collect();
+        let wide = options.backend == BackendKind::Reference;
+        let mut episodes = Episodes::new(&program.model, &program.step, options)?;
+        let batch = episodes.batch();
+        let lanes: Vec<usize> = if wanted.lanes.is_empty() {
+            (0..batch).collect()
+        } else {
+            wanted.lanes.to_vec()
+        };
+        if let Some(lane) = lanes.iter().find(|lane| **lane >= batch) {
+            return Err(ReplayError::NoLane {
+                lane: *lane,
+                last: batch - 1,
+            });
+        }
+        let plan = RecordPlan::new(program, &parameters, wanted.probes, &lanes, wide);
+        episodes.set_parameters(&parameters);
+        let header = &before.header;
+        Ok(Replay {
+            episodes,
+            plan: plan.every(wanted.every),
+            lanes,
+            carried,
+            run: EpisodeOptions {
+                seed: episode_seed(header.seed, header.rollbacks),
+                iteration: header.iteration as u32,
+                learn: false,
+                greedy: false,
+                batch,
+            },
+            wide,
+        })
+    }
+
+    fn recording(self, done: &[LaneResult], series: Vec<Series>) -> Recording {
+        let rewards = self.lanes.iter();
+        let rewards = rewards.filter_map(|lane| done[*lane].loss.reward);
+        Recording {
+            iteration: u64::from(self.run.iteration) + 1,
+            steps: self.plan.recorded(self.episodes.steps()).len(),
+            rewards: rewards.collect(),
+            loss: done.iter().map(|lane| lane.loss.loss).sum(),
+            series,
+            lanes: self.lanes,
+            wide: self.wide,
+        }
+    }
 }

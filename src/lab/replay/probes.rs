@@ -1,5 +1,6 @@
 //! The named values of an episode that can be recorded.
 
+use super::part::Part;
 use crate::lang::diag::Diagnostics;
 use crate::lang::sema::model::{DefId, DefKind};
 use crate::step::Compiled;
@@ -8,13 +9,19 @@ use crate::step::Compiled;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// The name: as in the spec, `next NAME` for a state that leaves a step, `episode.NAME` for values of the
-    /// task.
+    /// task; with the brackets of a part.
     pub name: String,
     /// The kind of value, in one or two words.
     pub what: &'static str,
     /// The dimensions per lane.
     pub dims: Vec<usize>,
     pub(super) kind: Kind,
+    /// Its name without brackets.
+    pub(super) path: String,
+    /// What is taken of it.
+    pub(super) part: Part,
+    /// Its dimensions before the part is taken.
+    pub(super) whole: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +37,17 @@ pub(super) enum Kind {
     Action,
     Reward,
     Trial,
+}
+
+/// The reason why a value cannot be recorded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProbeError {
+    /// The network has no such value.
+    #[error(transparent)]
+    Unknown(#[from] UnknownProbe),
+    /// The value has no such part.
+    #[error("{0}")]
+    Part(String),
 }
 
 /// An unknown probe name.
@@ -53,6 +71,9 @@ pub fn probes(program: &Compiled) -> Vec<Probe> {
                 what,
                 dims: dims.to_vec(),
                 kind,
+                path: name.to_owned(),
+                part: Part::default(),
+                whole: dims.to_vec(),
             });
         }
     };
@@ -113,4 +134,26 @@ pub fn find_probe<'a>(all: &'a [Probe], name: &str) -> Result<&'a Probe, Unknown
             near: ends.or(near).map(str::to_owned),
         }
     })
+}
+
+/// The probe of this name, or the part of one: `rec.hebb[0 .. 4, 3]`.
+///
+/// # Errors
+/// For unknown names and places that are not there.
+pub fn find_part(all: &[Probe], text: &str) -> Result<Probe, ProbeError> {
+    // A spec says `external reward`, and the input that carries the signal is called `external.reward`.
+    let signal = text.strip_prefix("external ");
+    let text = signal.map_or(text.to_owned(), |name| format!("external.{}", name.trim()));
+    let Some((name, rest)) = text.split_once('[') else {
+        return Ok(find_probe(all, &text)?.clone());
+    };
+    let mut probe = find_probe(all, name.trim_end())?.clone();
+    let Some(picks) = rest.strip_suffix(']') else {
+        let message = format!("`{text}` has no `]` at its end");
+        return Err(ProbeError::Part(message));
+    };
+    probe.part = Part::parse(&probe.path, picks, &probe.whole).map_err(ProbeError::Part)?;
+    probe.dims = probe.part.dims(&probe.whole);
+    probe.name = text;
+    Ok(probe)
 }

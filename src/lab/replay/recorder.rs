@@ -1,5 +1,6 @@
 //! Notes the values of probes while episodes run.
 
+use super::keep::{Keep, Notes};
 use super::probes::{Kind, Probe};
 use super::{Series, Source};
 use crate::engine::reference::{evaluate, Leaves};
@@ -19,11 +20,13 @@ pub struct RecordPlan {
     values: Graph,
     /// By probe: its output in `values`.
     places: Vec<Option<usize>>,
+    /// Only every so many steps are recorded.
+    every: usize,
     wide: bool,
 }
 
 /// One who notes values of some lanes.
-pub struct Recorder<'a> {
+pub struct Recorder<'a, K = Notes> {
     plan: &'a RecordPlan,
     /// Positions, among the lanes it sees, of those to record.
     mine: Vec<usize>,
@@ -32,8 +35,10 @@ pub struct Recorder<'a> {
     count: usize,
     /// States that entered the step, where the reference needs them.
     entering: Vec<Vec<f64>>,
-    /// By probe: `[steps, lanes, dims...]` of the lanes to record.
-    notes: Vec<Vec<f64>>,
+    /// Takes what is noted.
+    keep: K,
+    /// A part of a value, on its way there.
+    part: Vec<f64>,
     /// By probe.
     sources: Vec<Source>,
 }
@@ -48,13 +53,15 @@ impl RecordPlan {
         lanes: &[usize],
         wide: bool,
     ) -> RecordPlan {
-        let wanted: Vec<DefId> = probes
+        let mut wanted: Vec<DefId> = probes
             .iter()
             .filter_map(|probe| match probe.kind {
                 Kind::Value(id) => Some(id),
                 _ => None,
             })
             .collect();
+        wanted.sort_unstable();
+        wanted.dedup();
         let changes = Changes {
             shown: wanted,
             given: Vec::new(),
@@ -70,13 +77,13 @@ impl RecordPlan {
             .iter()
             .filter(|(_, path)| {
                 let values = probes.iter().filter(|p| matches!(p.kind, Kind::Value(_)));
-                values.clone().any(|probe| probe.name == *path)
+                values.clone().any(|probe| probe.path == *path)
             })
             .filter_map(|(id, path)| Some((*id, path, values.result(ResultKind::Output(*id))?)))
             .collect();
         let places = probes
             .iter()
-            .map(|probe| found.iter().position(|(_, path, _)| **path == probe.name))
+            .map(|probe| found.iter().position(|(_, path, _)| **path == probe.path))
             .collect();
         let kept: Vec<_> = found.iter().map(|(id, _, value)| (*id, *value)).collect();
         values.clear_results();
@@ -89,8 +96,22 @@ impl RecordPlan {
             parameters: parameters.to_vec(),
             values: values.compacted(),
             places,
+            every: 1,
             wide,
         }
+    }
+
+    /// Records every so many steps only, from step 0 on.
+    pub fn every(self, every: usize) -> RecordPlan {
+        RecordPlan {
+            every: every.max(1),
+            ..self
+        }
+    }
+
+    /// Which of so many steps are recorded.
+    pub fn recorded(&self, steps: usize) -> Vec<usize> {
+        (0..steps).step_by(self.every).collect()
     }
 
     /// Bytes that a recording of so many steps takes.
@@ -101,11 +122,16 @@ impl RecordPlan {
         });
         let step: u64 = elements.fold(0, u64::saturating_add);
         step.saturating_mul(self.lanes.len() as u64)
-            .saturating_mul(steps as u64)
+            .saturating_mul(self.recorded(steps).len() as u64)
     }
 
     /// One who looks at `count` lanes from `first`.
     pub fn recorder(&self, first: usize, count: usize) -> Recorder<'_> {
+        self.recorder_to(vec![Vec::new(); self.probes.len()], first, count)
+    }
+
+    /// As [`RecordPlan::recorder`], into `keep`.
+    pub fn recorder_to<K: Keep>(&self, keep: K, first: usize, count: usize) -> Recorder<'_, K> {
         let lanes = self.lanes.iter().enumerate();
         let (rows, mine) = lanes
             .filter(|(_, lane)| (first..first + count).contains(*lane))
@@ -117,51 +143,71 @@ impl RecordPlan {
             rows,
             count,
             entering: Vec::new(),
-            notes: vec![Vec::new(); self.probes.len()],
+            keep,
+            part: Vec::new(),
             sources: vec![Source::Run; self.probes.len()],
         }
     }
 
+    /// Where the values of each probe come from.
+    pub fn sources<K>(&self, recorders: &[Recorder<'_, K>]) -> Vec<Source> {
+        let of = |k: usize| {
+            let mut all = recorders.iter().map(|recorder| recorder.sources[k]);
+            match all.any(|source| source == Source::Reference) {
+                true => Source::Reference,
+                false => Source::Run,
+            }
+        };
+        (0..self.probes.len()).map(of).collect()
+    }
+
     /// What was noted in one batch of episodes of so many steps.
     pub fn series(&self, recorders: Vec<Recorder<'_>>, steps: usize) -> Vec<Series> {
-        self.probes
-            .iter()
-            .enumerate()
-            .map(|(k, probe)| {
-                let width: usize = probe.dims.iter().product();
-                let mut values = vec![0.0; steps * self.lanes.len() * width];
-                let mut source = Source::Run;
-                for recorder in &recorders {
-                    if recorder.sources[k] == Source::Reference {
-                        source = Source::Reference;
-                    }
-                    let seen = recorder.mine.len();
-                    for (here, there) in recorder.rows.iter().enumerate() {
-                        for step in 0..steps {
-                            let from = (step * seen + here) * width;
-                            let to = (step * self.lanes.len() + there) * width;
-                            values[to..to + width]
-                                .copy_from_slice(&recorder.notes[k][from..from + width]);
-                        }
+        let steps = self.recorded(steps).len();
+        let sources = self.sources(&recorders);
+        let probes = self.probes.iter().enumerate().zip(sources);
+        let series = probes.map(|((k, probe), source)| {
+            let width: usize = probe.dims.iter().product();
+            let mut values = vec![0.0; steps * self.lanes.len() * width];
+            for recorder in &recorders {
+                let seen = recorder.mine.len();
+                for (here, there) in recorder.rows.iter().enumerate() {
+                    for step in 0..steps {
+                        let from = (step * seen + here) * width;
+                        let to = (step * self.lanes.len() + there) * width;
+                        values[to..to + width]
+                            .copy_from_slice(&recorder.keep[k][from..from + width]);
                     }
                 }
-                Series {
-                    name: probe.name.clone(),
-                    dims: probe.dims.clone(),
-                    values,
-                    source,
-                }
-            })
-            .collect()
+            }
+            Series {
+                name: probe.name.clone(),
+                dims: probe.dims.clone(),
+                values,
+                source,
+            }
+        });
+        series.collect()
     }
 }
 
-impl Recorder<'_> {
-    fn note(&mut self, probe: usize, values: &[f64]) {
+impl<K: Keep> Recorder<'_, K> {
+    /// Whether nothing of this step is recorded.
+    fn skips(&self, step: usize) -> bool {
+        self.mine.is_empty() || step % self.plan.every != 0
+    }
+
+    fn note(&mut self, k: usize, step: usize, values: &[f64]) -> Result<(), BackendError> {
         let width = values.len() / self.count.max(1);
-        for lane in &self.mine {
-            self.notes[probe].extend(&values[lane * width..(lane + 1) * width]);
+        let probe = &self.plan.probes[k];
+        for (lane, row) in self.mine.iter().zip(&self.rows) {
+            self.part.clear();
+            let whole = &values[lane * width..(lane + 1) * width];
+            probe.part.take(whole, &probe.whole, &mut self.part);
+            self.keep
+                .keep(k, step / self.plan.every, *row, &self.part)?;
         }
+        Ok(())
     }
 
     /// Values of the definitions, by output of the plan's graph.
@@ -184,9 +230,10 @@ impl Recorder<'_> {
     }
 }
 
-impl Observer for Recorder<'_> {
+impl<K: Keep> Observer for Recorder<'_, K> {
     fn before(&mut self, moment: &mut Moment<'_>) -> Result<(), BackendError> {
-        if self.mine.is_empty() {
+        let step = moment.step();
+        if self.skips(step) {
             return Ok(());
         }
         let plan = self.plan;
@@ -199,14 +246,14 @@ impl Observer for Recorder<'_> {
             match probe.kind {
                 Kind::State(slot) => {
                     let values = moment.state(slot)?;
-                    self.note(k, &values);
+                    self.note(k, step, &values)?;
                 }
                 Kind::Trial => {
                     let lanes = moment.lanes().iter();
                     let values: Vec<f64> = lanes
                         .map(|lane| f64::from(u8::from(lane.trial_starts())))
                         .collect();
-                    self.note(k, &values);
+                    self.note(k, step, &values)?;
                 }
                 Kind::Input(_)
                 | Kind::Noise(_)
@@ -221,40 +268,40 @@ impl Observer for Recorder<'_> {
     }
 
     fn after(&mut self, moment: &mut Moment<'_>) -> Result<(), BackendError> {
-        if self.mine.is_empty() {
+        let step = moment.step();
+        if self.skips(step) {
             return Ok(());
         }
         let plan = self.plan;
-        let step = moment.step();
         let mut computed: Option<Vec<Vec<f64>>> = None;
         for (k, probe) in plan.probes.iter().enumerate() {
             match probe.kind {
                 Kind::State(_) | Kind::Trial => {}
                 Kind::Input(slot) => {
                     let values = moment.given().inputs[slot].clone();
-                    self.note(k, &values);
+                    self.note(k, step, &values)?;
                 }
                 Kind::Noise(slot) => {
                     let values = moment.given().noises[slot].clone();
-                    self.note(k, &values);
+                    self.note(k, step, &values)?;
                 }
                 Kind::Next(slot) => {
                     let values = moment.state(slot)?;
-                    self.note(k, &values);
+                    self.note(k, step, &values)?;
                 }
                 Kind::Output(slot) => {
                     let values = moment.output(slot)?;
-                    self.note(k, &values);
+                    self.note(k, step, &values)?;
                 }
-                Kind::Value(_) => match (moment.named(&probe.name), plan.places[k]) {
-                    (Some(values), _) => self.note(k, &values),
+                Kind::Value(_) => match (moment.named(&probe.path), plan.places[k]) {
+                    (Some(values), _) => self.note(k, step, &values)?,
                     (None, Some(place)) => {
                         self.sources[k] = Source::Reference;
                         let all = match computed.take() {
                             Some(all) => all,
                             None => self.computed(moment)?,
                         };
-                        self.note(k, &all[place]);
+                        self.note(k, step, &all[place])?;
                         computed = Some(all);
                     }
                     (None, None) => {}
@@ -262,12 +309,12 @@ impl Observer for Recorder<'_> {
                 Kind::Action => {
                     let lanes = moment.lanes().iter();
                     let values: Vec<f64> = lanes.map(|l| l.actions()[step] as f64).collect();
-                    self.note(k, &values);
+                    self.note(k, step, &values)?;
                 }
                 Kind::Reward => {
                     let values: Vec<f64> =
                         moment.lanes().iter().map(|l| l.rewards()[step]).collect();
-                    self.note(k, &values);
+                    self.note(k, step, &values)?;
                 }
             }
         }

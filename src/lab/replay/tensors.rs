@@ -1,55 +1,69 @@
-//! Recordings as safetensors.
+//! Recordings as safetensors: the length of a JSON text, the text, and the numbers.
 
-use super::Recording;
-use safetensors::tensor::{Dtype, TensorView};
-use std::collections::HashMap;
-use std::io::Error;
+use super::outline::{Format, Outline};
+use super::Source;
+use serde_json::{json, Map, Value};
+use std::fs::File;
+use std::io::{Result, Seek, SeekFrom, Write};
 
 /// A file with each value as a tensor `[steps, lanes, dims...]` of its name (F32, or F64 from the reference
-/// backend), and one metadata key, `bpmc`: a JSON object with the iteration, the lanes and where each value
+/// backend), and one metadata key, `bpmc`: a JSON object with the iteration, the steps, the lanes and where each value
 /// comes from.
-///
-/// # Errors
-/// Those of the format's writer.
-pub fn to_safetensors(recording: &Recording) -> Result<Vec<u8>, Error> {
-    let sources: serde_json::Map<String, serde_json::Value> = recording
-        .series
-        .iter()
-        .map(|series| (series.name.clone(), series.source.name().into()))
+pub struct Safetensors;
+
+/// The text before the numbers.
+fn text(outline: &Outline, sources: &[Source]) -> String {
+    let kind = if outline.wide { "F64" } else { "F32" };
+    let named = outline.arrays.iter().zip(sources);
+    let sources: Map<String, Value> = named
+        .map(|((name, _), source)| (name.clone(), source.name().into()))
         .collect();
-    let about = serde_json::json!({
-        "iteration": recording.iteration,
-        "lanes": recording.lanes,
+    let about = json!({
+        "iteration": outline.iteration,
+        "steps": outline.steps,
+        "lanes": outline.lanes,
         "sources": sources,
     });
-    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = recording
-        .series
-        .iter()
-        .map(|series| {
-            let mut dims = vec![recording.steps, recording.lanes.len()];
-            dims.extend(&series.dims);
-            let values = series.values.iter();
-            let bytes = if recording.wide {
-                values.flat_map(|x| x.to_le_bytes()).collect()
-            } else {
-                values.flat_map(|x| (*x as f32).to_le_bytes()).collect()
-            };
-            (series.name.clone(), dims, bytes)
-        })
-        .collect();
-    let kind = if recording.wide {
-        Dtype::F64
-    } else {
-        Dtype::F32
-    };
-    let views = tensors
-        .iter()
-        .map(|(name, dims, bytes)| {
-            let view = TensorView::new(kind, dims.clone(), bytes);
-            view.map(|view| (name.as_str(), view))
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(Error::other)?;
-    let metadata = HashMap::from([("bpmc".to_owned(), about.to_string())]);
-    safetensors::serialize(views, Some(metadata)).map_err(Error::other)
+    let mut all = Map::new();
+    all.insert(
+        "__metadata__".to_owned(),
+        json!({ "bpmc": about.to_string() }),
+    );
+    let mut start = 0;
+    for (k, (name, _)) in outline.arrays.iter().enumerate() {
+        let end = start + outline.bytes(k);
+        let tensor =
+            json!({ "dtype": kind, "shape": outline.dims(k), "data_offsets": [start, end] });
+        all.insert(name.clone(), tensor);
+        start = end;
+    }
+    Value::Object(all).to_string()
+}
+
+/// The length of the text, filled up with spaces to whatever the values turn out to come from.
+fn length(outline: &Outline) -> u64 {
+    let longest = vec![Source::Reference; outline.arrays.len()];
+    (text(outline, &longest).len() as u64).next_multiple_of(8)
+}
+
+impl Format for Safetensors {
+    fn places(&self, outline: &Outline) -> (Vec<u64>, u64) {
+        let mut at = 8 + length(outline);
+        let mut places = Vec::new();
+        for k in 0..outline.arrays.len() {
+            places.push(at);
+            at += outline.bytes(k);
+        }
+        (places, at)
+    }
+
+    fn finish(&self, outline: &Outline, sources: &[Source], file: &mut File) -> Result<()> {
+        let length = length(outline);
+        let mut text = text(outline, sources);
+        let missing = length as usize - text.len();
+        text.push_str(&" ".repeat(missing));
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(&length.to_le_bytes())?;
+        file.write_all(text.as_bytes())
+    }
 }
