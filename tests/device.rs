@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
+use crate::gradients::slots::place;
 use bpmc::driver::{compile, from_disk};
 use bpmc::engine::experiment::{Experiment, Target};
 use bpmc::learn::device_block::device_source;
@@ -51,22 +52,30 @@ fn trainer(program: &Compiled, backend: BackendKind, device: DeviceKind) -> Trai
     Trainer::new(program, options).unwrap()
 }
 
-/// The largest difference of gradients, each against the largest of its parameter.
-fn difference(a: &Probe, b: &Probe) -> f64 {
-    let mut worst: f64 = (a.loss - b.loss).abs() / b.loss.abs().max(1.0);
-    for (x, y) in a.gradients.iter().zip(&b.gradients) {
+/// Compares the loss, and gradients, each against the largest of its parameter.
+fn assert_near(program: &Compiled, found: &Probe, expected: &Probe, what: &str) {
+    let (a, b) = (found.loss, expected.loss);
+    assert!(
+        (a - b).abs() < 1e-4 * b.abs().max(1.0),
+        "{what}: loss {a} instead of {b}"
+    );
+    let slots = program.step.params.iter();
+    for (slot, (x, y)) in slots.zip(found.gradients.iter().zip(&expected.gradients)) {
         let (Some(x), Some(y)) = (x, y) else {
-            assert!(x.is_none() && y.is_none());
+            assert!(x.is_none() && y.is_none(), "{what}: {}", slot.path);
             continue;
         };
-        assert_eq!(x.len(), y.len());
+        assert_eq!(x.len(), y.len(), "{what}: {}", slot.path);
         let scale = y.iter().fold(1e-3, |m: f64, v| m.max(v.abs()));
-        for (x, y) in x.iter().zip(y) {
-            assert!(x.is_finite());
-            worst = worst.max((x - y).abs() / scale);
+        for (k, (x, y)) in x.iter().zip(y).enumerate() {
+            assert!(
+                (x - y).abs() < 1e-4 * scale,
+                "{what}: gradient of `{}`{}: {x} instead of {y}, the largest is {scale}",
+                slot.path,
+                place(&slot.dims, k)
+            );
         }
     }
-    worst
 }
 
 /// What the emulated device and the reference give for the same batch of episodes.
@@ -78,8 +87,7 @@ fn agrees(spec: &str, set: &[&str]) {
     for _ in 0..2 {
         let (expected, found) = (oracle.probe().unwrap(), device.probe().unwrap());
         assert_eq!(expected.rewards, found.rewards, "{spec} {set:?}");
-        let worst = difference(&found, &expected);
-        assert!(worst < 1e-4, "{spec} {set:?}: {worst:.2e}");
+        assert_near(&program, &found, &expected, &format!("{spec} {set:?}"));
     }
 }
 
@@ -314,8 +322,19 @@ fn learns_as_the_processor(spec: &str, set: &[&str], tolerance: f32) {
     let moved = moved.iter().zip(&before).map(|(a, b)| (a - b).abs());
     let furthest = moved.fold(0.0, f32::max);
     assert!(furthest > 0.0, "{set:?}");
-    for (a, b) in values(&device).iter().zip(&values(&processor)) {
-        assert!((a - b).abs() <= tolerance * furthest, "{set:?}: {a} {b}");
+    let parameters = device
+        .parameters()
+        .iter()
+        .zip(processor.parameters().iter());
+    for (found, expected) in parameters {
+        for (k, (a, b)) in found.values.iter().zip(&expected.values).enumerate() {
+            assert!(
+                (a - b).abs() <= tolerance * furthest,
+                "{set:?}: `{}`{}: {a} instead of {b}",
+                found.path,
+                place(&found.dims, k)
+            );
+        }
     }
 }
 
@@ -584,8 +603,7 @@ fn agrees_with_the_processor(spec: &str, set: &[&str]) {
     let mut device = trainer(&program, BackendKind::Fused, DeviceKind::Emulated);
     let (expected, found) = (processor.probe().unwrap(), device.probe().unwrap());
     assert_eq!(expected.rewards, found.rewards, "{spec} {set:?}");
-    let worst = difference(&found, &expected);
-    assert!(worst < 1e-4, "{spec} {set:?}: {worst:.2e}");
+    assert_near(&program, &found, &expected, &format!("{spec} {set:?}"));
 }
 
 /// 200 neurons leave no room for the gradient sums in shared memory, 300 none for the traces either.

@@ -15,5 +15,6 @@ mod plastic;
 mod random;
 pub mod run;
 mod shapes;
+pub mod slots;
 mod spec;
 mod through_time;

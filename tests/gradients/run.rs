@@ -1,5 +1,6 @@
 //! Runs a step through time on any backend, and its finite differences.
 
+use super::slots::{Slot, Slots};
 use bpmc::engine::bptt::{Recorded, Rollout, StepInputs};
 use bpmc::engine::candle::{Candle, Precision};
 use bpmc::engine::fused::{Choices, Fused, LaneMemory, Native, ProgramError, Shared};
@@ -30,9 +31,52 @@ pub struct Outcome {
     pub params: Vec<Option<Vec<f64>>>,
     pub states: Vec<Vec<f64>>,
     pub inputs: Vec<Vec<Vec<f64>>>,
+    /// What these are, for messages.
+    pub slots: Slots,
 }
 
 impl Outcome {
+    /// What number `index` of [`Outcome::flat`] is.
+    pub fn name(&self, mut index: usize) -> String {
+        let mut here = |length: usize| {
+            let inside = index < length;
+            let at = index;
+            index = index.saturating_sub(length);
+            inside.then_some(at)
+        };
+        let slots = &self.slots;
+        let steps: [(&str, &[Vec<Vec<f64>>], &[Slot]); 2] = [
+            ("output", &self.outputs, &slots.outputs),
+            ("adjoint of the input", &self.inputs, &slots.inputs),
+        ];
+        for (what, steps, slots) in steps {
+            for (t, values) in steps.iter().enumerate() {
+                for (values, slot) in values.iter().zip(slots) {
+                    if let Some(at) = here(values.len()) {
+                        return format!("{what} {} at step {t}", slot.of_lane(at));
+                    }
+                }
+            }
+        }
+        let states = [
+            ("final state", &self.last_states),
+            ("adjoint of the first", &self.states),
+        ];
+        for (what, values) in states {
+            for (values, slot) in values.iter().zip(&slots.states) {
+                if let Some(at) = here(values.len()) {
+                    return format!("{what} {}", slot.of_lane(at));
+                }
+            }
+        }
+        for (values, slot) in self.params.iter().zip(&slots.params) {
+            if let Some(at) = here(values.as_ref().map_or(0, Vec::len)) {
+                return format!("gradient of {}", slot.element(at));
+            }
+        }
+        panic!("there are fewer numbers")
+    }
+
     /// All numbers in a fixed order.
     pub fn flat(&self) -> Vec<f64> {
         let steps = self.outputs.iter().chain(&self.inputs).flatten();
@@ -122,6 +166,7 @@ pub fn run<E: Executor>(executor: &mut E, numbers: &Numbers, interval: usize) ->
             .iter()
             .map(|i| download(executor, i))
             .collect(),
+        slots: Slots::of(&graph),
     }
 }
 
@@ -158,6 +203,7 @@ pub fn fused_with<T: Native>(
         params: Vec::new(),
         states: vec![Vec::new(); step.states.len()],
         inputs: Vec::new(),
+        slots: Slots::of(step),
     };
     let mut sums = vec![0.0; program.sums_size()];
     // One memory for all lanes, as in training.
@@ -265,6 +311,7 @@ pub fn forward_loss(executor: &mut Reference, numbers: &Numbers) -> f64 {
         params: Vec::new(),
         states: Vec::new(),
         inputs: Vec::new(),
+        slots: Slots::default(),
     };
     assert_eq!(outcome.last_states.len(), graph.states.len());
     loss(&outcome, numbers)
@@ -293,30 +340,35 @@ pub fn check_differences(
     tolerance: f64,
     label: &str,
 ) {
-    let close = |found: f64, expected: f64, what: String| {
+    let slots = &outcome.slots;
+    let close = |found: f64, expected: f64, what: &dyn Fn() -> String| {
         let scale = 1.0 + expected.abs();
         assert!(
             (found - expected).abs() <= tolerance * scale,
-            "{label}, {what}: adjoint {found}, finite difference {expected}"
+            "{label}, {what}: adjoint {found}, finite difference {expected}",
+            what = what()
         );
     };
     for (k, gradient) in outcome.params.iter().enumerate() {
         for (i, found) in gradient.iter().flatten().enumerate() {
             let expected = central_difference(executor, numbers, |n, h| n.params[k][i] += h);
-            close(*found, expected, format!("parameter {k}[{i}]"));
+            let what = || format!("parameter {}", slots.params[k].element(i));
+            close(*found, expected, &what);
         }
     }
     for (k, adjoint) in outcome.states.iter().enumerate() {
         for (i, found) in adjoint.iter().enumerate() {
             let expected = central_difference(executor, numbers, |n, h| n.states[k][i] += h);
-            close(*found, expected, format!("state {k}[{i}]"));
+            let what = || format!("state {}", slots.states[k].of_lane(i));
+            close(*found, expected, &what);
         }
     }
     for (t, inputs) in outcome.inputs.iter().enumerate() {
         for (k, adjoint) in inputs.iter().enumerate() {
             for (i, found) in adjoint.iter().enumerate() {
                 let expected = central_difference(executor, numbers, |n, h| n.inputs[t][k][i] += h);
-                close(*found, expected, format!("step {t}, input {k}[{i}]"));
+                let what = || format!("input {} at step {t}", slots.inputs[k].of_lane(i));
+                close(*found, expected, &what);
             }
         }
     }
@@ -324,13 +376,64 @@ pub fn check_differences(
 
 /// Compares two runs number by number, relative to `1 + |expected|`.
 pub fn assert_close(found: &Outcome, expected: &Outcome, tolerance: f64, label: &str) {
-    let (found, expected) = (found.flat(), expected.flat());
-    assert_eq!(found.len(), expected.len(), "{label}");
-    for (k, (found, expected)) in found.iter().zip(&expected).enumerate() {
+    let (numbers, wanted) = (found.flat(), expected.flat());
+    assert_eq!(numbers.len(), wanted.len(), "{label}");
+    for (k, (found, wanted)) in numbers.iter().zip(&wanted).enumerate() {
         assert!(
-            (found - expected).abs() <= tolerance * (1.0 + expected.abs()),
-            "{label}, number {k}: {found} instead of {expected}"
+            (found - wanted).abs() <= tolerance * (1.0 + wanted.abs()),
+            "{label}, {}: {found} instead of {wanted}",
+            expected.name(k)
         );
+    }
+}
+
+#[test]
+fn a_wrong_number_is_named() {
+    let text = "network net {
+      input x: [2]
+      state h: [3] = 0
+      h <- tanh(linear(x) + h)
+      output out = linear(h, 2)
+    }
+    train supervised { batch = 2, steps = 2 }";
+    let load = |_: &std::path::Path| -> std::io::Result<String> { panic!("no imports") };
+    let compilation = bpmc::driver::compile("net.bpm", text, &[], &load).unwrap();
+    let graph = compilation.program.unwrap().step;
+    let numbers = Draws(1).numbers(&graph, 2, 2, 0.5);
+    let outcome = run(&mut reference(&graph, 2), &numbers, 1);
+    let told = |change: &dyn Fn(&mut Outcome)| -> String {
+        let mut found = outcome.clone();
+        change(&mut found);
+        let compare = || assert_close(&found, &outcome, 1e-9, "case");
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(compare));
+        *caught.unwrap_err().downcast::<String>().unwrap()
+    };
+    type Change = fn(&mut Outcome);
+    let changes: [(Change, &str); 5] = [
+        (
+            |o| o.outputs[1][0][3] += 1.0,
+            "output `out`[1] in lane 1 at step 1",
+        ),
+        (
+            |o| o.inputs[0][0][2] += 1.0,
+            "adjoint of the input `x`[0] in lane 1 at step 0",
+        ),
+        (
+            |o| o.last_states[0][4] += 1.0,
+            "final state `h`[1] in lane 1",
+        ),
+        (
+            |o| o.states[0][0] += 1.0,
+            "adjoint of the first `h`[0] in lane 0",
+        ),
+        (
+            |o| o.params[2].as_mut().unwrap()[3] += 1.0,
+            "gradient of `out.linear.weight`[1, 1]",
+        ),
+    ];
+    for (change, name) in changes {
+        let told = told(&change);
+        assert!(told.starts_with(&format!("case, {name}: ")), "{told}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is left of a failure: the spec, numbers for it, and a command that shows it.
 
 use crate::gradients::run::{reference, run};
+use crate::gradients::slots::place;
 use crate::properties::agreement::{Check, Fault};
 use crate::properties::case::{Case, Compiled};
 use bpmc::learn::values::nested;
@@ -65,12 +66,13 @@ fn difference(one: &[String], other: &[String]) -> String {
         (Err(text), _) | (_, Err(text)) => return format!("which says\n{text}"),
     };
     let mut worst = (0.0, String::from("they agree"));
-    for ((name, a), (_, b)) in one.iter().zip(&other) {
+    for (tensor, (_, _, b)) in one.iter().zip(&other) {
+        let (name, dims, a) = tensor;
         let scale = a.iter().fold(1e-30_f64, |m, x| m.max(x.abs()));
         for (k, (x, y)) in a.iter().zip(b).enumerate() {
             let apart = (x - y).abs() / scale;
             if apart > worst.0 {
-                worst = (apart, format!("{name}, number {k}: {x:e} and {y:e}"));
+                worst = (apart, format!("{name}{}: {x:e} and {y:e}", place(dims, k)));
             }
         }
     }
@@ -80,8 +82,11 @@ fn difference(one: &[String], other: &[String]) -> String {
     )
 }
 
-/// The numbers of each tensor that `bpmc grad` prints.
-fn results(arguments: &[String]) -> Result<Vec<(String, Vec<f64>)>, String> {
+/// A tensor that `bpmc grad` prints: its name, its dimensions (outputs begin with steps and lanes), its numbers.
+type Printed = (String, Vec<usize>, Vec<f64>);
+
+/// The tensors that `bpmc grad` prints.
+fn results(arguments: &[String]) -> Result<Vec<Printed>, String> {
     let output = Command::new(env!("CARGO_BIN_EXE_bpmc"))
         .args(arguments)
         .output()
@@ -101,7 +106,13 @@ fn results(arguments: &[String]) -> Result<Vec<(String, Vec<f64>)>, String> {
                     number => numbers.push(number.as_f64().unwrap_or(f64::NAN)),
                 }
             }
-            all.push((format!("{section}.{name}"), numbers));
+            let mut dims = Vec::new();
+            let mut first = value;
+            while let Value::Array(items) = first {
+                dims.push(items.len());
+                first = &items[0];
+            }
+            all.push((format!("{section}.{name}"), dims, numbers));
         }
     }
     Ok(all)
@@ -217,7 +228,7 @@ mod tests {
             for (slot, gradient) in compiled.graph.params.iter().zip(&outcome.params) {
                 let Some(gradient) = gradient else { continue };
                 let name = format!("gradients.{}", slot.path);
-                let (_, numbers) = shown.iter().find(|(n, _)| *n == name).unwrap();
+                let (_, _, numbers) = shown.iter().find(|(n, ..)| *n == name).unwrap();
                 let largest = gradient.iter().fold(1e-3_f64, |m, x| m.max(x.abs()));
                 for (x, y) in numbers.iter().zip(gradient) {
                     assert!((x - y).abs() <= 1e-8 * largest, "{name}: {x} {y}\n{text}");

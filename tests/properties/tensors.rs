@@ -1,19 +1,48 @@
 //! Outcomes tensor by tensor, and which of these are wrong.
 
 use crate::gradients::run::Outcome;
+use crate::gradients::slots::place;
 use bpmc::ir::Graph;
 
 /// All numbers of one slot.
 pub struct Tensor {
     pub what: String,
+    /// The dimensions of what a lane has, or of a parameter.
+    dims: Vec<usize>,
+    /// Over what it goes, besides: step and lane, lane, or nothing.
+    over: Over,
     pub backward: bool,
     pub values: Vec<f64>,
+}
+
+#[derive(Clone, Copy)]
+enum Over {
+    StepsAndLanes,
+    Lanes,
+    Nothing,
+}
+
+impl Tensor {
+    /// What number `index` is; all has so many `lanes`.
+    fn name(&self, index: usize, lanes: usize) -> String {
+        let width = self.dims.iter().product::<usize>().max(1);
+        let what = format!("{}{}", self.what, place(&self.dims, index % width));
+        let row = index / width;
+        match self.over {
+            Over::StepsAndLanes => {
+                format!("{what} in lane {} at step {}", row % lanes, row / lanes)
+            }
+            Over::Lanes => format!("{what} in lane {row}"),
+            Over::Nothing => what,
+        }
+    }
 }
 
 /// A tensor that is further off than it may.
 pub struct Wrong {
     /// Among the tensors.
     pub index: usize,
+    /// The number that is furthest off.
     pub what: String,
     pub error: f64,
     pub scale: f64,
@@ -22,6 +51,7 @@ pub struct Wrong {
 }
 
 pub fn wrong(graph: &Graph, found: &Outcome, expected: &Outcome, tolerance: f64) -> Vec<Wrong> {
+    let lanes = lanes(graph, expected);
     let (found, expected) = (tensors(graph, found), tensors(graph, expected));
     let largest = |backward: bool| {
         let side = expected.iter().filter(|t| t.backward == backward);
@@ -44,12 +74,14 @@ pub fn wrong(graph: &Graph, found: &Outcome, expected: &Outcome, tolerance: f64)
                 d
             }
         };
-        let worst = pairs.map(|(a, b)| (distance((a, b)), a, b));
+        let worst = pairs
+            .enumerate()
+            .map(|(k, (a, b))| (distance((a, b)), a, b, k));
         let worst = worst.max_by(|x, y| x.0.total_cmp(&y.0));
-        if let Some((error, a, b)) = worst.filter(|w| w.0 > tolerance * scale) {
+        if let Some((error, a, b, k)) = worst.filter(|w| w.0 > tolerance * scale) {
             all.push(Wrong {
                 index,
-                what: e.what.clone(),
+                what: e.name(k, lanes),
                 error,
                 scale,
                 found: *a,
@@ -61,12 +93,21 @@ pub fn wrong(graph: &Graph, found: &Outcome, expected: &Outcome, tolerance: f64)
     all
 }
 
+/// Lanes of an outcome.
+fn lanes(graph: &Graph, outcome: &Outcome) -> usize {
+    let outputs = graph.outputs.iter().zip(&outcome.outputs[0]);
+    let widths = outputs.map(|(slot, values)| values.len() / slot.dims.iter().product::<usize>());
+    widths.max().unwrap_or(1)
+}
+
 /// All tensors of an outcome, in a fixed order.
 pub fn tensors(graph: &Graph, outcome: &Outcome) -> Vec<Tensor> {
     let mut all = Vec::new();
-    let mut add = |what: String, backward, values: Vec<f64>| {
+    let mut add = |what: String, dims: &[usize], over, backward, values: Vec<f64>| {
         all.push(Tensor {
             what,
+            dims: dims.to_vec(),
+            over,
             backward,
             values,
         });
@@ -80,21 +121,37 @@ pub fn tensors(graph: &Graph, outcome: &Outcome) -> Vec<Tensor> {
     for (k, slot) in graph.outputs.iter().enumerate() {
         add(
             format!("output {}", slot.path),
+            &slot.dims,
+            Over::StepsAndLanes,
             false,
             over_steps(&outcome.outputs, k),
         );
     }
     for (slot, values) in graph.states.iter().zip(&outcome.last_states) {
-        add(format!("final state {}", slot.path), false, values.clone());
+        add(
+            format!("final state {}", slot.path),
+            &slot.dims,
+            Over::Lanes,
+            false,
+            values.clone(),
+        );
     }
     for (slot, values) in graph.params.iter().zip(&outcome.params) {
         if let Some(values) = values {
-            add(format!("gradient of {}", slot.path), true, values.clone());
+            add(
+                format!("gradient of {}", slot.path),
+                &slot.dims,
+                Over::Nothing,
+                true,
+                values.clone(),
+            );
         }
     }
     for (slot, values) in graph.states.iter().zip(&outcome.states) {
         add(
             format!("adjoint of first {}", slot.path),
+            &slot.dims,
+            Over::Lanes,
             true,
             values.clone(),
         );
@@ -103,6 +160,8 @@ pub fn tensors(graph: &Graph, outcome: &Outcome) -> Vec<Tensor> {
         if !outcome.inputs.is_empty() {
             add(
                 format!("adjoint of input {}", slot.path),
+                &slot.dims,
+                Over::StepsAndLanes,
                 true,
                 over_steps(&outcome.inputs, k),
             );
