@@ -71,7 +71,7 @@ fn examples_name_the_place() {
         let (_, shown) = check(example);
         // A line and column of the spec, or of the option that is wrong.
         assert!(
-            shown.contains("--> spec.bpm:") || shown.contains("--> --set "),
+            shown.contains("--> spec.bpm:") || shown.contains("--> --set:"),
             "{}:\n{shown}",
             code.text()
         );

@@ -416,6 +416,28 @@ fn gradients_for_given_values_agree_between_backends() {
 }
 
 #[test]
+fn what_was_nearly_right_is_told() {
+    let directory = scratch("nearly");
+    std::fs::write(directory.join("agent.bpm"), TINY).unwrap();
+    let name = directory.join("agent").display().to_string();
+    for command in ["check", "train"] {
+        let (code, _, err) = run(&[command, &name]);
+        assert_eq!(code, Some(1));
+        let wanted = format!("error: there is no spec {name}; did you mean {name}.bpm?\n");
+        assert_eq!(err, wanted);
+    }
+    for arguments in [
+        ["eval", "nowhere", "--episodes", "0"],
+        ["train", "agent.bpm", "--threads", "0"],
+        ["replay", "nowhere", "--every", "none"],
+    ] {
+        let (code, _, err) = run(&arguments);
+        assert_eq!(code, Some(2));
+        assert!(err.contains("a whole number from 1 on is needed"), "{err}");
+    }
+}
+
+#[test]
 fn a_picture_is_written_to_a_file() {
     let directory = scratch("svg");
     let (spec, picture) = (directory.join("a.bpm"), directory.join("a.svg"));

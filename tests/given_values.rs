@@ -3,10 +3,10 @@
 
 mod runs_support;
 
-use bpmc::machine::device::DeviceChoice;
-use bpmc::step::passes::Selection;
 use bpmc::learn::tasks::EpisodeKey;
 use bpmc::learn::trainer::{episode_seed, BackendKind, Trainer, TrainerOptions};
+use bpmc::machine::device::DeviceChoice;
+use bpmc::step::passes::Selection;
 use runs_support::{compiled, run, scratch};
 use serde_json::{json, Value};
 use std::path::{Path, PathBuf};

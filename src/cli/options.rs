@@ -25,11 +25,17 @@ fn both_sides(text: &str) -> Result<String, String> {
     }
 }
 
+/// A count.
+pub fn from_one(text: &str) -> Result<NonZeroUsize, String> {
+    let message = |_| "a whole number from 1 on is needed".to_owned();
+    text.parse().map_err(message)
+}
+
 /// How many threads to use.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Threads {
     /// Threads to split the lanes over; the numbers are the same with any [default: all cores]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = from_one)]
     pub threads: Option<NonZeroUsize>,
 }
 

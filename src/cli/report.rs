@@ -1,6 +1,6 @@
 //! `bpmc report`.
 
-use super::options::Threads;
+use super::options::{from_one, Threads};
 use super::screen::Screen;
 use super::{Failure, Outcome};
 use anyhow::Context;
@@ -37,7 +37,7 @@ pub struct Arguments {
     pub output: PathBuf,
 
     /// Fresh episodes that a network is run on
-    #[arg(long, value_name = "N", default_value = "100")]
+    #[arg(long, value_name = "N", default_value = "100", value_parser = from_one)]
     pub episodes: NonZeroUsize,
 
     /// Leave the ablations out, which take most of the time

@@ -26,8 +26,14 @@ use std::time::Instant;
 /// # Errors
 /// The error names the file.
 pub fn read(path: &Path) -> Result<String, Failure> {
-    let text = driver::read_text(path)
-        .with_context(|| format!("cannot read the spec {}", path.display()))?;
+    let shown = path.display();
+    let near = path.with_extension("bpm");
+    if !path.exists() && near.exists() {
+        let near = near.display();
+        let message = format!("there is no spec {shown}; did you mean {near}?");
+        return Err(Failure::Run(anyhow::anyhow!(message)));
+    }
+    let text = driver::read_text(path).with_context(|| format!("cannot read the spec {shown}"))?;
     Ok(text)
 }
 

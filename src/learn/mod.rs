@@ -294,7 +294,7 @@ const BATCH: Setting = Setting::int(
     "batch",
     (1, 65_536),
     30,
-    "Lanes: the episodes of an iteration, run side by side (paper: 30).",
+    "Episodes of an iteration, each in a lane; the loss above says how they are averaged (paper: 30).",
 );
 const ITERATIONS: Setting = Setting::int(
     "iterations",

@@ -427,7 +427,7 @@ fn a_wrong_number_is_named() {
             "adjoint of the first `h`[0] in lane 0",
         ),
         (
-            |o| o.params[2].as_mut().unwrap()[3] += 1.0,
+            |o| o.params[0].as_mut().unwrap()[3] += 1.0,
             "gradient of `out.linear.weight`[1, 1]",
         ),
     ];

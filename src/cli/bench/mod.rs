@@ -2,7 +2,7 @@
 
 mod table;
 
-use super::options::{Backend, Devices, Overrides, Passes, Threads};
+use super::options::{from_one, Backend, Devices, Overrides, Passes, Threads};
 use super::screen::{emergency, Screen};
 use super::{device, sentence, spec, timing, Failure, Outcome};
 use anyhow::Context;
@@ -40,7 +40,7 @@ pub struct Arguments {
     pub specs: Vec<PathBuf>,
 
     /// Measure so many iterations [default: as many as fit in the time, and at least 5]
-    #[arg(long, value_name = "N", conflicts_with = "seconds")]
+    #[arg(long, value_name = "N", conflicts_with = "seconds", value_parser = from_one)]
     pub iterations: Option<NonZeroUsize>,
 
     /// Seconds to measure each spec for

@@ -3,7 +3,7 @@
 mod report;
 mod text;
 
-use super::options::{Passes, Threads};
+use super::options::{from_one, Passes, Threads};
 use super::screen::Screen;
 use super::{spec, timing, Failure, Outcome};
 use anyhow::Context;
@@ -37,7 +37,7 @@ pub struct Arguments {
     pub run: PathBuf,
 
     /// How many episodes
-    #[arg(long, value_name = "N", default_value = "100")]
+    #[arg(long, value_name = "N", default_value = "100", value_parser = from_one)]
     pub episodes: NonZeroUsize,
 
     /// Take the most probable action instead of drawing one

@@ -1,5 +1,6 @@
 //! `bpmc sweep cell`: what a task of a job array runs.
 
+use super::super::options::from_one;
 use super::super::screen::Screen;
 use super::super::{Failure, Outcome};
 use super::count_interrupts;
@@ -30,7 +31,7 @@ pub struct Arguments {
     cell: String,
 
     /// Threads to split the lanes over
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = from_one)]
     threads: NonZeroUsize,
 }
 

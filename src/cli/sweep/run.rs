@@ -1,5 +1,6 @@
 //! `bpmc sweep run`.
 
+use super::super::options::from_one;
 use super::super::screen::Screen;
 use super::super::{Failure, Outcome};
 use super::display::Display;
@@ -42,11 +43,11 @@ pub struct Arguments {
     engine: EngineKind,
 
     /// Cells at a time [default: as the file says, or such that all cores are used]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = from_one)]
     workers: Option<NonZeroUsize>,
 
     /// Threads of each cell [default: as the file says, or 1 where cells are enough for all cores]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = from_one)]
     threads: Option<NonZeroUsize>,
 
     /// Print the commands, or the script for Slurm, and run nothing

@@ -20,18 +20,17 @@ impl Overrides {
     ) -> Overrides {
         let mut overrides = Overrides::default();
         for argument in arguments {
-            let (path, value) = match argument.split_once('=') {
-                Some((path, value)) => (path.trim(), value),
-                None => match argument.split_once('~') {
-                    Some((path, _)) => (path.trim(), &argument[path.len()..]),
-                    None => (argument.trim(), ""),
-                },
-            };
+            // The sign of a draw belongs to its value.
+            let sign = argument.find('=').map(|at| at + 1);
+            let at = sign.or(argument.find('~')).unwrap_or(argument.len());
+            let (before, value) = argument.split_at(at);
+            let path = before.strip_suffix('=').unwrap_or(before).trim();
             // A shell removes the quotes of `memory="200MB"`.
             let quoted = parse_bytes(value).map(|_| format!("\"{}\"", value.trim()));
             let value = quoted.as_deref().unwrap_or(value);
-            let source = sources.add(format!("--set {path}"), value);
-            let span = Span::new(source, 0, value.len());
+            let source = sources.add("--set", format!("{before}{value}"));
+            let start = before.len() - before.trim_start().len();
+            let span = Span::new(source, start, start + path.len());
             if value.trim().is_empty() || path.is_empty() {
                 diagnostics.push(
                     Diagnostic::new(
@@ -43,7 +42,9 @@ impl Overrides {
                 );
                 continue;
             }
-            if let Some(init) = syntax::parse_value(source, value, diagnostics) {
+            // Blanks in the place of the path leave the value where it is shown.
+            let alone = " ".repeat(before.len()) + value;
+            if let Some(init) = syntax::parse_value(source, &alone, diagnostics) {
                 overrides.values.insert(path.to_owned(), (init, span));
             }
         }
@@ -76,7 +77,15 @@ impl Overrides {
                 *span,
                 format!("nothing in the spec is called `{path}`"),
             );
-            diagnostic = match Diagnostics::nearest(path, known.iter().map(String::as_str)) {
+            // `lr` where there is a `train.optimizer.lr`.
+            let end = format!(".{path}");
+            let whole = known.iter().filter(|known| known.ends_with(&end));
+            let whole: Vec<String> = whole.take(3).map(|known| format!("`{known}`")).collect();
+            let near = Diagnostics::nearest(path, known.iter().map(String::as_str));
+            diagnostic = match near {
+                _ if !whole.is_empty() => {
+                    diagnostic.with_help(format!("did you mean {}?", whole.join(" or ")))
+                }
                 Some(near) => diagnostic.with_help(format!("did you mean `{near}`?")),
                 None => diagnostic.with_help(
                     "paths look like `train.batch`, `task.steps`, `train.optimizer.lr`, `rec.eta`, `N`",

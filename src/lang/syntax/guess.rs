@@ -134,6 +134,9 @@ fn misused_sign(failure: &Failure<'_>) -> Option<Guess> {
                 ..Guess::help("write `=` without the colon")
             });
         }
+        "." if failure.follows("external") => {
+            "a signal of the task is written with a blank: `external reward`"
+        }
         "==" if assigns => "`==` compares; write `=` to give a value",
         "=" if failure.first.text == "transmit" => {
             "`transmit` takes the value itself: `transmit w + alpha * hebb`"

@@ -10,11 +10,11 @@ mod write;
 pub use read::extent;
 pub use write::{nested, not_finite, results_json};
 
-use crate::step::Compiled;
-use crate::ir::Graph;
-use crate::lang::sema::model::Model;
 use crate::engine::params::draw;
+use crate::ir::Graph;
 use crate::lang::catalog::TrainerKind;
+use crate::lang::sema::model::Model;
+use crate::step::Compiled;
 use serde_json::{Map, Value};
 
 /// Why a file of values cannot be used: which value, and what is wrong.

@@ -1,10 +1,10 @@
 //! Reading a file of values: every number has its place, and what is missing or unknown is told by its name.
 
 use super::{error, Missing, Row, ValuesError, ValuesLayout};
-use crate::lang::diag::Diagnostics;
 use crate::ir::Graph;
-use crate::learn::given::GivenValues;
 use crate::lang::catalog::TrainerKind;
+use crate::lang::diag::Diagnostics;
+use crate::learn::given::GivenValues;
 use serde_json::{Map, Value};
 
 /// Sections that some spec has; empty they may stand in the file of any.
