@@ -1,13 +1,12 @@
 //! Files of values for `bpmc grad`: templates, targets that are not there, what is missing, and numbers that are not finite.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-mod runs_support;
-
+use crate::runs_support::{compiled, run};
+use crate::scratch::scratch;
 use bpmc::learn::tasks::EpisodeKey;
 use bpmc::learn::trainer::{episode_seed, BackendKind, Trainer, TrainerOptions};
 use bpmc::machine::device::DeviceChoice;
 use bpmc::step::passes::Selection;
-use runs_support::{compiled, run, scratch};
 use serde_json::{json, Value};
 use std::path::{Path, PathBuf};
 

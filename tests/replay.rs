@@ -1,7 +1,7 @@
 //! Evaluation, ablations and replays: the same episodes to the bit, and effects where there should be some.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use crate::runs_support::{metrics, run, Session, SPEC};
+use crate::runs_support::{command, metrics, run, Session, SPEC};
 use crate::scratch::scratch;
 use bpmc::lab::evaluation::{Ablation, Evaluator, Outcome, Wanted};
 use bpmc::lab::replay::{find_probe, probes, record, Recording, Series, Source};
@@ -485,7 +485,7 @@ fn parts_and_every_so_many_steps_are_those_of_the_whole() {
 /// The largest resident size of a command, in bytes.
 #[cfg(target_os = "linux")]
 fn peak(root: &Path, arguments: &[&str]) -> u64 {
-    let mut child = runs_support::command(root, arguments)
+    let mut child = command(root, arguments)
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
