@@ -45,13 +45,15 @@
 //! | [`step::lower`] | the graph is acyclic; each stored shape is the recomputed one; each state has one leaving value |
 //! | [`step::autodiff`] | each trained parameter has exactly one gradient of its shape; traces are differentiated through, never trained |
 //! | [`step::passes`] | the same slots and results; the same numbers up to rounding |
+//! | [`program`] | every place lies inside its memory and is written before it is read; traces and gradient sums are written once a step |
 //! | [`engine::plan`] | the split into blocks of lanes depends on the spec alone, never on the machine |
 //! | [`engine`] | results are within the stated tolerance of [`engine::reference`], the f64 oracle |
 //! | [`learn`] | spec, seed and device fix a run to the bit on the CPU, whatever the number of threads |
 //! | [`lab::sweep`] | a cell is a run like any other, in a process of its own; its name follows from what it is |
 //! | [`lab::report`] | the same directory gives the same page, and is as it was |
 //!
-//! [`ir::verify`] checks the graph rows after lowering, after autodiff and after each pass, always.
+//! [`ir::verify`] checks the graph rows after lowering, after autodiff and after each pass, always. Programs are verified after
+//! building and after each pass over them, always; machines take only [`program::Verified`] ones.
 //!
 //! # Where to add things
 //!

@@ -7,7 +7,8 @@
 //! | `check` | the diagnostics as the command prints them, in plain style |
 //! | `graph` | the graph of a step |
 //! | `grad` | the adjoint graph |
-//! | `opt` | step and adjoint after one pass, or what a pass chooses |
+//! | `opt` | step and adjoint after one pass, or the program after a pass over programs |
+//! | `programs` | the program, its CUDA C and its plan, in snapshots `NAME.kernels.snap`, `NAME.cuda.snap` and `NAME.plan.snap` |
 //!
 //! Comment lines at the top of a file say what a file alone cannot:
 //!
@@ -15,6 +16,8 @@
 //! - `// pass: NAME`, in `opt`, is the pass; after others where more lines come before
 //! - `// episode: STEPS`, in `opt`, is how many steps an episode has
 //! - `// pad: BYTES` appends so many line ends to the text
+//! - `// spec: PATH`, in `programs`, is a shipped spec to compile in the place of the file
+//! - `// without: cuda`, in `programs`, leaves that snapshot out
 //!
 //! Imports are read from the case's own directory. Files in a directory below are there to be imported.
 //!
@@ -33,24 +36,26 @@ use bpmc::lang::syntax;
 use bpmc::program::compile as program;
 use bpmc::step::autodiff::Options;
 use bpmc::step::passes::{find, Run, Selection, PIPELINE};
-use bpmc::step::Horizon;
+use bpmc::step::{Horizon, Prepared};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
 const UPDATE: &str = "INSTA_UPDATE=always cargo test --release --test all cases::";
 
-fn directory(stage: &str) -> PathBuf {
+pub(crate) fn directory(stage: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/cases")
         .join(stage)
 }
 
-struct Case {
-    name: String,
+pub(crate) struct Case {
+    pub(crate) name: String,
     text: String,
-    set: Vec<String>,
+    pub(crate) set: Vec<String>,
     passes: Vec<String>,
     episode: Option<usize>,
+    pub(crate) spec: Option<PathBuf>,
+    without: Vec<String>,
 }
 
 /// All cases of a stage, by name.
@@ -70,6 +75,8 @@ fn case(path: &Path) -> Case {
     let mut passes = Vec::new();
     let mut episode = None;
     let mut pad = 0;
+    let mut spec = None;
+    let mut without = Vec::new();
     for line in text.lines().take_while(|line| line.starts_with("//")) {
         if let Some(option) = line.strip_prefix("// set: ") {
             set.push(option.to_owned());
@@ -79,6 +86,10 @@ fn case(path: &Path) -> Case {
             episode = Some(steps.parse().unwrap());
         } else if let Some(bytes) = line.strip_prefix("// pad: ") {
             pad = bytes.parse().unwrap();
+        } else if let Some(path) = line.strip_prefix("// spec: ") {
+            spec = Some(Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
+        } else if let Some(kind) = line.strip_prefix("// without: ") {
+            without.push(kind.to_owned());
         }
     }
     text.push_str(&"\n".repeat(pad));
@@ -88,10 +99,12 @@ fn case(path: &Path) -> Case {
         set,
         passes,
         episode,
+        spec,
+        without,
     }
 }
 
-fn compile(stage: &str, case: &Case) -> Compilation {
+pub(crate) fn compile(stage: &str, case: &Case) -> Compilation {
     let load = |path: &Path| {
         // The system's own words differ between systems.
         std::fs::read_to_string(directory(stage).join(path))
@@ -100,7 +113,7 @@ fn compile(stage: &str, case: &Case) -> Compilation {
     driver::compile(&format!("{}.bpm", case.name), &case.text, &case.set, &load).unwrap()
 }
 
-fn shown(diagnostics: &Diagnostics, sources: &SourceMap) -> String {
+pub(crate) fn shown(diagnostics: &Diagnostics, sources: &SourceMap) -> String {
     if diagnostics.is_empty() {
         "(silent)\n".to_owned()
     } else {
@@ -110,7 +123,13 @@ fn shown(diagnostics: &Diagnostics, sources: &SourceMap) -> String {
 
 /// Compares what `make` gives for each case with its snapshot; tells of all differences at once.
 fn snapshots(stage: &str, make: impl Fn(&Case) -> String) {
-    let all = cases(stage);
+    snapshots_of(stage, "", make);
+}
+
+/// As [`snapshots`], of one kind of several, for the cases that have it.
+pub(crate) fn snapshots_of(stage: &str, kind: &str, make: impl Fn(&Case) -> String) {
+    let mut all = cases(stage);
+    all.retain(|case| !case.without.iter().any(|without| without == kind));
     assert!(!all.is_empty(), "no case in {}", directory(stage).display());
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path(directory(stage));
@@ -121,7 +140,11 @@ fn snapshots(stage: &str, make: impl Fn(&Case) -> String) {
     for case in &all {
         let compare = AssertUnwindSafe(|| {
             let found = make(case);
-            settings.bind(|| insta::assert_snapshot!(case.name.as_str(), found));
+            let name = match kind {
+                "" => case.name.clone(),
+                kind => format!("{}.{kind}", case.name),
+            };
+            settings.bind(|| insta::assert_snapshot!(name, found));
         });
         if catch_unwind(compare).is_err() {
             failed.push(format!("tests/cases/{stage}/{}.bpm", case.name));
@@ -180,22 +203,23 @@ fn grad() {
     });
 }
 
+/// Step and adjoint after the passes of a case, and the passes over programs that are to run.
+fn prepared(case: &Case) -> Prepared {
+    let step = step("opt", case);
+    let passes = case.passes.iter().map(|name| find(name).unwrap());
+    let selection = passes.fold(Selection::level(0), Selection::with);
+    let horizon = match case.episode {
+        Some(steps) => Horizon::Episode { steps },
+        None => Horizon::Unknown,
+    };
+    let experiment = Experiment::new(&step, horizon, Target::Graphs, &selection).unwrap();
+    experiment.whole().graphs.clone()
+}
+
 #[test]
 fn opt() {
     snapshots("opt", |case| {
-        let step = step("opt", case);
-        let selection = case
-            .passes
-            .iter()
-            .fold(Selection::level(0), |selection, name| {
-                selection.with(find(name).unwrap())
-            });
-        let horizon = match case.episode {
-            Some(steps) => Horizon::Episode { steps },
-            None => Horizon::Unknown,
-        };
-        let experiment = Experiment::new(&step, horizon, Target::Graphs, &selection).unwrap();
-        let out = &experiment.whole().graphs;
+        let out = prepared(case);
         let mut text = String::new();
         for applied in &out.passes {
             assert!(applied.rewrites > 0, "{}: {}", case.name, applied.pass);
@@ -216,6 +240,25 @@ fn opt() {
             }
         }
     });
+}
+
+/// A pass over programs that does nothing in its case would go unseen.
+#[test]
+fn every_pass_over_programs_changes_its_case() {
+    for case in cases("opt") {
+        let last = find(case.passes.last().unwrap()).unwrap();
+        let Run::Kernels(last) = last.run else {
+            continue;
+        };
+        let out = prepared(&case);
+        let choices = out.choices;
+        let text = |choices| {
+            let program = program(&out.step, &out.adjoint, choices).unwrap();
+            program.source().to_string()
+        };
+        let without = text(choices.without(last));
+        assert_ne!(text(choices), without, "{} changes nothing", last.name);
+    }
 }
 
 #[test]
@@ -285,11 +328,16 @@ fn every_cell_of_the_library_has_a_graph() {
 
 #[test]
 fn every_snapshot_has_its_case() {
-    for stage in ["parse", "check", "graph", "grad", "opt"] {
+    for stage in ["parse", "check", "graph", "grad", "opt", "programs"] {
         for entry in std::fs::read_dir(directory(stage)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|end| end == "snap") {
-                assert!(path.with_extension("bpm").exists(), "{}", path.display());
+                let case = path.with_extension("");
+                let case = match stage {
+                    "programs" => case.with_extension("bpm"),
+                    _ => path.with_extension("bpm"),
+                };
+                assert!(case.exists(), "{}", path.display());
             }
         }
     }

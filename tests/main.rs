@@ -16,6 +16,7 @@ mod kill;
 mod language;
 mod layout;
 mod loss_formulas;
+mod programs;
 mod properties;
 mod python;
 mod replay;

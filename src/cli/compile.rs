@@ -6,7 +6,7 @@ use super::{output, spec, timing, Failure, Outcome};
 use bpmc::driver::Compilation;
 use bpmc::lang::{sema, syntax};
 use bpmc::step::autodiff::Options;
-use bpmc::step::passes::{self, Pass, Selection};
+use bpmc::step::passes::{self, Pass, Run, Selection};
 use bpmc::step::{adjoint, Compiled};
 use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
 use clap::{Args, ValueEnum};
@@ -20,6 +20,7 @@ Examples:
   bpmc compile agent.bpm --emit opt              step and adjoint after all passes
   bpmc compile agent.bpm --emit after:gate_merging --no-pass constant_folding
   bpmc compile agent.bpm --emit kernels          what runs at every step, per connection and vector
+  bpmc compile agent.bpm --emit after:plastic_fusion       the same after one of the passes over it
   bpmc compile agent.bpm --time-passes           what each pass did, and how long compiling takes";
 
 /// Show the output of one stage of the compiler.
@@ -49,7 +50,7 @@ pub struct Arguments {
 pub enum Stage {
     /// The output of a stage of the compiler.
     Emit(Emit),
-    /// The graphs after a pass.
+    /// The graphs, or the program, after a pass.
     After(&'static Pass),
 }
 
@@ -79,7 +80,8 @@ impl TypedValueParser for StageParser {
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        let after = PossibleValue::new("after:PASS").help("Step and adjoint after this pass");
+        let after = PossibleValue::new("after:PASS")
+            .help("Step and adjoint after this pass, or the kernels after a pass over them");
         let stages = Emit::value_variants().iter();
         let stages = stages.filter_map(|stage| stage.to_possible_value());
         Some(Box::new(stages.chain([after])))
@@ -141,6 +143,10 @@ fn text(program: &Compiled, stage: Stage, selection: &Selection) -> Result<Strin
     let step = &program.step;
     let emit = match stage {
         Stage::Emit(emit) => emit,
+        Stage::After(pass) if matches!(pass.run, Run::Kernels(_)) => {
+            let experiment = spec::kernels(program, &selection.through(pass))?;
+            return Ok(experiment.listing());
+        }
         Stage::After(pass) => {
             return Ok(spec::stages(program, selection, Some(pass))?.graphs());
         }

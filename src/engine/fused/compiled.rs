@@ -7,7 +7,6 @@ use crate::machine::lane::Shared;
 use crate::machine::mat_vec::together::LANES;
 use crate::machine::math::Real;
 use crate::program::{compile, Choices, Program, ProgramError, Verified};
-use std::fmt::Write;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -88,22 +87,9 @@ impl Fused {
         compile(step, adjoint, choices).map(Fused::from)
     }
 
-    /// The program as text, and how its sweeps run on this processor.
+    /// The program as text.
     pub fn listing(&self) -> String {
-        let mut out = self.program.source().to_string();
-        out.push_str("\non this processor\n");
-        let machines = &self.machines;
-        let kinds = [
-            ("sweep forward", &machines.ahead, self.ahead.sweeps.len()),
-            ("update", &machines.updates, self.ahead.updates.len()),
-            ("sweep back", &machines.back, self.back.sweeps.len()),
-        ];
-        for (kind, machine, n) in kinds {
-            for k in 0..n {
-                writeln!(out, "  {kind} {k}: {}", machine.form(k)).expect("writing to a string");
-            }
-        }
-        out
+        self.program.source().to_string()
     }
 
     /// What depends on parameters alone, for these values of them (by slot).

@@ -48,7 +48,10 @@ mod memories;
 mod order;
 mod slots;
 mod sweeps;
+#[cfg(test)]
+mod tests;
 mod traces;
+mod walk;
 
 use super::ir::Program;
 use crate::ir::InternalFault;

@@ -102,6 +102,14 @@ impl Selection {
         self
     }
 
+    /// Not the passes that come after this one.
+    #[must_use]
+    pub fn through(self, last: &Pass) -> Selection {
+        let later = PIPELINE.iter().rev();
+        let later = later.take_while(|pass| pass.name != last.name);
+        later.fold(self, Selection::without)
+    }
+
     /// No more than `rewrites` single rewrites, all passes together; a pass over programs counts as one.
     #[must_use]
     pub fn stopping_after(mut self, rewrites: usize) -> Selection {
