@@ -10,7 +10,7 @@ use crate::ir::Graph;
 use crate::program::{compile, Choices};
 use crate::step::autodiff::Options;
 use crate::step::passes::Selection;
-use crate::step::prepare;
+use crate::step::{prepare_through, Horizon};
 
 /// A network with a recurrent plastic bundle, a bundle between sides of other sizes, noise and a readout.
 const TEXT: &str = "
@@ -46,7 +46,8 @@ fn graphs() -> (Graph, Graph) {
     let compiled = compilation.program;
     let step = compiled.unwrap_or_else(|| panic!("{found:?}")).step;
     let options = Options { inputs: true };
-    let prepared = prepare(&step, options, &Selection::default(), None).unwrap();
+    let passes = Selection::default();
+    let prepared = prepare_through(&step, options, &passes, Horizon::Unknown, None).unwrap();
     (prepared.step, prepared.adjoint)
 }
 
