@@ -248,6 +248,40 @@ fn noise_and_states_that_outlive_an_episode_agree_with_the_reference() {
     agrees(spec, &[]);
 }
 
+/// A trace divided by a sum that is 0 at first, and functions that are not defined where they are not taken.
+#[test]
+fn branches_that_are_not_taken_agree_with_the_reference() {
+    for size in [1, 17] {
+        let spec = format!(
+            "network agent {{
+               input obs: [task.obs]
+               state h: [{size}] = 0
+               plastic rec: h -> y {{
+                 weight w ~ uniform(-0.3, 0.3)
+                 coeff alpha ~ uniform(-0.5, 0.5)
+                 trained eta = 0.1
+                 trace hebb = 0
+                 transmit w + alpha * hebb
+                 grown = hebb + eta * m * pre * post
+                 total = sum_pre(abs(grown))
+                 far = select(relu(grown) > 0.05, log(relu(grown)), 0)
+                 when total > 0 {{ hebb <- grown / max(total, 0.1) + far / 9 }}
+               }}
+               r = relu(linear(obs))
+               least = -max(-r)
+               y = tanh(select(r > 0.3, 1 / r, 0.1) + select(least > 0.05, linear(log(r)), r) + rec)
+               modulator m = tanh(linear(y, 1))
+               h <- y
+               output policy = linear(y, task.actions)
+               output value = linear(y, 1)
+             }}
+             task cue_reward {{ cues = 3, shown = 1, bits = 4, steps = 18 }}
+             train a2c {{ batch = 3, iterations = 1, gamma = 0.5, optimizer adam {{ lr = 1e-3 }} }}"
+        );
+        agrees(&spec, &[]);
+    }
+}
+
 /// Trained parameters, moments and the optimiser's steps, bit for bit.
 fn standing(trainer: &Trainer) -> (u64, Vec<u32>) {
     let state = trainer.optimizer().state();

@@ -196,6 +196,17 @@ fn stages_are_the_reference() {
          g <- z
          output next_word = linear(relu(linear(z, 6)), task.words)",
     ));
+    // Branches that are not taken, before the loop, in it and after it.
+    agrees(&model(
+        "state h: [4] = 0
+         e = embedding(word, 4)
+         near = select(relu(e) > 0.03, 0.1 * log(relu(e)), e)
+         least = -max(-relu(h))
+         y = tanh(linear(near) + select(least > 0.1, linear(1 / relu(h)), linear(h)))
+         h <- y
+         after = select(relu(y) > 0.3, 0.3 / relu(y), y)
+         output next_word = linear(after, task.words)",
+    ));
 }
 
 struct Directory(PathBuf);

@@ -64,6 +64,54 @@ fn the_equation_is_named_on_every_backend() {
     }
 }
 
+/// The trace of a recurrent bundle is divided by a sum that is 0 in the first step, where the division is not taken.
+#[test]
+fn a_rule_that_normalises_from_nothing_trains() {
+    let spec = SPEC.replace(
+        "using retroactive(m) {",
+        "{\n    trained eta = 0.1\n    trace hebb = 0\n    transmit w + alpha * hebb\n    \
+         grown = hebb + eta * m * pre * post\n    total = sum_pre(abs(grown))\n    \
+         when total > 0 { hebb <- grown / total }",
+    );
+    for backend in BackendKind::ALL {
+        let place = scratch(&format!("watchdog-normalises-{}", backend.name()));
+        let session = Session {
+            backend,
+            ..Session::new(&place, &spec)
+        };
+        assert_eq!(
+            session.go().unwrap(),
+            Ending::Finished,
+            "{}",
+            backend.name()
+        );
+        let records = metrics(&place);
+        assert_eq!(records.len(), 11);
+        assert!(records
+            .iter()
+            .all(|r| r["gradient_norm"].as_f64().unwrap() > 0.0));
+    }
+}
+
+/// A branch that is not taken is not named, although it divides by 0 at every step before the one that fails.
+#[test]
+fn a_branch_that_is_not_taken_is_not_blamed() {
+    let spec = with_value(
+        "linear(y, 1) + select(count > 99, 1 / (count - count), 0) + log(50 - count)\n  \
+         count <- count + 1",
+    )
+    .replace(
+        "state slow",
+        "state count: [1] = 0 reset never\n  state slow",
+    );
+    let located = found("untaken", &spec, BackendKind::Fused);
+    assert_eq!(located.iteration, 5, "{}", located.sentence);
+    assert_eq!(place_in_spec(&located), "log(50 - count)");
+    let finding = located.findings.iter().next().unwrap();
+    let help = finding.help.clone().unwrap();
+    assert!(help.contains("log(max(x, 1e-6))"), "{help}");
+}
+
 #[test]
 fn a_trace_that_grows_is_named_with_its_rule() {
     let spec = SPEC

@@ -9,6 +9,7 @@ mod id;
 mod op;
 mod order;
 mod print;
+pub mod range;
 pub mod rng;
 
 mod shape;

@@ -118,3 +118,21 @@ train supervised { batch = 1 }
 ";
     compare(&compile(text).step, 34, 0.5, "unread states");
 }
+
+#[test]
+fn an_output_that_is_a_state_is_what_entered_the_step() {
+    let text = "
+network net {
+  input x: [2]
+  state h: [3] = 0.5
+  state k: [1] = 5
+  h <- tanh(linear(x) + linear(h))
+  k <- k + mean(h)
+  output y = h
+  output one = k
+  output same = stop(h)
+}
+train supervised { batch = 1 }
+";
+    compare(&compile(text).step, 35, 0.5, "states as outputs");
+}

@@ -18,3 +18,4 @@ mod shapes;
 pub mod slots;
 mod spec;
 mod through_time;
+mod zero_adjoints;

@@ -32,20 +32,41 @@ pub fn evaluate(
     lanes: usize,
     leaves: &Leaves<'_>,
 ) -> Result<Vec<Vec<f64>>, BackendError> {
-    evaluate_with(graph, lanes, leaves, |_, _| {})
+    let values = tensors(graph, lanes, leaves, |_, _| {})?;
+    let results = graph.results().iter().map(|&(result, id)| {
+        let value = &values[id.index()];
+        match result {
+            ResultKind::Gradient(_) => value.data.clone(),
+            ResultKind::Output(_)
+            | ResultKind::Next(_)
+            | ResultKind::AdjointOut(_)
+            | ResultKind::InputAdjoint(_) => value.per_lane(lanes),
+        }
+    });
+    Ok(results.collect())
 }
 
-/// As [`evaluate`]; `look` is called with every value that was computed, in order, may change it, and is
-/// followed by those that read it.
+/// All values of a graph, by id: those per lane `[lanes, dims...]`, the others `[dims...]`. `look` is called with every
+/// value that was computed, in order, may change it, and is followed by those that read it.
 ///
 /// # Errors
 /// As [`evaluate`].
-pub fn evaluate_with(
+pub fn evaluate_all(
+    graph: &Graph,
+    lanes: usize,
+    leaves: &Leaves<'_>,
+    look: impl FnMut(ValueId, &mut [f64]),
+) -> Result<Vec<Vec<f64>>, BackendError> {
+    let values = tensors(graph, lanes, leaves, look)?;
+    Ok(values.into_iter().map(|value| value.data).collect())
+}
+
+fn tensors(
     graph: &Graph,
     lanes: usize,
     leaves: &Leaves<'_>,
     mut look: impl FnMut(ValueId, &mut [f64]),
-) -> Result<Vec<Vec<f64>>, BackendError> {
+) -> Result<Vec<Tensor>, BackendError> {
     let mut values: Vec<Tensor> = Vec::with_capacity(graph.len());
     for id in graph.ids() {
         let value = graph.value(id);
@@ -65,17 +86,7 @@ pub fn evaluate_with(
             data,
         });
     }
-    let results = graph.results().iter().map(|&(result, id)| {
-        let value = &values[id.index()];
-        match result {
-            ResultKind::Gradient(_) => value.data.clone(),
-            ResultKind::Output(_)
-            | ResultKind::Next(_)
-            | ResultKind::AdjointOut(_)
-            | ResultKind::InputAdjoint(_) => value.per_lane(lanes),
-        }
-    });
-    Ok(results.collect())
+    Ok(values)
 }
 
 /// The data of a leaf that comes from outside; `None` where `op` is none of those.

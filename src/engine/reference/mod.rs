@@ -2,7 +2,7 @@
 
 mod evaluate;
 
-pub use evaluate::{evaluate, evaluate_with, Leaves};
+pub use evaluate::{evaluate, evaluate_all, Leaves};
 
 use super::{
     check_adjoint_leaves, check_leaves, check_parameters, AdjointResults, BackendError, Executor,

@@ -194,7 +194,7 @@ impl RecordPlan {
 impl<K: Keep> Recorder<'_, K> {
     /// Whether nothing of this step is recorded.
     fn skips(&self, step: usize) -> bool {
-        self.mine.is_empty() || step % self.plan.every != 0
+        self.mine.is_empty() || !step.is_multiple_of(self.plan.every)
     }
 
     fn note(&mut self, k: usize, step: usize, values: &[f64]) -> Result<(), BackendError> {

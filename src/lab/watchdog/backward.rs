@@ -1,7 +1,7 @@
 //! The backward pass: the first lane, and in it the last step, at which a derivative is not finite.
 
 use super::forward::Seen;
-use super::{first_bad_value, Culprit};
+use super::{origin, Culprit};
 use crate::engine::bptt::least_memory_interval;
 use crate::engine::reference::{evaluate, Leaves};
 use crate::engine::BackendError;
@@ -137,7 +137,7 @@ impl Lane<'_> {
                     adjoint_in: &adjoint_in,
                     ..self.leaves(step, &entering[step - start])
                 };
-                let (bad, results) = first_bad_value(self.adjoint, &leaves, self.rounding)?;
+                let (bad, results) = origin::find(self.adjoint, &leaves, self.rounding)?;
                 if let Some(bad) = bad {
                     return Ok(Some(bad.at(step, number, true, self.rounding)));
                 }

@@ -1,6 +1,6 @@
 //! The forward pass: the first step and lane at which an output or a state is not finite.
 
-use super::{first_bad_value, fits, Culprit, Entry, What};
+use super::{fits, origin, Culprit, Entry, What};
 use crate::engine::reference::Leaves;
 use crate::engine::BackendError;
 use crate::ir::Graph;
@@ -149,7 +149,7 @@ impl Bad {
             ..Leaves::default()
         };
         for rounding in [false, true] {
-            if let (Some(first), _) = first_bad_value(step, &leaves, rounding)? {
+            if let (Some(first), _) = origin::find(step, &leaves, rounding)? {
                 return Ok(first.at(self.step, self.lane, false, rounding));
             }
         }

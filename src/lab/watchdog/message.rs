@@ -2,14 +2,28 @@
 
 use super::{Culprit, Located, What};
 use crate::driver::Compilation;
-use crate::ir::{Graph, ValueId};
+use crate::ir::{Binary, Graph, Op, Unary, ValueId};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, LineIndex, SourceMap, Span};
 use crate::learn::checkpoint::Checkpoint;
 use crate::learn::trainer::NotFinite;
 use crate::step::{adjoint, Compiled};
 
-const HELP: &str = "bound what grows (`clip`, a decay), keep arguments of `log`, `sqrt` and `/` away from 0, or lower the \
-     learning rate; `--on-nan skip` or `rollback` goes on";
+/// The remedy for an operation whose result is not finite.
+fn advice(op: Option<&Op>) -> String {
+    let remedy = match op {
+        Some(Op::Binary(Binary::Div) | Op::Unary(Unary::Recip)) => {
+            "keep the divisor away from 0: `x / max(y, 1e-6)`, or `select(y > 0, x / y, 0)`"
+        }
+        Some(Op::Unary(Unary::Log)) => "keep its argument above 0: `log(max(x, 1e-6))`",
+        Some(Op::Unary(Unary::Sqrt)) => "keep its argument from falling below 0: `sqrt(max(x, 0))`",
+        Some(Op::Unary(Unary::Exp)) => "bound its argument: `exp(min(x, 20))`",
+        Some(Op::Binary(Binary::Pow)) => {
+            "keep the base above 0, as in `max(x, 1e-6) ^ p`, and bound the exponent"
+        }
+        _ => "bound what grows, with `clip` or a decay `(1 - eta) * x`, or lower the learning rate",
+    };
+    format!("{remedy}; `--on-nan skip` or `rollback` goes on")
+}
 
 /// The nearest named value that a value is part of.
 fn equation(graph: &Graph, id: ValueId) -> Option<&str> {
@@ -103,9 +117,15 @@ pub(super) fn located(
         findings: Diagnostics::new(),
         sources: compilation.sources.clone(),
     };
-    let Some((equation, span, label)) = described(program, what, culprit.as_ref()) else {
+    let Some(described) = described(program, what, culprit.as_ref()) else {
         return out;
     };
+    let Described {
+        equation,
+        span,
+        label,
+        op,
+    } = described;
     let at = match &culprit {
         Some(culprit) => format!(", step {}, lane {}", culprit.step, culprit.lane),
         None => String::new(),
@@ -118,25 +138,34 @@ pub(super) fn located(
         out.findings.push(
             Diagnostic::new(Code::NotFinite, span, message)
                 .with_label(label)
-                .with_help(HELP),
+                .with_help(advice(op.as_ref())),
         );
     }
     out
 }
 
-/// The equation, its place, and what is wrong there.
-fn described(
-    program: &Compiled,
-    what: &NotFinite,
-    culprit: Option<&Culprit>,
-) -> Option<(String, Option<Span>, String)> {
+/// What is wrong in an equation.
+struct Described {
+    equation: String,
+    span: Option<Span>,
+    label: String,
+    /// What gives the number, where one operation does.
+    op: Option<Op>,
+}
+
+fn described(program: &Compiled, what: &NotFinite, culprit: Option<&Culprit>) -> Option<Described> {
     let Some(culprit) = culprit else {
         let NotFinite::Parameter(path) = what else {
             return None;
         };
         let slot = program.step.params.iter().find(|slot| slot.path == *path)?;
         let label = "the step of the optimizer makes it too large".to_owned();
-        return Some((format!("`{path}`"), slot.span, label));
+        return Some(Described {
+            equation: format!("`{path}`"),
+            span: slot.span,
+            label,
+            op: None,
+        });
     };
     match &culprit.what {
         What::Value {
@@ -178,17 +207,30 @@ fn described(
             if culprit.rounding {
                 label.push_str(" in 32 bits");
             }
-            Some((name, place(graph, *id), label))
+            Some(Described {
+                equation: name,
+                span: place(graph, *id),
+                label,
+                op: Some(value.op.clone()),
+            })
         }
         What::Output(slot) => {
             let slot = program.step.outputs.get(*slot)?;
-            let label = "in 32 bits only; the reference finds nothing".to_owned();
-            Some((format!("`{}`", slot.path), slot.span, label))
+            Some(Described {
+                equation: format!("`{}`", slot.path),
+                span: slot.span,
+                label: "in 32 bits only; the reference finds nothing".to_owned(),
+                op: None,
+            })
         }
         What::State(slot) => {
             let slot = program.step.states.get(*slot)?;
-            let label = "in 32 bits only; the reference finds nothing".to_owned();
-            Some((format!("the update of `{}`", slot.path), slot.span, label))
+            Some(Described {
+                equation: format!("the update of `{}`", slot.path),
+                span: slot.span,
+                label: "in 32 bits only; the reference finds nothing".to_owned(),
+                op: None,
+            })
         }
     }
 }

@@ -3,17 +3,17 @@
 //! The iteration is run again from the parameters and states before it, on the backend of the run and so to the same
 //! bits, until an output or a state of some lane is not finite. That one step is then evaluated by the 64-bit
 //! reference, value by value, from the states that entered it: the first value that is not finite, or too large
-//! for 32 bits, is what the message names. Where the reference finds nothing, each value is rounded to 32 bits
-//! as it is computed. Where the whole way forward is fine, the reference goes back through the episode.
+//! for 32 bits, and that the results are made of, is what the message names (`origin`). Where the reference finds nothing,
+//! each value is rounded to 32 bits as it is computed. Where the whole way forward is fine, the reference goes back through
+//! the episode.
 
 mod backward;
 mod forward;
 mod message;
+mod origin;
 
 use crate::driver::Compilation;
-use crate::engine::reference::{evaluate_with, Leaves};
-use crate::engine::BackendError;
-use crate::ir::{Graph, Op, ValueId};
+use crate::ir::ValueId;
 use crate::lang::diag::{Diagnostics, SourceMap};
 use crate::learn::block::EpisodeOptions;
 use crate::learn::checkpoint::Checkpoint;
@@ -150,85 +150,7 @@ fn find(
     }
 }
 
-/// The first value of a graph, evaluated for one lane, that is not finite or too large for 32 bits.
-fn first_bad_value(
-    graph: &Graph,
-    leaves: &Leaves<'_>,
-    rounding: bool,
-) -> Result<(Option<FirstBad>, Vec<Vec<f64>>), BackendError> {
-    let mut first: Option<FirstBad> = None;
-    let results = evaluate_with(graph, 1, leaves, |id, values| {
-        if rounding {
-            for value in values.iter_mut() {
-                *value = f64::from(*value as f32);
-            }
-        }
-        // What comes from outside is somebody else's fault.
-        let leaf =
-            graph.value(id).operands.is_empty() && !matches!(graph.value(id).op, Op::Const(_));
-        if first.is_none() && !leaf {
-            let bad = values.iter().position(|x| !fits(*x));
-            first = bad.map(|element| FirstBad {
-                id,
-                element,
-                number: values[element],
-                operands: Vec::new(),
-            });
-        }
-    })?;
-    if let Some(first) = &mut first {
-        let wanted = graph.value(first.id).operands.clone();
-        let mut operands = vec![f64::NAN; wanted.len()];
-        let elements = graph.shape(first.id).elements();
-        let mut known = true;
-        evaluate_with(graph, 1, leaves, |id, values| {
-            if rounding {
-                for value in values.iter_mut() {
-                    *value = f64::from(*value as f32);
-                }
-            }
-            for (operand, wanted) in operands.iter_mut().zip(&wanted) {
-                if id == *wanted {
-                    match values.len() {
-                        1 => *operand = values[0],
-                        length if length == elements => *operand = values[first.element],
-                        _ => known = false,
-                    }
-                }
-            }
-        })?;
-        if known {
-            first.operands = operands;
-        }
-    }
-    Ok((first, results))
-}
-
 /// Whether 32 bits hold it.
 fn fits(value: f64) -> bool {
     value.abs() <= f64::from(f32::MAX)
-}
-
-struct FirstBad {
-    id: ValueId,
-    element: usize,
-    number: f64,
-    operands: Vec<f64>,
-}
-
-impl FirstBad {
-    fn at(self, step: usize, lane: usize, adjoint: bool, rounding: bool) -> Culprit {
-        Culprit {
-            step,
-            lane,
-            what: What::Value {
-                id: self.id,
-                adjoint,
-                element: self.element,
-                number: self.number,
-                operands: self.operands,
-            },
-            rounding,
-        }
-    }
 }

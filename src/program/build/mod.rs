@@ -372,8 +372,19 @@ impl Assembler<'_> {
             if late || matches!(result, ResultKind::Gradient(_)) || self.rank(*id) == 2 {
                 continue;
             }
-            let place = self.place(*id)?;
+            let mut place = self.place(*id)?;
             let n = self.elements(*id);
+            // The states move on before outputs are read, so an output that is a state needs a copy.
+            let state = matches!(self.graph.value(self.behind(*id).0).op, Op::State(_));
+            if state && matches!(result, ResultKind::Output(_)) {
+                let to = self.reserve(n);
+                self.out.instrs.push(Instr::Copy { to, a: place, n });
+                place = Place {
+                    area: Area::Lane,
+                    at: to,
+                    stride: usize::from(n > 1),
+                };
+            }
             self.out.vectors.push((*result, place, n));
         }
         Ok(())

@@ -40,7 +40,8 @@
 //! Slots
 //!
 //! 15. What is fed has a region of its own, as large as it is. Each state is a block of its layout or a vector.
-//! 16. A vector state has one leaving value and the adjoint of one, of its length; there is one place for each output.
+//! 16. A vector state has one leaving value and the adjoint of one, of its length; there is one place for each output, and
+//!     no state has it.
 
 mod flow;
 mod gradients;

@@ -1,7 +1,7 @@
 //! Rules 15 and 16: states, inputs, noise, outputs and their adjoints.
 
 use super::Faults;
-use crate::program::code::Place;
+use crate::program::code::{Area, Place};
 use crate::program::ir::{Home, Program, Regions};
 use crate::program::layout::Slot;
 use std::collections::BTreeSet;
@@ -14,6 +14,14 @@ pub(super) fn check(program: &Program, faults: &mut Faults) {
     let seeds = program.seeds.iter().flatten();
     fed("back", &program.adjoint, seeds, homes, faults);
     states(program, faults);
+    // The states move on before outputs are read.
+    let moved: BTreeSet<usize> = vectors(program).filter_map(|(_, step, ..)| step).collect();
+    for (k, (place, _)) in program.outputs.iter().enumerate() {
+        let stays = place.area != Area::Lane || !moved.contains(&place.at);
+        faults.check(16, stays, || {
+            format!("output {k} lies where a state moves on")
+        });
+    }
     let vectors: Vec<(usize, usize)> = vectors(program).map(|(slot, _, _, n)| (slot, n)).collect();
     once("leaving value", &vectors, &program.nexts, faults);
     once("adjoint", &vectors, &program.adjoints_out, faults);

@@ -5,13 +5,15 @@
 //! the states that leave it, the adjoint graph gives `θ̄`, the step's share of the gradient of each
 //! trained parameter, and `s̄`, the adjoints of the states that entered it.
 
+mod ranges;
 mod reach;
 mod vjp;
 
 pub use reach::reached_parameters;
 
 use crate::ir::{Binary, Graph, InputId, Op, ParamId, ResultKind, ShapeError, StateId, ValueId};
-use vjp::{passes_gradient, vjp};
+use ranges::Ranges;
+use vjp::{passes_gradient, Vjp};
 
 /// What to differentiate by, beside trained parameters and states.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct Options {
 /// each state. Its results are a gradient for every trained parameter, an adjoint for every state
 /// and, where asked, for every input: zero where nothing reaches them. Forward values that are
 /// needed are computed again from the leaves, others are left out; ids are the printed numbers.
+///
+/// A zero adjoint stays zero (`vjp.rs`): what a branch that is not taken computes, infinite numbers among it, adds nothing.
 pub fn differentiate(step: &Graph, options: Options) -> Graph {
     Reverse::new(step, options)
         .run()
@@ -35,6 +39,8 @@ pub fn differentiate(step: &Graph, options: Options) -> Graph {
 
 struct Reverse {
     graph: Graph,
+    /// What its values can be.
+    ranges: Ranges,
     options: Options,
     /// The forward values come first in `graph`; how many there are.
     forward: usize,
@@ -66,6 +72,7 @@ impl Reverse {
             active[id.index()] = leaf || from_operands;
         }
         Reverse {
+            ranges: Ranges::of_step(step),
             options,
             forward: graph.len(),
             outputs: step.results().to_vec(),
@@ -87,7 +94,11 @@ impl Reverse {
             }
             let operands = self.graph.value(id).operands.clone();
             let before = self.graph.len();
-            let parts = vjp(&mut self.graph, id, adjoint)?;
+            let mut vjp = Vjp {
+                graph: &mut self.graph,
+                ranges: &mut self.ranges,
+            };
+            let parts = vjp.of(id, adjoint)?;
             // A derivative is found where what it is the derivative of is written.
             if let Some(span) = self.graph.value(id).span {
                 for k in before..self.graph.len() {

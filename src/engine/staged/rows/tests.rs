@@ -117,6 +117,8 @@ fn every_operation_is_that_of_the_reference() {
          output y = select(x > 0, stop(x), xi * mean(x))  output z = norm(x) * linear(x, 1)",
         "input x: [1]  output y = exp(x) - min(x, 0.2)  output z = linear(x, 3, bias = false)",
         "input x: [4]  output y = dropout(linear(x, 9), 0.5)  output z = x",
+        "input x: [2]  r = relu(x)  least = -max(-r)
+         output y = select(r > 0.3, log(r) / r, x)  output z = select(least > 0.3, linear(1 / r, 5), linear(x, 5))",
     ];
     for body in bodies {
         for rows in [1, 3, 300] {
