@@ -1,6 +1,6 @@
 //! Runs a step through time on any backend, and its finite differences.
 
-use super::slots::{Slot, Slots};
+use super::slots::Slots;
 use bpmc::engine::bptt::{Recorded, Rollout, StepInputs};
 use bpmc::engine::candle::{Candle, Precision};
 use bpmc::engine::fused::{Choices, Fused, LaneMemory, Native, ProgramError, Shared};
@@ -45,7 +45,7 @@ impl Outcome {
             inside.then_some(at)
         };
         let slots = &self.slots;
-        let steps: [(&str, &[Vec<Vec<f64>>], &[Slot]); 2] = [
+        let steps = [
             ("output", &self.outputs, &slots.outputs),
             ("adjoint of the input", &self.inputs, &slots.inputs),
         ];

@@ -135,7 +135,8 @@ impl Ranges {
             let value = graph.value(id);
             match (&value.op, value.operands.as_slice()) {
                 (Op::Broadcast { .. }, &[inner]) => {
-                    let stretched = [std::slice::from_ref(&value.op), stretched.as_slice()].concat();
+                    let stretched =
+                        [std::slice::from_ref(&value.op), stretched.as_slice()].concat();
                     waiting.push((inner, holds, stretched));
                 }
                 (Op::Unary(Unary::Not), &[x]) => waiting.push((x, !holds, stretched)),
