@@ -145,7 +145,9 @@ impl<'a> Printer<'a> {
         for line in values.filter(|line| !line.ends_with("// dead")) {
             self.line(&format!("    {line}"));
         }
-        for (k, (_, id)) in graph.results().iter().enumerate() {
+        // Results are numbered here, whatever they are called in the graph.
+        let results = text.lines().filter(|line| line.starts_with("gradient "));
+        for (k, (_, id)) in results.filter_map(|line| line.rsplit_once(" = ")).enumerate() {
             self.line(&format!("    value {k} = {id}"));
         }
     }

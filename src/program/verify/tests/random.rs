@@ -200,5 +200,5 @@ fn operands_that_are_something_else_are_caught_or_differ_and_never_panic() {
             Ok(program) => differ += u32::from(differs(&results(&program, &step), &expected)),
         }
     }
-    assert!(caught > 40 && differ > 100, "{caught} and {differ}");
+    assert!(caught > 100 && differ > 20, "{caught} and {differ}");
 }
