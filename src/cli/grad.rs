@@ -24,13 +24,13 @@ Examples:
 
 With it the numbers of bpmc can be compared with those of any other framework.
 
-The loss is that of the trainer. `bpmc explain train NAME` prints it as a formula with its means, and
-\"loss_is\" in the results repeats it. `stop(x)` in a formula is a number whose derivative is 0. The
-advantage of a2c is one: finite differences of that loss are its gradients only while it is held.
+The loss is that of the trainer. `bpmc explain train NAME` prints it as a formula with its means,
+and \"loss_is\" in the results repeats it. `stop(x)` in a formula is a number whose derivative is 0.
+The advantage of a2c is one: finite differences of that loss are its gradients only if it is held.
 
 A target may be null: the step then has weight 0. \"weight\" holds the weights of all steps, as
-[steps][lanes], and \"weight.NAME\" those of the output NAME. A result that is not finite is written as
-\"NaN\", \"Infinity\" or \"-Infinity\", and a warning names it.";
+[steps][lanes], and \"weight.NAME\" those of the output NAME. A result that is not finite is written
+as \"NaN\", \"Infinity\" or \"-Infinity\", and a warning names it.";
 
 /// Evaluate the loss of a spec and all its gradients for given values.
 ///
