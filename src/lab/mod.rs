@@ -10,7 +10,7 @@
 //! | [`replay`] | an iteration run again, with its values written out |
 //! | [`sweep`] | many runs: plans, processes, Slurm, tables |
 //! | [`report`] | pages and figures about runs and sweeps |
-//! | [`bench`] | speed, memory and floors |
+//! | [`mod@bench`] | speed, memory and floors |
 //! | [`lock`], [`shell`], [`statistics`] | file locks, quoting, medians and quartiles |
 
 pub mod bench;

@@ -1,7 +1,7 @@
 //! Replay: an episode of training run again, with the values of any state, trace, modulator or other
 //! variable.
 //!
-//! [`record`] repeats one iteration of a run and stores the values that [`probes`] name. A [`RecordPlan`]
+//! [`record`] repeats one iteration of a run and stores the values that [`probes()`] name. A [`RecordPlan`]
 //! does the same for other episodes, such as those of an [`super::evaluation::Evaluator`]. The replayed
 //! episode is bit-identical to the one that was trained on. So are its states, traces, inputs, outputs and
 //! the values that the kernels store, except for rounding if training stores a trace in [another
