@@ -2,7 +2,7 @@
 //!
 //! A pass rewrites a program. The program that is built runs as its graphs say: every operation of a sweep by itself,
 //! updates of traces at the end of their step, gradients added at once, every trace kept, a place for every vector. All else is a
-//! pass. The [verifier](super::verify) runs after building and after each pass.
+//! pass. The verifier (`program::verify`) runs after building and after each pass.
 //!
 //! # The order
 //!

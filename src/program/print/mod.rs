@@ -147,7 +147,10 @@ impl<'a> Printer<'a> {
         }
         // Results are numbered here, whatever they are called in the graph.
         let results = text.lines().filter(|line| line.starts_with("gradient "));
-        for (k, (_, id)) in results.filter_map(|line| line.rsplit_once(" = ")).enumerate() {
+        for (k, (_, id)) in results
+            .filter_map(|line| line.rsplit_once(" = "))
+            .enumerate()
+        {
             self.line(&format!("    value {k} = {id}"));
         }
     }

@@ -1,4 +1,4 @@
-//! The optimiser: one ordered list of passes, [`struct@PIPELINE`].
+//! The optimizer: one ordered list of passes, [`static@PIPELINE`].
 //!
 //! A pass rewrites the step before it is differentiated ([`StepPass`]), or step and adjoint ([`GraphPass`]), or the
 //! program made of both ([`KernelPass`]). All are named,
