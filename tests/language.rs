@@ -201,8 +201,7 @@ fn stages_are_the_reference() {
         "state h: [4] = 0
          e = embedding(word, 4)
          near = select(relu(e) > 0.03, 0.1 * log(relu(e)), e)
-         least = -max(-relu(h))
-         y = tanh(linear(near) + select(least > 0.1, linear(1 / relu(h)), linear(h)))
+         y = tanh(linear(near) + linear(select(relu(h) > 0.1, 0.1 / relu(h), h)))
          h <- y
          after = select(relu(y) > 0.3, 0.3 / relu(y), y)
          output next_word = linear(after, task.words)",

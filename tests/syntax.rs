@@ -176,9 +176,10 @@ fn the_good_spec_is_good() {
     check_printing(&sound(GOOD), GOOD);
 }
 
-/// Two seconds is the bound for a release build; other builds are given more.
+/// The bound tells linear from quadratic work, on a machine that is busy with other tests, too: ten seconds for a release
+/// build, more for others.
 fn quickly(name: &str, text: &str) {
-    let bound = Duration::from_secs(if cfg!(debug_assertions) { 40 } else { 2 });
+    let bound = Duration::from_secs(if cfg!(debug_assertions) { 80 } else { 10 });
     let watch = Stopwatch::start();
     let mut diagnostics = Diagnostics::new();
     let file = parse(SOURCE, text, &mut diagnostics);

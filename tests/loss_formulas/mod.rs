@@ -235,7 +235,7 @@ network model {
   output dropped = dropout(layer.h, 0.4)
   output next_word = tied(dropped, x)
 }
-task text { words = 7, steps = 5 }
+task text { words = 8, steps = 5 }
 train language_model { batch = 3, activity = 2, change = 1.5 }
 ";
 
