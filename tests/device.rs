@@ -282,7 +282,7 @@ fn branches_that_are_not_taken_agree_with_the_reference() {
     }
 }
 
-/// Trained parameters, moments and the optimiser's steps, bit for bit.
+/// Trained parameters, moments and the optimizer's steps, bit for bit.
 fn standing(trainer: &Trainer) -> (u64, Vec<u32>) {
     let state = trainer.optimizer().state();
     let moments = state.moments.iter().flat_map(|m| m.values.concat());
@@ -325,7 +325,7 @@ fn iterations_give_the_same_bits_however_many_follow_each_other() {
     }
 }
 
-/// Iterations on the device against those of the processor, with the optimiser on the host.
+/// Iterations on the device against those of the processor, with the optimizer on the host.
 fn learns_as_the_processor(spec: &str, set: &[&str], tolerance: f32) {
     let program = program(spec, set);
     let mut device = trainer(&program, BackendKind::Fused, DeviceKind::Emulated);
@@ -373,7 +373,7 @@ fn learns_as_the_processor(spec: &str, set: &[&str], tolerance: f32) {
 }
 
 #[test]
-fn optimisers_on_the_device_take_the_steps_of_those_on_the_host() {
+fn optimizers_on_the_device_take_the_steps_of_those_on_the_host() {
     let quickstart = "specs/quickstart.bpm";
     let small = ["N=11", "train.batch=4"];
     let with = |more: &[&'static str]| -> Vec<&'static str> { [&small[..], more].concat() };

@@ -39,7 +39,7 @@ struct Report {
 
 #[derive(Debug, Serialize)]
 struct Candle {
-    /// Whether a small product gave the correct result.
+    /// The check that a small product gave the correct result.
     works: bool,
     cuda: bool,
     metal: bool,
@@ -50,13 +50,13 @@ struct Candle {
 /// The requirements of a GPU: each with its version, or the missing part and a remedy.
 #[derive(Debug, Serialize)]
 struct Gpu {
-    /// Whether all requirements are met.
+    /// The verdict: `true` if all requirements are met.
     works: bool,
     /// The GPU with cuBLAS, the driver and the free memory.
     device: String,
     /// NVIDIA's run-time compiler (NVRTC).
     nvrtc: String,
-    /// Whether the CPU can emulate the kernels, slowly.
+    /// The emulator of the kernels on the CPU (slow): its C compiler, or the reason why it cannot run.
     emulated: String,
 }
 
@@ -243,7 +243,7 @@ fn candle_works() -> candle_core::Result<bool> {
     Ok(product == [[7.0, 10.0], [15.0, 22.0]])
 }
 
-/// Whether a file can be created in the directory; the file is removed again.
+/// The test of a directory: creates a file in it and removes the file again.
 fn is_writable(directory: &Path) -> bool {
     let path = directory.join(format!(".bpmc-doctor-{}", std::process::id()));
     let made = OpenOptions::new().write(true).create_new(true).open(&path);

@@ -47,7 +47,7 @@ Exit status:
 #[derive(Debug, Parser)]
 #[command(name = "bpmc", version, after_help = AFTER_HELP, max_term_width = 100)]
 struct Arguments {
-    /// Whether to colour the output
+    /// Colours of the output
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
     color: ColorChoice,
 

@@ -48,28 +48,28 @@ impl Threads {
     }
 }
 
-/// Which passes of the optimiser run.
+/// Which passes of the optimizer run.
 #[derive(Args, Clone, Debug)]
 pub struct Passes {
     /// How far to optimise, 0 (not at all) to 3 [default: 3; `grad`: 0; `eval`: as the run]
-    #[arg(long, value_name = "LEVEL", help_heading = "Optimiser",
+    #[arg(long, value_name = "LEVEL", help_heading = "Optimizer",
           value_parser = clap::value_parser!(u8).range(0..=3))]
     pub opt: Option<u8>,
 
     /// Run this pass whatever the level; may be repeated (`bpmc explain passes` lists them)
-    #[arg(long = "pass", value_name = "NAME", help_heading = "Optimiser", value_parser = passes::find)]
+    #[arg(long = "pass", value_name = "NAME", help_heading = "Optimizer", value_parser = passes::find)]
     pub on: Vec<&'static Pass>,
 
     /// Leave this pass out; may be repeated
-    #[arg(long = "no-pass", value_name = "NAME", help_heading = "Optimiser", value_parser = passes::find)]
+    #[arg(long = "no-pass", value_name = "NAME", help_heading = "Optimizer", value_parser = passes::find)]
     pub off: Vec<&'static Pass>,
 
     /// Stop after N single rewrites, all passes together: to find the one that is wrong
-    #[arg(long, value_name = "N", help_heading = "Optimiser")]
+    #[arg(long, value_name = "N", help_heading = "Optimizer")]
     pub stop_after: Option<usize>,
 
     /// Show on standard error what each pass did, and how long each stage took
-    #[arg(long, help_heading = "Optimiser")]
+    #[arg(long, help_heading = "Optimizer")]
     pub time_passes: bool,
 }
 

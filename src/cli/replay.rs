@@ -38,7 +38,7 @@ pub struct Arguments {
     #[arg(long, value_name = "K", required_unless_present = "list")]
     pub iteration: Option<u64>,
 
-    /// What to record: names, with commas between. `rec.hebb[0 .. 4, 3]` is a part: the connections from the neurons
+    /// Names of values to record, with commas between. `rec.hebb[0 .. 4, 3]` is a part: the connections from the neurons
     /// 0 to 3 to the neuron 3
     #[arg(long, value_name = "NAME", required_unless_present = "list")]
     pub probe: Vec<String>,

@@ -35,7 +35,7 @@ pub(super) struct Work<'a> {
     pub task: &'a dyn Task,
     /// What is learned from it.
     pub objective: Objective,
-    /// The steps of the optimiser, for devices that do them.
+    /// The steps of the optimizer, for devices that do them.
     pub update: Update,
     /// Lanes of an iteration.
     pub lanes: usize,

@@ -11,7 +11,7 @@ const STEPS: usize = 64;
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Seconds the network of an iteration takes, forward and back, when `running` lanes run at once on as many cores:
-/// some steps of one lane are timed with these parameters and inputs of 0. Task and optimiser are not in it.
+/// some steps of one lane are timed with these parameters and inputs of 0. Task and optimizer are not in it.
 ///
 /// # Errors
 /// Those of the backend.

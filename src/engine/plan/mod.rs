@@ -374,7 +374,7 @@ fn elements(dims: &[usize]) -> u64 {
         .fold(1, |product, d| product.saturating_mul(d))
 }
 
-/// Parameters as the optimiser sees them, with gradients and moments.
+/// Parameters as the optimizer sees them, with gradients and moments.
 fn parameters(step: &Graph) -> Part {
     let params = step.params.iter().map(|slot| elements(&slot.dims));
     Part {

@@ -118,7 +118,7 @@ pub fn device_source(
     Ok(plan.source)
 }
 
-/// The steps of an optimiser on a device.
+/// The steps of an optimizer on a device.
 pub(in crate::learn) fn update(optimizer: &dyn Optimizer, settings: &Settings) -> Update {
     Update {
         optimizer: optimizer.device(),

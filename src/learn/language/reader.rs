@@ -63,7 +63,7 @@ pub trait Reader: Send {
         Ok(loss)
     }
 
-    /// Itself, if it takes steps of the optimiser, too.
+    /// Itself, if it takes steps of the optimizer, too.
     fn by_itself(&mut self) -> Option<&mut dyn SelfTaught> {
         None
     }

@@ -10,7 +10,7 @@ use std::time::Instant;
 const ALONE: f64 = 0.25;
 
 impl Trainer {
-    /// One batch of episodes and one step of the optimiser (none while burning in).
+    /// One batch of episodes and one step of the optimizer (none while burning in).
     ///
     /// # Errors
     /// [`TrainError::NotFinite`], after which everything is as before the iteration, and errors of the backend.

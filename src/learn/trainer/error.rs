@@ -14,7 +14,7 @@ pub enum NotFinite {
     Loss,
     /// The norm of the gradient.
     Gradient,
-    /// A parameter, after the step of the optimiser: its path.
+    /// A parameter, after the step of the optimizer: its path.
     Parameter(String),
 }
 
@@ -37,7 +37,7 @@ pub enum TrainError {
     /// The machine has not enough memory.
     #[error("{0}")]
     Memory(String),
-    /// Settings of the optimiser that do not go together.
+    /// Settings of the optimizer that do not go together.
     #[error("{message}; {help}")]
     Settings {
         /// What is wrong.

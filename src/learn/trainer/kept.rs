@@ -1,4 +1,4 @@
-//! The watch over every iteration: whether parameters are still finite, and what a step of the optimiser started
+//! The watch over every iteration: whether parameters are still finite, and what a step of the optimizer started
 //! from, so that one that leads to no numbers can be taken back.
 
 use crate::engine::params::ParamStore;
@@ -6,7 +6,7 @@ use crate::learn::gradient::PIECE;
 use crate::learn::optim::{Moment, Optimizer};
 use rayon::prelude::*;
 
-/// Copies of the trained parameters and the optimiser's memory. The buffers stay from step to step.
+/// Copies of the trained parameters and the optimizer's memory. The buffers stay from step to step.
 #[derive(Debug, Default)]
 pub struct Kept {
     parameters: Vec<Vec<f32>>,

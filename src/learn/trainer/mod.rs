@@ -1,4 +1,4 @@
-//! The trainer: batches of episodes, one gradient each, one step of the optimiser each.
+//! The trainer: batches of episodes, one gradient each, one step of the optimizer each.
 
 mod advance;
 mod error;
@@ -134,7 +134,7 @@ pub struct Trainer {
     iteration: u64,
     rollbacks: u64,
     options: TrainerOptions,
-    /// What the last step of the optimiser started from.
+    /// What the last step of the optimizer started from.
     kept: Kept,
     /// What runs episodes, unless a text is read.
     block: Option<Box<dyn Block>>,
@@ -348,7 +348,7 @@ impl Trainer {
         self.batch
     }
 
-    /// The optimiser.
+    /// The optimizer.
     pub fn optimizer(&self) -> &dyn Optimizer {
         self.optimizer.as_ref()
     }
@@ -370,7 +370,7 @@ impl Trainer {
         Ok(report)
     }
 
-    /// One batch of training episodes, or a chunk of the text, with the parameters as they are, and no step of the optimiser: losses, rewards and
+    /// One batch of training episodes, or a chunk of the text, with the parameters as they are, and no step of the optimizer: losses, rewards and
     /// gradients, for comparisons.
     ///
     /// # Errors
@@ -417,7 +417,7 @@ impl Trainer {
         }
     }
 
-    /// A step of the optimiser (none while burning in), with a factor on the learning rate. Returns the norm of the
+    /// A step of the optimizer (none while burning in), with a factor on the learning rate. Returns the norm of the
     /// gradients before they are clipped.
     fn update(
         &mut self,

@@ -136,7 +136,7 @@ impl Trainer {
         Ok(validation)
     }
 
-    /// One chunk and one step of the optimiser.
+    /// One chunk and one step of the optimizer.
     pub(super) fn read_chunk(&mut self) -> Result<IterationReport, TrainError> {
         let start = Instant::now();
         let iteration = self.iteration;

@@ -1,4 +1,4 @@
-//! Iterations without a step of the optimiser: how long kernels take, and what devices compute that do their steps themselves.
+//! Iterations without a step of the optimizer: how long kernels take, and what devices compute that do their steps themselves.
 
 use super::{NotFinite, TrainError, Trainer};
 use crate::learn::learner::Learner;
@@ -15,7 +15,7 @@ pub struct Rehearsal {
 
 impl Trainer {
     /// What each kernel of the backend does and how long it takes in one iteration, all lanes together; nothing where the
-    /// backend does not tell. Runs the episodes or the chunk of the next iteration without a step of the optimiser.
+    /// backend does not tell. Runs the episodes or the chunk of the next iteration without a step of the optimizer.
     ///
     /// # Errors
     /// Those of the backend.

@@ -18,7 +18,7 @@
 //! | `element` | operations on single numbers |
 //! | `arena` | where arrays lie: shared memory or not |
 //! | `parameters` | parameters as kernels read them, and their gradients |
-//! | `update`, `update.h` | whole iterations: the step of the optimiser |
+//! | `update`, `update.h` | whole iterations: the step of the optimizer |
 //! | `values` | what is computed of parameters alone |
 //!
 //! `lanes` runs episodes and `passage` passages of a text; `iterations` is what whole iterations of both have in common, and

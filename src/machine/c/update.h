@@ -1,5 +1,5 @@
 
-/* Whole iterations: the norm of the gradient and the step of the optimiser. What is not finite stops it, and everything
+/* Whole iterations: the norm of the gradient and the step of the optimizer. What is not finite stops it, and everything
    launched later leaves the parameters as they were. LOSSES times five numbers are what the iteration gave. */
 
 /* The gradient, and of each block the sum of its squares. */

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `layout` | which values are kept, and where |
 //! | `source` | the kernels, and the order of launches |
-//! | `loss`, `loss.h` | what a chunk ends with: the loss of its words, the step of the optimiser |
+//! | `loss`, `loss.h` | what a chunk ends with: the loss of its words, the step of the optimizer |
 //!
 //! and [`RowsRun`] runs them.
 

@@ -1,4 +1,4 @@
-//! The kernels of all stages of a network, of the loss of its text and of the optimiser.
+//! The kernels of all stages of a network, of the loss of its text and of the optimizer.
 
 use crate::engine::bptt::least_memory_interval;
 use crate::engine::experiment::{Experiment, Program, Stage};
@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub struct TextGoal {
     /// The loss.
     pub objective: TextObjective,
-    /// The steps of the optimiser.
+    /// The steps of the optimizer.
     pub update: Update,
     /// Whether there will be means of the parameters.
     pub averages: bool,
