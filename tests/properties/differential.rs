@@ -91,6 +91,8 @@ fn random_specs_say_all_that_can_be_said() {
         "trace t2",
         "fanout(m",
         "state odd",
+        "far = linear(",
+        "grown",
     ];
     words.extend(others.map(str::to_owned));
     for word in words {

@@ -8,11 +8,11 @@ pub(super) fn unary(f: Unary, x: &Tensor) -> Result<Tensor> {
         Unary::Neg => x.neg(),
         Unary::Tanh => x.tanh(),
         Unary::Sigmoid => candle_nn::ops::sigmoid(x),
-        Unary::Relu => x.relu(),
+        Unary::Relu => relu(x),
         // max(x, 0) + log(1 + exp(-|x|)) does not overflow.
         Unary::Softplus => {
             let tail = x.abs()?.neg()?.exp()?.affine(1.0, 1.0)?.log()?;
-            x.relu()?.add(&tail)
+            relu(x)?.add(&tail)
         }
         Unary::Exp => x.exp(),
         Unary::Log => x.log(),
@@ -33,8 +33,8 @@ pub(super) fn binary(f: Binary, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         Binary::Sub => a.sub(b),
         Binary::Mul => a.mul(b),
         Binary::Div => a.div(b),
-        Binary::Min => a.minimum(b),
-        Binary::Max => a.maximum(b),
+        Binary::Min => b.lt(a)?.where_cond(b, a),
+        Binary::Max => a.lt(b)?.where_cond(b, a),
         Binary::Pow => power(a, b),
         Binary::Less => a.lt(b)?.to_dtype(a.dtype()),
         Binary::LessEqual => a.le(b)?.to_dtype(a.dtype()),
@@ -42,6 +42,11 @@ pub(super) fn binary(f: Binary, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         Binary::And => truth(a)?.mul(&truth(b)?)?.to_dtype(a.dtype()),
         Binary::Or => truth(a)?.maximum(&truth(b)?)?.to_dtype(a.dtype()),
     }
+}
+
+/// The function `max(x, 0)`; NaN stays NaN, where Candle's own gives 0 and so hides it.
+fn relu(x: &Tensor) -> Result<Tensor> {
+    x.lt(0.0)?.where_cond(&x.zeros_like()?, x)
 }
 
 /// A condition: 1 where `x` is not 0, else 0.
@@ -74,5 +79,46 @@ pub(super) fn clip_mask(x: &Tensor, lo: f64, hi: f64, boundary: Boundary) -> Res
         Boundary::Exclusive => open(),
         Boundary::Half => closed()?.add(&open()?)?.affine(0.5, 0.0),
         Boundary::StraightThrough => x.ones_like(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{binary, unary};
+    use crate::ir::{element, Binary, Unary};
+    use candle_core::{Device, Tensor};
+
+    /// Infinite numbers, both zeros and NaN, with ordinary ones.
+    const NUMBERS: [f64; 7] = [
+        f64::NAN,
+        f64::NEG_INFINITY,
+        -1.5,
+        -0.0,
+        0.0,
+        2.0,
+        f64::INFINITY,
+    ];
+
+    fn assert_same(found: &Tensor, expected: &[f64], what: &str) {
+        let found = found.to_vec1::<f64>().unwrap();
+        for (k, (a, b)) in found.iter().zip(expected).enumerate() {
+            let same = a == b || (a.is_nan() && b.is_nan());
+            assert!(same, "{what} of case {k}: {a} instead of {b}");
+        }
+    }
+
+    #[test]
+    fn nan_is_not_hidden() {
+        let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu).unwrap();
+        let expected = NUMBERS.map(|x| element::unary(Unary::Relu, x));
+        let found = unary(Unary::Relu, &tensor(&NUMBERS)).unwrap();
+        assert_same(&found, &expected, "relu");
+        for f in [Binary::Min, Binary::Max] {
+            for a in NUMBERS {
+                let expected = NUMBERS.map(|b| element::binary(f, a, b));
+                let found = binary(f, &tensor(&[a; 7]), &tensor(&NUMBERS)).unwrap();
+                assert_same(&found, &expected, &format!("{f:?} with {a}"));
+            }
+        }
     }
 }

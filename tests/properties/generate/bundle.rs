@@ -249,7 +249,19 @@ impl Writer<'_> {
         .filter(|(_, _, has)| *has)
         .map(|(side, size, _)| (side, size))
         .collect();
-        let text = match self.chance.pick(8) {
+        let text = match self.chance.pick(9) {
+            // Divided by a sum that is often 0, where the division is not taken.
+            8 if trace.axes.pre => {
+                let grown = self.expressions(true).value(trace.axes, 2);
+                let gain = self.gain;
+                self.line(&format!(
+                    "grown{k} = 0.5 * relu({name}) + {gain} * relu(tanh({grown}))"
+                ));
+                let bound = trace.bound;
+                format!(
+                    "when sum_pre(grown{k}) > 0.05 {{ {name} <- {bound} * grown{k} / sum_pre(grown{k}) }}"
+                )
+            }
             0 | 1 if !sides.is_empty() => {
                 let (side, size) = self.chance.of(&sides);
                 let region = self.chance.of(&[

@@ -157,7 +157,7 @@ impl Expressions<'_> {
             return self.leaf(within);
         }
         let depth = depth - 1;
-        match self.chance.pick(20) {
+        match self.chance.pick(21) {
             0 => self.leaf(within),
             1 => format!(
                 "({} + {})",
@@ -204,6 +204,7 @@ impl Expressions<'_> {
                 let condition = self.condition(within, depth);
                 format!("(0.5 * {condition})")
             }
+            19 => self.untaken(within, depth),
             _ if self.chance.one_in(3) => format!("stop({})", self.value(within, depth)),
             _ => self.value(within, depth),
         }
@@ -235,6 +236,51 @@ impl Expressions<'_> {
             6 => format!("(tanh({a}) ^ 3)"),
             7 => format!("(sigmoid({a}) ^ 0.5)"),
             _ => format!("(-{a})"),
+        }
+    }
+
+    /// A value that means the same where it stands twice: each call of a layer has parameters of its own.
+    fn repeatable(&mut self, within: Axes, depth: usize) -> String {
+        let layers = ["linear(", "fanout(", "dropout("];
+        let has_layer = |text: &String| layers.iter().any(|layer| text.contains(layer));
+        let drawn = [self.value(within, depth), self.leaf(within)];
+        let found = drawn.into_iter().find(|text| !has_layer(text));
+        found.unwrap_or_else(|| "0.25".to_owned())
+    }
+
+    /// A choice that takes a function only where it is defined: elsewhere that is often infinite or no number.
+    fn untaken(&mut self, within: Axes, depth: usize) -> String {
+        let (a, b) = (self.repeatable(within, depth), self.value(within, depth));
+        let other = self.leaf(within);
+        // Often exactly 0.
+        let x = format!("relu(tanh({a}))");
+        let function = match self.chance.pick(9) {
+            0 => format!("{other} / {x}"),
+            1 => format!("log({x})"),
+            2 => format!("sqrt({x} - 0.1)"),
+            3 => format!("{x} ^ (-0.5)"),
+            4 => format!("({x} - 0.2) ^ 0.5 * {other}"),
+            5 => format!("1 / {x} * {other}"),
+            6 => format!("tanh(log({x}) * {other})"),
+            7 => {
+                return format!("select(tanh({a}) < 0.1, exp(300 * tanh({a}) - 30) * {other}, {b})")
+            }
+            _ => {
+                let side = self.chance.of(&["pre", "post"]);
+                let inner = Axes {
+                    pre: side == "pre" || within.pre,
+                    post: side == "post" || within.post,
+                };
+                let a = self.repeatable(inner, depth);
+                let f = self.chance.of(&["sum", "max", "norm"]);
+                let x = format!("{f}_{side}(relu(tanh({a})))");
+                return format!("select({x} > 0.3, {other} / {x}, {b})");
+            }
+        };
+        match self.chance.pick(3) {
+            0 => format!("select({x} <= 0.3, {b}, {function})"),
+            1 => format!("select(!({x} <= 0.3), {function}, {b})"),
+            _ => format!("select({x} > 0.3, {function}, {b})"),
         }
     }
 

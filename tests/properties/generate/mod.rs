@@ -65,6 +65,19 @@ impl Network {
             network.line("output word = tied(y, e)");
             network.vector("d", "N", false);
         }
+        if chance.one_in(4) {
+            // Infinite wherever it is not taken, and so is the product.
+            let f = chance.of(&[
+                "y / least",
+                "log(relu(h))",
+                "relu(y) ^ (-0.5)",
+                "norm(log(h)) * y",
+            ]);
+            network.line("least = relu(-max(-h))");
+            network.line(format!("far = linear({f}, N)"));
+            network.line("near = select(least > 0.05, tanh(0.1 * far), y)");
+            network.vector("near", "N", true);
+        }
         for k in 0..chance.of(&[1, 1, 2, 2, 3]) {
             network.modulator(k, chance);
         }
