@@ -15,6 +15,7 @@ mod horizon;
 pub mod lower;
 pub mod passes;
 mod prepare;
+mod rows;
 pub mod split;
 mod stopwatch;
 

@@ -4,7 +4,7 @@
 //! between and behind recurrent stages belongs to stages without states. Stages are numbered so that each reads from
 //! earlier ones only: even numbers have no states, odd ones do.
 
-use crate::engine::staged::rows;
+use super::rows;
 use crate::ir::{
     Graph, InputId, InputSlot, NoiseId, Op, OutputSlot, ParamId, ResultKind, ShapeError, StateId,
     ValueId,

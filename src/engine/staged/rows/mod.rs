@@ -12,48 +12,8 @@ pub use apply::Scratch;
 pub use product::{product, Matrix};
 pub use table::{Hot, Table};
 
-use crate::ir::{Graph, Op, ResultKind, ValueId};
+use crate::ir::{Graph, ResultKind};
 use apply::Evaluation;
-
-/// Whether a value that varies by lane can be computed here, and its adjoint, too.
-pub fn supported(graph: &Graph, id: ValueId) -> bool {
-    let value = graph.value(id);
-    if !value.shape.lane {
-        return true;
-    }
-    let small = value.shape.dims.len() < 2
-        && value.operands.iter().all(|o| {
-            let shape = graph.shape(*o);
-            !shape.lane || shape.dims.len() < 2
-        });
-    let known = match value.op {
-        Op::Input(_)
-        | Op::Noise(_)
-        | Op::Unary(_)
-        | Op::Binary(_)
-        | Op::Select
-        | Op::Clip { .. }
-        | Op::ClipMask { .. }
-        | Op::Broadcast { .. }
-        | Op::Reduce { .. }
-        | Op::Reshape { .. }
-        | Op::Concat
-        | Op::Slice { .. }
-        | Op::Pad { .. }
-        | Op::Softmax
-        | Op::StopGradient => true,
-        Op::MatVec { .. } => !graph.shape(value.operands[1]).lane,
-        Op::Param(_)
-        | Op::State(_)
-        | Op::Const(_)
-        | Op::Seed(_)
-        | Op::AdjointIn(_)
-        | Op::LaneSum
-        | Op::RangeMask { .. }
-        | Op::Outer => false,
-    };
-    small && known
-}
 
 /// The leaves of a graph, by slot. Tables have as many rows as are evaluated.
 #[derive(Clone, Debug, Default)]
@@ -70,7 +30,7 @@ pub struct Leaves<'a> {
 
 /// Evaluates the results of a graph without states for `rows` rows. Shared results have one row.
 ///
-/// The graph is a step or an adjoint of [`supported`] values, and there is a leaf for every slot that it reads.
+/// The graph is a step or an adjoint of values that [`crate::step::split`] gives to rows, and there is a leaf for every slot that it reads.
 pub fn evaluate<'a>(
     graph: &'a Graph,
     rows: usize,
