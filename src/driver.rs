@@ -60,7 +60,9 @@ pub fn compile(
     let mut diagnostics = Diagnostics::new();
     let mut files = sema::parse_all(name, text, load, &mut sources, &mut diagnostics);
     let own_files = files.len();
-    let overrides = Overrides::parse(set, &mut sources, &mut diagnostics);
+    let directory = Path::new(name).parent().unwrap_or(Path::new(""));
+    let catalog = learn::catalog(directory);
+    let overrides = Overrides::parse(set, &catalog, &mut sources, &mut diagnostics);
     sema::add_library(&mut files, &mut sources, &mut diagnostics);
     watch.lap("syntax");
     // Items with syntax errors are left out of the tree, so names they declare are missing: only findings
@@ -68,13 +70,7 @@ pub fn compile(
     let broken = diagnostics.has_errors();
     let mut found = Diagnostics::new();
     let expansion = sema::expand(&files, &overrides, &mut sources, &mut found);
-    let model = sema::analyse(
-        &files,
-        &expansion,
-        &overrides,
-        &learn::catalog(),
-        &mut found,
-    );
+    let model = sema::analyse(&files, &expansion, &overrides, &catalog, &mut found);
     for diagnostic in found.iter() {
         if !broken || stands_alone(diagnostic.code) {
             diagnostics.push(diagnostic.clone());

@@ -278,6 +278,7 @@ fn range(kind: SettingKind) -> String {
         SettingKind::Bool => "true or false".to_owned(),
         SettingKind::Choice(words) => words.join(", "),
         SettingKind::Bytes => "size such as \"200MB\"".to_owned(),
+        SettingKind::File => "path such as \"train.npz\"".to_owned(),
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::formula::Formula;
 use super::settings::{Setting, SettingConflict, Settings};
+use std::path::PathBuf;
 
 /// All tasks, trainers and optimizers that a spec can name.
 #[derive(Clone)]
@@ -16,15 +17,39 @@ pub struct Catalog {
     pub optimizers: Vec<&'static OptimizerInfo>,
     /// The optimizer of a `train` block that names none.
     pub default_optimizer: &'static str,
+    /// The folder of the spec; paths in the spec are relative to it.
+    pub directory: PathBuf,
 }
 
 /// A named vector between task and network, with one value per step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
     /// The name.
-    pub name: &'static str,
+    pub name: String,
     /// The number of elements.
     pub size: usize,
+    /// Whether the vector stands for one of `size` classes, with a single 1.
+    pub classes: bool,
+}
+
+impl Port {
+    /// A vector of numbers.
+    pub fn new(name: &str, size: usize) -> Port {
+        Port {
+            name: name.to_owned(),
+            size,
+            classes: false,
+        }
+    }
+}
+
+/// The names of a network that a task may serve.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// The inputs.
+    pub inputs: Vec<String>,
+    /// The outputs.
+    pub outputs: Vec<String>,
 }
 
 /// The ports of a task with fixed settings.
@@ -37,7 +62,7 @@ pub struct TaskPorts {
     /// The vectors that the task feeds to inputs each step.
     pub inputs: Vec<Port>,
     /// The scalars that the task provides as `external NAME`.
-    pub signals: &'static [&'static str],
+    pub signals: Vec<String>,
     /// The outputs that the task has targets for; empty for a reward task.
     pub targets: Vec<Port>,
     /// Whether the task is a text, read from beginning to end.
@@ -55,8 +80,8 @@ pub struct TaskInfo {
     pub page: &'static str,
     /// The settings.
     pub settings: &'static [Setting],
-    /// Computes the ports for given settings; an error if settings contradict each other.
-    pub ports: fn(&Settings) -> Result<TaskPorts, SettingConflict>,
+    /// Computes the ports for given settings and names of the network; an error if settings contradict each other.
+    pub ports: fn(&Settings, &Interface) -> Result<TaskPorts, SettingConflict>,
 }
 
 /// A trainer as the language sees it.

@@ -2,6 +2,8 @@
 //! by `bpmc explain`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 
 /// The kind of values that a setting takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,10 +28,12 @@ pub enum SettingKind {
     Choice(&'static [&'static str]),
     /// A size such as `"200MB"`.
     Bytes,
+    /// The path of a file or folder, relative to the spec or, in `--set`, to the current directory.
+    File,
 }
 
 /// The value of a setting.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SettingValue {
     /// A whole number.
     Int(u64),
@@ -41,6 +45,8 @@ pub enum SettingValue {
     Word(&'static str),
     /// A size in bytes; `None` for no limit.
     Bytes(Option<u64>),
+    /// A path; `None` for none.
+    File(Option<Arc<Path>>),
 }
 
 impl std::fmt::Display for SettingValue {
@@ -52,6 +58,12 @@ impl std::fmt::Display for SettingValue {
             SettingValue::Word(value) => f.write_str(value),
             SettingValue::Bytes(Some(value)) => f.write_str(&bytes_text(*value)),
             SettingValue::Bytes(None) => f.write_str("no limit"),
+            // The meaning of a spec does not depend on the folder of its files.
+            SettingValue::File(Some(path)) => {
+                let name = path.file_name().unwrap_or(path.as_os_str());
+                write!(f, "\"{}\"", name.to_string_lossy())
+            }
+            SettingValue::File(None) => f.write_str("none"),
         }
     }
 }
@@ -93,7 +105,7 @@ fn bytes_text(bytes: u64) -> String {
 }
 
 /// One row of a settings table.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Setting {
     /// The name.
     pub name: &'static str,
@@ -156,6 +168,16 @@ impl Setting {
         }
     }
 
+    /// A row for a path; there is none by default.
+    pub const fn file(name: &'static str, doc: &'static str) -> Setting {
+        Setting {
+            name,
+            kind: SettingKind::File,
+            default: SettingValue::File(None),
+            doc,
+        }
+    }
+
     /// A row for one of several words; the first is the default.
     pub const fn choice(
         name: &'static str,
@@ -181,7 +203,10 @@ impl Settings {
     /// The defaults of a table.
     pub fn defaults(table: &[Setting]) -> Settings {
         Settings {
-            values: table.iter().map(|row| (row.name, row.default)).collect(),
+            values: table
+                .iter()
+                .map(|row| (row.name, row.default.clone()))
+                .collect(),
         }
     }
 
@@ -191,13 +216,12 @@ impl Settings {
     }
 
     /// Iterates over all values by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, SettingValue)> + '_ {
-        self.values.iter().map(|(name, value)| (*name, *value))
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &SettingValue)> + '_ {
+        self.values.iter().map(|(name, value)| (*name, value))
     }
 
-    fn get(&self, name: &str) -> SettingValue {
-        *self
-            .values
+    fn get(&self, name: &str) -> &SettingValue {
+        self.values
             .get(name)
             .expect("a setting is only asked for by the owner of its table")
     }
@@ -205,36 +229,37 @@ impl Settings {
     /// The value of a whole number.
     pub fn int(&self, name: &str) -> usize {
         match self.get(name) {
-            SettingValue::Int(value) => value as usize,
-            SettingValue::Real(value) => value as usize,
-            SettingValue::Bool(value) => usize::from(value),
-            SettingValue::Word(_) | SettingValue::Bytes(_) => 0,
+            SettingValue::Int(value) => *value as usize,
+            SettingValue::Real(value) => *value as usize,
+            SettingValue::Bool(value) => usize::from(*value),
+            SettingValue::Word(_) | SettingValue::Bytes(_) | SettingValue::File(_) => 0,
         }
     }
 
     /// The value of a real number.
     pub fn real(&self, name: &str) -> f64 {
         match self.get(name) {
-            SettingValue::Int(value) => value as f64,
-            SettingValue::Real(value) => value,
-            SettingValue::Bool(value) => f64::from(u8::from(value)),
-            SettingValue::Word(_) | SettingValue::Bytes(_) => f64::NAN,
+            SettingValue::Int(value) => *value as f64,
+            SettingValue::Real(value) => *value,
+            SettingValue::Bool(value) => f64::from(u8::from(*value)),
+            SettingValue::Word(_) | SettingValue::Bytes(_) | SettingValue::File(_) => f64::NAN,
         }
     }
 
     /// The value of a truth value.
     pub fn bool(&self, name: &str) -> bool {
-        self.get(name) == SettingValue::Bool(true)
+        *self.get(name) == SettingValue::Bool(true)
     }
 
     /// The value of a size in bytes; `None` for no limit.
     pub fn bytes(&self, name: &str) -> Option<u64> {
         match self.get(name) {
-            SettingValue::Bytes(value) => value,
+            SettingValue::Bytes(value) => *value,
             SettingValue::Int(_)
             | SettingValue::Real(_)
             | SettingValue::Bool(_)
-            | SettingValue::Word(_) => None,
+            | SettingValue::Word(_)
+            | SettingValue::File(_) => None,
         }
     }
 
@@ -245,7 +270,20 @@ impl Settings {
             SettingValue::Int(_)
             | SettingValue::Real(_)
             | SettingValue::Bool(_)
-            | SettingValue::Bytes(_) => "",
+            | SettingValue::Bytes(_)
+            | SettingValue::File(_) => "",
+        }
+    }
+
+    /// A path; `None` if none is given.
+    pub fn file(&self, name: &str) -> Option<&Path> {
+        match self.get(name) {
+            SettingValue::File(path) => path.as_deref(),
+            SettingValue::Int(_)
+            | SettingValue::Real(_)
+            | SettingValue::Bool(_)
+            | SettingValue::Word(_)
+            | SettingValue::Bytes(_) => None,
         }
     }
 }

@@ -67,6 +67,8 @@ pub struct BlockReport {
     pub states: States,
     /// Where the time went; `update` is left to the trainer.
     pub phases: Phases,
+    /// Why the task could not give an episode: the other numbers are then of no use.
+    pub fault: Option<String>,
 }
 
 impl BlockReport {
@@ -74,6 +76,7 @@ impl BlockReport {
     pub fn add(&mut self, lane: &LaneEpisode, loss: LaneLoss) -> Vec<Vec<f64>> {
         self.parts += loss.parts;
         self.loss += loss.loss;
+        self.fault = self.fault.take().or(loss.fault);
         self.rewards.extend(loss.reward);
         self.scores.extend(loss.score.map(|s| (s.name, s.value)));
         self.step_rewards.resize(lane.rewards().len(), 0.0);

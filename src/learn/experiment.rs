@@ -1,6 +1,7 @@
 //! The blocks a spec must have to be trained.
 
 use super::optim::{self, Optimizer};
+use super::tasks::{self, Task};
 use super::trainer::TrainError;
 use crate::lang::sema::model::{Model, TaskModel, TrainModel};
 
@@ -18,6 +19,17 @@ pub(crate) fn experiment(model: &Model) -> Result<(&TrainModel, &TaskModel), Tra
         "add for instance `task maze { }`; for given values there is `bpmc grad`",
     ))?;
     Ok((train, task))
+}
+
+/// The task of a model, built.
+///
+/// # Errors
+/// [`TrainError::Settings`], where its files are not there any more, or not what they were.
+pub(crate) fn built(task: &TaskModel) -> Result<Box<dyn Task>, TrainError> {
+    tasks::of_model(task).map_err(|conflict| TrainError::Settings {
+        message: conflict.message,
+        help: conflict.help,
+    })
 }
 
 /// The optimizer of a `train` block, for parameters of these lengths.

@@ -58,9 +58,10 @@ impl Wiring {
                 InputSource::Port(ports[..k].iter().map(|port| port.size).sum(), ports[k].size)
             })
             .collect();
+        let targets = task.targets();
         let names: Vec<&str> = match objective {
             Objective::A2c(_) => vec!["policy", "value"],
-            Objective::Supervised(_) => task.targets().iter().map(|port| port.name).collect(),
+            Objective::Supervised(_) => targets.iter().map(|port| port.name.as_str()).collect(),
         };
         let read = names
             .iter()
@@ -124,8 +125,10 @@ pub struct LaneEpisode {
     rewards: Vec<f64>,
     /// Targets, `[output][T * size]`.
     targets: Vec<Vec<f64>>,
-    weights: Vec<f64>,
+    /// The weight of each step, `[output][T]`.
+    weights: Vec<Vec<f64>>,
     target: Vec<f32>,
+    weight: Vec<f32>,
 }
 
 /// What one lane's episode adds to the batch.
@@ -141,6 +144,8 @@ pub struct LaneLoss {
     pub score: Option<Score>,
     /// Adjoints of the outputs read, `[output][T * size]`.
     pub seeds: Vec<Vec<f64>>,
+    /// Why the task could not give the episode.
+    pub fault: Option<String>,
 }
 
 impl LaneEpisode {
@@ -155,8 +160,9 @@ impl LaneEpisode {
             actions: Vec::new(),
             rewards: Vec::new(),
             targets: vec![Vec::new(); wiring.read.len()],
-            weights: Vec::new(),
+            weights: vec![Vec::new(); wiring.read.len()],
             target: vec![0.0; wiring.read.iter().map(|(_, size)| size).sum()],
+            weight: vec![0.0; wiring.read.len()],
         }
     }
 
@@ -166,13 +172,14 @@ impl LaneEpisode {
             seed: options.seed,
             iteration: options.iteration,
             lane: self.index,
+            batch: options.batch as u32,
         });
-        for values in self.outputs.iter_mut().chain(&mut self.targets) {
+        let kept = self.outputs.iter_mut().chain(&mut self.targets);
+        for values in kept.chain(&mut self.weights) {
             values.clear();
         }
         self.actions.clear();
         self.rewards.clear();
-        self.weights.clear();
     }
 
     /// The inputs of the current step: calls `put(slot, values)` for each input slot.
@@ -242,8 +249,10 @@ impl LaneEpisode {
                 self.rewards.push(f64::from(self.lane.act(action)));
             }
             Objective::Supervised(_) => {
-                self.weights
-                    .push(f64::from(self.lane.target(&mut self.target)));
+                self.lane.target(&mut self.target, &mut self.weight);
+                for (all, weight) in self.weights.iter_mut().zip(&self.weight) {
+                    all.push(f64::from(*weight));
+                }
                 let mut rest = self.target.as_slice();
                 for (targets, (_, size)) in self.targets.iter_mut().zip(&wiring.read) {
                     let (mine, others) = rest.split_at(*size);
@@ -278,6 +287,7 @@ impl LaneEpisode {
     pub fn loss(&self, wiring: &Wiring, options: &EpisodeOptions) -> LaneLoss {
         let mut out = LaneLoss {
             seeds: self.outputs.iter().map(|o| vec![0.0; o.len()]).collect(),
+            fault: self.lane.fault().map(str::to_owned),
             ..LaneLoss::default()
         };
         match wiring.objective {
@@ -299,7 +309,7 @@ impl LaneEpisode {
                     let errors = Errors {
                         outputs: &self.outputs[k],
                         targets: &self.targets[k],
-                        weights: &self.weights,
+                        weights: &self.weights[k],
                     };
                     out.loss += loss.lane(errors, options.batch, adjoints);
                 }

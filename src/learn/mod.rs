@@ -10,6 +10,7 @@ mod average;
 pub mod block;
 mod blocks;
 pub mod checkpoint;
+pub mod data;
 pub mod device_block;
 mod drive;
 pub mod episodes;
@@ -33,17 +34,19 @@ pub mod values;
 use crate::lang::catalog::{Catalog, TrainerBlock, TrainerInfo, TrainerKind};
 use crate::lang::formula::{Formula, Over, Part};
 use crate::lang::settings::Setting;
+use std::path::Path;
 
 /// The optimizer of a `train` block that names none.
 pub const DEFAULT_OPTIMIZER: &str = "adam";
 
-/// All tasks, trainers and optimizers, for the compilation of a spec.
-pub fn catalog() -> Catalog {
+/// All tasks, trainers and optimizers, for the compilation of a spec in `directory`.
+pub fn catalog(directory: &Path) -> Catalog {
     Catalog {
         tasks: tasks::TASKS.iter().map(|task| &task.info).collect(),
         trainers: TRAINERS.iter().collect(),
         optimizers: optim::OPTIMIZERS.iter().map(|row| &row.info).collect(),
         default_optimizer: DEFAULT_OPTIMIZER,
+        directory: directory.to_owned(),
     }
 }
 
@@ -352,7 +355,7 @@ mod tests {
         for (k, row) in table.iter().enumerate() {
             assert!(table[..k].iter().all(|other| other.name != row.name));
             assert!(row.doc.ends_with('.'), "{}", row.name);
-            let fits = match (row.kind, row.default) {
+            let fits = match (row.kind, row.default.clone()) {
                 (SettingKind::Int { min, max }, SettingValue::Int(x)) => (min..=max).contains(&x),
                 (SettingKind::Real { min, max }, SettingValue::Real(x)) => (min..=max).contains(&x),
                 (SettingKind::Bool, SettingValue::Bool(_))

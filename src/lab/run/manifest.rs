@@ -2,6 +2,7 @@
 
 use crate::step::passes::Selection;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -62,6 +63,9 @@ pub struct Manifest {
     pub spec_hash: String,
     /// The `path=value` overrides, in order.
     pub overrides: Vec<String>,
+    /// The files that the spec names, by the path of the setting, from the root of the file system.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
     /// The seed.
     pub seed: u64,
     /// The device.
@@ -229,6 +233,7 @@ mod tests {
             name: "agent".to_owned(),
             spec_hash: "00".to_owned(),
             overrides: vec!["train.batch=3".to_owned()],
+            files: BTreeMap::from([("task.train".to_owned(), "/data/train.npz".to_owned())]),
             seed: u64::MAX,
             device: "cpu".to_owned(),
             backend: "candle".to_owned(),

@@ -137,6 +137,7 @@ impl Run {
             name: model.name.clone(),
             spec_hash: hash(model),
             overrides: options.overrides.clone(),
+            files: spec::files(model),
             seed: trainer.seed(),
             device: options.device.to_string(),
             backend: options.backend.name().to_owned(),

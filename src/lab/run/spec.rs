@@ -3,6 +3,7 @@
 use crate::driver::Compilation;
 use crate::lang::diag::{Diagnostics, SourceMap};
 use crate::lang::sema::{dump, Model};
+use crate::lang::settings::SettingValue;
 use crate::lang::syntax::{self, ast};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -45,6 +46,19 @@ pub fn hash(model: &Model) -> String {
         write!(text, "{byte:02x}").expect("writing to a string");
     }
     text
+}
+
+/// The files that the task of a model reads, by the path of the setting.
+pub fn files(model: &Model) -> BTreeMap<String, String> {
+    let settings = model.task.iter().flat_map(|task| task.settings.iter());
+    let files = settings.filter_map(|(name, value)| match value {
+        SettingValue::File(Some(path)) => {
+            let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+            Some((format!("task.{name}"), whole.display().to_string()))
+        }
+        _ => None,
+    });
+    files.collect()
 }
 
 /// The lines in which two dumps differ, as `then` and `now`.

@@ -100,7 +100,7 @@ impl Texts {
 /// The text of a language model.
 fn text(program: &Compiled) -> Option<Text> {
     let train = program.model.train.as_ref()?;
-    let task = tasks::of_model(program.model.task.as_ref()?);
+    let task = tasks::of_model(program.model.task.as_ref()?).ok()?;
     let text = task.text()?.clone();
     (train.trainer.kind == TrainerKind::Language).then_some(text)
 }

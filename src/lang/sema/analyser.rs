@@ -405,6 +405,12 @@ impl<'a, 'd> Analyser<'a, 'd> {
             self.diagnostics,
         );
         super::finish::apply_grad_scales(&mut model, &self.grad_scales, self.diagnostics);
+        if let Some(task) = &mut model.task {
+            // A task that reads files reads what is used.
+            task.ports
+                .signals
+                .retain(|name| self.externals.contains_key(name));
+        }
         super::ports::check(&model, self.diagnostics);
         (!self.diagnostics.has_errors()).then_some(model)
     }

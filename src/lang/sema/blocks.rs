@@ -4,11 +4,14 @@ use super::analyser::Analyser;
 use super::constants::{dotted, listed};
 use super::model::{TaskModel, TrainModel};
 use super::scope::Context;
-use crate::lang::catalog::TrainerBlock;
+use crate::lang::catalog::{Interface, TrainerBlock};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 use crate::lang::settings::{parse_bytes, Setting, SettingKind, SettingValue, Settings};
-use crate::lang::syntax::ast::{Block, Entry, Expr, ExprKind, Initialiser, ItemKind};
+use crate::lang::syntax::ast::{
+    Block, DeclKind, Entry, Expr, ExprKind, Initialiser, ItemKind, StmtKind,
+};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Builds the task block of the spec.
 pub(super) fn task(analyser: &mut Analyser<'_, '_>) -> Option<TaskModel> {
@@ -25,7 +28,7 @@ pub(super) fn task(analyser: &mut Analyser<'_, '_>) -> Option<TaskModel> {
         return None;
     };
     let (settings, places) = analyser.settings(block, "task", info.settings, &[])?;
-    match (info.ports)(&settings) {
+    match (info.ports)(&settings, &analyser.interface()) {
         Ok(ports) => Some(TaskModel {
             info,
             settings,
@@ -129,6 +132,27 @@ fn inner_blocks(block: &Block) -> impl Iterator<Item = &Block> {
 }
 
 impl<'a> Analyser<'a, '_> {
+    /// The names of inputs and outputs of the network, as far as they are declared at its top level.
+    fn interface(&self) -> Interface {
+        let mut interface = Interface::default();
+        let networks = self.files.iter().flat_map(|file| &file.items);
+        let body = networks.filter_map(|item| match &item.kind {
+            ItemKind::Network { body, .. } => Some(body),
+            _ => None,
+        });
+        for stmt in body.flatten() {
+            if let StmtKind::Decl { kind, entries } = &stmt.kind {
+                let names = entries.iter().map(|entry| entry.name.name.clone());
+                match kind {
+                    DeclKind::Input => interface.inputs.extend(names),
+                    DeclKind::Output => interface.outputs.extend(names),
+                    _ => {}
+                }
+            }
+        }
+        interface
+    }
+
     fn report_unknown_blocks(&mut self) {
         let files = self.files;
         for item in files.iter().flat_map(|file| &file.items) {
@@ -263,7 +287,8 @@ impl<'a> Analyser<'a, '_> {
                 );
             }
             if self.overrides.get(&format!("{path}.{name}")).is_none() {
-                if let Some(value) = self.setting_value(row, value) {
+                let directory = &self.catalog.directory;
+                if let Some(value) = self.setting_value(row, value, directory) {
                     settings.set(row.name, value);
                 }
             }
@@ -275,7 +300,7 @@ impl<'a> Analyser<'a, '_> {
                 self.overrides.get(&full)
             {
                 places.insert(row.name, *span);
-                if let Some(value) = self.setting_value(row, value) {
+                if let Some(value) = self.setting_value(row, value, Path::new("")) {
                     settings.set(row.name, value);
                 }
             }
@@ -283,7 +308,13 @@ impl<'a> Analyser<'a, '_> {
         (self.diagnostics.error_count() == errors).then_some((settings, places))
     }
 
-    fn setting_value(&mut self, row: &Setting, value: &'a Expr) -> Option<SettingValue> {
+    /// The value of a setting; paths are relative to `directory`.
+    fn setting_value(
+        &mut self,
+        row: &Setting,
+        value: &'a Expr,
+        directory: &Path,
+    ) -> Option<SettingValue> {
         let expected = match row.kind {
             SettingKind::Int { min, max } => {
                 let number = self.setting_number(row, value)?;
@@ -311,6 +342,12 @@ impl<'a> Analyser<'a, '_> {
                     }
                 }
                 "a size such as \"200MB\" or \"1.5 GB\"".to_owned()
+            }
+            SettingKind::File => {
+                if let ExprKind::Text(text) = &value.kind {
+                    return Some(SettingValue::File(Some(directory.join(text).into())));
+                }
+                "a path such as \"train.npz\"".to_owned()
             }
             SettingKind::Choice(words) => {
                 if let Some(found) =
@@ -347,9 +384,10 @@ impl<'a> Analyser<'a, '_> {
                         format!("a whole number from {}", range(min, max))
                     }
                     SettingKind::Real { min, max } => format!("a number from {min} to {max}"),
-                    SettingKind::Bool | SettingKind::Choice(_) | SettingKind::Bytes => {
-                        String::new()
-                    }
+                    SettingKind::Bool
+                    | SettingKind::Choice(_)
+                    | SettingKind::Bytes
+                    | SettingKind::File => String::new(),
                 };
                 self.diagnostics.push(
                     Diagnostic::new(

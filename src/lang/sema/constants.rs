@@ -280,7 +280,7 @@ impl<'a> Analyser<'a, '_> {
         match sizes.iter().find(|port| port.name == name.name) {
             Some(port) => SizeExpr::Constant(port.size as u64),
             None => {
-                let names: Vec<&str> = sizes.iter().map(|port| port.name).collect();
+                let names: Vec<&str> = sizes.iter().map(|port| port.name.as_str()).collect();
                 diagnostics.push(
                     Diagnostic::new(
                         Code::UnknownName,

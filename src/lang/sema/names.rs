@@ -164,11 +164,11 @@ impl<'a> Analyser<'a, '_> {
 
     pub(super) fn external(&mut self, name: &ast::Ident) -> Expr {
         if let Some(task) = &self.task {
-            let signals = task.ports.signals;
+            let signals: Vec<&str> = task.ports.signals.iter().map(String::as_str).collect();
             if !signals.contains(&name.name.as_str()) {
                 let help = match Diagnostics::nearest(&name.name, signals.iter().copied()) {
                     Some(near) => format!("did you mean `external {near}`?"),
-                    None => format!("it gives {}", super::constants::listed(signals)),
+                    None => format!("it gives {}", super::constants::listed(&signals)),
                 };
                 self.diagnostics.push(
                     Diagnostic::new(

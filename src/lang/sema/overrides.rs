@@ -1,7 +1,8 @@
 //! Overrides: `--set path=value` replaces a value of the spec.
 
+use crate::lang::catalog::Catalog;
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, SourceMap, Span};
-use crate::lang::settings::parse_bytes;
+use crate::lang::settings::{parse_bytes, SettingKind};
 use crate::lang::syntax::{self, ast};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,7 @@ impl Overrides {
     /// Reads `path=value` arguments, each as its own source text.
     pub fn parse(
         arguments: &[String],
+        catalog: &Catalog,
         sources: &mut SourceMap,
         diagnostics: &mut Diagnostics,
     ) -> Overrides {
@@ -25,8 +27,10 @@ impl Overrides {
             let at = sign.or(argument.find('~')).unwrap_or(argument.len());
             let (before, value) = argument.split_at(at);
             let path = before.strip_suffix('=').unwrap_or(before).trim();
-            // A shell removes the quotes of `memory="200MB"`.
-            let quoted = parse_bytes(value).map(|_| format!("\"{}\"", value.trim()));
+            // A shell removes the quotes of `memory="200MB"` and `train="train.npz"`.
+            let is_text = parse_bytes(value).is_some() || names_a_file(catalog, path);
+            let bare = is_text && !value.trim().is_empty() && !value.trim().starts_with('"');
+            let quoted = bare.then(|| format!("\"{}\"", value.trim()));
             let value = quoted.as_deref().unwrap_or(value);
             let source = sources.add("--set", format!("{before}{value}"));
             let start = before.len() - before.trim_start().len();
@@ -94,4 +98,14 @@ impl Overrides {
             diagnostics.push(diagnostic);
         }
     }
+}
+
+/// Whether the setting of this path is the path of a file, in some task.
+fn names_a_file(catalog: &Catalog, path: &str) -> bool {
+    let tables = catalog.tasks.iter().map(|task| task.settings);
+    path.strip_prefix("task.").is_some_and(|name| {
+        tables
+            .flatten()
+            .any(|row| row.name == name && row.kind == SettingKind::File)
+    })
 }

@@ -2,7 +2,7 @@
 
 use super::constants::listed;
 use super::model::{DefKind, Model};
-use crate::lang::catalog::TrainerKind;
+use crate::lang::catalog::{Port, TrainerKind};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 
 /// Checks inputs and outputs against the task and the trainer.
@@ -20,7 +20,7 @@ fn check_inputs(model: &Model, diagnostics: &mut Diagnostics) {
             continue;
         }
         let Some(port) = ports.iter().find(|port| port.name == slot.path) else {
-            let names: Vec<&str> = ports.iter().map(|port| port.name).collect();
+            let names: Vec<&str> = ports.iter().map(|port| port.name.as_str()).collect();
             diagnostics.push(
                 Diagnostic::new(
                     Code::WrongPort,
@@ -44,10 +44,21 @@ fn check_inputs(model: &Model, diagnostics: &mut Diagnostics) {
                     ),
                 )
                 .with_secondary(task.span, "the task is chosen here")
-                .with_help(format!("write `input {}: [task.{}]`", slot.path, port.name)),
+                .with_help(size_help(port)),
             );
         }
     }
+}
+
+/// The remedy for an input of another size than its port.
+fn size_help(port: &Port) -> String {
+    let name = &port.name;
+    if port.classes {
+        return format!(
+            "whole numbers are classes, with one element for each: write `input {name}: [task.{name}]`; for numbers save floats, `{name}.astype(np.float32)`"
+        );
+    }
+    format!("write `input {name}: [task.{name}]`")
 }
 
 fn check_outputs(model: &Model, diagnostics: &mut Diagnostics) {
@@ -114,7 +125,7 @@ fn check_outputs(model: &Model, diagnostics: &mut Diagnostics) {
                         let size = port.size.to_string();
                         require(
                             model,
-                            port.name,
+                            &port.name,
                             Some(port.size),
                             train.span,
                             &size,

@@ -7,10 +7,10 @@ use crate::engine::plan::Plan;
 use crate::ir::Graph;
 use crate::lang::settings::Settings;
 use crate::learn::block::Objective;
-use crate::learn::experiment::{experiment, optimizer};
+use crate::learn::experiment::{built, experiment, optimizer};
 use crate::learn::lane_episode::Wiring;
 use crate::learn::optim::Optimizer;
-use crate::learn::tasks::{self, Task};
+use crate::learn::tasks::Task;
 use crate::learn::trainer::TrainError;
 use crate::machine::c::{bytes, Coefficients, DeviceSource, Episode, Feed, ParamPlaces, Update};
 use crate::machine::device::BlockLimits;
@@ -108,7 +108,7 @@ pub fn device_source(
         .fused()
         .expect("episodes on kernels were compiled for them");
     let objective = Objective::new(train.trainer.kind, &train.settings);
-    let task = tasks::of_model(task);
+    let task = built(task)?;
     let task = task.as_ref();
     let optimizer = optimizer(train, &[])?;
     let update = update(optimizer.as_ref(), &train.settings);

@@ -8,7 +8,7 @@
 use super::block::{EpisodeOptions, Objective};
 use super::blocks::executors;
 use super::drive::{as_kept, groups, Group};
-use super::experiment::experiment;
+use super::experiment::{built, experiment};
 use super::lane_episode::{LaneEpisode, LaneLoss};
 use super::trainer::{TrainError, TrainerOptions};
 use crate::engine::episode::{Engine, Environment, EpisodeRun, Running, States};
@@ -18,7 +18,6 @@ use crate::engine::plan::Limits;
 use crate::engine::BackendError;
 use crate::ir::Graph;
 use crate::lang::sema::Model;
-use crate::learn::tasks;
 use std::sync::Arc;
 
 /// All lanes of a batch.
@@ -169,7 +168,7 @@ impl Episodes {
         options: TrainerOptions,
     ) -> Result<Episodes, TrainError> {
         let (train, task) = experiment(model)?;
-        let task = tasks::of_model(task);
+        let task = built(task)?;
         let task = task.as_ref();
         let batch = train.settings.int("batch").max(1);
         // Observers ask for the states of the spec by their slots, so no pass may change which there are.
@@ -297,6 +296,9 @@ impl Episodes {
         };
         for one in watched {
             let losses = one.group.losses.drain(..);
+            if let Some(fault) = losses.as_slice().iter().find_map(|loss| loss.fault.clone()) {
+                return Err(BackendError::Environment(fault).into());
+            }
             let lanes = one.group.lanes.iter().zip(one.trials).zip(losses);
             all.lanes
                 .extend(lanes.map(|((lane, trials), loss)| LaneResult {

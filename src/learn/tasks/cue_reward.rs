@@ -13,9 +13,9 @@ pub(super) const ENTRY: TaskEntry = TaskEntry {
         "say whether this episode's rewarded cue was among those shown (Miconi et al. 2019, §4.1)",
     page: include_str!("cue_reward.md"),
     settings: SETTINGS,
-        ports: |settings| Ok(ports(&CueReward::new(settings)?)),
+        ports: |settings, _| Ok(ports(&CueReward::new(settings)?)),
     },
-    build: |settings| Ok(Box::new(CueReward::new(settings)?)),
+    build: |settings, _| Ok(Box::new(CueReward::new(settings)?)),
 };
 
 const ACTIONS: usize = 2;
@@ -238,7 +238,7 @@ impl Task for CueReward {
     }
 
     fn sizes(&self) -> Vec<Port> {
-        let size = |name, size| Port { name, size };
+        let size = Port::new;
         vec![
             size("obs", self.bits + self.layout.width),
             size("actions", ACTIONS),
@@ -249,14 +249,11 @@ impl Task for CueReward {
     }
 
     fn inputs(&self) -> Vec<Port> {
-        vec![Port {
-            name: "obs",
-            size: self.bits + self.layout.width,
-        }]
+        vec![Port::new("obs", self.bits + self.layout.width)]
     }
 
-    fn signals(&self) -> &'static [&'static str] {
-        &["reward", "go"]
+    fn signals(&self) -> Vec<&str> {
+        vec!["reward", "go"]
     }
 
     fn targets(&self) -> Vec<Port> {
@@ -292,11 +289,7 @@ impl Task for CueReward {
     fn lane(&self) -> Box<dyn Lane> {
         Box::new(CueLane {
             task: self.clone(),
-            key: EpisodeKey {
-                seed: 0,
-                iteration: 0,
-                lane: 0,
-            },
+            key: EpisodeKey::default(),
             patterns: Vec::new(),
             script: Vec::new(),
             step: 0,
@@ -402,9 +395,7 @@ impl Lane for CueLane {
         reward
     }
 
-    fn target(&mut self, _targets: &mut [f32]) -> f32 {
-        0.0
-    }
+    fn target(&mut self, _targets: &mut [f32], _weights: &mut [f32]) {}
 }
 
 #[cfg(test)]

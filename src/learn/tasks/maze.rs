@@ -13,9 +13,9 @@ pub(super) const ENTRY: TaskEntry = TaskEntry {
             "find an invisible reward in a grid and come back to it (Miconi et al. 2019, §4.2)",
         page: include_str!("maze.md"),
         settings: SETTINGS,
-        ports: |settings| Ok(ports(&Maze::new(settings)?)),
+        ports: |settings, _| Ok(ports(&Maze::new(settings)?)),
     },
-    build: |settings| Ok(Box::new(Maze::new(settings)?)),
+    build: |settings, _| Ok(Box::new(Maze::new(settings)?)),
 };
 
 const ACTIONS: usize = 4;
@@ -153,7 +153,7 @@ impl Task for Maze {
     }
 
     fn sizes(&self) -> Vec<Port> {
-        let size = |name, size| Port { name, size };
+        let size = Port::new;
         vec![
             size("obs", self.width()),
             size("actions", ACTIONS),
@@ -162,14 +162,11 @@ impl Task for Maze {
     }
 
     fn inputs(&self) -> Vec<Port> {
-        vec![Port {
-            name: "obs",
-            size: self.width(),
-        }]
+        vec![Port::new("obs", self.width())]
     }
 
-    fn signals(&self) -> &'static [&'static str] {
-        &["reward"]
+    fn signals(&self) -> Vec<&str> {
+        vec!["reward"]
     }
 
     fn targets(&self) -> Vec<Port> {
@@ -203,11 +200,7 @@ impl Task for Maze {
             position: self.centre(),
             goal: self.centre(),
             maze: Arc::new(self.clone()),
-            key: EpisodeKey {
-                seed: 0,
-                iteration: 0,
-                lane: 0,
-            },
+            key: EpisodeKey::default(),
             step: 0,
             trial_starts: true,
             last_action: None,
@@ -302,9 +295,7 @@ impl Lane for MazeLane {
         reward
     }
 
-    fn target(&mut self, _targets: &mut [f32]) -> f32 {
-        0.0
-    }
+    fn target(&mut self, _targets: &mut [f32], _weights: &mut [f32]) {}
 }
 
 #[cfg(test)]

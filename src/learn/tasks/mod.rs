@@ -3,11 +3,13 @@
 mod cue_reward;
 mod maze;
 mod pattern_completion;
+mod sequences;
 mod text;
 
 pub use cue_reward::CueReward;
 pub use maze::Maze;
 pub use pattern_completion::PatternCompletion;
+pub use sequences::Sequences;
 pub use text::Text;
 
 use crate::ir::rng::{Key, Place, Stream};
@@ -21,7 +23,7 @@ pub struct TaskEntry {
     /// Name, settings and ports.
     pub info: TaskInfo,
     /// Builds it from checked settings.
-    pub build: fn(&Settings) -> Result<Box<dyn Task>, SettingConflict>,
+    pub build: fn(&Settings, &TaskPorts) -> Result<Box<dyn Task>, SettingConflict>,
 }
 
 /// All tasks, by name.
@@ -29,6 +31,7 @@ pub static TASKS: &[TaskEntry] = &[
     cue_reward::ENTRY,
     maze::ENTRY,
     pattern_completion::ENTRY,
+    sequences::ENTRY,
     text::ENTRY,
 ];
 
@@ -38,10 +41,12 @@ pub fn find(name: &str) -> Option<&'static TaskEntry> {
 }
 
 /// The task that a spec names, built.
-pub fn of_model(model: &TaskModel) -> Box<dyn Task> {
+///
+/// # Errors
+/// Where its files are not there any more, or not what they were when the spec was compiled.
+pub fn of_model(model: &TaskModel) -> Result<Box<dyn Task>, SettingConflict> {
     let entry = find(model.info.name).expect("the catalog holds no other tasks than these");
-    let built = (entry.build)(&model.settings);
-    built.unwrap_or_else(|_| unreachable!("its ports were made from the same settings"))
+    (entry.build)(&model.settings, &model.ports)
 }
 
 /// The ports of a task.
@@ -50,7 +55,11 @@ fn ports(task: &dyn Task) -> TaskPorts {
         steps: task.steps(),
         sizes: task.sizes(),
         inputs: task.inputs(),
-        signals: task.signals(),
+        signals: task
+            .signals()
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect(),
         targets: task.targets(),
         is_text: task.text().is_some(),
     }
@@ -68,7 +77,7 @@ pub trait Task: Send + Sync {
     fn inputs(&self) -> Vec<Port>;
 
     /// Scalars it gives as `external NAME`, in the order [`Lane::signals`] writes them.
-    fn signals(&self) -> &'static [&'static str];
+    fn signals(&self) -> Vec<&str>;
 
     /// Outputs for which it has targets; empty for a reward task.
     fn targets(&self) -> Vec<Port>;
@@ -88,7 +97,7 @@ pub trait Task: Send + Sync {
 }
 
 /// What an episode is drawn from: with the same key, the same episode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EpisodeKey {
     /// Seed of the run.
     pub seed: u64,
@@ -96,9 +105,17 @@ pub struct EpisodeKey {
     pub iteration: u32,
     /// Lane in the batch.
     pub lane: u32,
+    /// Lanes of the batch.
+    pub batch: u32,
 }
 
 impl EpisodeKey {
+    /// The batch of an evaluation, counted from 0; `None` in training. Evaluation counts its iterations down from the
+    /// largest number.
+    pub fn evaluation(self) -> Option<u32> {
+        (self.iteration > u32::MAX / 2).then_some(u32::MAX - self.iteration)
+    }
+
     /// Where the episode as a whole is drawn from, before its first step.
     pub fn episode(self) -> Place {
         Key::new(self.seed, Stream::Task).at(self.iteration, 0, self.lane)
@@ -129,9 +146,14 @@ pub trait Lane: Send {
     /// Ends the current step of a reward task with `action`; returns the reward it earned.
     fn act(&mut self, action: usize) -> f32;
 
-    /// Writes the targets of the current step of a supervised task, ends the step, and returns the
-    /// weight of its loss (0 where the output does not matter).
-    fn target(&mut self, targets: &mut [f32]) -> f32;
+    /// Writes the targets of the current step of a supervised task and, for each output with one, the weight of its loss
+    /// (0 where the output does not matter), and ends the step.
+    fn target(&mut self, targets: &mut [f32], weights: &mut [f32]);
+
+    /// Why the episode could not be given as it should be, as when a file has no number where one is needed.
+    fn fault(&self) -> Option<&str> {
+        None
+    }
 
     /// The task's own measure of the episode, where it has one, from the `outputs` of the last step (in the
     /// order and sizes of [`Task::targets`], one after another). Called after the episode, before the
@@ -154,7 +176,22 @@ pub struct Score {
 #[cfg(test)]
 mod tests {
     use super::{find, EpisodeKey, Task, TASKS};
+    use crate::lang::catalog::Interface;
     use crate::lang::settings::{SettingKind, SettingValue, Settings};
+
+    /// The task with these settings; `None` where it needs a file.
+    fn built(entry: &super::TaskEntry, settings: &Settings) -> Option<Box<dyn Task>> {
+        match (entry.info.ports)(settings, &Interface::default()) {
+            Ok(ports) => {
+                let task = (entry.build)(settings, &ports);
+                Some(task.map_err(|conflict| conflict.message).unwrap())
+            }
+            Err(conflict) => {
+                assert!(conflict.message.contains("needs a file"));
+                None
+            }
+        }
+    }
 
     #[test]
     fn tables_are_sound_and_defaults_build() {
@@ -164,7 +201,7 @@ mod tests {
             for (k, row) in info.settings.iter().enumerate() {
                 assert!(info.settings[..k].iter().all(|r| r.name != row.name));
                 assert!(row.doc.ends_with('.'), "{}.{}", info.name, row.name);
-                match (row.kind, row.default) {
+                match (row.kind, row.default.clone()) {
                     (SettingKind::Int { min, max }, SettingValue::Int(x)) => {
                         assert!((min..=max).contains(&x));
                     }
@@ -172,22 +209,25 @@ mod tests {
                         assert!((min..=max).contains(&x));
                     }
                     (SettingKind::Bool, SettingValue::Bool(_))
-                    | (SettingKind::Bytes, SettingValue::Bytes(_)) => {}
+                    | (SettingKind::Bytes, SettingValue::Bytes(_))
+                    | (SettingKind::File, SettingValue::File(None)) => {}
                     (SettingKind::Choice(words), SettingValue::Word(word)) => {
                         assert!(words.contains(&word));
                     }
                     (kind, default) => panic!("{}: {kind:?} {default:?}", row.name),
                 }
             }
-            let task = (entry.build)(&Settings::defaults(info.settings));
-            let task = task.map_err(|conflict| conflict.message).unwrap();
-            let names: Vec<_> = task.sizes().iter().map(|port| port.name).collect();
-            assert!(names.contains(&"obs") && names.contains(&"steps"));
             assert!(info.page.starts_with("# "));
             for row in info.settings {
                 let quoted = format!("`{}", row.name);
                 assert!(info.page.contains(&quoted), "{}: {quoted}", info.name);
             }
+            let Some(task) = built(entry, &Settings::defaults(info.settings)) else {
+                continue;
+            };
+            let sizes = task.sizes();
+            let has = |name| sizes.iter().any(|port| port.name == name);
+            assert!(has("obs") && has("steps"));
         }
         assert!(find("no_such_task").is_none());
     }
@@ -202,6 +242,7 @@ mod tests {
         let mut inputs = vec![f32::NAN; width];
         let mut signals = vec![f32::NAN; task.signals().len()];
         let mut targets = vec![f32::NAN; outputs];
+        let mut weights = vec![f32::NAN; task.targets().len()];
         for step in 0..task.steps() {
             lane.observe(&mut inputs);
             lane.signals(&mut signals);
@@ -209,8 +250,8 @@ mod tests {
             if outputs == 0 {
                 record.push(lane.act((step / 2) * 7 % 5 % 4));
             } else {
-                record.push(lane.target(&mut targets));
-                record.extend(&targets);
+                lane.target(&mut targets, &mut weights);
+                record.extend(weights.iter().chain(&targets));
             }
         }
         assert!(record.iter().all(|x| x.is_finite()));
@@ -225,13 +266,16 @@ mod tests {
                 seed: 1 << 40,
                 iteration: 3,
                 lane: 2,
+                batch: 4,
             };
             // A random start, so that the first steps of a maze episode already differ.
             let mut settings = Settings::defaults(info.settings);
             if info.name == "maze" {
                 settings.set("start", SettingValue::Word("random"));
             }
-            let task = (entry.build)(&settings).unwrap();
+            let Some(task) = built(entry, &settings) else {
+                continue;
+            };
             let first = episode(task.as_ref(), key);
             let others = [
                 EpisodeKey { seed: 0, ..key },

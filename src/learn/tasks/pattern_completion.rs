@@ -11,9 +11,9 @@ pub(super) const ENTRY: TaskEntry = TaskEntry {
             "fill in the erased half of a pattern seen before (Miconi, Stanley, Clune 2018, §4.1)",
         page: include_str!("pattern_completion.md"),
         settings: SETTINGS,
-        ports: |settings| Ok(ports(&PatternCompletion::new(settings)?)),
+        ports: |settings, _| Ok(ports(&PatternCompletion::new(settings)?)),
     },
-    build: |settings| Ok(Box::new(PatternCompletion::new(settings)?)),
+    build: |settings, _| Ok(Box::new(PatternCompletion::new(settings)?)),
 };
 
 const SETTINGS: &[Setting] = &[
@@ -100,7 +100,7 @@ impl Task for PatternCompletion {
     }
 
     fn sizes(&self) -> Vec<Port> {
-        let size = |name, size| Port { name, size };
+        let size = Port::new;
         vec![
             size("obs", self.bits),
             size("recall", self.bits),
@@ -109,21 +109,15 @@ impl Task for PatternCompletion {
     }
 
     fn inputs(&self) -> Vec<Port> {
-        vec![Port {
-            name: "obs",
-            size: self.bits,
-        }]
+        vec![Port::new("obs", self.bits)]
     }
 
-    fn signals(&self) -> &'static [&'static str] {
-        &[]
+    fn signals(&self) -> Vec<&str> {
+        vec![]
     }
 
     fn targets(&self) -> Vec<Port> {
-        vec![Port {
-            name: "recall",
-            size: self.bits,
-        }]
+        vec![Port::new("recall", self.bits)]
     }
 
     fn lane(&self) -> Box<dyn Lane> {
@@ -202,14 +196,11 @@ impl Lane for PatternLane {
         0.0
     }
 
-    fn target(&mut self, targets: &mut [f32]) -> f32 {
+    fn target(&mut self, targets: &mut [f32], weights: &mut [f32]) {
         targets.copy_from_slice(self.pattern(self.probed));
         self.step += 1;
-        if self.step == self.task.steps() {
-            1.0
-        } else {
-            0.0
-        }
+        let last = self.step == self.task.steps();
+        weights.fill(f32::from(u8::from(last)));
     }
 
     fn score(&self, outputs: &[f32]) -> Option<Score> {

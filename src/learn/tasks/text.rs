@@ -12,9 +12,9 @@ pub(super) const ENTRY: TaskEntry = TaskEntry {
         summary: "predict the next word of a text (Miconi et al. 2019, §4.3)",
         page: include_str!("text.md"),
         settings: SETTINGS,
-        ports: |settings| Ok(ports(&Text::new(settings))),
+        ports: |settings, _| Ok(ports(&Text::new(settings))),
     },
-    build: |settings| Ok(Box::new(Text::new(settings))),
+    build: |settings, _| Ok(Box::new(Text::new(settings))),
 };
 
 const SETTINGS: &[Setting] = &[
@@ -82,26 +82,20 @@ impl Task for Text {
             ("words", self.words),
             ("steps", self.steps),
         ]
-        .map(|(name, size)| Port { name, size })
+        .map(|(name, size)| Port::new(name, size))
         .to_vec()
     }
 
     fn inputs(&self) -> Vec<Port> {
-        vec![Port {
-            name: "word",
-            size: self.words,
-        }]
+        vec![Port::new("word", self.words)]
     }
 
-    fn signals(&self) -> &'static [&'static str] {
-        &[]
+    fn signals(&self) -> Vec<&str> {
+        vec![]
     }
 
     fn targets(&self) -> Vec<Port> {
-        vec![Port {
-            name: "next_word",
-            size: self.words,
-        }]
+        vec![Port::new("next_word", self.words)]
     }
 
     fn lane(&self) -> Box<dyn Lane> {
@@ -159,9 +153,9 @@ impl Lane for TextLane {
         0.0
     }
 
-    fn target(&mut self, targets: &mut [f32]) -> f32 {
+    fn target(&mut self, targets: &mut [f32], weights: &mut [f32]) {
         self.step += 1;
         self.put(self.step, targets);
-        1.0
+        weights.fill(1.0);
     }
 }

@@ -15,7 +15,7 @@ use super::average::Average;
 use super::block::{Block, BlockReport, EpisodeOptions, Objective};
 use super::blocks::{blocks, readers, Work};
 use super::device_block::update;
-use super::experiment::{experiment, optimizer};
+use super::experiment::{built, experiment, optimizer};
 use super::gradient;
 use super::language::objective::TextObjective;
 use super::language::{Language, Perplexity};
@@ -25,8 +25,8 @@ use crate::engine::episode::States;
 use crate::engine::experiment::{Experiment, Target};
 use crate::engine::params::ParamStore;
 use crate::engine::plan::{Limits, Plan};
+use crate::engine::BackendError;
 use crate::ir::Reset;
-use crate::learn::tasks;
 use crate::machine::device::DeviceChoice;
 use crate::step::passes::Selection;
 use crate::step::{Compiled, Horizon, StageTime, Stopwatch};
@@ -210,7 +210,7 @@ impl Trainer {
     ) -> Result<Trainer, TrainError> {
         let model = &program.model;
         let (train, task) = experiment(model)?;
-        let task = tasks::of_model(task);
+        let task = built(task)?;
         let task = task.as_ref();
         let batch = train.settings.int("batch");
         let limits = Limits {
@@ -366,6 +366,9 @@ impl Trainer {
         let states = &self.states;
         let mut report = self.pool.install(|| block.run(&values, options, states))?;
         let left = std::mem::take(&mut report.states);
+        if let Some(fault) = report.fault.take() {
+            return Err(BackendError::Environment(fault).into());
+        }
         self.states_before = std::mem::replace(&mut self.states, left);
         Ok(report)
     }

@@ -5,10 +5,9 @@ use crate::engine::experiment::{Experiment, Program, Stage};
 use crate::engine::staged::device::{Extent, LossSource, RowsSource, RowsStage, Table, TextLoss};
 use crate::learn::average::Average;
 use crate::learn::device_block::update;
-use crate::learn::experiment::{experiment, optimizer};
+use crate::learn::experiment::{built, experiment, optimizer};
 use crate::learn::language::objective::TextObjective;
 use crate::learn::language::stream;
-use crate::learn::tasks;
 use crate::learn::trainer::TrainError;
 use crate::machine::c::{bytes, DeviceSource, Episode, Feed, ParamPlaces, Update, UpdateSizes};
 use crate::machine::device::BlockLimits;
@@ -213,7 +212,7 @@ pub fn device_stages(
 ) -> Result<DeviceStages, TrainError> {
     let (train, task) = experiment(&program.model)?;
     let settings = &train.settings;
-    let task = tasks::of_model(task);
+    let task = built(task)?;
     let Some(text) = task.text() else {
         return Err(TrainError::Missing("task", "add `task text { }`"));
     };

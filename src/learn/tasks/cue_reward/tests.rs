@@ -5,7 +5,7 @@ use crate::learn::tasks::{EpisodeKey, Task};
 fn task(changes: &[(&'static str, SettingValue)]) -> CueReward {
     let mut settings = Settings::defaults(SETTINGS);
     for (name, value) in changes {
-        settings.set(name, *value);
+        settings.set(name, value.clone());
     }
     CueReward::new(&settings).unwrap()
 }
@@ -29,6 +29,7 @@ fn play(task: &CueReward, iteration: u32, policy: impl Fn(usize) -> usize) -> Ep
         seed: 5,
         iteration,
         lane: 1,
+        batch: 2,
     });
     let mut episode = Episode {
         observations: Vec::new(),

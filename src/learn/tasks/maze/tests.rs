@@ -7,7 +7,7 @@ use std::sync::Arc;
 fn maze(changes: &[(&'static str, SettingValue)]) -> Maze {
     let mut settings = Settings::defaults(SETTINGS);
     for (name, value) in changes {
-        settings.set(name, *value);
+        settings.set(name, value.clone());
     }
     Maze::new(&settings).unwrap()
 }
@@ -31,7 +31,7 @@ fn key(iteration: u32) -> EpisodeKey {
     EpisodeKey {
         seed: 9,
         iteration,
-        lane: 0,
+        ..EpisodeKey::default()
     }
 }
 

@@ -15,15 +15,16 @@ fn play(task: &PatternCompletion, iteration: u32) -> (Box<dyn Lane>, Vec<Vec<f32
     lane.reset(EpisodeKey {
         seed: 2,
         iteration,
-        lane: 0,
+        ..EpisodeKey::default()
     });
     let (mut shown, mut target) = (Vec::new(), vec![f32::NAN; task.bits]);
     for step in 0..task.steps() {
         let mut inputs = vec![f32::NAN; task.bits];
         lane.observe(&mut inputs);
         shown.push(inputs);
-        let weight = lane.target(&mut target);
-        assert_eq!(weight, f32::from(u8::from(step == task.steps() - 1)));
+        let mut weights = [f32::NAN];
+        lane.target(&mut target, &mut weights);
+        assert_eq!(weights, [f32::from(u8::from(step == task.steps() - 1))]);
     }
     (lane, shown, target)
 }
