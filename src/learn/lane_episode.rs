@@ -32,6 +32,8 @@ pub struct Wiring {
     signals: usize,
     /// For each output the trainer reads, in the order policy, value or of the targets: its slot and size.
     read: Vec<(usize, usize)>,
+    /// For each of these, whether its targets are classes.
+    classes: Vec<bool>,
     steps: usize,
 }
 
@@ -71,7 +73,12 @@ impl Wiring {
                 (slot, graph.outputs[slot].dims.iter().product())
             })
             .collect();
+        let classes = match objective {
+            Objective::A2c(_) => vec![false; names.len()],
+            Objective::Supervised(_) => targets.iter().map(|port| port.classes).collect(),
+        };
         Wiring {
+            classes,
             objective,
             sources,
             observation: ports.iter().map(|port| port.size).sum(),
@@ -283,6 +290,35 @@ impl LaneEpisode {
         &self.rewards
     }
 
+    /// How often the largest of the outputs for a class is that of the target, by the weights of the steps; nothing
+    /// where there are no classes.
+    fn accuracy(&self, wiring: &Wiring) -> Option<Score> {
+        let (mut right, mut all) = (0.0, 0.0);
+        for (k, (_, size)) in wiring.read.iter().enumerate() {
+            if !wiring.classes[k] {
+                continue;
+            }
+            let rows = self.outputs[k].chunks(*size);
+            let rows = rows.zip(self.targets[k].chunks(*size));
+            for ((outputs, targets), weight) in rows.zip(&self.weights[k]) {
+                if *weight == 0.0 {
+                    continue;
+                }
+                let class = targets.iter().position(|target| *target == 1.0)?;
+                let others = outputs.iter().enumerate().filter(|(k, _)| *k != class);
+                // Outputs that are equal, or no numbers, tell nothing.
+                if others.map(|(_, x)| x).all(|x| outputs[class] > *x) {
+                    right += weight;
+                }
+                all += weight;
+            }
+        }
+        (all > 0.0).then(|| Score {
+            name: "accuracy",
+            value: right / all,
+        })
+    }
+
     /// The loss of a finished episode, with seeds.
     pub fn loss(&self, wiring: &Wiring, options: &EpisodeOptions) -> LaneLoss {
         let mut out = LaneLoss {
@@ -323,7 +359,7 @@ impl LaneEpisode {
                             .map(|x| *x as f32)
                     })
                     .collect();
-                out.score = self.lane.score(&last);
+                out.score = self.lane.score(&last).or_else(|| self.accuracy(wiring));
             }
         }
         out

@@ -1,7 +1,5 @@
 //! Kinds of elements, and numbers of them.
 
-use half::{bf16, f16};
-
 /// What the elements of an array are; bytes in little-endian order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Element {
@@ -26,6 +24,22 @@ fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
     let mut out = [0; N];
     out.copy_from_slice(&bytes[..N]);
     out
+}
+
+/// The value of an IEEE number of half precision: a sign, 5 bits of exponent, 10 of fraction.
+fn half(bits: u16) -> f64 {
+    let fraction = f64::from(bits & 0x3ff);
+    let size = match i32::from(bits >> 10 & 0x1f) {
+        0 => fraction * 2f64.powi(-24),
+        0x1f if fraction == 0.0 => f64::INFINITY,
+        0x1f => f64::NAN,
+        exponent => (1024.0 + fraction) * 2f64.powi(exponent - 25),
+    };
+    if bits >> 15 == 0 {
+        size
+    } else {
+        -size
+    }
 }
 
 impl Element {
@@ -67,8 +81,11 @@ impl Element {
     /// The number at the beginning of `bytes`, as a float.
     pub(super) fn real(self, bytes: &[u8]) -> f64 {
         match self {
-            Element::F16 => f16::from_le_bytes(first(bytes)).to_f64(),
-            Element::Bf16 => bf16::from_le_bytes(first(bytes)).to_f64(),
+            Element::F16 => half(u16::from_le_bytes(first(bytes))),
+            Element::Bf16 => {
+                let bits = u32::from(u16::from_le_bytes(first(bytes)));
+                f64::from(f32::from_bits(bits << 16))
+            }
             Element::F32 => f64::from(f32::from_le_bytes(first(bytes))),
             Element::F64 => f64::from_le_bytes(first(bytes)),
             Element::Bool => f64::from(u8::from(bytes[0] != 0)),
@@ -108,5 +125,30 @@ impl Element {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::half;
+
+    #[test]
+    fn numbers_of_half_precision() {
+        let known = [
+            (0x0000, 0.0),
+            (0x0001, 5.960_464_477_539_063e-8),
+            (0x03ff, 6.097_555_160_522_461e-5),
+            (0x0400, 6.103_515_625e-5),
+            (0x3555, 0.333_251_953_125),
+            (0x3c00, 1.0),
+            (0x7bff, 65_504.0),
+            (0x7c00, f64::INFINITY),
+            (0xc000, -2.0),
+            (0xfc00, f64::NEG_INFINITY),
+        ];
+        for (bits, value) in known {
+            assert_eq!(half(bits), value, "{bits:04x}");
+        }
+        assert!(half(0x7e00).is_nan() && half(0x8000).is_sign_negative());
     }
 }
