@@ -6,7 +6,6 @@ use crate::runs_support::{metrics, run, shelf};
 use crate::scratch::scratch;
 use std::fmt::Write;
 use std::path::Path;
-use zip::CompressionMethod;
 
 /// `bpmc` in a directory: whether it went well, and what it said.
 fn bpmc(directory: &Path, arguments: &[&str]) -> (bool, String) {
@@ -37,7 +36,7 @@ fn dims(shape: &[usize]) -> String {
 }
 
 fn write(path: &Path, arrays: &[(&str, Vec<u8>)]) {
-    std::fs::write(path, archive(CompressionMethod::Stored, arrays)).unwrap();
+    std::fs::write(path, archive(false, arrays)).unwrap();
 }
 
 /// All logits are 0, whatever is learned.

@@ -11,8 +11,8 @@ use std::sync::Arc;
 pub(super) enum Bytes {
     /// So many from an offset of a mapped file.
     Mapped(Arc<Mmap>, usize, usize),
-    /// All of these.
-    Owned(Arc<[u8]>),
+    /// Those of these from an offset on.
+    Owned(Arc<[u8]>, usize),
 }
 
 impl Bytes {
@@ -33,7 +33,7 @@ impl Bytes {
     pub(super) fn get(&self) -> &[u8] {
         match self {
             Bytes::Mapped(map, from, length) => &map[*from..from + length],
-            Bytes::Owned(all) => all,
+            Bytes::Owned(all, from) => &all[*from..],
         }
     }
 }

@@ -48,8 +48,8 @@ struct Entry {
 enum Place {
     /// From an offset of a file, as they are.
     File(PathBuf, u64),
-    /// In the compressed member with this number of a zip archive, after so many bytes of it.
-    Member(usize, u64),
+    /// In a compressed member of the archive.
+    Member(npz::Member),
     /// In memory.
     Read(Arc<[u8]>),
 }
@@ -120,7 +120,11 @@ impl Source {
     /// # Errors
     /// [`DataError`], which names the file.
     pub fn open(path: &Path) -> Result<Source, DataError> {
-        let about = std::fs::metadata(path).map_err(|error| DataError::unreadable(path, &error))?;
+        let about = std::fs::metadata(path).map_err(|error| {
+            DataError::unreadable(path, &error).help(
+                "a path in a spec is relative to the spec, and one in `--set` to the current directory",
+            )
+        })?;
         let ending = path.extension().and_then(|end| end.to_str()).unwrap_or("");
         let entries = if about.is_dir() {
             folder::open(path)?
@@ -176,10 +180,8 @@ impl Source {
         let (_, bytes) = extent.expect("headers are checked where they are read");
         let bytes = match &entry.place {
             Place::File(path, offset) => Bytes::mapped(path, *offset, bytes)?,
-            Place::Member(number, skipped) => {
-                npz::inflate(&self.path, (name, *number), *skipped, bytes)?
-            }
-            Place::Read(all) => Bytes::Owned(Arc::clone(all)),
+            Place::Member(member) => npz::inflate(&self.path, name, member, bytes)?,
+            Place::Read(all) => Bytes::Owned(Arc::clone(all), 0),
         };
         Ok(Array { header, bytes })
     }

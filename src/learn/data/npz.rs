@@ -4,9 +4,11 @@ use super::bytes::{map, Bytes};
 use super::npy::{self, Fault};
 use super::{DataError, Entry, Header, Place};
 use crate::machine::memory;
+use flate2::read::DeflateDecoder;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::{BufReader, Read};
+use std::ops::Range;
 use std::path::Path;
 use zip::{CompressionMethod, ZipArchive};
 
@@ -58,20 +60,18 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Entry>, DataError> {
                 "write the archive without a password".to_owned(),
             ))
         } else {
-            let (method, size, packed) = (
-                member.compression(),
-                member.size(),
-                member.compressed_size(),
-            );
-            let start = member.data_start();
-            drop(member);
-            match (method, start) {
-                (CompressionMethod::Stored, Some(start)) => stored(&file, start, size, path),
-                (CompressionMethod::Deflated, Some(start)) => {
-                    deflated(&mut archive, number, (start, size, packed), file.len())
+            let (size, packed) = (member.size(), member.compressed_size());
+            let range = member.data_start().and_then(|start| range(start, packed));
+            let bytes = range.clone().and_then(|range| file.get(range));
+            match (member.compression(), range, bytes) {
+                (CompressionMethod::Stored, Some(range), Some(bytes)) => {
+                    stored(bytes, range.start as u64, size, path)
                 }
-                (_, None) => Err(damaged()),
-                (other, _) => Err((
+                (CompressionMethod::DEFLATE, Some(range), Some(bytes)) => {
+                    deflated(bytes, range, (size, member.crc32()))
+                }
+                (CompressionMethod::Stored | CompressionMethod::DEFLATE, ..) => Err(damaged()),
+                (other, ..) => Err((
                     format!("it is compressed by {other}"),
                     "write it with `np.savez` or `np.savez_compressed`".to_owned(),
                 )),
@@ -134,13 +134,17 @@ fn archive(path: &Path) -> Result<ZipArchive<BufReader<File>>, DataError> {
     }
 }
 
+/// So many bytes of a file from an offset.
+fn range(start: u64, length: u64) -> Option<Range<usize>> {
+    let start = usize::try_from(start).ok()?;
+    Some(start..start.checked_add(usize::try_from(length).ok()?)?)
+}
+
 /// A member whose bytes lie in the file as they are.
-fn stored(file: &[u8], start: u64, size: u64, path: &Path) -> Result<(Header, Place), Fault> {
-    let range = usize::try_from(start).ok().zip(usize::try_from(size).ok());
-    let Some(bytes) = range.and_then(|(start, size)| file.get(start..start.checked_add(size)?))
-    else {
+fn stored(bytes: &[u8], start: u64, size: u64, path: &Path) -> Result<(Header, Place), Fault> {
+    if bytes.len() as u64 != size {
         return Err(damaged());
-    };
+    }
     let (header, length) = npy::header(&bytes[..bytes.len().min(npy::PREFIX)])?;
     matches(&header, length as u64, size)?;
     Ok((header, Place::File(path.to_owned(), start + length as u64)))
@@ -148,27 +152,29 @@ fn stored(file: &[u8], start: u64, size: u64, path: &Path) -> Result<(Header, Pl
 
 /// A compressed member; its header is inflated.
 fn deflated(
-    archive: &mut ZipArchive<impl Read + Seek>,
-    number: usize,
-    (start, size, packed): (u64, u64, u64),
-    all: usize,
+    packed: &[u8],
+    range: Range<usize>,
+    (size, sum): (u64, u32),
 ) -> Result<(Header, Place), Fault> {
-    let inside = start
-        .checked_add(packed)
-        .is_some_and(|end| end <= all as u64);
-    if !inside || size / MOST_INFLATION > packed {
+    if size / MOST_INFLATION > packed.len() as u64 {
         return Err(damaged());
     }
     let mut prefix = Vec::new();
-    let member = archive.by_index(number).map_err(|_| damaged())?;
     // What is wrong after the header is told where the array is read.
-    let read = member.take(npy::PREFIX as u64).read_to_end(&mut prefix);
+    let read = DeflateDecoder::new(packed)
+        .take(npy::PREFIX as u64)
+        .read_to_end(&mut prefix);
     if read.is_err() && prefix.len() < 12 {
         return Err(damaged());
     }
     let (header, length) = npy::header(&prefix)?;
     matches(&header, length as u64, size)?;
-    Ok((header, Place::Member(number, length as u64)))
+    let member = Member {
+        range,
+        header: length,
+        sum,
+    };
+    Ok((header, Place::Member(member)))
 }
 
 /// Whether a member has as many bytes as its header says.
@@ -187,46 +193,56 @@ pub(super) fn matches(header: &Header, length: u64, size: u64) -> Result<(), Fau
     ))
 }
 
-/// The elements of a compressed member.
+/// A compressed member.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    /// Its bytes in the file.
+    range: Range<usize>,
+    /// Bytes of its header, inflated.
+    header: usize,
+    /// The checksum of all of it, inflated.
+    sum: u32,
+}
+
+/// The elements of a compressed member, so many bytes.
 pub(super) fn inflate(
     path: &Path,
-    (name, number): (&str, usize),
-    skipped: u64,
+    name: &str,
+    member: &Member,
     bytes: usize,
 ) -> Result<Bytes, DataError> {
-    let smaller = format!(
-        "write it with `np.savez` instead of `np.savez_compressed`: then it is read from the file piece by piece, or as a smaller type: `{name}.astype(np.float16)`"
-    );
     let too_large = || {
         let free = memory::free().unwrap_or(0) / 1_000_000;
         let what = format!(
             "inflated it takes {} MB, and {free} MB of memory are free",
             bytes / 1_000_000
         );
-        DataError::of_array(path, name, &what).help(&smaller)
+        DataError::of_array(path, name, &what).help(&format!(
+            "write it with `np.savez` instead of `np.savez_compressed`: then it is read from the file piece by piece; or as a smaller type: `{name}.astype(np.float16)`"
+        ))
     };
+    let at_fault =
+        |what: &str| DataError::of_array(path, name, what).help("copy or write the file again");
     if memory::free().is_some_and(|free| bytes as u64 > free) {
         return Err(too_large());
     }
-    let at_fault =
-        |what: &str| DataError::of_array(path, name, what).help("copy or write the file again");
-    let mut archive = archive(path)?;
-    let member = archive
-        .by_index(number)
-        .map_err(|error| broken(path, &error))?;
-    let mut out = Vec::new();
-    out.try_reserve_exact(bytes).map_err(|_| too_large())?;
-    let mut member = member.take(skipped + bytes as u64 + 1);
-    let skip = std::io::copy(&mut member.by_ref().take(skipped), &mut std::io::sink());
-    let read = skip.and_then(|_| member.read_to_end(&mut out));
+    let file = map(path)?;
+    let Some(packed) = file.get(member.range.clone()) else {
+        return Err(at_fault("the file is shorter than when it was opened"));
+    };
+    let mut all = Vec::new();
+    let size = member.header + bytes;
+    all.try_reserve_exact(size).map_err(|_| too_large())?;
+    let read = DeflateDecoder::new(packed)
+        .take(size as u64 + 1)
+        .read_to_end(&mut all);
     if let Err(error) = read {
         return Err(at_fault(&format!("it cannot be inflated ({error})")));
     }
-    if out.len() != bytes {
-        return Err(at_fault(&format!(
-            "it has {} bytes inflated, and its header says {bytes}",
-            out.len()
-        )));
+    let mut sum = flate2::Crc::new();
+    sum.update(&all);
+    if all.len() != size || sum.sum() != member.sum {
+        return Err(at_fault("inflated it is not what was written"));
     }
-    Ok(Bytes::Owned(out.into()))
+    Ok(Bytes::Owned(all.into(), member.header))
 }

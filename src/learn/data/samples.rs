@@ -1,9 +1,9 @@
 //! Files of arrays for tests.
 
-use std::io::{Cursor, Write};
+use flate2::write::DeflateEncoder;
+use flate2::Compression;
+use std::io::Write;
 use std::path::PathBuf;
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
 
 /// A folder that goes away with the test.
 pub(crate) struct Folder(pub PathBuf);
@@ -42,15 +42,44 @@ pub(crate) fn npy(kind: &str, order: &str, shape: &str, data: &[u8]) -> Vec<u8> 
     out
 }
 
-/// An archive of such arrays.
-pub(crate) fn npz(method: CompressionMethod, members: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
-    let options = SimpleFileOptions::default().compression_method(method);
+/// A zip archive of such arrays, stored or deflated.
+pub(crate) fn npz(deflated: bool, members: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let (mut out, mut list) = (Vec::new(), Vec::new());
     for (name, bytes) in members {
-        archive.start_file(*name, options).unwrap();
-        archive.write_all(bytes).unwrap();
+        let mut sum = flate2::Crc::new();
+        sum.update(bytes);
+        let packed = if deflated {
+            let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        } else {
+            bytes.clone()
+        };
+        // Version, flags, method, time and date, checksum, sizes, lengths of the name and of more.
+        let mut about = vec![20, 0, 0, 0, if deflated { 8 } else { 0 }, 0, 0, 0, 0x21, 0];
+        about.extend(sum.sum().to_le_bytes());
+        about.extend((packed.len() as u32).to_le_bytes());
+        about.extend((bytes.len() as u32).to_le_bytes());
+        about.extend((name.len() as u16).to_le_bytes());
+        about.extend([0, 0]);
+        list.extend(b"PK\x01\x02\x14\x00");
+        list.extend(&about);
+        list.extend([0; 10]);
+        list.extend((out.len() as u32).to_le_bytes());
+        list.extend(name.as_bytes());
+        out.extend(b"PK\x03\x04");
+        out.extend(about);
+        out.extend(name.as_bytes());
+        out.extend(packed);
     }
-    archive.finish().unwrap().into_inner()
+    let (start, count) = (out.len() as u32, (members.len() as u16).to_le_bytes());
+    out.extend(&list);
+    out.extend(b"PK\x05\x06\0\0\0\0");
+    out.extend([count, count].concat());
+    out.extend((list.len() as u32).to_le_bytes());
+    out.extend(start.to_le_bytes());
+    out.extend([0, 0]);
+    out
 }
 
 /// An array of floats of this name in single precision, for [`npz`].
@@ -71,5 +100,5 @@ pub(crate) fn saved(arrays: &[(String, Vec<u8>)]) -> Vec<u8> {
         .iter()
         .map(|(name, bytes)| (name.as_str(), bytes.clone()))
         .collect();
-    npz(CompressionMethod::Stored, &members)
+    npz(false, &members)
 }
