@@ -143,7 +143,7 @@ train supervised { batch = 3, seed = 4, loss = LOSS }
         let compilation = compiled(&spec);
         let program = compilation.program.as_ref().unwrap();
         let mut file = template(&root, &[]);
-        let task = bpmc::learn::tasks::of_model(program.model.task.as_ref().unwrap());
+        let task = bpmc::learn::tasks::of_model(program.model.task.as_ref().unwrap()).unwrap();
         let (mut observation, mut target) = (vec![0.0f32; 6], vec![0.0f32; 6]);
         for lane in 0..3u32 {
             let mut episode = task.lane();
@@ -151,15 +151,20 @@ train supervised { batch = 3, seed = 4, loss = LOSS }
                 seed: episode_seed(4, 0),
                 iteration: 0,
                 lane,
+                batch: 3,
             });
             for step in 0..task.steps() {
                 let at = lane as usize;
                 episode.observe(&mut observation);
                 file["inputs"]["obs"][step][at] = json!(observation);
                 // Only the last step of this task has a target.
-                file["targets"]["recall"][step][at] = match episode.target(&mut target) {
-                    0.0 => Value::Null,
-                    _ => json!(target),
+                file["targets"]["recall"][step][at] = {
+                    let mut weight = [f32::NAN];
+                    episode.target(&mut target, &mut weight);
+                    match weight {
+                        [0.0] => Value::Null,
+                        _ => json!(target),
+                    }
                 };
             }
         }

@@ -15,7 +15,8 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Entry>, DataError> {
     };
     let (length, metadata) = SafeTensors::read_metadata(&file).map_err(|error| broken(&error))?;
     let mut entries = BTreeMap::new();
-    for (name, about) in metadata.tensors() {
+    let tensors: BTreeMap<_, _> = metadata.tensors().into_iter().collect();
+    for (name, about) in tensors {
         let (from, to) = about.data_offsets;
         // The header's length stands before it, in 8 bytes.
         let start = (8 + length).checked_add(from);

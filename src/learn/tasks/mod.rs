@@ -23,8 +23,11 @@ pub struct TaskEntry {
     /// Name, settings and ports.
     pub info: TaskInfo,
     /// Builds it from checked settings.
-    pub build: fn(&Settings, &TaskPorts) -> Result<Box<dyn Task>, SettingConflict>,
+    pub build: fn(&Settings, &TaskPorts) -> Built,
 }
+
+/// A task, or the setting that it cannot be built with.
+pub type Built = Result<Box<dyn Task>, SettingConflict>;
 
 /// All tasks, by name.
 pub static TASKS: &[TaskEntry] = &[
@@ -44,7 +47,7 @@ pub fn find(name: &str) -> Option<&'static TaskEntry> {
 ///
 /// # Errors
 /// Where its files are not there any more, or not what they were when the spec was compiled.
-pub fn of_model(model: &TaskModel) -> Result<Box<dyn Task>, SettingConflict> {
+pub fn of_model(model: &TaskModel) -> Built {
     let entry = find(model.info.name).expect("the catalog holds no other tasks than these");
     (entry.build)(&model.settings, &model.ports)
 }

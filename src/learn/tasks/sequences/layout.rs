@@ -1,15 +1,10 @@
 //! What each array of a file is to the network, by its name and shape.
 
-use super::conflict;
 use crate::lang::catalog::{Interface, Port, TaskPorts};
-use crate::lang::settings::SettingConflict;
-use crate::learn::data::{DataError, Element, Header, Source};
+use crate::learn::data::{DataError, Header, Source};
 
 /// Most steps of a sequence.
 const MOST_STEPS: usize = 1_000_000;
-
-/// Most classes: more are hardly meant as such.
-const MOST_CLASSES: i64 = 1_000_000;
 
 /// When an output has a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -308,25 +303,6 @@ impl Layout {
         Ok(())
     }
 
-    /// Gives classes their number: the largest label of all parts and 1.
-    pub(super) fn count_classes(
-        &mut self,
-        sources: &[(&'static str, Source)],
-    ) -> Result<(), SettingConflict> {
-        for value in self.inputs.iter_mut().chain(&mut self.targets) {
-            if !value.port.classes {
-                continue;
-            }
-            let mut largest = -1;
-            for (part, source) in sources {
-                let label = largest_label(source, &value.port.name);
-                largest = label.map_err(|error| conflict(part, error))?.max(largest);
-            }
-            value.port.size = usize::try_from(largest + 1).unwrap_or(0);
-        }
-        Ok(())
-    }
-
     /// The ports of the task.
     pub(super) fn ports(&self) -> TaskPorts {
         let of = |values: &[Value]| {
@@ -389,28 +365,4 @@ fn extent(source: &Source, interface: &Interface) -> Result<(usize, usize), Data
         return Err(source.fault_of(name, &what));
     }
     Ok((sequences, steps))
-}
-
-/// The largest label of an array.
-fn largest_label(source: &Source, name: &str) -> Result<i64, DataError> {
-    let array = source.array(name)?;
-    let count: usize = array.header.dims.iter().product();
-    let mut largest = -1;
-    for k in 0..count {
-        // A label that is below 0 is told where it is read: it may stand for no target.
-        largest = array.whole(k).unwrap_or(i64::MAX).max(largest);
-    }
-    if !(0..MOST_CLASSES).contains(&largest) {
-        let label = if largest == i64::MAX && array.header.element == Element::Unsigned(8) {
-            "above 9223372036854775807".to_owned()
-        } else {
-            largest.to_string()
-        };
-        let what =
-            format!("whole numbers [sequences, steps] are classes, and the largest is {label}");
-        return Err(source.fault_of(name, &what).help(&format!(
-            "classes are counted from 0; for numbers save floats: `{name}.astype(np.float32)`"
-        )));
-    }
-    Ok(largest)
 }

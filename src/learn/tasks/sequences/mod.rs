@@ -1,5 +1,6 @@
 #![doc = include_str!("../sequences.md")]
 
+mod classes;
 mod lane;
 mod layout;
 mod order;
