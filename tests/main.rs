@@ -11,6 +11,7 @@ mod data_files;
 mod device;
 mod faults;
 mod fixtures;
+mod further;
 mod given_values;
 mod gradients;
 mod kill;

@@ -61,6 +61,7 @@ struct Session<'a> {
     threads: usize,
     device: DeviceKind,
     resume: bool,
+    change: bool,
     /// Asks to stop after this iteration.
     until: u64,
 }
@@ -74,6 +75,7 @@ impl Session<'_> {
             overrides,
             location: RunLocation::At(self.directory.to_owned()),
             resume: self.resume,
+            change: self.change,
             threads: self.threads,
             backend: BackendKind::Fused,
             passes: Selection::default(),
@@ -103,6 +105,7 @@ fn whole(directory: &Path) -> Session<'_> {
         threads: 1,
         device: DeviceKind::Cpu,
         resume: false,
+        change: false,
         until: u64::MAX,
     }
 }
@@ -291,6 +294,7 @@ fn default_directories_are_numbered() {
             stem: "agent".to_owned(),
         },
         resume: false,
+        change: false,
         threads: 1,
         backend: BackendKind::Reference,
         passes: Selection::default(),
@@ -326,11 +330,12 @@ fn only_the_same_run_is_resumed() {
         };
         session.go().unwrap_err().to_string()
     };
-    let text = refused(&["N=4", "train.gamma=0.5"]);
+    let text = refused(&["N=4", "task.shown=2"]);
     assert!(text.contains("they were `--set N=4`"), "{text}");
-    assert!(text.contains("\n  then  gamma = 0.9"), "{text}");
-    assert!(text.contains("\n  now   gamma = 0.5"), "{text}");
-    assert!(refused(&["N=4", "train.seed=9"]).contains("seed 0, not 9"));
+    assert!(text.contains("\n  then  shown = 1"), "{text}");
+    assert!(text.contains("\n  now   shown = 2"), "{text}");
+    assert!(refused(&["N=4", "train.gamma=0.5"]).contains("`--change` goes on"));
+    assert!(refused(&["N=4", "train.seed=9"]).contains("train.seed: 0 -> 9"));
 
     let file = place.join("run.yaml");
     let mut manifest = Manifest::read(&file).unwrap();

@@ -77,6 +77,7 @@ impl<'a> Session<'a> {
             overrides: Vec::new(),
             location: RunLocation::At(self.directory.to_owned()),
             resume: self.resume,
+            change: false,
             threads: 2,
             backend: self.backend,
             passes: Selection::default(),

@@ -147,6 +147,11 @@ pub struct Devices {
 }
 
 impl Devices {
+    /// Whether no argument chose a device.
+    pub fn is_default(&self) -> bool {
+        self.device == Device::One(DeviceKind::Cpu) && self.matmul == Matmul::default()
+    }
+
     /// The same as arguments of a command.
     pub fn words(&self) -> Vec<String> {
         let device = match self.device {

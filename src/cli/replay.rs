@@ -65,7 +65,10 @@ pub struct Arguments {
 
 /// Replays and writes.
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
-    let opened = run::open(&arguments.run).map_err(anyhow::Error::new)?;
+    let mut opened = run::open(&arguments.run).map_err(anyhow::Error::new)?;
+    if let Some(iteration) = arguments.iteration {
+        opened = opened.as_of(iteration).map_err(anyhow::Error::new)?;
+    }
     let program = match &opened.compilation.program {
         Some(program) => program,
         None => spec::program(&opened.compilation, screen)?,

@@ -6,10 +6,11 @@ use super::screen::{emergency, Screen};
 use super::{device, spec, timing, Failure, Outcome};
 use anyhow::Context;
 use bpmc::lab::run::{
-    find_checkpoint, Ending, OnNan, Run, RunError, RunLocation, RunOptions, Which, METRICS,
+    find_checkpoint, open, Ending, OnNan, Run, RunError, RunLocation, RunOptions, Which, METRICS,
+    SPEC,
 };
 use bpmc::lab::shell::quoted;
-use bpmc::learn::trainer::TrainerOptions;
+use bpmc::learn::trainer::{BackendKind, TrainerOptions};
 use bpmc::machine::device::DeviceChoice;
 use bpmc::step::passes::Selection;
 use clap::{Args, ValueEnum};
@@ -25,6 +26,8 @@ Examples:
   bpmc train specs/quickstart.bpm
   bpmc train agent.bpm --out runs/agent --seed 3 --threads 2
   bpmc train agent.bpm --out runs/agent --seed 3 --resume
+  bpmc train --resume runs/agent --iterations 20000
+  bpmc train --resume runs/agent --change --set train.optimizer.lr=1e-4
   bpmc train agent.bpm --set train.iterations=1000 --set train.optimizer.lr=3e-4
   bpmc train agent.bpm --on-nan rollback --tensorboard
 
@@ -39,16 +42,28 @@ at once, and the last checkpoint remains.";
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
-    /// The spec
+    /// The spec, or with `--resume` the directory of a run: its own spec and settings then apply
     pub spec: PathBuf,
 
     /// Run directory [default: runs/ with name and seed of the spec, as in runs/agent-0]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
-    /// Continue the run in the directory
+    /// Continue the run in the directory, also after its end if it has more iterations now
     #[arg(long)]
     pub resume: bool,
+
+    /// Continue although other settings of `train` have changed; run.yaml keeps the history
+    #[arg(long, requires = "resume")]
+    pub change: bool,
+
+    /// Iterations of the whole run, as `--set train.iterations=N`
+    #[arg(long, value_name = "N", conflicts_with = "epochs")]
+    pub iterations: Option<u64>,
+
+    /// Epochs of the whole run, as `--set train.epochs=N`
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<u64>,
 
     #[command(flatten)]
     pub threads: Threads,
@@ -115,34 +130,41 @@ impl NotFinite {
 
 /// Trains and shows the progress.
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
-    let mut set = arguments.overrides.set.clone();
-    set.extend(arguments.seed.map(|seed| format!("train.seed={seed}")));
-    let selection = arguments.passes.selection(Selection::default())?;
-    let backend = arguments.backend.unwrap_or(Backend::usual(&selection));
-    let compilation = spec::compile(&arguments.spec, &set)?;
+    let start = Start::of(arguments)?;
+    let selection = arguments.passes.selection(start.passes)?;
+    let backend = match (arguments.backend, start.backend) {
+        (Some(backend), _) => backend.kind(),
+        (None, Some(kind)) => kind,
+        (None, None) => Backend::usual(&selection).kind(),
+    };
+    let compilation = spec::compile(&start.file, &start.set)?;
     let program = spec::program(&compilation, screen)?;
     let threads = arguments.threads.count();
     let trainer = TrainerOptions {
         threads,
-        backend: backend.kind(),
+        backend,
         device: DeviceChoice::CPU,
         passes: selection,
         memory: bpmc::machine::memory::free(),
     };
-    let device = device::choose(&arguments.devices, program, trainer, screen)?;
+    let device = match start.device {
+        Some(device) if arguments.devices.is_default() => device,
+        _ => device::choose(&arguments.devices, program, trainer, screen)?,
+    };
     let options = RunOptions {
         spec: arguments.spec.display().to_string(),
-        overrides: set,
-        location: location(arguments),
+        overrides: start.set,
+        location: start.location,
         resume: arguments.resume,
+        change: arguments.change,
         threads,
-        backend: backend.kind(),
+        backend,
         device,
         passes: selection,
         memory: bpmc::machine::memory::free(),
         on_nan: arguments.on_nan.kind(),
         tensorboard: arguments.tensorboard,
-        data: arguments.data.clone(),
+        data: start.data,
     };
     let mut run = Run::prepare(&compilation, &options).map_err(anyhow::Error::new)?;
     if arguments.passes.time_passes {
@@ -156,7 +178,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let directory = run.directory().to_owned();
     let (done, total) = (run.trainer().iteration(), run.manifest().iterations_planned);
     if !arguments.quiet {
-        screen.say(&start(&run, arguments.resume));
+        screen.say(&beginning(&run, arguments.resume));
     }
     let stop = stop_on_interrupt()?;
     if arguments.stop_on_end_of_input {
@@ -216,6 +238,74 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     }
 }
 
+/// The sources of the settings of a run: a spec, or the directory of an earlier session.
+struct Start {
+    file: PathBuf,
+    set: Vec<String>,
+    location: RunLocation,
+    passes: Selection,
+    backend: Option<BackendKind>,
+    device: Option<DeviceChoice>,
+    data: Option<PathBuf>,
+}
+
+impl Start {
+    fn of(arguments: &Arguments) -> Result<Start, Failure> {
+        let mut start = Start {
+            file: arguments.spec.clone(),
+            set: Vec::new(),
+            location: location(arguments),
+            passes: Selection::default(),
+            backend: None,
+            device: None,
+            data: arguments.data.clone(),
+        };
+        if arguments.spec.is_dir() {
+            start.read(arguments)?;
+        }
+        start.set.extend(arguments.overrides.set.iter().cloned());
+        let own = [
+            ("iterations", arguments.iterations),
+            ("epochs", arguments.epochs),
+            ("seed", arguments.seed),
+        ];
+        for (name, value) in own {
+            start
+                .set
+                .extend(value.map(|value| format!("train.{name}={value}")));
+        }
+        Ok(start)
+    }
+
+    /// Takes spec and settings from the directory of a run.
+    fn read(&mut self, arguments: &Arguments) -> Result<(), Failure> {
+        let directory = &arguments.spec;
+        let shown = directory.display();
+        if !arguments.resume {
+            return Err(Failure::Usage(format!(
+                "{shown} is a directory; `--resume` goes on with the run in it, and a new run needs a spec"
+            )));
+        }
+        if arguments.out.as_ref().is_some_and(|out| out != directory) {
+            return Err(Failure::Usage(format!(
+                "`--out` is another directory than {shown}, and a run goes on where it is"
+            )));
+        }
+        let opened = open(directory).map_err(anyhow::Error::new)?;
+        let manifest = opened.manifest;
+        self.file = directory.join(SPEC);
+        self.set.clone_from(&manifest.overrides);
+        self.location = RunLocation::At(directory.clone());
+        self.passes = manifest.passes.parse().unwrap_or_default();
+        self.backend = BackendKind::parse(&manifest.backend);
+        self.device = manifest.device.parse().ok();
+        if self.data.is_none() {
+            self.data = manifest.data.map(PathBuf::from);
+        }
+        Ok(())
+    }
+}
+
 fn location(arguments: &Arguments) -> RunLocation {
     match &arguments.out {
         Some(path) => RunLocation::At(path.clone()),
@@ -229,7 +319,7 @@ fn location(arguments: &Arguments) -> RunLocation {
     }
 }
 
-fn start(run: &Run, resumed: bool) -> String {
+fn beginning(run: &Run, resumed: bool) -> String {
     let manifest = run.manifest();
     let trainer = run.trainer();
     let doing = if resumed {
@@ -284,6 +374,16 @@ fn resume_line(
     run_device: DeviceChoice,
     directory: &Path,
 ) -> String {
+    if arguments.spec.is_dir() {
+        // The directory has all settings, the new ones too.
+        let mut words = vec![format!(
+            "bpmc train --resume {}",
+            quoted(&directory.display().to_string())
+        )];
+        words.extend(on_nan(arguments));
+        words.extend(arguments.tensorboard.then(|| "--tensorboard".to_owned()));
+        return words.join(" ");
+    }
     let mut words = vec![
         "bpmc train".to_owned(),
         quoted(&arguments.spec.display().to_string()),
@@ -293,6 +393,8 @@ fn resume_line(
     for set in &arguments.overrides.set {
         words.push(format!("--set {}", quoted(set)));
     }
+    words.extend(arguments.iterations.map(|n| format!("--iterations {n}")));
+    words.extend(arguments.epochs.map(|n| format!("--epochs {n}")));
     words.extend(arguments.seed.map(|seed| format!("--seed {seed}")));
     if let Some(data) = &arguments.data {
         words.push(format!("--data {}", quoted(&data.display().to_string())));
@@ -304,15 +406,16 @@ fn resume_line(
     if passes != Selection::default() {
         words.push(passes.to_string());
     }
-    if let Some(value) = arguments
-        .on_nan
-        .to_possible_value()
-        .filter(|_| arguments.on_nan != NotFinite::Stop)
-    {
-        words.push(format!("--on-nan {}", value.get_name()));
-    }
+    words.extend(on_nan(arguments));
     if arguments.tensorboard {
         words.push("--tensorboard".to_owned());
     }
     words.join(" ")
+}
+
+/// The arguments for the reaction to non-finite numbers, unless it is the default.
+fn on_nan(arguments: &Arguments) -> Option<String> {
+    let value = arguments.on_nan.to_possible_value()?;
+    let usual = arguments.on_nan == NotFinite::Stop;
+    (!usual).then(|| format!("--on-nan {}", value.get_name()))
 }

@@ -40,9 +40,10 @@ impl BestTracker {
         self.weight = FADING * self.weight + 1.0;
     }
 
-    /// Updates the best value at a scheduled checkpoint; among equal values the first is best.
-    pub(super) fn note(&mut self, iteration: u64, reward: bool) {
-        if self.weight <= 0.0 {
+    /// Updates the best value at a scheduled checkpoint; among equal values the first is best. With `only` the
+    /// checkpoint counts if there is no other: a run with more iterations would not have written it.
+    pub(super) fn note(&mut self, iteration: u64, reward: bool, only: bool) {
+        if self.weight <= 0.0 || (only && self.best.is_some()) {
             return;
         }
         let value = self.sum / self.weight;
@@ -83,11 +84,11 @@ mod tests {
     #[test]
     fn rewards_are_to_be_high_and_losses_low() {
         let mut tracker = BestTracker::new();
-        tracker.note(0, true);
+        tracker.note(0, true, false);
         assert_eq!(tracker.best, None);
         for (iteration, reward) in [(1, 1.0), (2, 4.0), (3, 0.0)] {
             tracker.add(&report(Some(reward), f64::NAN));
-            tracker.note(iteration, true);
+            tracker.note(iteration, true, false);
         }
         let best = tracker.best.clone().unwrap();
         assert_eq!(best.iteration, 2);
@@ -96,8 +97,10 @@ mod tests {
         let mut tracker = BestTracker::new();
         for (iteration, loss) in [(1, 3.0), (2, 3.0), (3, 1.0), (4, 5.0)] {
             tracker.add(&report(None, loss));
-            tracker.note(iteration, false);
+            tracker.note(iteration, false, false);
         }
+        tracker.add(&report(None, 0.0));
+        tracker.note(5, false, true);
         assert_eq!(tracker.best.unwrap().iteration, 3);
     }
 
@@ -118,7 +121,7 @@ mod tests {
             (6, 0.5, Some(4.75)),
         ] {
             tracker.add(&read(loss, validation));
-            tracker.note(iteration, false);
+            tracker.note(iteration, false, false);
         }
         let best = tracker.best.unwrap();
         assert_eq!((best.iteration, best.value), (4, 4.5));

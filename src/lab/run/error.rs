@@ -84,6 +84,36 @@ pub enum RunError {
         /// The difference between the two.
         difference: String,
     },
+    /// The settings of `train` have changed.
+    #[error("{} ran with other settings of `train`; `--change` goes on with the new ones:{lines}", path.display())]
+    Changed {
+        /// The run directory.
+        path: PathBuf,
+        /// The settings, one a line.
+        lines: String,
+    },
+    /// A setting of `train` has changed that a run cannot change.
+    #[error("{} cannot go on with another `{setting}`, because {reason}:{lines}", path.display())]
+    Fixed {
+        /// The run directory.
+        path: PathBuf,
+        /// The setting.
+        setting: String,
+        /// The reason, as a clause.
+        reason: &'static str,
+        /// The setting before and now.
+        lines: String,
+    },
+    /// The run has done more iterations than are asked for.
+    #[error("{} has done {done} iterations, more than the {planned} that are planned now", path.display())]
+    Done {
+        /// The run directory.
+        path: PathBuf,
+        /// The iterations done.
+        done: u64,
+        /// The iterations planned.
+        planned: u64,
+    },
     /// The spec of a run no longer compiles.
     #[error("{} has errors; `bpmc check` shows them", .0.display())]
     Broken(PathBuf),

@@ -51,6 +51,24 @@ pub struct Incident {
     pub found: String,
 }
 
+/// A part of a run that had other settings than the present ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Earlier {
+    /// The iteration after which the settings changed.
+    pub until: u64,
+    /// The time of the change, UTC.
+    pub changed: String,
+    /// Each setting that changed, with the value before and after.
+    pub settings: Vec<String>,
+    /// The `path=value` overrides before the change.
+    pub overrides: Vec<String>,
+    /// The hash of the spec before the change.
+    pub spec_hash: String,
+    /// The number of planned iterations before the change.
+    pub iterations_planned: u64,
+}
+
 /// The contents of `run.yaml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -96,6 +114,9 @@ pub struct Manifest {
     pub iterations: u64,
     /// The number of planned iterations.
     pub iterations_planned: u64,
+    /// The parts of the run with other settings, earliest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Earlier>,
     /// The occurrences of non-finite numbers, with the reactions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_finite: Vec<Incident>,
@@ -129,6 +150,24 @@ fn default_passes() -> String {
 }
 
 impl Manifest {
+    /// The manifest with the settings that iteration `iteration` was trained with.
+    pub fn at(&self, iteration: u64) -> Manifest {
+        let mut manifest = self.clone();
+        let part = self.history.iter().find(|part| iteration <= part.until);
+        if let Some(part) = part {
+            manifest.overrides.clone_from(&part.overrides);
+            manifest.spec_hash.clone_from(&part.spec_hash);
+        }
+        manifest
+    }
+
+    /// Whether a checkpoint of iteration `iteration` with this hash was written by this run.
+    pub fn wrote(&self, iteration: u64, spec_hash: &str) -> bool {
+        let mut history = self.history.iter();
+        spec_hash == self.spec_hash
+            || history.any(|part| part.spec_hash == spec_hash && iteration <= part.until)
+    }
+
     /// The manifest as YAML text.
     ///
     /// # Errors
@@ -247,6 +286,14 @@ mod tests {
             iterations: 7,
             iterations_planned: 9,
             on_nan: OnNan::Skip,
+            history: vec![Earlier {
+                until: 5,
+                changed: utc(60),
+                settings: vec!["train.iterations: 5 -> 9".to_owned()],
+                overrides: Vec::new(),
+                spec_hash: "01".to_owned(),
+                iterations_planned: 5,
+            }],
             not_finite: vec![Incident {
                 iteration: 3,
                 done: OnNan::Skip,
@@ -265,5 +312,8 @@ mod tests {
         let text = manifest.to_yaml().unwrap();
         assert!(text.contains("status: interrupted\n"), "{text}");
         assert_eq!(serde_yaml::from_str::<Manifest>(&text).unwrap(), manifest);
+        assert!(manifest.wrote(5, "01") && manifest.wrote(9, "00") && !manifest.wrote(6, "01"));
+        let hashes = [5, 6].map(|iteration| manifest.at(iteration).spec_hash);
+        assert_eq!(hashes, ["01", "00"]);
     }
 }

@@ -15,6 +15,7 @@
 mod best;
 mod directory;
 mod error;
+mod go_on;
 mod log;
 mod manifest;
 mod non_finite;
@@ -26,7 +27,7 @@ mod window;
 pub use directory::{RunLocation, MANIFEST, METRICS, METRICS_TABLE, SPEC, VOCABULARY};
 pub use error::RunError;
 pub use log::LOG;
-pub use manifest::{Incident, Manifest, OnNan, Status, Test};
+pub use manifest::{Earlier, Incident, Manifest, OnNan, Status, Test};
 pub use opened::{open, OpenedRun};
 pub use spec::{hash, merged};
 pub use store::{checkpoints, find_checkpoint, Which, BEST, CHECKPOINTS};
@@ -59,6 +60,9 @@ pub struct RunOptions {
     pub location: RunLocation,
     /// Whether to continue an existing run.
     pub resume: bool,
+    /// Whether a continued run may have other settings of `train` than before. More iterations are allowed
+    /// without it.
+    pub change: bool,
     /// The number of threads that share the lanes.
     pub threads: usize,
     /// The backend that runs the step.
@@ -156,6 +160,7 @@ impl Run {
             data: options.data.as_ref().map(|path| path.display().to_string()),
             test: None,
             on_nan: options.on_nan,
+            history: Vec::new(),
             not_finite: Vec::new(),
             error: None,
         };
@@ -183,7 +188,7 @@ impl Run {
             run.directory = directory::find(&options.location, run.manifest.seed)?;
             run.lock = Some(Lock::take(&run.directory)?);
             run.store = CheckpointStore::new(&run.directory, keep, schedule.clone(), measure);
-            run.go_back_to_last(&crate::lang::sema::dump(model))?;
+            run.go_on(model, options.change)?;
         } else {
             let spec = merged(compilation);
             let (directory, lock) = directory::claim(&options.location, &run.manifest, &spec)?;
@@ -196,79 +201,6 @@ impl Run {
             run.first = Some(run.here()?);
         }
         Ok(run)
-    }
-
-    /// Restores the last checkpoint in the directory, if it belongs to this run.
-    fn go_back_to_last(&mut self, dump: &str) -> Result<(), RunError> {
-        let earlier = self.read_manifest()?;
-        let now = &self.manifest;
-        for (what, then, now) in [
-            ("bpmc", &earlier.version, &now.version),
-            ("seed", &earlier.seed.to_string(), &now.seed.to_string()),
-            ("backend", &earlier.backend, &now.backend),
-            ("passes", &earlier.passes, &now.passes),
-            ("device", &earlier.device, &now.device),
-        ] {
-            if then != now {
-                return Err(self.different(format!("it ran with {what} {then}, not {now}")));
-            }
-        }
-        if earlier.spec_hash != now.spec_hash {
-            // The lines are optional: without them the message still states the error.
-            let lines = opened::open_with(&self.directory, &earlier)
-                .ok()
-                .and_then(|opened| opened.compilation.program)
-                .map(|program| spec::difference(&crate::lang::sema::dump(&program.model), dump))
-                .unwrap_or_default();
-            let mut message = "the spec has changed".to_owned();
-            if earlier.overrides != now.overrides {
-                message.push_str(", or its overrides: they were ");
-                message.push_str(&match earlier.overrides.as_slice() {
-                    [] => "none".to_owned(),
-                    all => format!("`--set {}`", all.join(" --set ")),
-                });
-            }
-            return Err(self.different(message + &lines));
-        }
-        if let Some(checkpoint) = self.store.last(&self.directory)? {
-            self.restore(&checkpoint)?;
-            self.store.mend(&checkpoint)?;
-        }
-        // Iterations after the checkpoint will be repeated.
-        let done = self.trainer.iteration();
-        self.manifest.not_finite = earlier.not_finite;
-        let mut rollbacks = self.trainer.rollbacks();
-        self.manifest
-            .not_finite
-            .retain(|incident| match incident.done {
-                OnNan::Stop => false,
-                OnNan::Skip => incident.iteration <= done,
-                OnNan::Rollback => {
-                    let known = rollbacks > 0;
-                    rollbacks = rollbacks.saturating_sub(1);
-                    known
-                }
-            });
-        self.manifest.started = earlier.started;
-        self.manifest.spec = earlier.spec;
-        self.manifest.iterations = self.trainer.iteration();
-        Ok(())
-    }
-
-    /// Restores a checkpoint of this run.
-    fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), RunError> {
-        let lines = spec::difference(&checkpoint.describe(), &self.here()?.describe());
-        if !lines.is_empty() {
-            return Err(self.different(format!("its checkpoint is not of this run{lines}")));
-        }
-        self.trainer.restore(checkpoint)?;
-        self.window = Window::restore(checkpoint.header.pending.as_ref());
-        self.best = checkpoint
-            .header
-            .standing
-            .clone()
-            .unwrap_or_else(BestTracker::new);
-        Ok(())
     }
 
     /// A checkpoint of the current state.
@@ -394,7 +326,12 @@ impl Run {
                     let seconds = recorded.elapsed().as_secs_f64();
                     recorded = Instant::now();
                     let iterations = self.window.iterations() as f64;
-                    let record = self.window.take(&report);
+                    // A run that is given more iterations later goes on with the sums since the last regular record.
+                    let regular = done.is_multiple_of(self.metrics_every) || epoch_ends;
+                    let record = self.window.record(&report);
+                    if regular {
+                        self.window = Window::default();
+                    }
                     metrics.write(
                         &record
                             .time("seconds", started.elapsed().as_secs_f64())
@@ -484,9 +421,12 @@ impl Run {
         Ok(())
     }
 
-    /// The writer of metrics, cut to the trainer's iteration.
+    /// The writer of metrics, cut to the trainer's iteration. The record of an end that is no longer the end
+    /// is cut off, because its iterations belong to the next record.
     fn metrics(&self) -> Result<MetricsWriter, RunError> {
         let done = self.trainer.iteration();
+        let ends = done == self.manifest.iterations_planned;
+        let done = done - if ends { 0 } else { self.window.iterations() };
         let metrics = MetricsWriter::resume(&self.path(METRICS), done)?
             .with_table(&self.path(METRICS_TABLE), done)?;
         Ok(if self.tensorboard {
@@ -501,7 +441,8 @@ impl Run {
         metrics.sync()?;
         let done = self.trainer.iteration();
         if self.store.is_scheduled(done) {
-            self.best.note(done, self.trainer.has_rewards());
+            let only = !self.store.is_regular(done);
+            self.best.note(done, self.trainer.has_rewards(), only);
         }
         self.store.put(&self.here()?)?;
         self.log(&format!("checkpoint of iteration {done}"))

@@ -85,7 +85,8 @@ impl OpenedRun {
     pub fn checkpoint(&self, which: Which) -> Result<Checkpoint, RunError> {
         let path = find_checkpoint(&self.directory, which)?;
         let checkpoint = Checkpoint::read(&path)?;
-        if checkpoint.header.spec_hash != self.manifest.spec_hash {
+        let header = &checkpoint.header;
+        if !self.manifest.wrote(header.iteration, &header.spec_hash) {
             return Err(RunError::Different {
                 path: self.directory.clone(),
                 difference: format!(
@@ -132,13 +133,46 @@ impl OpenedRun {
                 most,
             });
         }
+        let before = all.iter().rev().find(|(at, _)| *at < iteration);
+        let before = before.map(|(at, _)| self.checkpoint(Which::At(*at)));
+        let mut state = before.transpose()?;
+        // Each part of the run is trained again with its own settings.
+        loop {
+            let done = state.as_ref().map_or(0, |state| state.header.iteration);
+            let mut ends = self.manifest.history.iter().map(|part| part.until);
+            let end = ends.find(|end| *end > done).unwrap_or(iteration);
+            let end = end.min(iteration - 1);
+            let part = self.as_of(done + 1)?;
+            let trained = part.trained_to(end, state.as_ref(), threads, observe)?;
+            if end == iteration - 1 {
+                return Ok(trained);
+            }
+            state = Some(trained);
+        }
+    }
+
+    /// The run with the settings that iteration `iteration` was trained with.
+    ///
+    /// # Errors
+    /// Fails if the spec cannot be read.
+    pub fn as_of(&self, iteration: u64) -> Result<OpenedRun, RunError> {
+        open_with(&self.directory, &self.manifest.at(iteration))
+    }
+
+    /// Trains from a checkpoint, or from the beginning, until `end` iterations are done.
+    fn trained_to(
+        &self,
+        end: u64,
+        from: Option<&Checkpoint>,
+        threads: usize,
+        observe: &mut dyn FnMut(u64),
+    ) -> Result<Checkpoint, RunError> {
         let data = self.manifest.data.as_deref().map(Path::new);
         let mut trainer = Trainer::with_data(self.program()?, self.options(threads), data)?;
-        let before = all.iter().rev().find(|(at, _)| *at < iteration);
-        if let Some((at, _)) = before {
-            trainer.restore(&self.checkpoint(Which::At(*at))?)?;
+        if let Some(checkpoint) = from {
+            trainer.restore(checkpoint)?;
         }
-        while trainer.iteration() + 1 < iteration {
+        while trainer.iteration() < end {
             let next = trainer.iteration() + 1;
             match trainer.step() {
                 Ok(_) => {}

@@ -157,13 +157,13 @@ impl CheckpointStore {
 
     /// Whether an uninterrupted run also writes a checkpoint at this iteration.
     pub(super) fn is_scheduled(&self, iteration: u64) -> bool {
-        let Schedule {
-            every,
-            planned,
-            epochs,
-        } = &self.schedule;
-        iteration == *planned
-            || epochs.binary_search(&iteration).is_ok()
+        iteration == self.schedule.planned || self.is_regular(iteration)
+    }
+
+    /// Whether a run with more iterations also writes a checkpoint at this iteration.
+    pub(super) fn is_regular(&self, iteration: u64) -> bool {
+        let Schedule { every, epochs, .. } = &self.schedule;
+        epochs.binary_search(&iteration).is_ok()
             || (*every > 0 && iteration > 0 && iteration.is_multiple_of(*every))
     }
 

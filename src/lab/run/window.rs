@@ -43,8 +43,8 @@ impl Window {
         self.iterations += 1;
     }
 
-    /// The record of the added iterations, of which `report` was the last; empties the window.
-    pub(super) fn take(&mut self, report: &IterationReport) -> Record {
+    /// The record of the added iterations, of which `report` was the last.
+    pub(super) fn record(&self, report: &IterationReport) -> Record {
         let mut record = Record::new(report.iteration);
         for (sum, (name, _)) in self.sums.iter().zip(numbers(report)) {
             record = record.set(name, sum / self.iterations as f64);
@@ -59,7 +59,6 @@ impl Window {
                     validation.map_or(f64::NAN, |v| v.value()),
                 );
         }
-        *self = Window::default();
         record
     }
 }

@@ -63,6 +63,13 @@ pub fn head(report: &RunReport, html: &mut Html) {
     if let Some(error) = &manifest.error {
         html.element("p", &[("class", "missing")], |html| html.text(error));
     }
+    for part in &manifest.history {
+        html.note(&format!(
+            "After iteration {} the settings changed: {}.",
+            whole(part.until),
+            part.settings.join(", ")
+        ));
+    }
     for incident in &manifest.not_finite {
         html.note(&format!(
             "Iteration {}: a number was not finite ({}).",
