@@ -152,6 +152,7 @@ train supervised { batch = 3, seed = 4, loss = LOSS }
                 iteration: 0,
                 lane,
                 batch: 3,
+                ..EpisodeKey::default()
             });
             for step in 0..task.steps() {
                 let at = lane as usize;

@@ -267,3 +267,162 @@ fn a_number_that_is_none_stops_the_run_with_its_place() {
         assert!(said.contains(expected), "{said}");
     }
 }
+
+/// A linear network, so that its losses can be computed by hand; it learns nothing where the rate is 0.
+const LINEAR: &str = "
+network net {
+  input x: [task.x]
+  output y = linear(x, task.y)
+}
+task sequences { train = \"train.npz\", valid = \"valid.npz\", order = file }
+train supervised {
+  loss = mean_squares, batch = 4, epochs = 6, metrics_every = 1, checkpoint_every = 0, keep_checkpoints = 100
+  optimizer sgd { lr = 0 }
+}
+";
+
+/// Targets that no linear function of the inputs gives, with a shift.
+fn linear(path: &Path, sequences: usize, shift: f32) {
+    let arrays = [
+        (
+            "x",
+            floats(&[sequences, 3, 2], |k| ((k * 37 % 101) as f32 / 50.0) - 1.0),
+        ),
+        (
+            "y",
+            floats(&[sequences, 3, 1], |k| shift + (k * 13 % 7) as f32),
+        ),
+    ];
+    write(path, &arrays);
+}
+
+fn linear_run(folder: &Path, name: &str, backend: &str, set: &[&str]) -> String {
+    let mut arguments = vec!["train", "net.bpm", "--out", name, "--backend", backend];
+    set.iter().for_each(|set| arguments.extend(["--set", set]));
+    let (good, said) = bpmc(folder, &arguments);
+    assert!(good, "{said}");
+    said
+}
+
+#[test]
+fn epochs_end_with_the_loss_of_every_sequence_of_the_validation_file() {
+    let folder = scratch("own_data_epochs");
+    std::fs::write(folder.join("net.bpm"), LINEAR).unwrap();
+    // Ten sequences in batches of four: epochs end after 3, 5, 8, 10, 13 and 15 iterations.
+    linear(&folder.join("train.npz"), 10, 0.0);
+    linear(&folder.join("valid.npz"), 7, 3.0);
+    for backend in ["fused", "candle", "reference"] {
+        let device = ["--device", "emulated"];
+        linear_run(&folder, backend, backend, &[]);
+        let records = metrics(&folder.join(backend));
+        let validated: Vec<(u64, u64)> = records
+            .iter()
+            .filter(|record| !record["valid_loss"].is_null())
+            .map(|record| {
+                (
+                    record["iteration"].as_u64().unwrap(),
+                    record["epoch"].as_f64().unwrap() as u64,
+                )
+            })
+            .collect();
+        assert_eq!(
+            validated,
+            [(3, 1), (5, 2), (8, 3), (10, 4), (13, 5), (15, 6)]
+        );
+        assert_eq!(records.len(), 15);
+        // The same sequences as those that are learned from, each once, cost the mean over all batches.
+        let all: Vec<f64> = records
+            .iter()
+            .map(|r| r["loss"].as_f64().unwrap())
+            .collect();
+        let batches = [all[0], all[1], all[2], all[3], all[4]];
+        let mean = batches.iter().sum::<f64>() / 5.0;
+        let set = ["task.valid=train.npz", "train.epochs=2"];
+        linear_run(&folder, &format!("{backend}-own"), backend, &set);
+        let own = metrics(&folder.join(format!("{backend}-own")));
+        let loss = own[4]["valid_loss"].as_f64().unwrap();
+        assert!((loss - mean).abs() < 1e-6, "{backend}: {loss} {mean}");
+        if backend == "fused" {
+            let arguments = ["train", "net.bpm", "--out", "device", "--quiet"];
+            let (good, said) = bpmc(&folder, &[&arguments[..], &device].concat());
+            assert!(good, "{said}");
+            assert_eq!(metrics(&folder.join("device")), records);
+        }
+    }
+}
+
+#[test]
+fn a_run_ends_when_the_validation_loss_does_not_fall_any_more() {
+    let folder = scratch("own_data_patience");
+    let spec = LINEAR
+        .replace(
+            "epochs = 6",
+            "epochs = 50, patience = 3, rate = cosine, warm_up = 5",
+        )
+        .replace("lr = 0", "lr = 0.3");
+    std::fs::write(folder.join("net.bpm"), spec).unwrap();
+    linear(&folder.join("train.npz"), 8, 0.0);
+    // What is learned from the one fits the other the less, the more is learned.
+    linear(&folder.join("valid.npz"), 8, -9.0);
+    let said = linear_run(&folder, "run", "fused", &[]);
+    assert!(
+        said.contains("the validation loss did not fall any more"),
+        "{said}"
+    );
+    let records = metrics(&folder.join("run"));
+    let losses: Vec<f64> = records
+        .iter()
+        .filter_map(|r| r["valid_loss"].as_f64())
+        .collect();
+    let best = (0..losses.len())
+        .min_by(|a, b| losses[*a].total_cmp(&losses[*b]))
+        .unwrap();
+    assert_eq!(losses.len(), best + 1 + 3);
+    let list = std::fs::read_to_string(folder.join("run/checkpoints/manifest.yaml")).unwrap();
+    let expected = format!("iteration: {}\n  measure: validation loss", 2 * (best + 1));
+    assert!(list.contains(&expected), "{list}");
+    // A run that has settled does not go on.
+    let (good, said) = bpmc(&folder, &["train", "net.bpm", "--out", "run", "--resume"]);
+    assert!(good, "{said}");
+    assert_eq!(metrics(&folder.join("run")).len(), records.len());
+}
+
+#[test]
+fn rates_follow_their_schedule_on_every_backend() {
+    let folder = scratch("own_data_rates");
+    std::fs::write(folder.join("net.bpm"), LINEAR).unwrap();
+    linear(&folder.join("train.npz"), 8, 0.0);
+    linear(&folder.join("valid.npz"), 8, 0.0);
+    let common = ["train.epochs=0", "train.iterations=2"];
+    for backend in ["fused", "candle"] {
+        // What the first iteration has done shows in the loss of the second: a tenth of the rate.
+        let second = |name: &str, set: &[&str]| {
+            let name = format!("{backend}-{name}");
+            linear_run(&folder, &name, backend, &[&common[..], set].concat());
+            metrics(&folder.join(name))[1]["loss"].as_f64().unwrap()
+        };
+        let full = second("full", &["train.optimizer.lr=0.5"]);
+        let tenth = second("tenth", &["train.optimizer.lr=0.05"]);
+        let warm = second("warm", &["train.optimizer.lr=0.5", "train.warm_up=10"]);
+        assert!(
+            (warm - tenth).abs() < 1e-6 && (warm - full).abs() > 1e-3,
+            "{warm} {tenth} {full}"
+        );
+    }
+}
+
+#[test]
+fn epochs_and_iterations_exclude_each_other() {
+    let folder = scratch("own_data_lengths");
+    linear(&folder.join("train.npz"), 8, 0.0);
+    linear(&folder.join("valid.npz"), 8, 0.0);
+    let spec = LINEAR.replace("epochs = 6", "epochs = 6, iterations = 7");
+    std::fs::write(folder.join("net.bpm"), spec).unwrap();
+    let (good, said) = bpmc(&folder, &["check", "net.bpm"]);
+    assert!(
+        !good && said.contains("in epochs and in iterations"),
+        "{said}"
+    );
+    let (good, said) = bpmc(&folder, &["check", "net.bpm", "--set", "train.epochs=0"]);
+    assert!(good, "{said}");
+}

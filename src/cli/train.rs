@@ -219,9 +219,16 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             test.perplexity, test.bits_per_word, test.words, test.iteration
         )
     });
+    let settled = match ending {
+        Ending::Settled => {
+            format!("; the validation loss did not fall any more, of {total} planned")
+        }
+        Ending::Finished | Ending::Interrupted => String::new(),
+    };
     match ending {
-        Ending::Finished => screen.print(&format!(
-            "{total} iterations done{mean}\n{test}metrics     {}\ncheckpoint  {}\n",
+        Ending::Finished | Ending::Settled => screen.print(&format!(
+            "{} iterations done{mean}{settled}\n{test}metrics     {}\ncheckpoint  {}\n",
+            run.trainer().iteration(),
             directory.join(METRICS).display(),
             find_checkpoint(&directory, Which::Last)
                 .map_err(anyhow::Error::new)?

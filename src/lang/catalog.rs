@@ -67,6 +67,8 @@ pub struct TaskPorts {
     pub targets: Vec<Port>,
     /// Whether the task is a text, read from beginning to end.
     pub is_text: bool,
+    /// The number of different episodes, if they come from a file: an epoch shows each of them once.
+    pub sequences: Option<usize>,
 }
 
 /// A task as the language sees it.

@@ -5,6 +5,7 @@ use super::lane_episode::{LaneEpisode, LaneLoss};
 use super::learner::{Learned, Learner, Lesson};
 use super::phases::Phases;
 use super::supervised::SupervisedLoss;
+use super::tasks::Part;
 use crate::engine::episode::States;
 use crate::engine::BackendError;
 use crate::lang::catalog::TrainerKind;
@@ -46,6 +47,8 @@ pub struct EpisodeOptions {
     pub greedy: bool,
     /// Lanes of the whole batch, over which losses are averaged.
     pub batch: usize,
+    /// What part of the data they come from.
+    pub part: Part,
 }
 
 /// What the episodes of a block gave.

@@ -180,6 +180,7 @@ impl LaneEpisode {
             iteration: options.iteration,
             lane: self.index,
             batch: options.batch as u32,
+            part: options.part,
         });
         let kept = self.outputs.iter_mut().chain(&mut self.targets);
         for values in kept.chain(&mut self.weights) {

@@ -3,6 +3,7 @@
 use super::a2c::Parts;
 use super::block::EpisodeOptions;
 use super::optim::Optimizer;
+use super::rate::Rate;
 use super::trainer::NotFinite;
 use crate::engine::params::ParamStore;
 use crate::machine::c::{Held, Step, Stop, MOST};
@@ -19,6 +20,8 @@ pub struct Learner<'a> {
     pub iterations: u64,
     /// The number of iterations, from the first on, without an optimizer step.
     pub burning_in: u64,
+    /// The factor on the learning rate of each iteration of episodes.
+    pub rate: Rate,
 }
 
 impl Learner<'_> {

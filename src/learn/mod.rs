@@ -23,6 +23,7 @@ pub mod language;
 pub mod learner;
 pub mod optim;
 pub mod phases;
+pub mod rate;
 pub mod replace;
 mod softmax;
 pub mod supervised;
@@ -83,6 +84,10 @@ pub static TRAINERS: &[TrainerInfo] = &[
                 0.0,
                 "Coefficient of the entropy of the policy, taken from the loss (paper: 0).",
             ),
+            RATE,
+            WARM_UP,
+            DECAY,
+            DECAY_EVERY,
             CLIP_NORM,
             BURN_IN,
             CHECKPOINT_EVERY,
@@ -119,6 +124,12 @@ factor 1/2.",
         settings: &[
             BATCH,
             ITERATIONS,
+            Setting::int(
+                "epochs",
+                (0, 1_000_000),
+                0,
+                "How often each sequence of a file is shown, instead of `iterations`; 0 counts iterations.",
+            ),
             SEED,
             Setting::choice(
                 "loss",
@@ -136,6 +147,22 @@ factor 1/2.",
                 1,
                 "Steps of an episode in a spec without a task; a task brings its own.",
             ),
+            Setting::int(
+                "valid_every",
+                (1, 1_000_000),
+                1,
+                "Epochs from one look at the validation file to the next.",
+            ),
+            Setting::int(
+                "patience",
+                (0, 1_000_000),
+                0,
+                "Stop once so many looks at the validation file in a row found no lower loss; 0 never stops.",
+            ),
+            RATE,
+            WARM_UP,
+            DECAY,
+            DECAY_EVERY,
             CLIP_NORM,
             BURN_IN,
             CHECKPOINT_EVERY,
@@ -310,6 +337,29 @@ const SEED: Setting = Setting::int(
     (0, u64::MAX),
     0,
     "What all random numbers of the run are drawn from.",
+);
+const RATE: Setting = Setting::choice(
+    "rate",
+    &["constant", "step", "cosine"],
+    "Learning rate over the run: constant; times `decay` every `decay_every` iterations; or half a cosine down to `decay` of it at the end.",
+);
+const WARM_UP: Setting = Setting::int(
+    "warm_up",
+    (0, u32::MAX as u64),
+    0,
+    "First iterations, in which the learning rate rises in equal steps from 0 to its full value.",
+);
+const DECAY: Setting = Setting::real(
+    "decay",
+    (0.0, 1.0),
+    0.1,
+    "Factor on the learning rate: of every step of `rate = step`, of the end of `rate = cosine`.",
+);
+const DECAY_EVERY: Setting = Setting::int(
+    "decay_every",
+    (1, u32::MAX as u64),
+    1000,
+    "Iterations from one step of `rate = step` to the next, counted after the warm-up.",
 );
 const CLIP_NORM: Setting = Setting::real(
     "clip_norm",

@@ -254,6 +254,7 @@ mod tests {
             reward: None,
             score: None,
             epoch: None,
+            reads_text: false,
             validation: None,
             gradient_norm: 0.0,
             phases,

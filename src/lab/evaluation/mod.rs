@@ -14,6 +14,7 @@ pub use statistics::{Effect, Statistics};
 use crate::engine::experiment::Experiment;
 use crate::learn::block::EpisodeOptions;
 use crate::learn::episodes::{Batch, Episodes, LaneResult, Observer};
+use crate::learn::tasks::Part;
 use crate::learn::trainer::{TrainError, TrainerOptions};
 use crate::step::Compiled;
 use ablation::Prepared;
@@ -51,6 +52,7 @@ impl Wanted {
             learn: false,
             greedy: self.greedy,
             batch,
+            part: Part::Test,
         }
     }
 }

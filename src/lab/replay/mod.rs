@@ -29,6 +29,7 @@ use crate::learn::block::EpisodeOptions;
 use crate::learn::checkpoint::{Checkpoint, CheckpointError};
 use crate::learn::episodes::{Batch, Episodes, LaneResult};
 use crate::learn::replace::Replacement;
+use crate::learn::tasks::Part;
 use crate::learn::trainer::{episode_seed, BackendKind, TrainError, TrainerOptions};
 use crate::step::Compiled;
 use std::path::{Path, PathBuf};
@@ -281,6 +282,7 @@ impl Replay {
                 learn: false,
                 greedy: false,
                 batch,
+                part: Part::Train,
             },
             wide,
         })

@@ -13,12 +13,14 @@ impl BestTracker {
             sum: 0.0,
             weight: 0.0,
             best: None,
+            lowest: None,
+            since: 0,
         }
     }
 
     /// The name of the measure that decides which checkpoint is best.
     pub(super) fn measure(trainer: &Trainer) -> &'static str {
-        if trainer.chunks().is_some() {
+        if validates(trainer) {
             "validation loss"
         } else if trainer.has_rewards() {
             "smoothed reward"
@@ -27,12 +29,19 @@ impl BestTracker {
         }
     }
 
-    /// Adds an iteration: its mean reward, or its loss if there are no rewards. For texts read in epochs only
-    /// the validation loss counts, because the training loss is lower and says nothing about other texts.
-    pub(super) fn add(&mut self, report: &IterationReport) {
-        if report.epoch.is_some() {
-            let validation = report.validation.map(|validation| validation.loss);
-            (self.sum, self.weight) = validation.map_or((0.0, 0.0), |loss| (loss, 1.0));
+    /// Adds an iteration: its mean reward, or its loss if there are no rewards. Where there are validation data only
+    /// their loss counts, because the training loss is lower and says nothing about other data.
+    pub(super) fn add(&mut self, report: &IterationReport, validates: bool) {
+        if validates {
+            let validation = report.validation.as_ref();
+            (self.sum, self.weight) = validation.map_or((0.0, 0.0), |found| (found.loss, 1.0));
+            if let Some(found) = validation {
+                if self.lowest.is_none_or(|lowest| found.loss < lowest) {
+                    (self.lowest, self.since) = (Some(found.loss), 0);
+                } else {
+                    self.since += 1;
+                }
+            }
             return;
         }
         let value = report.reward.unwrap_or(report.loss);
@@ -60,11 +69,17 @@ impl BestTracker {
     }
 }
 
+/// Whether validation data decide on the best checkpoint.
+pub(super) fn validates(trainer: &Trainer) -> bool {
+    let epochs = trainer.epochs();
+    trainer.chunks().is_some() || epochs.is_some_and(|epochs| epochs.has_validation())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learn::language::Perplexity;
     use crate::learn::phases::Phases;
+    use crate::learn::trainer::Validation;
 
     fn report(reward: Option<f64>, loss: f64) -> IterationReport {
         IterationReport {
@@ -74,6 +89,7 @@ mod tests {
             reward,
             score: None,
             epoch: None,
+            reads_text: false,
             validation: None,
             gradient_norm: 0.0,
             phases: Phases::default(),
@@ -87,7 +103,7 @@ mod tests {
         tracker.note(0, true, false);
         assert_eq!(tracker.best, None);
         for (iteration, reward) in [(1, 1.0), (2, 4.0), (3, 0.0)] {
-            tracker.add(&report(Some(reward), f64::NAN));
+            tracker.add(&report(Some(reward), f64::NAN), false);
             tracker.note(iteration, true, false);
         }
         let best = tracker.best.clone().unwrap();
@@ -96,10 +112,10 @@ mod tests {
 
         let mut tracker = BestTracker::new();
         for (iteration, loss) in [(1, 3.0), (2, 3.0), (3, 1.0), (4, 5.0)] {
-            tracker.add(&report(None, loss));
+            tracker.add(&report(None, loss), false);
             tracker.note(iteration, false, false);
         }
-        tracker.add(&report(None, 0.0));
+        tracker.add(&report(None, 0.0), false);
         tracker.note(5, false, true);
         assert_eq!(tracker.best.unwrap().iteration, 3);
     }
@@ -108,7 +124,11 @@ mod tests {
     fn of_a_text_only_validation_counts() {
         let read = |loss, validation: Option<f64>| IterationReport {
             epoch: Some(1),
-            validation: validation.map(|loss| Perplexity { loss, words: 10 }),
+            validation: validation.map(|loss| Validation {
+                loss,
+                perplexity: None,
+                score: None,
+            }),
             ..report(None, loss)
         };
         let mut tracker = BestTracker::new();
@@ -120,7 +140,7 @@ mod tests {
             (5, 0.5, None),
             (6, 0.5, Some(4.75)),
         ] {
-            tracker.add(&read(loss, validation));
+            tracker.add(&read(loss, validation), true);
             tracker.note(iteration, false, false);
         }
         let best = tracker.best.unwrap();

@@ -40,9 +40,15 @@ fn lines<'a>(changes: impl Iterator<Item = &'a Change>) -> String {
 /// The settings of `train` that differ.
 fn changes(then: &TrainModel, now: &TrainModel) -> Vec<Change> {
     let mut found = Vec::new();
+    // A rate that falls until the end of the run was another one before.
+    let falls_to_the_end = then.trainer.kind != TrainerKind::Language
+        && [then, now]
+            .iter()
+            .any(|train| train.settings.word("rate") == "cosine");
     let mut differ = |path: String, then: String, now: String| {
         if then != now {
-            let free = matches!(path.as_str(), "train.iterations" | "train.epochs");
+            let length = matches!(path.as_str(), "train.iterations" | "train.epochs");
+            let free = length && !falls_to_the_end;
             let fixed = fixed(&path, now == NO_LIMIT);
             found.push(Change {
                 path,

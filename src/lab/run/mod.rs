@@ -99,6 +99,8 @@ impl RunOptions {
 pub enum Ending {
     /// All iterations are done.
     Finished,
+    /// The validation loss did not improve any more.
+    Settled,
     /// The run was asked to stop.
     Interrupted,
 }
@@ -153,10 +155,7 @@ impl Run {
             ended: None,
             status: Status::Running,
             iterations: 0,
-            iterations_planned: match trainer.chunks() {
-                Some(chunks) => chunks,
-                None => setting("iterations"),
-            },
+            iterations_planned: trainer.planned(),
             data: options.data.as_ref().map(|path| path.display().to_string()),
             test: None,
             on_nan: options.on_nan,
@@ -168,6 +167,7 @@ impl Run {
             every: setting("checkpoint_every"),
             planned: manifest.iterations_planned,
             epochs: trainer.epoch_ends(),
+            validations: trainer.epochs(),
         };
         let keep = setting("keep_checkpoints").max(1) as usize;
         let measure = BestTracker::measure(&trainer);
@@ -262,7 +262,7 @@ impl Run {
     ) -> Result<Ending, RunError> {
         let ending = self.iterate(stop, observe);
         let how = match &ending {
-            Ok(Ending::Finished) => "finished".to_owned(),
+            Ok(Ending::Finished | Ending::Settled) => "finished".to_owned(),
             Ok(Ending::Interrupted) => "interrupted".to_owned(),
             Err(error) => format!("failed: {error}"),
         };
@@ -274,7 +274,7 @@ impl Run {
         self.manifest.ended = Some(manifest::now());
         self.manifest.iterations = self.trainer.iteration();
         self.manifest.status = match &ending {
-            Ok(Ending::Finished) => Status::Finished,
+            Ok(Ending::Finished | Ending::Settled) => Status::Finished,
             Ok(Ending::Interrupted) => Status::Interrupted,
             Err(error) => {
                 self.manifest.error = Some(error.to_string());
@@ -315,11 +315,15 @@ impl Run {
         let mut metrics = self.metrics()?;
         self.write_manifest()?;
         let mut reports = Vec::new();
-        while self.trainer.iteration() < planned && !stop.load(Ordering::Relaxed) {
+        let validates = best::validates(&self.trainer);
+        while self.trainer.iteration() < planned
+            && !self.has_settled()
+            && !stop.load(Ordering::Relaxed)
+        {
             let advanced = self.trainer.advance(self.until_needed(), &mut reports);
             for report in reports.drain(..) {
                 self.window.add(&report);
-                self.best.add(&report);
+                self.best.add(&report, validates);
                 let done = report.iteration;
                 let epoch_ends = report.validation.is_some();
                 if done.is_multiple_of(self.metrics_every) || done == planned || epoch_ends {
@@ -328,7 +332,7 @@ impl Run {
                     let iterations = self.window.iterations() as f64;
                     // A run that is given more iterations later goes on with the sums since the last regular record.
                     let regular = done.is_multiple_of(self.metrics_every) || epoch_ends;
-                    let record = self.window.record(&report);
+                    let record = self.window.record(&report, validates);
                     if regular {
                         self.window = Window::default();
                     }
@@ -364,11 +368,24 @@ impl Run {
         if self.trainer.iteration() == planned {
             self.manifest.test = self.test()?;
         }
+        if self.has_settled() {
+            self.log(&format!(
+                "settled: no lower validation loss than {:.6}",
+                self.best.lowest.unwrap_or(f64::NAN)
+            ))?;
+            return Ok(Ending::Settled);
+        }
         if self.trainer.iteration() < planned {
             Ok(Ending::Interrupted)
         } else {
             Ok(Ending::Finished)
         }
+    }
+
+    /// Whether the validation loss has not improved for as long as the spec has patience.
+    fn has_settled(&self) -> bool {
+        let patience = self.trainer.epochs().map_or(0, |epochs| epochs.patience());
+        patience > 0 && self.best.since >= patience
     }
 
     /// The number of iterations until a record or a checkpoint is due.

@@ -8,6 +8,7 @@
 use super::{BestTracker, RunError};
 use crate::learn::checkpoint::{Checkpoint, CheckpointError};
 use crate::learn::replace::{clear_temporaries, replace};
+use crate::learn::trainer::Epochs;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -102,6 +103,8 @@ pub(super) struct Schedule {
     pub planned: u64,
     /// The iterations that end an epoch of a text, in order.
     pub epochs: Vec<u64>,
+    /// The epochs of a file with validations at their ends.
+    pub validations: Option<Epochs>,
 }
 
 /// The folder of checkpoints of a run in training.
@@ -162,8 +165,14 @@ impl CheckpointStore {
 
     /// Whether a run with more iterations also writes a checkpoint at this iteration.
     pub(super) fn is_regular(&self, iteration: u64) -> bool {
-        let Schedule { every, epochs, .. } = &self.schedule;
+        let Schedule {
+            every,
+            epochs,
+            validations,
+            ..
+        } = &self.schedule;
         epochs.binary_search(&iteration).is_ok()
+            || validations.is_some_and(|epochs| epochs.validates(iteration))
             || (*every > 0 && iteration > 0 && iteration.is_multiple_of(*every))
     }
 

@@ -43,21 +43,28 @@ impl Window {
         self.iterations += 1;
     }
 
-    /// The record of the added iterations, of which `report` was the last.
-    pub(super) fn record(&self, report: &IterationReport) -> Record {
+    /// The record of the added iterations, of which `report` was the last; `validates` where validation data are looked
+    /// at.
+    pub(super) fn record(&self, report: &IterationReport, validates: bool) -> Record {
         let mut record = Record::new(report.iteration);
         for (sum, (name, _)) in self.sums.iter().zip(numbers(report)) {
             record = record.set(name, sum / self.iterations as f64);
         }
         if let Some(epoch) = report.epoch {
-            let validation = report.validation;
-            record = record
-                .set("epoch", epoch as f64)
-                .set("valid_loss", validation.map_or(f64::NAN, |v| v.loss))
-                .set(
-                    "valid_perplexity",
-                    validation.map_or(f64::NAN, |v| v.value()),
-                );
+            record = record.set("epoch", epoch as f64);
+            if validates {
+                let validation = report.validation.as_ref();
+                record = record.set("valid_loss", validation.map_or(f64::NAN, |v| v.loss));
+                // The columns of the table are those of the first record.
+                if report.reads_text {
+                    let perplexity = validation.and_then(|v| v.perplexity);
+                    record = record.set("valid_perplexity", perplexity.unwrap_or(f64::NAN));
+                } else if let Some((name, _)) = report.score {
+                    let score = validation.and_then(|v| v.score);
+                    let value = score.map_or(f64::NAN, |(_, value)| value);
+                    record = record.set(&format!("valid_{name}"), value);
+                }
+            }
         }
         record
     }

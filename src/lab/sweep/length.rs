@@ -5,6 +5,7 @@ use crate::lang::catalog::TrainerKind;
 use crate::learn::language::stream::{epoch, Lanes};
 use crate::learn::tasks::{self, Text};
 use crate::learn::text::{Corpus, CorpusError, Part};
+use crate::learn::trainer::planned;
 use crate::step::Compiled;
 use std::path::PathBuf;
 
@@ -24,6 +25,9 @@ impl TrainingLength {
         let setting = |name: &str| train.settings.int(name) as u64;
         Some(match train.trainer.kind {
             TrainerKind::Language => TrainingLength::Epochs(setting("epochs")),
+            TrainerKind::Supervised if setting("epochs") > 0 => {
+                TrainingLength::Epochs(setting("epochs"))
+            }
             TrainerKind::Reward | TrainerKind::Supervised => {
                 TrainingLength::Iterations(setting("iterations"))
             }
@@ -76,7 +80,8 @@ impl Texts {
             return Ok(0);
         };
         let Some(task) = text(program) else {
-            return Ok(train.settings.int("iterations") as u64);
+            let task = program.model.task.as_ref();
+            return Ok(task.map_or(0, |task| planned(train, task)));
         };
         let tokens = match (&self.data, self.tokens) {
             (_, Some(tokens)) => tokens,

@@ -18,6 +18,7 @@ use crate::lang::diag::{Diagnostics, SourceMap};
 use crate::learn::block::EpisodeOptions;
 use crate::learn::checkpoint::Checkpoint;
 use crate::learn::episodes::Episodes;
+use crate::learn::tasks::Part;
 use crate::learn::trainer::{episode_seed, NotFinite, TrainError, TrainerOptions};
 use crate::step::Compiled;
 
@@ -139,6 +140,7 @@ fn find(
         learn: true,
         greedy: false,
         batch: episodes.batch(),
+        part: Part::Train,
     };
     let seen = forward::run(&mut episodes, options, &carried)?;
     if let Some(bad) = seen.first_bad() {

@@ -4,7 +4,7 @@ use super::analyser::Analyser;
 use super::constants::{dotted, listed};
 use super::model::{TaskModel, TrainModel};
 use super::scope::Context;
-use crate::lang::catalog::{Interface, TrainerBlock};
+use crate::lang::catalog::{Interface, TrainerBlock, TrainerKind};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 use crate::lang::settings::{parse_bytes, Setting, SettingKind, SettingValue, Settings};
 use crate::lang::syntax::ast::{
@@ -113,7 +113,22 @@ pub(super) fn train(analyser: &mut Analyser<'_, '_>) -> Option<TrainModel> {
             optimizer = Some((chosen, settings));
         }
     }
-    let (settings, _) = settings?;
+    let (settings, places) = settings?;
+    let both = (places.get("iterations"), places.get("epochs"));
+    if let ((Some(iterations), Some(epochs)), true) = (
+        both,
+        info.kind == TrainerKind::Supervised && settings.int("epochs") > 0,
+    ) {
+        analyser.diagnostics.push(
+            Diagnostic::new(
+                Code::BadSetting,
+                *epochs,
+                "the length of the run is given in epochs and in iterations",
+            )
+            .with_secondary(*iterations, "iterations are given here")
+            .with_help("leave one of them out; `--set train.epochs=0` counts iterations"),
+        );
+    }
     let (optimizer, optimizer_settings) = optimizer?;
     Some(TrainModel {
         trainer: info,

@@ -9,6 +9,29 @@ use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     check_inputs(model, diagnostics);
     check_outputs(model, diagnostics);
+    check_epochs(model, diagnostics);
+}
+
+/// Checks that a trainer by epochs has a task whose episodes are counted.
+fn check_epochs(model: &Model, diagnostics: &mut Diagnostics) {
+    let (Some(train), Some(task)) = (&model.train, &model.task) else {
+        return;
+    };
+    let supervised = train.trainer.kind == TrainerKind::Supervised;
+    if supervised && train.settings.int("epochs") > 0 && task.ports.sequences.is_none() {
+        diagnostics.push(
+            Diagnostic::new(
+                Code::BadSetting,
+                train.span,
+                format!(
+                    "there are no epochs, since `{}` draws its episodes without end",
+                    task.info.name
+                ),
+            )
+            .with_secondary(task.span, "the task is chosen here")
+            .with_help("write `iterations = N`"),
+        );
+    }
 }
 
 fn check_inputs(model: &Model, diagnostics: &mut Diagnostics) {

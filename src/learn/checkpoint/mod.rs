@@ -61,6 +61,12 @@ pub struct BestTracker {
     /// The best smoothed value at a checkpoint so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<BestSoFar>,
+    /// The lowest validation loss so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lowest: Option<f64>,
+    /// Validations since then.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub since: u64,
 }
 
 /// The best smoothed value at a checkpoint.

@@ -56,6 +56,8 @@ fn header() -> Header {
                 iteration: 9,
                 value: -2.5e-9,
             }),
+            lowest: Some(0.1),
+            since: 3,
         }),
         averaging: Some(Averaging {
             begun: true,

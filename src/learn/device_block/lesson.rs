@@ -13,7 +13,8 @@ impl DeviceBlock {
         mut learner: Learner<'_>,
         states: &mut States,
     ) -> Result<Option<Lesson<Learned>>, BackendError> {
-        let steps = learner.steps(|_| 1.0, None);
+        let (rate, first) = (learner.rate, u64::from(learner.options.iteration));
+        let steps = learner.steps(|k| rate.factor(first + k), None);
         let (run, carried) = (self.episodes(&learner.options), self.carried_in(states));
         let mut held = learner.held();
         let Some(trained) = self.on.iterate(&run, &carried, &steps, &mut held)? else {

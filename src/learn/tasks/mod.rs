@@ -65,6 +65,7 @@ fn ports(task: &dyn Task) -> TaskPorts {
             .collect(),
         targets: task.targets(),
         is_text: task.text().is_some(),
+        sequences: task.sequences(Part::Train),
     }
 }
 
@@ -85,6 +86,12 @@ pub trait Task: Send + Sync {
     /// Outputs for which it has targets; empty for a reward task.
     fn targets(&self) -> Vec<Port>;
 
+    /// The number of different episodes of a part of the data; `None` where there is no such part, or where episodes are
+    /// drawn without end.
+    fn sequences(&self, _part: Part) -> Option<usize> {
+        None
+    }
+
     /// The task of predicting a text, for trainers that read it from beginning to end.
     fn text(&self) -> Option<&Text> {
         None
@@ -99,6 +106,18 @@ pub trait Task: Send + Sync {
     fn lane(&self) -> Box<dyn Lane>;
 }
 
+/// A part of data from files; where episodes are drawn, all parts are alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// What is learned from.
+    #[default]
+    Train,
+    /// What decides which parameters are the best.
+    Valid,
+    /// What a trained network is evaluated on.
+    Test,
+}
+
 /// What an episode is drawn from: with the same key, the same episode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EpisodeKey {
@@ -110,13 +129,19 @@ pub struct EpisodeKey {
     pub lane: u32,
     /// Lanes of the batch.
     pub batch: u32,
+    /// What part of the data it comes from.
+    pub part: Part,
 }
 
 impl EpisodeKey {
-    /// The batch of an evaluation, counted from 0; `None` in training. Evaluation counts its iterations down from the
-    /// largest number.
-    pub fn evaluation(self) -> Option<u32> {
-        (self.iteration > u32::MAX / 2).then_some(u32::MAX - self.iteration)
+    /// The number of the episode in its part of the data. Parts that are not learned from count their iterations down
+    /// from the largest number.
+    pub fn index(self) -> u64 {
+        let turn = match self.part {
+            Part::Train => self.iteration,
+            Part::Valid | Part::Test => u32::MAX - self.iteration,
+        };
+        u64::from(turn) * u64::from(self.batch) + u64::from(self.lane)
     }
 
     /// Where the episode as a whole is drawn from, before its first step.
@@ -178,7 +203,7 @@ pub struct Score {
 
 #[cfg(test)]
 mod tests {
-    use super::{find, EpisodeKey, Task, TASKS};
+    use super::{find, EpisodeKey, Part, Task, TASKS};
     use crate::lang::catalog::Interface;
     use crate::lang::settings::{SettingKind, SettingValue, Settings};
 
@@ -270,6 +295,7 @@ mod tests {
                 iteration: 3,
                 lane: 2,
                 batch: 4,
+                part: Part::Train,
             };
             // A random start, so that the first steps of a maze episode already differ.
             let mut settings = Settings::defaults(info.settings);

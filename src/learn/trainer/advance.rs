@@ -1,7 +1,6 @@
 //! Iterations: one after another, or as many as a device does before it is asked what came of them.
 
 use super::{mean_of, IterationReport, TrainError, Trainer};
-use crate::learn::block::EpisodeOptions;
 use crate::learn::learner::Learner;
 use crate::learn::phases::Phases;
 use std::time::Instant;
@@ -83,6 +82,7 @@ impl Trainer {
             options,
             iterations,
             burning_in: self.burn_in.saturating_sub(self.iteration),
+            rate: self.rate,
         };
         let Some(lesson) = block.learn(learner, &mut self.states)? else {
             return Ok(false);
@@ -99,6 +99,7 @@ impl Trainer {
                 reward: Some(learned.reward),
                 score: None,
                 epoch: None,
+                reads_text: false,
                 validation: None,
                 gradient_norm: learned.norm,
                 phases: Phases::default(),
@@ -118,13 +119,7 @@ impl Trainer {
     fn batch_of_episodes(&mut self) -> Result<IterationReport, TrainError> {
         let start = Instant::now();
         let number = self.iteration + 1;
-        let report = self.episodes(EpisodeOptions {
-            seed: self.episode_seed(),
-            iteration: self.iteration as u32,
-            learn: true,
-            greedy: false,
-            batch: self.batch,
-        })?;
+        let report = self.episodes(self.next_episodes())?;
         let update = Instant::now();
         let mut gradients: Vec<Vec<f32>> = Vec::new();
         for id in self.parameters.trained_ids() {
@@ -137,10 +132,13 @@ impl Trainer {
             });
         }
         let loss = report.loss;
-        let norm = self.update(loss, &mut gradients, 1.0)?;
+        let rate = self.rate.factor(self.iteration);
+        let norm = self.update(loss, &mut gradients, rate)?;
         self.iteration = number;
         let mut phases = report.phases;
         phases.update = update.elapsed().as_secs_f64();
+        let seconds = start.elapsed().as_secs_f64();
+        let validation = self.validate_episodes()?;
         Ok(IterationReport {
             iteration: number,
             loss,
@@ -150,11 +148,12 @@ impl Trainer {
                 let values: Vec<f64> = report.scores.iter().map(|(_, value)| *value).collect();
                 (*name, mean_of(&values).unwrap_or(f64::NAN))
             }),
-            epoch: None,
-            validation: None,
+            epoch: self.epoch(),
+            reads_text: false,
+            validation,
             gradient_norm: norm,
             phases,
-            seconds: start.elapsed().as_secs_f64(),
+            seconds,
         })
     }
 }

@@ -1,12 +1,14 @@
 //! The trainer: batches of episodes, one gradient each, one step of the optimizer each.
 
 mod advance;
+mod epochs;
 mod error;
 pub mod kept;
 mod reading;
 mod rehearsal;
 mod resume;
 
+pub use epochs::{planned, Epochs, Validation};
 pub use error::{NotFinite, TrainError};
 pub use rehearsal::Rehearsal;
 
@@ -18,15 +20,18 @@ use super::device_block::update;
 use super::experiment::{built, experiment, optimizer};
 use super::gradient;
 use super::language::objective::TextObjective;
-use super::language::{Language, Perplexity};
+use super::language::Language;
 use super::optim::Optimizer;
 use super::phases::Phases;
+use super::rate::Rate;
+use super::tasks::Part;
 use crate::engine::episode::States;
 use crate::engine::experiment::{Experiment, Target};
 use crate::engine::params::ParamStore;
 use crate::engine::plan::{Limits, Plan};
 use crate::engine::BackendError;
 use crate::ir::Reset;
+use crate::lang::catalog::TrainerKind;
 use crate::machine::device::DeviceChoice;
 use crate::step::passes::Selection;
 use crate::step::{Compiled, Horizon, StageTime, Stopwatch};
@@ -92,10 +97,12 @@ pub struct IterationReport {
     pub reward: Option<f64>,
     /// The task's own measure, averaged over lanes.
     pub score: Option<(&'static str, f64)>,
-    /// The epoch, from 1, where a text is read.
+    /// The epoch, from 1, where a text or a file is read.
     pub epoch: Option<u64>,
-    /// What the validation text costs, where an epoch ends.
-    pub validation: Option<Perplexity>,
+    /// Whether a text is read.
+    pub reads_text: bool,
+    /// What the validation data cost, where an epoch ends.
+    pub validation: Option<Validation>,
     /// Norm of the whole gradient before clipping.
     pub gradient_norm: f64,
     /// Where the time went.
@@ -131,6 +138,10 @@ pub struct Trainer {
     batch: usize,
     clip_norm: f64,
     burn_in: u64,
+    planned: u64,
+    rate: Rate,
+    /// Where each episode is one of a file.
+    epochs: Option<Epochs>,
     iteration: u64,
     rollbacks: u64,
     options: TrainerOptions,
@@ -209,8 +220,8 @@ impl Trainer {
         data: Option<&Path>,
     ) -> Result<Trainer, TrainError> {
         let model = &program.model;
-        let (train, task) = experiment(model)?;
-        let task = built(task)?;
+        let (train, task_model) = experiment(model)?;
+        let task = built(task_model)?;
         let task = task.as_ref();
         let batch = train.settings.int("batch");
         let limits = Limits {
@@ -228,6 +239,11 @@ impl Trainer {
         let experiment = Experiment::trained(program, target, &options.passes)?;
         let experiment = Arc::new(experiment);
         let objective = Objective::new(train.trainer.kind, &train.settings);
+        let planned = planned(train, task_model);
+        let rate = match train.trainer.kind {
+            TrainerKind::Language => Rate::CONSTANT,
+            TrainerKind::Reward | TrainerKind::Supervised => Rate::new(&train.settings, planned),
+        };
         let mut watch = Stopwatch::start();
         // Its device code does not depend on lengths, and nothing of the size of the run is there yet.
         let described = optimizer(train, &[])?;
@@ -280,6 +296,9 @@ impl Trainer {
             batch,
             clip_norm: train.settings.real("clip_norm"),
             burn_in: train.settings.int("burn_in") as u64,
+            planned,
+            rate,
+            epochs: Epochs::new(task, train),
             iteration: 0,
             rollbacks: 0,
             options,
@@ -417,6 +436,7 @@ impl Trainer {
             learn: true,
             greedy: false,
             batch: self.batch,
+            part: Part::Train,
         }
     }
 
@@ -483,6 +503,7 @@ impl Trainer {
                 learn: false,
                 greedy,
                 batch: self.batch,
+                part: Part::Test,
             })?;
             out.loss += report.loss / batches as f64;
             out.rewards.extend(&report.rewards);

@@ -1,6 +1,6 @@
 //! Training on a text: a chunk at a time, validation where an epoch ends.
 
-use super::{IterationReport, TrainError, Trainer};
+use super::{IterationReport, TrainError, Trainer, Validation};
 use crate::learn::language::{Language, Perplexity};
 use crate::learn::learner::Learner;
 use crate::learn::phases::Phases;
@@ -26,6 +26,7 @@ fn chunk_report(
         reward: None,
         score: Some(("bits_per_word", loss / std::f64::consts::LN_2)),
         epoch: Some(epoch),
+        reads_text: true,
         validation: None,
         gradient_norm,
         phases,
@@ -93,6 +94,7 @@ impl Trainer {
             options,
             iterations,
             burning_in,
+            rate: self.rate,
         };
         let Some(lesson) = model.learn(learner, iteration, &mut self.average)? else {
             return Ok(false);
@@ -128,12 +130,16 @@ impl Trainer {
     }
 
     /// What the validation text costs where an epoch ends.
-    fn validate(&mut self) -> Result<Option<Perplexity>, TrainError> {
+    fn validate(&mut self) -> Result<Option<Validation>, TrainError> {
         let validation = self.perplexity(Part::Valid)?;
         if let Some(validation) = validation {
             self.average.judge(validation.loss);
         }
-        Ok(validation)
+        Ok(validation.map(|found| Validation {
+            loss: found.loss,
+            perplexity: Some(found.value()),
+            score: None,
+        }))
     }
 
     /// One chunk and one step of the optimizer.

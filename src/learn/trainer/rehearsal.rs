@@ -61,6 +61,7 @@ impl Trainer {
             options,
             iterations: 1,
             burning_in: u64::MAX,
+            rate: self.rate,
         };
         if let Some(model) = &mut self.language {
             // Nobody else has it.

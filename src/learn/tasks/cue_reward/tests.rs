@@ -30,6 +30,7 @@ fn play(task: &CueReward, iteration: u32, policy: impl Fn(usize) -> usize) -> Ep
         iteration,
         lane: 1,
         batch: 2,
+        ..EpisodeKey::default()
     });
     let mut episode = Episode {
         observations: Vec::new(),

@@ -5,13 +5,13 @@ use super::order::shuffled;
 use super::split::Split;
 use super::Data;
 use crate::learn::data::Array;
-use crate::learn::tasks::{EpisodeKey, Lane};
+use crate::learn::tasks::{EpisodeKey, Lane, Part};
 use std::sync::Arc;
 
 /// A lane and the sequence that it shows.
 pub(super) struct SequenceLane {
     data: Arc<Data>,
-    held_out: bool,
+    part: Part,
     sequence: usize,
     length: usize,
     step: usize,
@@ -22,7 +22,7 @@ impl SequenceLane {
     pub(super) fn new(data: Arc<Data>) -> SequenceLane {
         SequenceLane {
             data,
-            held_out: false,
+            part: Part::Train,
             sequence: 0,
             length: 0,
             step: 0,
@@ -31,11 +31,7 @@ impl SequenceLane {
     }
 
     fn split(&self) -> &Split {
-        if self.held_out {
-            &self.data.held_out
-        } else {
-            &self.data.train
-        }
+        self.data.part(self.part)
     }
 
     /// Keeps the first fault that was seen.
@@ -122,12 +118,14 @@ impl Lane for SequenceLane {
     fn reset(&mut self, key: EpisodeKey) {
         self.fault = None;
         self.step = 0;
-        let (batch, lane) = (u64::from(key.batch), u64::from(key.lane));
-        self.held_out = key.evaluation().is_some();
-        let count = self.split().sequences;
-        let turn = key.evaluation().unwrap_or(key.iteration);
-        let index = u64::from(turn) * batch + lane;
-        self.sequence = if self.data.shuffled && !self.held_out {
+        self.part = key.part;
+        let (count, index) = (self.split().sequences, key.index());
+        if key.part != Part::Train && index >= count as u64 {
+            // The last batch of a part that is looked at once may have lanes left over.
+            (self.sequence, self.length) = (0, 0);
+            return;
+        }
+        self.sequence = if self.data.shuffled && key.part == Part::Train {
             shuffled(key.seed, index, count)
         } else {
             (index % count as u64) as usize
@@ -141,11 +139,7 @@ impl Lane for SequenceLane {
             return;
         }
         let data = Arc::clone(&self.data);
-        let split = if self.held_out {
-            &data.held_out
-        } else {
-            &data.train
-        };
+        let split = data.part(self.part);
         let mut rest = inputs;
         for (value, array) in data.layout.inputs.iter().zip(&split.inputs) {
             let (own, others) = rest.split_at_mut(value.port.size);
@@ -160,11 +154,7 @@ impl Lane for SequenceLane {
             return;
         }
         let data = Arc::clone(&self.data);
-        let split = if self.held_out {
-            &data.held_out
-        } else {
-            &data.train
-        };
+        let split = data.part(self.part);
         let at = self.sequence * data.layout.steps + self.step;
         for ((name, array), out) in data.layout.signals.iter().zip(&split.signals).zip(signals) {
             *out = array.real(at) as f32;
@@ -192,11 +182,7 @@ impl Lane for SequenceLane {
 
     fn target(&mut self, targets: &mut [f32], weights: &mut [f32]) {
         let data = Arc::clone(&self.data);
-        let split = if self.held_out {
-            &data.held_out
-        } else {
-            &data.train
-        };
+        let split = data.part(self.part);
         let mut rest = targets;
         for (k, (value, array)) in data.layout.targets.iter().zip(&split.targets).enumerate() {
             let (own, others) = rest.split_at_mut(value.port.size);

@@ -327,6 +327,7 @@ impl Layout {
             signals: self.signals.clone(),
             targets,
             is_text: false,
+            sequences: Some(self.sequences),
         }
     }
 }

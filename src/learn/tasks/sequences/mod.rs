@@ -6,7 +6,7 @@ mod layout;
 mod order;
 mod split;
 
-use super::{Lane, Task, TaskEntry};
+use super::{Lane, Part, Task, TaskEntry};
 use crate::lang::catalog::{Interface, Port, TaskInfo, TaskPorts};
 use crate::lang::settings::{Setting, SettingConflict, Settings};
 use crate::learn::data::{DataError, Source};
@@ -111,9 +111,21 @@ pub struct Sequences {
 struct Data {
     layout: Layout,
     train: Split,
-    /// What evaluation runs on: the test, else the validation, else what is learned from.
-    held_out: Split,
+    valid: Option<Split>,
+    test: Option<Split>,
     shuffled: bool,
+}
+
+impl Data {
+    /// A part; what has no test of its own is evaluated on the validation, else on what it learned from.
+    fn part(&self, part: Part) -> &Split {
+        let valid = self.valid.as_ref().unwrap_or(&self.train);
+        match part {
+            Part::Train => &self.train,
+            Part::Valid => valid,
+            Part::Test => self.test.as_ref().unwrap_or(valid),
+        }
+    }
 }
 
 impl Sequences {
@@ -123,22 +135,23 @@ impl Sequences {
     /// Where a file cannot be read, or is not what it was.
     pub fn new(settings: &Settings, ports: &TaskPorts) -> Result<Sequences, SettingConflict> {
         let sources = sources(settings)?;
-        let mut splits = Vec::new();
-        let mut layout = None;
+        let (mut train, mut valid, mut test) = (None, None, None);
         for (part, source) in &sources {
             let found = Layout::again(source, ports).map_err(|error| conflict(part, error))?;
             let split = Split::open(source, &found).map_err(|error| conflict(part, error))?;
-            splits.push(split);
-            layout.get_or_insert(found);
+            match *part {
+                "train" => train = Some((found, split)),
+                "valid" => valid = Some(split),
+                _ => test = Some(split),
+            }
         }
-        let (Some(layout), Some(held_out)) = (layout, splits.last().cloned()) else {
-            unreachable!("there is a file to learn from")
-        };
+        let (layout, train) = train.expect("without a file to learn from there are no sources");
         Ok(Sequences {
             data: Arc::new(Data {
                 layout,
-                train: splits.swap_remove(0),
-                held_out,
+                train,
+                valid,
+                test,
                 shuffled: settings.word("order") == "shuffled",
             }),
         })
@@ -165,6 +178,15 @@ impl Task for Sequences {
 
     fn targets(&self) -> Vec<Port> {
         self.data.layout.ports().targets
+    }
+
+    fn sequences(&self, part: Part) -> Option<usize> {
+        let data = &self.data;
+        let split = match part {
+            Part::Valid => data.valid.as_ref()?,
+            Part::Train | Part::Test => data.part(part),
+        };
+        Some(split.sequences)
     }
 
     fn lane(&self) -> Box<dyn Lane> {

@@ -2,7 +2,7 @@ use super::{described, Sequences};
 use crate::lang::catalog::{Interface, TaskPorts};
 use crate::lang::settings::{SettingConflict, SettingValue, Settings};
 use crate::learn::data::samples::{floats, saved, wholes, Folder};
-use crate::learn::tasks::{EpisodeKey, Task};
+use crate::learn::tasks::{EpisodeKey, Part, Task};
 use std::path::Path;
 
 fn settings(files: &[(&'static str, &Path)]) -> Settings {
@@ -170,10 +170,22 @@ fn epochs_go_on_from_batch_to_batch_and_evaluation_has_its_own_file() {
         shown(&settings, &[0, 1, 2, 3]),
         [0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 0.0, 1.0]
     );
-    assert_eq!(
-        shown(&settings, &[u32::MAX, u32::MAX - 1]),
-        [10.0, 11.0, 10.0, 11.0]
-    );
+    let tested = task(&settings, &["x"], &["y"]);
+    let of = |part, iteration, lane| {
+        let key = EpisodeKey {
+            iteration,
+            part,
+            ..key(lane)
+        };
+        play(&tested, key).0[0].clone()
+    };
+    let test = |iteration, lane| of(Part::Test, iteration, lane).0[0];
+    assert_eq!([test(u32::MAX, 0), test(u32::MAX, 1)], [10.0, 11.0]);
+    // Lanes that are left over show nothing that counts.
+    assert_eq!(of(Part::Test, u32::MAX - 1, 0).4, [0.0]);
+    assert_eq!(of(Part::Valid, u32::MAX, 0).0, [0.0]);
+    assert_eq!(tested.sequences(Part::Test), Some(2));
+    assert_eq!(tested.sequences(Part::Valid), None);
     settings.set("order", SettingValue::Word("shuffled"));
     let mut all = shown(&settings, &[0, 1, 2]);
     let again = shown(&settings, &[0, 1, 2]);
