@@ -14,6 +14,7 @@ mod fixtures;
 mod further;
 mod given_values;
 mod gradients;
+mod inference;
 mod kill;
 mod language;
 mod layout;

@@ -16,6 +16,7 @@ pub mod panic;
 mod progress;
 mod replay;
 mod report;
+mod run;
 mod screen;
 mod spec;
 mod sweep;
@@ -65,6 +66,7 @@ enum Command {
     Train(train::Arguments),
     Sweep(sweep::Arguments),
     Eval(eval::Arguments),
+    Run(run::Arguments),
     Replay(replay::Arguments),
     Report(report::Arguments),
     Grad(grad::Arguments),
@@ -118,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::Train(arguments) => train::run(&arguments, &screen),
         Command::Sweep(arguments) => sweep::run(&arguments, &screen),
         Command::Eval(arguments) => eval::run(&arguments, &screen),
+        Command::Run(arguments) => run::run(&arguments, &screen),
         Command::Replay(arguments) => replay::run(&arguments, &screen),
         Command::Report(arguments) => report::run(&arguments, &screen),
         Command::Grad(arguments) => grad::run(&arguments, &screen),

@@ -17,12 +17,13 @@ mod recorder;
 mod tensors;
 
 pub use keep::{Keep, Notes, Sheet};
-pub use npz::Npz;
+pub use npz::{archive, Npz};
 pub use outline::{Format, Outline};
 pub use part::split_names;
+pub(in crate::lab) use probes::Kind;
 pub use probes::{find_part, find_probe, probes, Probe, ProbeError, UnknownProbe};
 pub use recorder::{RecordPlan, Recorder};
-pub use tensors::Safetensors;
+pub use tensors::{tensors, Safetensors};
 
 use crate::engine::params::ParamStore;
 use crate::learn::block::EpisodeOptions;

@@ -126,6 +126,37 @@ fn header(kind: &str, dims: &[usize]) -> Vec<u8> {
     out
 }
 
+/// An archive of whole arrays, each with its name, dimensions and numbers, of 64 bits if `wide`.
+pub fn archive(arrays: &[(String, Vec<usize>, &[f64])], wide: bool) -> Vec<u8> {
+    let (mut out, mut directory) = (Vec::new(), Vec::new());
+    for (name, dims, values) in arrays {
+        let data: Vec<u8> = match wide {
+            true => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            false => values
+                .iter()
+                .flat_map(|x| (*x as f32).to_le_bytes())
+                .collect(),
+        };
+        let entry = Entry {
+            name: format!("{name}.npy"),
+            header: header(if wide { "<f8" } else { "<f4" }, dims),
+            data: data.len() as u64,
+            at: out.len() as u64,
+        };
+        let mut digest = CRC.digest();
+        digest.update(&entry.header);
+        digest.update(&data);
+        let check = digest.finalize();
+        out.extend(entry.local(check));
+        out.extend(data);
+        directory.extend(entry.listed(check));
+    }
+    let (at, length) = (out.len() as u64, directory.len() as u64);
+    out.extend(directory);
+    out.extend(end(arrays.len(), length, at));
+    out
+}
+
 /// The values, then which lanes and steps they are of.
 fn entries(outline: &Outline) -> Vec<Entry> {
     let kind = if outline.wide { "<f8" } else { "<f4" };

@@ -15,9 +15,9 @@ pub struct Probe {
     pub what: &'static str,
     /// The dimensions per lane.
     pub dims: Vec<usize>,
-    pub(super) kind: Kind,
+    pub(in crate::lab) kind: Kind,
     /// Its name without brackets.
-    pub(super) path: String,
+    pub(in crate::lab) path: String,
     /// What is taken of it.
     pub(super) part: Part,
     /// Its dimensions before the part is taken.
@@ -25,7 +25,7 @@ pub struct Probe {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::lab) enum Kind {
     Input(usize),
     Noise(usize),
     /// A state on entry to the step.
@@ -58,6 +58,13 @@ pub struct UnknownProbe {
     pub name: String,
     /// The nearest known name.
     pub near: Option<String>,
+}
+
+impl Probe {
+    /// Appends what is taken of a lane's value.
+    pub(in crate::lab) fn take(&self, values: &[f64], out: &mut Vec<f64>) {
+        self.part.take(values, &self.whole, out);
+    }
 }
 
 /// All probes of a program.

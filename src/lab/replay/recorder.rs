@@ -203,7 +203,7 @@ impl<K: Keep> Recorder<'_, K> {
         for (lane, row) in self.mine.iter().zip(&self.rows) {
             self.part.clear();
             let whole = &values[lane * width..(lane + 1) * width];
-            probe.part.take(whole, &probe.whole, &mut self.part);
+            probe.take(whole, &mut self.part);
             self.keep
                 .keep(k, step / self.plan.every, *row, &self.part)?;
         }

@@ -46,6 +46,31 @@ fn length(outline: &Outline) -> u64 {
     (text(outline, &longest).len() as u64).next_multiple_of(8)
 }
 
+/// A file of whole arrays, each with its name, dimensions and numbers, of 64 bits if `wide`.
+pub fn tensors(arrays: &[(String, Vec<usize>, &[f64])], wide: bool) -> Vec<u8> {
+    let (kind, bytes) = if wide { ("F64", 8) } else { ("F32", 4) };
+    let mut all = Map::new();
+    let mut start = 0;
+    for (name, dims, values) in arrays {
+        let end = start + bytes * values.len();
+        let tensor = json!({ "dtype": kind, "shape": dims, "data_offsets": [start, end] });
+        all.insert(name.clone(), tensor);
+        start = end;
+    }
+    let mut text = Value::Object(all).to_string();
+    text.push_str(&" ".repeat(text.len().next_multiple_of(8) - text.len()));
+    let mut out = (text.len() as u64).to_le_bytes().to_vec();
+    out.extend(text.as_bytes());
+    let values = arrays.iter().flat_map(|(_, _, values)| values.iter());
+    for value in values {
+        match wide {
+            true => out.extend(value.to_le_bytes()),
+            false => out.extend((*value as f32).to_le_bytes()),
+        }
+    }
+    out
+}
+
 impl Format for Safetensors {
     fn places(&self, outline: &Outline) -> (Vec<u64>, u64) {
         let mut at = 8 + length(outline);
