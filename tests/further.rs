@@ -249,3 +249,128 @@ fn what_cannot_change_is_named_with_the_reason() {
     let (code, _, err) = run(&root, &["train", "--resume", "a", "--out", "b"]);
     assert_eq!(code, Some(2), "{err}");
 }
+
+#[test]
+fn a_run_starts_from_given_parameters() {
+    let root = scratch("further-init");
+    spec(&root);
+    works(&root, &["train", "agent.bpm", "-q", "--out", "a"]);
+    let given = find_checkpoint(&root.join("a"), Which::Last).unwrap();
+    let given = Checkpoint::read(&given).unwrap().parameters;
+    let parameters = |directory: &str| {
+        let last = find_checkpoint(&root.join(directory), Which::Last).unwrap();
+        Checkpoint::read(&last).unwrap().parameters
+    };
+    // Of another run, whose seed does not matter, and of a file.
+    let none = ["--seed", "5", "--iterations", "0"];
+    let train = ["train", "agent.bpm", "-q", "--out"];
+    works(&root, &[&train[..], &["b", "--init", "a"], &none].concat());
+    assert_eq!(parameters("b"), given);
+    let arrays: Vec<(String, Vec<usize>, Vec<f64>)> = given
+        .iter()
+        .map(|(path, tensor)| {
+            (
+                path.clone(),
+                tensor.dims.clone(),
+                tensor.values.iter().map(|x| f64::from(*x)).collect(),
+            )
+        })
+        .collect();
+    let write = |name: &str, arrays: &[(String, Vec<usize>, Vec<f64>)]| {
+        let arrays: Vec<_> = arrays
+            .iter()
+            .map(|(name, dims, values)| (name.clone(), dims.clone(), values.as_slice()))
+            .collect();
+        std::fs::write(root.join(name), bpmc::lab::replay::archive(&arrays, true)).unwrap();
+    };
+    write("all.npz", &arrays);
+    works(
+        &root,
+        &[&train[..], &["c", "--init", "all.npz"], &none].concat(),
+    );
+    assert_eq!(parameters("c"), given);
+    let manifest = open(&root.join("c")).unwrap().manifest;
+    let init = manifest.init.unwrap();
+    assert_eq!(
+        (init.file.as_str(), init.sha256.len(), init.only.len()),
+        ("all.npz", 64, 0)
+    );
+
+    // A run that begins so is resumed and replayed without the file.
+    let five = ["--iterations", "5", "--init", "all.npz"];
+    works(&root, &[&train[..], &["d"], &five].concat());
+    works(&root, &[&train[..], &["e"], &five].concat());
+    std::fs::remove_file(root.join("all.npz")).unwrap();
+    std::fs::remove_dir_all(root.join("e/checkpoints")).unwrap();
+    works(&root, &["train", "-q", "--resume", "e"]);
+    assert!(bytes(&root.join("d"), Which::Last) == bytes(&root.join("e"), Which::Last));
+    let replay = ["--iteration", "1", "--probe", "h", "-o"];
+    works(&root, &[&["replay", "d"][..], &replay, &["d.npz"]].concat());
+    works(
+        &root,
+        &[&train[..], &["plain", "--iterations", "5"]].concat(),
+    );
+    works(
+        &root,
+        &[&["replay", "plain"][..], &replay, &["plain.npz"]].concat(),
+    );
+    assert!(
+        std::fs::read(root.join("d.npz")).unwrap()
+            != std::fs::read(root.join("plain.npz")).unwrap()
+    );
+
+    // A part.
+    write("part.npz", &arrays[..2]);
+    works(
+        &root,
+        &[
+            &train[..],
+            &["f", "--init", "part.npz", "--init-partial"],
+            &none,
+        ]
+        .concat(),
+    );
+    let found = parameters("f");
+    for (k, (path, tensor)) in given.iter().enumerate() {
+        assert_eq!(
+            found[path] == *tensor,
+            k < 2 || tensor.values.iter().all(|x| *x == 0.0),
+            "{path}"
+        );
+    }
+    assert_eq!(
+        open(&root.join("f"))
+            .unwrap()
+            .manifest
+            .init
+            .unwrap()
+            .only
+            .len(),
+        2
+    );
+
+    let mut odd = arrays.clone();
+    odd[0].0 = "rec.v".to_owned();
+    write("name.npz", &odd);
+    let mut odd = arrays.clone();
+    odd[0].2[0] = f64::NAN;
+    write("nan.npz", &odd);
+    let mut odd = arrays.clone();
+    odd[0].1.push(1);
+    write("shape.npz", &odd);
+    for (arguments, found) in [
+        (&["--init", "part.npz"][..], "has no array `"),
+        (
+            &["--init", "name.npz"],
+            "has an array `rec.v`, which is no parameter of the spec\n  help: parameters are ",
+        ),
+        (&["--init", "nan.npz"], "element 0 is NaN"),
+        (&["--init", "shape.npz", "--init-partial"], " is needed"),
+        (&["--init", "nowhere.npz"], "nowhere.npz"),
+    ] {
+        let (code, _, err) = run(&root, &[&train[..], &["g"], arguments].concat());
+        assert_eq!(code, Some(1), "{arguments:?}");
+        assert!(err.contains(found), "{arguments:?}: {err}");
+        assert!(!root.join("g").exists(), "nothing is left");
+    }
+}

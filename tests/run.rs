@@ -82,6 +82,7 @@ impl Session<'_> {
             memory: None,
             on_nan: OnNan::Stop,
             tensorboard: false,
+            init: None,
             data: None,
         };
         Run::prepare(&compilation, &options)
@@ -301,6 +302,7 @@ fn default_directories_are_numbered() {
         memory: None,
         on_nan: OnNan::Stop,
         tensorboard: false,
+        init: None,
         data: None,
     };
     let mut names = Vec::new();

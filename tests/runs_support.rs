@@ -84,6 +84,7 @@ impl<'a> Session<'a> {
             memory: None,
             on_nan: self.on_nan,
             tensorboard: false,
+            init: None,
             data: None,
         };
         let stop = AtomicBool::new(false);

@@ -6,8 +6,8 @@ use super::screen::{emergency, Screen};
 use super::{device, spec, timing, Failure, Outcome};
 use anyhow::Context;
 use bpmc::lab::run::{
-    find_checkpoint, open, Ending, OnNan, Run, RunError, RunLocation, RunOptions, Which, METRICS,
-    SPEC,
+    find_checkpoint, open, Ending, Init, OnNan, Run, RunError, RunLocation, RunOptions, Which,
+    METRICS, SPEC,
 };
 use bpmc::lab::shell::quoted;
 use bpmc::learn::trainer::{BackendKind, TrainerOptions};
@@ -28,6 +28,7 @@ Examples:
   bpmc train agent.bpm --out runs/agent --seed 3 --resume
   bpmc train --resume runs/agent --iterations 20000
   bpmc train --resume runs/agent --change --set train.optimizer.lr=1e-4
+  bpmc train agent.bpm --init runs/other --init-partial
   bpmc train agent.bpm --set train.iterations=1000 --set train.optimizer.lr=3e-4
   bpmc train agent.bpm --on-nan rollback --tensorboard
 
@@ -64,6 +65,14 @@ pub struct Arguments {
     /// Epochs of the whole run, as `--set train.epochs=N`
     #[arg(long, value_name = "N")]
     pub epochs: Option<u64>,
+
+    /// Start from the parameters in a file, arrays with their paths (.safetensors, .npz), or of another run
+    #[arg(long, value_name = "FILE|RUN", conflicts_with = "resume")]
+    pub init: Option<PathBuf>,
+
+    /// Take from --init the parameters that it has, and start the others as the spec says
+    #[arg(long, requires = "init")]
+    pub init_partial: bool,
 
     #[command(flatten)]
     pub threads: Threads,
@@ -164,6 +173,10 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         memory: bpmc::machine::memory::free(),
         on_nan: arguments.on_nan.kind(),
         tensorboard: arguments.tensorboard,
+        init: arguments.init.clone().map(|path| Init {
+            path,
+            partial: arguments.init_partial,
+        }),
         data: start.data,
     };
     let mut run = Run::prepare(&compilation, &options).map_err(anyhow::Error::new)?;

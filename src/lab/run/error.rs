@@ -5,6 +5,7 @@ use crate::lab::lock::LockError;
 use crate::lab::metrics::MetricsError;
 use crate::lab::watchdog::Located;
 use crate::learn::checkpoint::CheckpointError;
+use crate::learn::data::DataError;
 use crate::learn::trainer::TrainError;
 use crate::step::InternalFault;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,9 @@ pub enum RunError {
     /// The metrics could not be written.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    /// The file of first parameters cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// The checkpoint could not be written or read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

@@ -3,7 +3,7 @@
 
 use super::manifest::{now, Earlier};
 use super::window::Window;
-use super::{opened, spec, OnNan, Run, RunError};
+use super::{init, opened, spec, OnNan, Run, RunError, INIT};
 use crate::lang::catalog::TrainerKind;
 use crate::lang::sema::model::TrainModel;
 use crate::lang::sema::{dump, Model};
@@ -148,9 +148,14 @@ impl Run {
             overrides.retain(|set| !set.replace(' ', "").starts_with(&own));
             overrides.push(own + &change.now);
         }
+        self.manifest.init.clone_from(&earlier.init);
         if let Some(checkpoint) = self.store.last(&self.directory)? {
             self.restore(&checkpoint)?;
             self.store.mend(&checkpoint)?;
+        } else if earlier.init.is_some() {
+            let first = init::first(&self.directory)?;
+            let first = first.ok_or_else(|| RunError::NothingThere(self.path(INIT)))?;
+            self.restore(&first)?;
         }
         let done = self.trainer.iteration();
         if done > self.manifest.iterations_planned {

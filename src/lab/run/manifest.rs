@@ -1,5 +1,6 @@
 //! The manifest of a run, `run.yaml`: the spec, the settings, and how the run ended.
 
+use super::InitFrom;
 use crate::step::passes::Selection;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -123,6 +124,9 @@ pub struct Manifest {
     /// The directory of the text, if it is not the task's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
+    /// The origin of the first parameters, if they were given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<InitFrom>,
     /// The loss on the test text after training, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<Test>,
@@ -301,6 +305,11 @@ mod tests {
                 found: "the loss".to_owned(),
             }],
             data: Some("texts".to_owned()),
+            init: Some(InitFrom {
+                file: "given.npz".to_owned(),
+                sha256: "02".to_owned(),
+                only: vec!["rec.w".to_owned()],
+            }),
             test: Some(Test {
                 perplexity: 2.0,
                 bits_per_word: 1.0,

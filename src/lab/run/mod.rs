@@ -6,6 +6,7 @@
 //! | `run.yaml` | the [`Manifest`] |
 //! | `metrics.jsonl`, `metrics.csv` | a record every `metrics_every` iterations and after the last: means over the iterations since the record before |
 //! | `events.out.tfevents.*` | the same for TensorBoard, where asked for |
+//! | `init.safetensors` | the first parameters, if they were given |
 //! | `checkpoints/` | all that is needed to go on, every `checkpoint_every` iterations and at the end: the last few, and the best |
 //! | `log.txt` | what happened when |
 //!
@@ -16,6 +17,7 @@ mod best;
 mod directory;
 mod error;
 mod go_on;
+mod init;
 mod log;
 mod manifest;
 mod non_finite;
@@ -26,6 +28,7 @@ mod window;
 
 pub use directory::{RunLocation, MANIFEST, METRICS, METRICS_TABLE, SPEC, VOCABULARY};
 pub use error::RunError;
+pub use init::{Init, InitFrom, INIT};
 pub use log::LOG;
 pub use manifest::{Earlier, Incident, Manifest, OnNan, Status, Test};
 pub use opened::{open, OpenedRun};
@@ -77,6 +80,8 @@ pub struct RunOptions {
     pub on_nan: OnNan,
     /// Whether to write TensorBoard events.
     pub tensorboard: bool,
+    /// The parameters to start from, if not those of the spec.
+    pub init: Option<Init>,
     /// The directory of the text, if it is read from files.
     pub data: Option<PathBuf>,
 }
@@ -157,6 +162,7 @@ impl Run {
             iterations: 0,
             iterations_planned: trainer.planned(),
             data: options.data.as_ref().map(|path| path.display().to_string()),
+            init: None,
             test: None,
             on_nan: options.on_nan,
             history: Vec::new(),
@@ -190,17 +196,33 @@ impl Run {
             run.store = CheckpointStore::new(&run.directory, keep, schedule.clone(), measure);
             run.go_on(model, options.change)?;
         } else {
+            let first = options
+                .init
+                .as_ref()
+                .map(|init| run.start_from(init))
+                .transpose()?;
             let spec = merged(compilation);
             let (directory, lock) = directory::claim(&options.location, &run.manifest, &spec)?;
             run.lock = Some(lock);
             run.store = CheckpointStore::new(&directory, keep, schedule.clone(), measure);
             run.directory = directory;
+            if let Some(first) = first {
+                first.write(&run.path(INIT))?;
+            }
         }
         run.vocabulary(options.resume)?;
         if options.on_nan == OnNan::Rollback && run.trainer.iteration() == 0 {
             run.first = Some(run.here()?);
         }
         Ok(run)
+    }
+
+    /// Takes first parameters from a file, and returns the state before the first iteration.
+    fn start_from(&mut self, init: &Init) -> Result<Checkpoint, RunError> {
+        let mut first = self.here()?;
+        self.manifest.init = Some(init.read_into(&mut first)?);
+        self.trainer.restore(&first)?;
+        Ok(first)
     }
 
     /// A checkpoint of the current state.

@@ -1,6 +1,6 @@
 //! Runs opened for inspection, not for training: manifest, spec, and any state the run has passed through.
 
-use super::{find_checkpoint, Manifest, OnNan, RunError, Which, MANIFEST, SPEC};
+use super::{find_checkpoint, init, Manifest, OnNan, RunError, Which, MANIFEST, SPEC};
 use crate::driver::{self, Compilation};
 use crate::engine::params::ParamStore;
 use crate::learn::checkpoint::Checkpoint;
@@ -169,7 +169,8 @@ impl OpenedRun {
     ) -> Result<Checkpoint, RunError> {
         let data = self.manifest.data.as_deref().map(Path::new);
         let mut trainer = Trainer::with_data(self.program()?, self.options(threads), data)?;
-        if let Some(checkpoint) = from {
+        let first = init::first(&self.directory)?;
+        if let Some(checkpoint) = from.or(first.as_ref()) {
             trainer.restore(checkpoint)?;
         }
         while trainer.iteration() < end {

@@ -1,7 +1,7 @@
 //! The commands that reproduce a report and its run.
 
 use crate::lab::report::Options;
-use crate::lab::run::{Manifest, OnNan, Which, SPEC};
+use crate::lab::run::{Manifest, OnNan, Which, INIT, SPEC};
 use crate::lab::shell::quoted;
 use crate::learn::trainer::BackendKind;
 use crate::step::passes::Selection;
@@ -11,6 +11,9 @@ use std::path::Path;
 pub fn train(directory: &Path, manifest: &Manifest) -> String {
     let mut words = vec!["train".to_owned(), shown(&directory.join(SPEC))];
     words.extend(["--out".to_owned(), "AGAIN".to_owned()]);
+    if manifest.init.is_some() {
+        words.extend(["--init".to_owned(), shown(&directory.join(INIT))]);
+    }
     let mut seeded = false;
     for set in &manifest.overrides {
         match set.strip_prefix("train.seed=") {
