@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// What a program prints, as JSON; `None` where Python or one of the `packages` is missing.
-fn python(packages: &str, program: &str, directory: &Path) -> Option<Value> {
+pub fn python(packages: &str, program: &str, directory: &Path) -> Option<Value> {
     let name = std::env::var("BPMC_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let run = |program: &str| {
         Command::new(&name)

@@ -7,6 +7,7 @@ mod device;
 mod doctor;
 mod eval;
 mod explain;
+mod export;
 mod fmt;
 mod grad;
 mod new;
@@ -22,6 +23,7 @@ mod spec;
 mod sweep;
 mod timing;
 mod train;
+mod trained;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -67,6 +69,7 @@ enum Command {
     Sweep(sweep::Arguments),
     Eval(eval::Arguments),
     Run(run::Arguments),
+    Export(export::Arguments),
     Replay(replay::Arguments),
     Report(report::Arguments),
     Grad(grad::Arguments),
@@ -121,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Sweep(arguments) => sweep::run(&arguments, &screen),
         Command::Eval(arguments) => eval::run(&arguments, &screen),
         Command::Run(arguments) => run::run(&arguments, &screen),
+        Command::Export(arguments) => export::run(&arguments, &screen),
         Command::Replay(arguments) => replay::run(&arguments, &screen),
         Command::Report(arguments) => report::run(&arguments, &screen),
         Command::Grad(arguments) => grad::run(&arguments, &screen),

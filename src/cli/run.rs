@@ -2,17 +2,15 @@
 
 use super::options::{from_one, Backend, Overrides, Passes, Threads};
 use super::screen::Screen;
-use super::{spec, Failure, Outcome};
+use super::{spec, trained, Failure, Outcome};
 use anyhow::Context;
-use bpmc::engine::params::ParamStore;
 use bpmc::lab::inference::{read_states, Given, Network, Stream};
 use bpmc::lab::replay::{archive, find_part, probes, split_names, tensors, Probe};
-use bpmc::lab::run::{self, Which};
+use bpmc::lab::run::Which;
 use bpmc::learn::data::Source;
 use bpmc::learn::replace::replace;
 use bpmc::learn::trainer::{BackendKind, TrainerOptions};
 use bpmc::machine::device::DeviceChoice;
-use bpmc::step::passes::Selection;
 use bpmc::step::Compiled;
 use clap::Args;
 use std::fmt::Write;
@@ -97,43 +95,33 @@ pub struct Arguments {
 /// Runs and writes, or answers.
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let threads = arguments.threads.count();
-    if arguments.source.is_dir() {
-        if !arguments.overrides.set.is_empty() {
-            let message = "`--set` changes a spec, and a run has the settings it was trained with";
-            return Err(Failure::Usage(message.to_owned()));
-        }
-        let opened = run::open(&arguments.source).map_err(anyhow::Error::new)?;
-        let program = match &opened.compilation.program {
-            Some(program) => program,
-            None => spec::program(&opened.compilation, screen)?,
-        };
-        let checkpoint = opened.checkpoint(arguments.checkpoint);
-        let checkpoint = checkpoint.map_err(anyhow::Error::new)?;
-        let parameters = opened.parameters(&checkpoint).map_err(anyhow::Error::new)?;
-        let mut options = opened.options(threads);
-        options.passes = arguments.passes.selection(options.passes)?;
-        if let Some(backend) = arguments.backend {
-            options.backend = backend.kind();
-        }
-        let seed = arguments.seed.unwrap_or(opened.manifest.seed);
-        return go(arguments, screen, (program, parameters, options, seed));
-    }
-    let compilation = spec::compile(&arguments.source, &arguments.overrides.set)?;
-    let program = spec::program(&compilation, screen)?;
-    let train = program.model.train.as_ref();
-    let own = train.map_or(0, |train| train.settings.int("seed") as u64);
-    let seed = arguments.seed.unwrap_or(own);
-    let parameters = ParamStore::init(&program.step.params, seed).wide();
-    let passes = arguments.passes.selection(Selection::default())?;
-    let backend = arguments.backend.unwrap_or(Backend::usual(&passes));
+    let seed = arguments.seed;
+    let trained = trained::load(
+        &arguments.source,
+        &arguments.overrides.set,
+        arguments.checkpoint,
+        seed,
+        screen,
+    )?;
+    let passes = arguments.passes.selection(trained.passes)?;
+    let backend = match (arguments.backend, trained.backend) {
+        (Some(backend), _) => backend.kind(),
+        (None, Some(kind)) => kind,
+        (None, None) => Backend::usual(&passes).kind(),
+    };
     let options = TrainerOptions {
         threads,
-        backend: backend.kind(),
+        backend,
         device: DeviceChoice::CPU,
         passes,
         memory: bpmc::machine::memory::free(),
     };
-    go(arguments, screen, (program, parameters, options, seed))
+    let program = spec::program(&trained.compilation, screen)?;
+    go(
+        arguments,
+        screen,
+        (program, trained.parameters, options, trained.seed),
+    )
 }
 
 type Prepared<'a> = (&'a Compiled, Vec<Vec<f64>>, TrainerOptions, u64);

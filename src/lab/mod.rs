@@ -7,6 +7,7 @@
 //! | [`verify`] | what trains a spec against the oracle |
 //! | [`watchdog`] | the search for the equation that gave a non-finite number |
 //! | [`evaluation`] | fresh episodes of a trained network, with ablations |
+//! | [`mod@export`] | networks as readable modules for other programs |
 //! | [`inference`] | a network that runs on given inputs, in whole sequences or step by step |
 //! | [`replay`] | an iteration run again, with its values written out |
 //! | [`sweep`] | many runs: plans, processes, Slurm, tables |
@@ -16,6 +17,7 @@
 
 pub mod bench;
 pub mod evaluation;
+pub mod export;
 pub mod inference;
 pub mod lock;
 pub mod metrics;
