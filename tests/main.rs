@@ -21,6 +21,7 @@ mod language;
 mod layout;
 mod loss_formulas;
 mod own_data;
+mod own_losses;
 mod programs;
 mod properties;
 mod python;

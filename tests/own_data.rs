@@ -8,19 +8,19 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// `bpmc` in a directory: whether it went well, and what it said.
-fn bpmc(directory: &Path, arguments: &[&str]) -> (bool, String) {
+pub(crate) fn bpmc(directory: &Path, arguments: &[&str]) -> (bool, String) {
     let (code, out, errors) = run(directory, arguments);
     (code == Some(0), out + &errors)
 }
 
-fn floats(shape: &[usize], value: impl Fn(usize) -> f32) -> Vec<u8> {
+pub(crate) fn floats(shape: &[usize], value: impl Fn(usize) -> f32) -> Vec<u8> {
     let data: Vec<u8> = (0..shape.iter().product())
         .flat_map(|k| value(k).to_le_bytes())
         .collect();
     npy("<f4", &dims(shape), &data)
 }
 
-fn wholes(shape: &[usize], value: impl Fn(usize) -> i64) -> Vec<u8> {
+pub(crate) fn wholes(shape: &[usize], value: impl Fn(usize) -> i64) -> Vec<u8> {
     let data: Vec<u8> = (0..shape.iter().product())
         .flat_map(|k| value(k).to_le_bytes())
         .collect();
@@ -35,7 +35,7 @@ fn dims(shape: &[usize]) -> String {
     text + ")"
 }
 
-fn write(path: &Path, arrays: &[(&str, Vec<u8>)]) {
+pub(crate) fn write(path: &Path, arrays: &[(&str, Vec<u8>)]) {
     std::fs::write(path, archive(false, arrays)).unwrap();
 }
 

@@ -262,7 +262,7 @@ fn attention_over_stored_vectors_trains_as_the_traces_do() {
         let bytes = trainer.plan().bytes();
         let reports: Vec<(f64, f64)> = (0..iterations)
             .map(|_| trainer.step().unwrap())
-            .map(|report| (report.loss, report.score.unwrap().1))
+            .map(|report| (report.loss, report.scores[0].1))
             .collect();
         (reports, stored, bytes)
     };

@@ -229,7 +229,7 @@ fn results(
             bad.join(", ")
         ));
     }
-    let loss_is = train.trainer.loss(&train.settings).in_a_line();
+    let loss_is = train.loss_in_a_line();
     let json = results_json(&program.step, &given, &results, &loss_is);
     Ok((json, experiment, notes))
 }

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 const AFTER_HELP: &str = "\
 Examples:
   bpmc new agent                          writes agent.bpm
-  bpmc new experiments/maze --from maze   writes experiments/maze.bpm";
+  bpmc new experiments/maze --from maze   writes experiments/maze.bpm
+  bpmc new trials --from sequences        writes trials.bpm and small files of data beside it";
 
 /// Write a commented spec to start from.
 #[derive(Args, Debug)]
@@ -35,6 +36,8 @@ pub enum Template {
     Maze,
     /// Plain plasticity that completes patterns it has just seen
     PatternCompletion,
+    /// A plastic network that learns from files, with small tables to start with
+    Sequences,
     /// A plastic network without a task, for `bpmc grad`
     Bare,
 }
@@ -45,10 +48,27 @@ impl Template {
             Template::CueReward => include_str!("templates/cue_reward.bpm"),
             Template::Maze => include_str!("templates/maze.bpm"),
             Template::PatternCompletion => include_str!("templates/pattern_completion.bpm"),
+            Template::Sequences => include_str!("templates/sequences.bpm"),
             Template::Bare => include_str!("templates/bare.bpm"),
         }
     }
+
+    /// The files of data beside the spec: what follows its name, and what is in them.
+    fn data(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Template::Sequences => &[
+                ("_train.csv", include_str!("templates/sequences_train.csv")),
+                ("_valid.csv", include_str!("templates/sequences_valid.csv")),
+            ],
+            Template::CueReward | Template::Maze | Template::PatternCompletion | Template::Bare => {
+                &[]
+            }
+        }
+    }
 }
+
+/// The word in a template that stands for the name of the spec.
+const NAME: &str = "NAME";
 
 /// Writes the file; never over one that is there.
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
@@ -57,23 +77,46 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         std::fs::create_dir_all(directory)
             .with_context(|| format!("cannot make the directory {}", directory.display()))?;
     }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let text = arguments.from.text().replace(NAME, &stem);
+    let beside = arguments.from.data().iter();
+    let beside = beside.map(|(end, text)| (path.with_file_name(format!("{stem}{end}")), *text));
+    let files: Vec<(PathBuf, &str)> = std::iter::once((path.clone(), text.as_str()))
+        .chain(beside)
+        .collect();
+    // Nothing is written where one of them cannot be.
+    if let Some((there, _)) = files.iter().find(|(path, _)| path.exists()) {
+        return Err(taken(there));
+    }
+    for (path, text) in &files {
+        write_new(path, text)?;
+        screen.print(&format!("wrote {}\n", path.display()))?;
+    }
+    Ok(())
+}
+
+fn taken(path: &Path) -> Failure {
+    Failure::Run(anyhow::anyhow!(
+        "{} is already there and was left as it is; choose another name",
+        path.display()
+    ))
+}
+
+/// Writes a file that is not there yet.
+fn write_new(path: &Path, text: &str) -> Outcome {
     let shown = path.display();
-    let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+    let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            return Err(Failure::Run(anyhow::anyhow!(
-                "{shown} is already there and was left as it is; choose another name"
-            )));
-        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(taken(path)),
         Err(error) => {
             return Err(anyhow::Error::new(error)
                 .context(format!("cannot write {shown}"))
                 .into())
         }
     };
-    file.write_all(arguments.from.text().as_bytes())
+    file.write_all(text.as_bytes())
         .with_context(|| format!("cannot write {shown}"))?;
-    screen.print(&format!("wrote {shown}\n"))
+    Ok(())
 }
 
 /// The name with `.bpm` at its end.

@@ -14,15 +14,15 @@ const BAR_EVERY: Duration = Duration::from_millis(100);
 
 /// The progress of a run after an iteration.
 #[derive(Clone, Copy, Debug)]
-pub struct Progress {
+pub struct Progress<'a> {
     /// The number of iterations done, including those before a resumption.
     pub iteration: u64,
     /// The number of all iterations.
     pub total: u64,
     /// The mean reward per episode of this iteration, in reward tasks.
     pub reward: Option<f64>,
-    /// The task's own measure in this iteration, with its name.
-    pub score: Option<(&'static str, f64)>,
+    /// The first score of this iteration, with its name.
+    pub score: Option<(&'a str, f64)>,
     /// The loss of this iteration.
     pub loss: f64,
     /// The norm of the whole gradient before clipping.
@@ -68,7 +68,7 @@ impl<'a> Display<'a> {
     }
 
     /// Updates the display; call it after every iteration. The last one is always shown.
-    pub fn update(&mut self, progress: &Progress) {
+    pub fn update(&mut self, progress: &Progress<'_>) {
         self.meter.add(progress);
         match &mut self.form {
             Form::Bar { bar, pace } => {
@@ -122,7 +122,7 @@ impl Pace {
         }
     }
 
-    fn due(&mut self, progress: &Progress) -> bool {
+    fn due(&mut self, progress: &Progress<'_>) -> bool {
         let due = progress.elapsed >= self.next || progress.iteration >= progress.total;
         if due {
             self.next = progress.elapsed + self.every;
@@ -135,7 +135,7 @@ impl Pace {
 struct Meter {
     done_before: u64,
     /// The name of the averaged value.
-    name: &'static str,
+    name: String,
     window: VecDeque<f64>,
 }
 
@@ -143,15 +143,15 @@ impl Meter {
     fn new(done_before: u64) -> Meter {
         Meter {
             done_before,
-            name: "reward",
+            name: "reward".to_owned(),
             window: VecDeque::with_capacity(WINDOW),
         }
     }
 
-    fn add(&mut self, progress: &Progress) {
+    fn add(&mut self, progress: &Progress<'_>) {
         let reward = progress.reward.map(|reward| ("reward", reward));
         if let Some((name, value)) = reward.or(progress.score) {
-            self.name = name;
+            name.clone_into(&mut self.name);
             if self.window.len() == WINDOW {
                 self.window.pop_front();
             }
@@ -164,7 +164,7 @@ impl Meter {
         (!self.window.is_empty()).then(|| sum / self.window.len() as f64)
     }
 
-    fn line(&self, progress: &Progress) -> String {
+    fn line(&self, progress: &Progress<'_>) -> String {
         let Progress {
             iteration, total, ..
         } = progress;
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
     use crate::cli::screen::ColorChoice;
 
-    fn at(iteration: u64, milliseconds: u64, reward: Option<f64>) -> Progress {
+    fn at(iteration: u64, milliseconds: u64, reward: Option<f64>) -> Progress<'static> {
         Progress {
             iteration,
             total: 1000,

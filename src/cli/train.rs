@@ -203,7 +203,10 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             iteration: report.iteration,
             total,
             reward: report.reward,
-            score: report.score,
+            score: report
+                .scores
+                .first()
+                .map(|(name, value)| (name.as_str(), *value)),
             loss: report.loss,
             gradient_norm: report.gradient_norm,
             elapsed,

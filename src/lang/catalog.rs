@@ -107,9 +107,15 @@ pub struct TrainerInfo {
 impl TrainerInfo {
     /// The loss that the settings choose.
     pub fn loss(&self, settings: &Settings) -> &'static Formula {
-        let chosen = |formula: &&Formula| {
-            formula.choice.is_empty() || formula.choice == settings.word("loss")
-        };
+        match self.losses {
+            [only] => only,
+            _ => self.formula(settings.word("loss")),
+        }
+    }
+
+    /// The loss of this name, or the only one.
+    pub fn formula(&self, name: &str) -> &'static Formula {
+        let chosen = |formula: &&Formula| formula.choice.is_empty() || formula.choice == name;
         let found = self.losses.iter().find(chosen);
         found.expect("a test goes through the choices of each trainer")
     }
@@ -133,6 +139,8 @@ pub enum TrainerBlock {
     Optimizer,
     /// `grad_scale { PATH = number, ... }`: factors on the gradients of parameters, before clipping.
     GradScale,
+    /// `loss { OUTPUT = number * NAME, ... }`: a loss for each output, with a factor.
+    Loss,
 }
 
 impl TrainerBlock {
@@ -141,6 +149,7 @@ impl TrainerBlock {
         match self {
             TrainerBlock::Optimizer => "optimizer",
             TrainerBlock::GradScale => "grad_scale",
+            TrainerBlock::Loss => "loss",
         }
     }
 
@@ -150,6 +159,9 @@ impl TrainerBlock {
             TrainerBlock::Optimizer => "how parameters move along their gradients",
             TrainerBlock::GradScale => {
                 "factors on the gradients of parameters, by path, before the norm is clipped"
+            }
+            TrainerBlock::Loss => {
+                "a loss for each output with a target, instead of one for all: `loss { label = cross_entropy, recall = 0.5 * mean_squares }`"
             }
         }
     }

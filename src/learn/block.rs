@@ -3,33 +3,35 @@
 use super::a2c::{A2c, Parts};
 use super::lane_episode::{LaneEpisode, LaneLoss};
 use super::learner::{Learned, Learner, Lesson};
+use super::losses::Losses;
 use super::phases::Phases;
+use super::score::Tally;
 use super::supervised::SupervisedLoss;
 use super::tasks::Part;
 use crate::engine::episode::States;
 use crate::engine::BackendError;
 use crate::lang::catalog::TrainerKind;
+use crate::lang::sema::model::TrainModel;
 use crate::machine::kernel::KernelReport;
 
 /// What the lanes of a block are trained on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Objective {
     /// Rewards.
     A2c(A2c),
     /// Targets.
-    Supervised(SupervisedLoss),
+    Supervised(Losses),
 }
 
 impl Objective {
     /// The objective of a trainer with its settings.
-    pub fn new(kind: TrainerKind, settings: &crate::lang::settings::Settings) -> Objective {
-        match kind {
-            TrainerKind::Reward => Objective::A2c(A2c::new(settings)),
-            TrainerKind::Language => Objective::Supervised(SupervisedLoss::CrossEntropy),
-            TrainerKind::Supervised => Objective::Supervised(
-                SupervisedLoss::parse(settings.word("loss"))
-                    .expect("the setting is a choice among the names of losses"),
-            ),
+    pub fn new(train: &TrainModel) -> Objective {
+        match train.trainer.kind {
+            TrainerKind::Reward => Objective::A2c(A2c::new(&train.settings)),
+            TrainerKind::Language => {
+                Objective::Supervised(Losses::all(SupervisedLoss::CrossEntropy))
+            }
+            TrainerKind::Supervised => Objective::Supervised(Losses::new(train)),
         }
     }
 }
@@ -62,8 +64,10 @@ pub struct BlockReport {
     pub rewards: Vec<f64>,
     /// Rewards per step, summed over lanes, `[steps]`; empty for supervised tasks.
     pub step_rewards: Vec<f64>,
-    /// The task's own measure, per lane, where it has one.
-    pub scores: Vec<(&'static str, f64)>,
+    /// The scores of all lanes together.
+    pub scores: Vec<Tally>,
+    /// By lane, the first score, if a single episode has one.
+    pub values: Vec<f64>,
     /// Gradients of trained parameters, in the order of the slots; empty unless learning.
     pub gradients: Vec<Option<Vec<f64>>>,
     /// The states that outlive an episode: by slot, lane by lane; `None` for others.
@@ -81,7 +85,15 @@ impl BlockReport {
         self.loss += loss.loss;
         self.fault = self.fault.take().or(loss.fault);
         self.rewards.extend(loss.reward);
-        self.scores.extend(loss.score.map(|s| (s.name, s.value)));
+        self.values
+            .extend(loss.scores.first().and_then(Tally::of_episode));
+        if self.scores.is_empty() {
+            self.scores = loss.scores;
+        } else {
+            for (all, own) in self.scores.iter_mut().zip(&loss.scores) {
+                all.add(own);
+            }
+        }
         self.step_rewards.resize(lane.rewards().len(), 0.0);
         for (total, reward) in self.step_rewards.iter_mut().zip(lane.rewards()) {
             *total += reward;

@@ -179,7 +179,7 @@ fn lane_by_lane(work: &Work<'_>, options: &TrainerOptions) -> Result<Planned, Tr
         interval: plan.interval,
     };
     let engine = Box::new(Lanes::new(program, Arc::clone(&graph), shape));
-    let drive = EpisodeDrive::new(engine, &graph, work.task, work.objective);
+    let drive = EpisodeDrive::new(engine, &graph, work.task, work.objective.clone());
     Ok((plan, Box::new(drive)))
 }
 
@@ -200,7 +200,7 @@ fn on_a_device(
     let update = work.update.clone();
     let limits = device.limits();
     let task = (work.task, work.lanes);
-    let kernels = DevicePlan::new(program, step, task, work.objective, update, limits);
+    let kernels = DevicePlan::new(program, step, task, work.objective.clone(), update, limits);
     let plan = kernels.plan(program, step, work.lanes);
     let limits = Limits {
         free: device.free(),
@@ -213,7 +213,7 @@ fn on_a_device(
         graph,
         work.task,
         plan.lanes,
-        work.objective,
+        work.objective.clone(),
         kernels,
         device,
     )?;
@@ -226,7 +226,6 @@ fn in_step(work: &Work<'_>, options: &TrainerOptions) -> Result<Planned, TrainEr
     let Work {
         experiment,
         task,
-        objective,
         lanes,
         limits,
         ..
@@ -241,7 +240,7 @@ fn in_step(work: &Work<'_>, options: &TrainerOptions) -> Result<Planned, TrainEr
     fits(&plan, limits)?;
     let engine = executors(prepared, options.backend, &plan, &candle)?;
     let graph = Arc::new(prepared.step.clone());
-    let drive = EpisodeDrive::new(engine, &graph, task, objective);
+    let drive = EpisodeDrive::new(engine, &graph, task, work.objective.clone());
     Ok((plan, Box::new(drive)))
 }
 

@@ -2,6 +2,7 @@
 
 use super::a2c::{A2c, Episode};
 use super::given::GivenValues;
+use super::losses::Losses;
 use super::supervised::{Errors, SupervisedLoss};
 use crate::lang::catalog::TrainerKind;
 use crate::lang::sema::model::TrainModel;
@@ -27,9 +28,9 @@ pub(super) fn loss_and_seeds(
             )
         }
         TrainerKind::Supervised => {
-            let loss = SupervisedLoss::parse(train.settings.word("loss"))
-                .expect("the setting is a choice among the names of losses");
-            targets(loss, given, outputs, &mut seeds, |_, _| 1.0)
+            let losses = Losses::new(train);
+            let of = |slot: usize| losses.of(&output_names[slot]);
+            targets(of, given, outputs, &mut seeds, |_, _| 1.0)
         }
         TrainerKind::Language => {
             // The mean over the words of all lanes, not over lanes of the mean over words.
@@ -43,8 +44,8 @@ pub(super) fn loss_and_seeds(
                     0.0
                 }
             };
-            let loss = SupervisedLoss::CrossEntropy;
-            let mut loss = targets(loss, given, outputs, &mut seeds, share);
+            let of = |_| (SupervisedLoss::CrossEntropy, 1.0);
+            let mut loss = targets(of, given, outputs, &mut seeds, share);
             if let Some(slot) = slot("dropped") {
                 let coefficient = train.settings.real("activity");
                 loss += mean_square(coefficient, &outputs[slot], 0, &mut seeds[slot]);
@@ -95,7 +96,7 @@ fn rewards(
 
 /// The loss of outputs against their targets; `share` is a factor on what a lane adds, from the weights of all lanes.
 fn targets(
-    function: SupervisedLoss,
+    function: impl Fn(usize) -> (SupervisedLoss, f64),
     given: &GivenValues,
     outputs: &[Vec<f64>],
     seeds: &mut [Vec<f64>],
@@ -121,7 +122,8 @@ fn targets(
                 targets: &lane_of(targets, lane, steps, lanes),
                 weights: &lane_of(weights, lane, steps, lanes),
             };
-            let share = share(weights, lane);
+            let (function, factor) = function(slot);
+            let share = factor * share(weights, lane);
             loss += share * function.lane(errors, lanes, &mut adjoints);
             adjoints.iter_mut().for_each(|adjoint| *adjoint *= share);
             put_lane(&mut seeds[slot], &adjoints, lane, steps, lanes);

@@ -3,7 +3,8 @@
 use super::a2c::{Episode, Parts};
 use super::action;
 use super::block::{EpisodeOptions, Objective};
-use super::supervised::Errors;
+use super::score::{Kind, Tally};
+use super::supervised::{Errors, SupervisedLoss};
 use crate::ir::rng::{fill, Key, Stream};
 use crate::ir::{Graph, NoiseKind};
 use crate::learn::tasks::{EpisodeKey, Lane, Score, Task};
@@ -32,8 +33,10 @@ pub struct Wiring {
     signals: usize,
     /// For each output the trainer reads, in the order policy, value or of the targets: its slot and size.
     read: Vec<(usize, usize)>,
-    /// For each of these, whether its targets are classes.
-    classes: Vec<bool>,
+    /// For each of these, its loss and the factor on it; none for rewards.
+    losses: Vec<(SupervisedLoss, f64)>,
+    /// For each of these, what is scored, of nothing yet.
+    scores: Vec<Tally>,
     steps: usize,
 }
 
@@ -61,7 +64,7 @@ impl Wiring {
             })
             .collect();
         let targets = task.targets();
-        let names: Vec<&str> = match objective {
+        let names: Vec<&str> = match &objective {
             Objective::A2c(_) => vec!["policy", "value"],
             Objective::Supervised(_) => targets.iter().map(|port| port.name.as_str()).collect(),
         };
@@ -73,12 +76,19 @@ impl Wiring {
                 (slot, graph.outputs[slot].dims.iter().product())
             })
             .collect();
-        let classes = match objective {
-            Objective::A2c(_) => vec![false; names.len()],
-            Objective::Supervised(_) => targets.iter().map(|port| port.classes).collect(),
+        let losses: Vec<(SupervisedLoss, f64)> = match &objective {
+            Objective::A2c(_) => Vec::new(),
+            Objective::Supervised(losses) => names.iter().map(|name| losses.of(name)).collect(),
         };
+        let several = losses.len() > 1;
+        let scores = losses.iter().zip(&names);
+        let scores = scores.map(|((loss, _), name)| {
+            let output = several.then_some(*name);
+            Tally::new(Kind::of(*loss), output)
+        });
         Wiring {
-            classes,
+            scores: scores.collect(),
+            losses,
             objective,
             sources,
             observation: ports.iter().map(|port| port.size).sum(),
@@ -147,8 +157,8 @@ pub struct LaneLoss {
     pub loss: f64,
     /// Reward of the episode, for reward tasks.
     pub reward: Option<f64>,
-    /// The task's own measure.
-    pub score: Option<Score>,
+    /// The task's own measure, or the score of each output.
+    pub scores: Vec<Tally>,
     /// Adjoints of the outputs read, `[output][T * size]`.
     pub seeds: Vec<Vec<f64>>,
     /// Why the task could not give the episode.
@@ -243,7 +253,7 @@ impl LaneEpisode {
         for (all, values) in self.outputs.iter_mut().zip(outputs) {
             all.extend_from_slice(values);
         }
-        match wiring.objective {
+        match &wiring.objective {
             Objective::A2c(_) => {
                 let size = wiring.read[0].1;
                 let logits = &self.outputs[0][step * size..];
@@ -291,35 +301,6 @@ impl LaneEpisode {
         &self.rewards
     }
 
-    /// How often the largest of the outputs for a class is that of the target, by the weights of the steps; nothing
-    /// where there are no classes.
-    fn accuracy(&self, wiring: &Wiring) -> Option<Score> {
-        let (mut right, mut all) = (0.0, 0.0);
-        for (k, (_, size)) in wiring.read.iter().enumerate() {
-            if !wiring.classes[k] {
-                continue;
-            }
-            let rows = self.outputs[k].chunks(*size);
-            let rows = rows.zip(self.targets[k].chunks(*size));
-            for ((outputs, targets), weight) in rows.zip(&self.weights[k]) {
-                if *weight == 0.0 {
-                    continue;
-                }
-                let class = targets.iter().position(|target| *target == 1.0)?;
-                let others = outputs.iter().enumerate().filter(|(k, _)| *k != class);
-                // Outputs that are equal, or no numbers, tell nothing.
-                if others.map(|(_, x)| x).all(|x| outputs[class] > *x) {
-                    right += weight;
-                }
-                all += weight;
-            }
-        }
-        (all > 0.0).then(|| Score {
-            name: "accuracy",
-            value: right / all,
-        })
-    }
-
     /// The loss of a finished episode, with seeds.
     pub fn loss(&self, wiring: &Wiring, options: &EpisodeOptions) -> LaneLoss {
         let mut out = LaneLoss {
@@ -327,7 +308,7 @@ impl LaneEpisode {
             fault: self.lane.fault().map(str::to_owned),
             ..LaneLoss::default()
         };
-        match wiring.objective {
+        match &wiring.objective {
             Objective::A2c(a2c) => {
                 let scale = 1.0 / (options.batch * wiring.steps.max(1)) as f64;
                 let episode = Episode {
@@ -341,14 +322,18 @@ impl LaneEpisode {
                 out.loss = out.parts.total();
                 out.reward = Some(self.rewards.iter().sum());
             }
-            Objective::Supervised(loss) => {
+            Objective::Supervised(_) => {
+                out.scores.clone_from(&wiring.scores);
                 for (k, adjoints) in out.seeds.iter_mut().enumerate() {
                     let errors = Errors {
                         outputs: &self.outputs[k],
                         targets: &self.targets[k],
                         weights: &self.weights[k],
                     };
-                    out.loss += loss.lane(errors, options.batch, adjoints);
+                    let (loss, factor) = wiring.losses[k];
+                    out.loss += factor * loss.lane(errors, options.batch, adjoints);
+                    adjoints.iter_mut().for_each(|adjoint| *adjoint *= factor);
+                    out.scores[k].count(errors);
                 }
                 let last: Vec<f32> = self
                     .outputs
@@ -360,7 +345,9 @@ impl LaneEpisode {
                             .map(|x| *x as f32)
                     })
                     .collect();
-                out.score = self.lane.score(&last).or_else(|| self.accuracy(wiring));
+                if let Some(Score { name, value }) = self.lane.score(&last) {
+                    out.scores = vec![Tally::own(name, value)];
+                }
             }
         }
         out

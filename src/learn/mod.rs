@@ -21,10 +21,12 @@ pub mod gradient;
 pub mod lane_episode;
 pub mod language;
 pub mod learner;
+pub mod losses;
 pub mod optim;
 pub mod phases;
 pub mod rate;
 pub mod replace;
+pub mod score;
 mod softmax;
 pub mod supervised;
 pub mod tasks;
@@ -170,7 +172,11 @@ factor 1/2.",
             METRICS_EVERY,
             MEMORY,
         ],
-        blocks: &[TrainerBlock::Optimizer, TrainerBlock::GradScale],
+        blocks: &[
+            TrainerBlock::Optimizer,
+            TrainerBlock::GradScale,
+            TrainerBlock::Loss,
+        ],
         kind: TrainerKind::Supervised,
         losses: &[
             Formula {
@@ -208,7 +214,8 @@ factor 1/2.",
         ],
         about_loss: "Here y is an output and target its target; the losses of several outputs are added. The task
 gives each step a weight: 0 where the output does not matter. A mean divides by the sum of the
-weights of its lane; a lane without any weight adds 0.",
+weights of its lane; a lane without any weight adds 0. `loss { label = cross_entropy, recall = 0.5 * mean_squares }`
+gives each output its own loss with a factor.",
     },
     TrainerInfo {
         name: "language_model",

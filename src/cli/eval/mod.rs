@@ -8,7 +8,8 @@ use super::screen::Screen;
 use super::{spec, timing, Failure, Outcome};
 use anyhow::Context;
 use bpmc::lab::evaluation::{Ablation, AblationError, Evaluator, Wanted};
-use bpmc::lab::run::{self, Which};
+use bpmc::lab::run::{self, OpenedRun, Which};
+use bpmc::lang::settings::SettingValue;
 use bpmc::step::reads_text;
 use clap::Args;
 use report::Report;
@@ -19,6 +20,7 @@ const AFTER_HELP: &str = "\
 Examples:
   bpmc eval runs/agent-0
   bpmc eval runs/agent-0 --episodes 1000 --greedy --json
+  bpmc eval runs/net-0 --data other.npz
   bpmc eval runs/agent-0 --ablate alpha=0 --ablate freeze --ablate shuffle:m --ablate reset:60
 
 The episodes are others than those of the training, and the same each time. What is ablated:
@@ -36,9 +38,9 @@ pub struct Arguments {
     /// The run directory
     pub run: PathBuf,
 
-    /// How many episodes
-    #[arg(long, value_name = "N", default_value = "100", value_parser = from_one)]
-    pub episodes: NonZeroUsize,
+    /// How many episodes [default: 100; of a file, all its sequences, which are also the most]
+    #[arg(long, value_name = "N", value_parser = from_one)]
+    pub episodes: Option<NonZeroUsize>,
 
     /// Take the most probable action instead of drawing one
     #[arg(long)]
@@ -58,8 +60,8 @@ pub struct Arguments {
     #[command(flatten)]
     pub passes: Passes,
 
-    /// The directory of the text for a language model [default: that of the training]
-    #[arg(long, value_name = "DIR")]
+    /// Other data: a file of sequences, or the directory of the text for a language model [default: those of the training]
+    #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
 
     /// Print one JSON object
@@ -67,9 +69,37 @@ pub struct Arguments {
     pub json: bool,
 }
 
+/// The episodes of an evaluation where their number is not given and the task draws them without end.
+const EPISODES: usize = 100;
+
+/// Has a task that reads files take its test from the file that is given.
+fn other_file(arguments: &Arguments, opened: &mut OpenedRun) -> Result<(), Failure> {
+    let program = opened.compilation.program.as_mut();
+    let (Some(path), Some(program)) = (&arguments.data, program) else {
+        return Ok(());
+    };
+    if reads_text(&program.model) {
+        return Ok(());
+    }
+    let Some(task) = &mut program.model.task else {
+        return Ok(());
+    };
+    if task.ports.sequences.is_none() {
+        return Err(Failure::Usage(format!(
+            "--data {}: the task `{}` reads no files",
+            path.display(),
+            task.info.name
+        )));
+    }
+    let file = SettingValue::File(Some(path.as_path().into()));
+    task.settings.set("test", file);
+    Ok(())
+}
+
 /// Evaluates and prints.
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
-    let opened = run::open(&arguments.run).map_err(anyhow::Error::new)?;
+    let mut opened = run::open(&arguments.run).map_err(anyhow::Error::new)?;
+    other_file(arguments, &mut opened)?;
     // Warnings were shown when the run was started.
     let program = match &opened.compilation.program {
         Some(program) => program,
@@ -91,7 +121,10 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         screen.say(&timing::table(&opened.compilation, experiment, times));
     }
     let wanted = Wanted {
-        episodes: arguments.episodes.get(),
+        episodes: match arguments.episodes {
+            Some(episodes) => episodes.get(),
+            None => evaluator.sequences().unwrap_or(EPISODES),
+        },
         greedy: arguments.greedy,
         seed: opened.manifest.seed,
     };

@@ -18,9 +18,12 @@ pub(super) struct Report {
     greedy: bool,
     /// The loss of a batch.
     loss: f64,
-    /// The name of the measure behind `statistics`: `reward`, or the task's own measure.
+    /// The name of the measure behind `statistics`: `reward`, a score of an episode, or its loss.
     #[serde(skip_serializing_if = "Option::is_none")]
-    measure: Option<&'static str>,
+    measure: Option<String>,
+    /// The scores over all episodes together.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    scores: serde_json::Map<String, serde_json::Value>,
     #[serde(flatten)]
     statistics: Option<Statistics>,
     /// The mean reward by step and by trial.
@@ -45,10 +48,15 @@ impl Report {
         Report {
             run: arguments.run.display().to_string(),
             iteration,
-            episodes: arguments.episodes.get(),
+            episodes: intact.episodes.len(),
             greedy: arguments.greedy,
             loss: intact.loss,
-            measure: intact.measure,
+            measure: intact.measure.clone(),
+            scores: intact
+                .scores
+                .iter()
+                .map(|(name, value)| (name.clone(), (*value).into()))
+                .collect(),
             statistics: Statistics::of(&intact.values),
             curves: intact.curves(),
             ablations: Vec::new(),
@@ -76,7 +84,7 @@ impl Report {
         let mut row = |name: &str, value: f64| {
             text.push_str(&format!("{name:<20}{value:>12.4}\n"));
         };
-        if let (Some(measure), Some(s)) = (self.measure, &self.statistics) {
+        if let (Some(measure), Some(s)) = (&self.measure, &self.statistics) {
             row(&format!("mean {measure}"), s.mean);
             row("standard deviation", s.standard_deviation);
             row("minimum", s.minimum);
@@ -84,6 +92,12 @@ impl Report {
             row("median", s.median);
             row("upper quartile", s.upper_quartile);
             row("maximum", s.maximum);
+        }
+        for (score, value) in &self.scores {
+            row(
+                &format!("{score} of all"),
+                value.as_f64().unwrap_or(f64::NAN),
+            );
         }
         row("loss of a batch", self.loss);
         self.curve(&mut text);

@@ -252,7 +252,7 @@ mod tests {
             loss: 0.0,
             parts: None,
             reward: None,
-            score: None,
+            scores: Vec::new(),
             epoch: None,
             reads_text: false,
             validation: None,

@@ -14,6 +14,7 @@ pub use statistics::{Effect, Statistics};
 use crate::engine::experiment::Experiment;
 use crate::learn::block::EpisodeOptions;
 use crate::learn::episodes::{Batch, Episodes, LaneResult, Observer};
+use crate::learn::score::Tally;
 use crate::learn::tasks::Part;
 use crate::learn::trainer::{TrainError, TrainerOptions};
 use crate::step::Compiled;
@@ -24,8 +25,11 @@ use ablation::Prepared;
 pub struct Outcome {
     /// The loss, averaged over batches.
     pub loss: f64,
-    /// The name of the measure in `values`: `reward`, or the task's own measure; `None` if there is neither.
-    pub measure: Option<&'static str>,
+    /// The name of the measure in `values`: `reward`, the first score, or the loss where no score is one of a single
+    /// episode.
+    pub measure: Option<String>,
+    /// The scores of all episodes together.
+    pub scores: Vec<(String, f64)>,
     /// The measure of each episode.
     pub values: Vec<f64>,
     /// The result of each episode.
@@ -84,6 +88,11 @@ impl<'a> Evaluator<'a> {
             parameters,
             intact,
         })
+    }
+
+    /// The number of different episodes, if they come from a file.
+    pub fn sequences(&self) -> Option<usize> {
+        self.intact.sequences()
     }
 
     /// The graphs that run, the results of the passes, and the compile time.
@@ -169,6 +178,11 @@ fn collect_with<O: Observer>(
     mut finished: impl FnMut(Vec<O>),
 ) -> Result<Outcome, TrainError> {
     let batch = episodes.batch();
+    let count = episodes.sequences().unwrap_or(usize::MAX);
+    let wanted = Wanted {
+        episodes: wanted.episodes.min(count),
+        ..wanted
+    };
     let batches = wanted.episodes.div_ceil(batch);
     let mut outcome = Outcome::default();
     let mut carried = Vec::new();
@@ -184,20 +198,28 @@ fn collect_with<O: Observer>(
         finished(observers);
         outcome.add(lanes, batches);
     }
+    // Lanes beyond the last sequence of a file added nothing.
+    let lanes = batches * batch;
+    outcome.loss *= lanes as f64 / lanes.min(count).max(1) as f64;
     outcome.truncate(wanted.episodes);
     Ok(outcome)
 }
 
 impl Outcome {
     fn add(&mut self, lanes: Vec<LaneResult>, batches: usize) {
+        let batch = lanes.len();
         for lane in lanes {
             self.loss += lane.loss.loss / batches as f64;
             if let Some(reward) = lane.loss.reward {
-                self.measure = Some("reward");
+                self.measure = Some("reward".to_owned());
                 self.values.push(reward);
-            } else if let Some(score) = lane.loss.score {
-                self.measure = Some(score.name);
-                self.values.push(score.value);
+            } else if let Some(score) = lane.loss.scores.first() {
+                let single = score.of_episode();
+                let name = single.map_or("loss", |_| &score.name);
+                self.measure = Some(name.to_owned());
+                // The loss of a lane is its share of that of the batch.
+                self.values
+                    .push(single.unwrap_or(lane.loss.loss * batch as f64));
             }
             self.episodes.push(lane);
         }
@@ -206,6 +228,19 @@ impl Outcome {
     fn truncate(&mut self, episodes: usize) {
         self.values.truncate(episodes);
         self.episodes.truncate(episodes);
+        let mut all: Vec<Tally> = Vec::new();
+        for episode in &self.episodes {
+            for score in episode.loss.scores.iter().filter(|score| !score.is_own()) {
+                match all.iter_mut().find(|known| known.name == score.name) {
+                    Some(known) => known.add(score),
+                    None => all.push(score.clone()),
+                }
+            }
+        }
+        let scores = all.into_iter();
+        self.scores = scores
+            .map(|score| (score.name.clone(), score.value()))
+            .collect();
     }
 
     /// The reward over the steps and trials of an episode.

@@ -87,7 +87,7 @@ mod tests {
             loss,
             parts: None,
             reward,
-            score: None,
+            scores: Vec::new(),
             epoch: None,
             reads_text: false,
             validation: None,
@@ -127,7 +127,7 @@ mod tests {
             validation: validation.map(|loss| Validation {
                 loss,
                 perplexity: None,
-                score: None,
+                scores: Vec::new(),
             }),
             ..report(None, loss)
         };

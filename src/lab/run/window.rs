@@ -59,10 +59,13 @@ impl Window {
                 if report.reads_text {
                     let perplexity = validation.and_then(|v| v.perplexity);
                     record = record.set("valid_perplexity", perplexity.unwrap_or(f64::NAN));
-                } else if let Some((name, _)) = report.score {
-                    let score = validation.and_then(|v| v.score);
-                    let value = score.map_or(f64::NAN, |(_, value)| value);
-                    record = record.set(&format!("valid_{name}"), value);
+                } else {
+                    let found = validation.map_or(&[][..], |v| &v.scores);
+                    for (name, _) in &report.scores {
+                        let own = found.iter().find(|(own, _)| own == name);
+                        let value = own.map_or(f64::NAN, |(_, value)| *value);
+                        record = record.set(&format!("valid_{name}"), value);
+                    }
                 }
             }
         }
@@ -71,10 +74,11 @@ impl Window {
 }
 
 /// The fields of a record, in order.
-fn numbers(report: &IterationReport) -> Vec<(&'static str, f64)> {
+fn numbers(report: &IterationReport) -> Vec<(&str, f64)> {
     let mut numbers = vec![("loss", report.loss)];
     numbers.extend(report.reward.map(|reward| ("reward", reward)));
-    numbers.extend(report.score);
+    let scores = report.scores.iter();
+    numbers.extend(scores.map(|(name, value)| (name.as_str(), *value)));
     numbers.push(("gradient_norm", report.gradient_norm));
     if let Some(parts) = report.parts {
         numbers.extend([

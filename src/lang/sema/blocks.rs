@@ -2,13 +2,13 @@
 
 use super::analyser::Analyser;
 use super::constants::{dotted, listed};
-use super::model::{TaskModel, TrainModel};
+use super::model::{OutputLoss, TaskModel, TrainModel};
 use super::scope::Context;
 use crate::lang::catalog::{Interface, TrainerBlock, TrainerKind};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 use crate::lang::settings::{parse_bytes, Setting, SettingKind, SettingValue, Settings};
 use crate::lang::syntax::ast::{
-    Block, DeclKind, Entry, Expr, ExprKind, Initialiser, ItemKind, StmtKind,
+    BinaryOp, Block, DeclKind, Entry, Expr, ExprKind, Initialiser, ItemKind, StmtKind,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -59,6 +59,7 @@ pub(super) fn train(analyser: &mut Analyser<'_, '_>) -> Option<TrainModel> {
     let settings = analyser.settings(block, "train", info.settings, &inner);
     let mut optimizer = None;
     let mut optimizer_block = None;
+    let (mut losses, mut loss_block) = (Vec::new(), None);
     for block in inner_blocks(block) {
         let Some(kind) = info.blocks.iter().find(|b| b.name() == block.keyword.name) else {
             analyser.unknown_word(
@@ -81,6 +82,13 @@ pub(super) fn train(analyser: &mut Analyser<'_, '_>) -> Option<TrainModel> {
                 optimizer_block = Some(block);
             }
             TrainerBlock::GradScale => analyser.grad_scales(block),
+            TrainerBlock::Loss => {
+                let words = info.settings.iter().find(|row| row.name == "loss");
+                if let Some(SettingKind::Choice(words)) = words.map(|row| row.kind) {
+                    analyser.output_losses(block, words, &mut losses);
+                }
+                loss_block = Some(block.keyword.span);
+            }
         }
     }
     let catalog = analyser.catalog;
@@ -129,10 +137,18 @@ pub(super) fn train(analyser: &mut Analyser<'_, '_>) -> Option<TrainModel> {
             .with_help("leave one of them out; `--set train.epochs=0` counts iterations"),
         );
     }
+    if let (Some(here), Some(setting)) = (loss_block, places.get("loss")) {
+        analyser.diagnostics.push(
+            Diagnostic::new(Code::Duplicate, here, "the loss is given twice")
+                .with_secondary(*setting, "first given here")
+                .with_help("leave out `loss = ...`: the block gives each output its own"),
+        );
+    }
     let (optimizer, optimizer_settings) = optimizer?;
     Some(TrainModel {
         trainer: info,
         settings,
+        losses,
         optimizer,
         optimizer_settings,
         span: name.span,
@@ -415,6 +431,75 @@ impl<'a> Analyser<'a, '_> {
                 None
             }
             Err(None) => None,
+        }
+    }
+
+    /// The entries of `loss { label = cross_entropy, recall = 0.5 * mean_squares }`.
+    fn output_losses(
+        &mut self,
+        block: &'a Block,
+        words: &'static [&'static str],
+        losses: &mut Vec<OutputLoss>,
+    ) {
+        for entry in &block.entries {
+            let (key, value) = match entry {
+                Entry::Setting { key, value, .. } => (key, value),
+                Entry::Block(inner) => {
+                    self.diagnostics.push(Diagnostic::new(
+                        Code::UnknownBlock,
+                        inner.keyword.span,
+                        "no block can stand here",
+                    ));
+                    continue;
+                }
+            };
+            let known = |expr: &Expr| {
+                let word = word(expr)?;
+                words.iter().find(|choice| **choice == word).copied()
+            };
+            let product = match &value.kind {
+                ExprKind::Binary(BinaryOp::Multiply, a, b) => match (known(a), known(b)) {
+                    (None, Some(function)) => Some((function, Some(a))),
+                    (Some(function), None) => Some((function, Some(b))),
+                    _ => None,
+                },
+                _ => known(value).map(|function| (function, None)),
+            };
+            let Some((function, factor)) = product else {
+                let near = word(value).and_then(|w| Diagnostics::nearest(w, words.iter().copied()));
+                let help = match near {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("it is one of {}, or a number times it", listed(words)),
+                };
+                self.diagnostics.push(
+                    Diagnostic::new(Code::BadSetting, value.span, "this is no loss")
+                        .with_help(help),
+                );
+                continue;
+            };
+            let factor = match factor {
+                Some(factor) => self.constant(factor, Context::NETWORK),
+                None => Some(1.0),
+            };
+            let Some(factor) = factor else { continue };
+            let output = dotted(key);
+            if let Some(first) = losses.iter().find(|loss| loss.output == output) {
+                self.diagnostics.push(
+                    Diagnostic::new(
+                        Code::Duplicate,
+                        key.span,
+                        format!("the loss of `{output}` is given twice"),
+                    )
+                    .with_secondary(first.span, "first given here"),
+                );
+                continue;
+            }
+            losses.push(OutputLoss {
+                output,
+                function,
+                factor,
+                span: key.span,
+            });
         }
     }
 

@@ -112,6 +112,10 @@ fn write_model(model: &Model, out: &mut String) -> std::fmt::Result {
         for (name, value) in train.settings.iter() {
             writeln!(out, "  {name} = {value}")?;
         }
+        for loss in &train.losses {
+            let (output, function, factor) = (&loss.output, loss.function, loss.factor);
+            writeln!(out, "  loss {output} = {factor} * {function}")?;
+        }
         writeln!(out, "  optimizer {}", train.optimizer.name)?;
         for (name, value) in train.optimizer_settings.iter() {
             writeln!(out, "    {name} = {value}")?;

@@ -223,11 +223,40 @@ pub struct TrainModel {
     pub trainer: &'static TrainerInfo,
     /// The settings, with defaults.
     pub settings: Settings,
+    /// The losses of outputs; if there are none, the setting `loss` is that of all.
+    pub losses: Vec<OutputLoss>,
     /// The entry of the catalog for the optimizer.
     pub optimizer: &'static OptimizerInfo,
     /// The settings of the optimizer, with defaults.
     pub optimizer_settings: Settings,
     /// The name in the spec.
+    pub span: Span,
+}
+
+impl TrainModel {
+    /// The loss in one line.
+    pub fn loss_in_a_line(&self) -> String {
+        if self.losses.is_empty() {
+            return self.trainer.loss(&self.settings).in_a_line();
+        }
+        let losses = self.losses.iter().map(|loss| {
+            let formula = self.trainer.formula(loss.function).in_a_line();
+            format!("{}: {} * {formula}", loss.output, loss.factor)
+        });
+        losses.collect::<Vec<_>>().join(", plus for ")
+    }
+}
+
+/// The loss of one output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutputLoss {
+    /// The output.
+    pub output: String,
+    /// The name of the loss.
+    pub function: &'static str,
+    /// The factor on it.
+    pub factor: f64,
+    /// The place in the spec.
     pub span: Span,
 }
 

@@ -10,6 +10,63 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     check_inputs(model, diagnostics);
     check_outputs(model, diagnostics);
     check_epochs(model, diagnostics);
+    check_losses(model, diagnostics);
+}
+
+/// Checks that a `loss` block names the outputs with targets, all of them.
+fn check_losses(model: &Model, diagnostics: &mut Diagnostics) {
+    let Some(train) = model
+        .train
+        .as_ref()
+        .filter(|train| !train.losses.is_empty())
+    else {
+        return;
+    };
+    let outputs = || {
+        model
+            .outputs
+            .iter()
+            .map(|id| model.definitions[id.index()].path.as_str())
+    };
+    let scored: Vec<&str> = match &model.task {
+        Some(task) => task
+            .ports
+            .targets
+            .iter()
+            .map(|port| port.name.as_str())
+            .collect(),
+        None => outputs().collect(),
+    };
+    for loss in &train.losses {
+        if scored.contains(&loss.output.as_str()) {
+            continue;
+        }
+        let message = if outputs().any(|output| output == loss.output) {
+            format!("the output `{}` has no target", loss.output)
+        } else {
+            format!("the network has no output `{}`", loss.output)
+        };
+        let near = Diagnostics::nearest(&loss.output, scored.iter().copied());
+        let help = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there are targets of {}", listed(&scored)),
+        };
+        diagnostics.push(Diagnostic::new(Code::WrongPort, loss.span, message).with_help(help));
+    }
+    for output in scored {
+        if !train.losses.iter().any(|loss| loss.output == output) {
+            diagnostics.push(
+                Diagnostic::new(
+                    Code::WrongPort,
+                    train.span,
+                    format!("the output `{output}` has a target, and `loss {{ }}` does not name it"),
+                )
+                .with_help(format!(
+                    "add `{output} = mean_squares`, or `{output} = 0 * mean_squares` to learn nothing from it"
+                )),
+            );
+        }
+    }
 }
 
 /// Checks that a trainer by epochs has a task whose episodes are counted.

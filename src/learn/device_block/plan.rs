@@ -33,7 +33,7 @@ impl DevicePlan {
         limits: BlockLimits,
     ) -> DevicePlan {
         let interval = program.interval(least_memory_interval(task.steps()));
-        let wiring = Wiring::new(graph, task, objective);
+        let wiring = Wiring::new(graph, task, objective.clone());
         let coefficients = match objective {
             Objective::A2c(a2c) => Some(Coefficients {
                 gamma: a2c.gamma,
@@ -107,7 +107,7 @@ pub fn device_source(
     let fused = stage
         .fused()
         .expect("episodes on kernels were compiled for them");
-    let objective = Objective::new(train.trainer.kind, &train.settings);
+    let objective = Objective::new(train);
     let task = built(task)?;
     let task = task.as_ref();
     let optimizer = optimizer(train, &[])?;

@@ -10,6 +10,7 @@ use super::blocks::executors;
 use super::drive::{as_kept, groups, Group};
 use super::experiment::{built, experiment};
 use super::lane_episode::{LaneEpisode, LaneLoss};
+use super::tasks::Part;
 use super::trainer::{TrainError, TrainerOptions};
 use crate::engine::episode::{Engine, Environment, EpisodeRun, Running, States};
 use crate::engine::experiment::Experiment;
@@ -29,6 +30,8 @@ pub struct Episodes {
     parameters: Vec<Vec<f64>>,
     pool: rayon::ThreadPool,
     batch: usize,
+    /// Different episodes, if they come from a file.
+    sequences: Option<usize>,
 }
 
 /// What a step starts from beside states: by slot, lane by lane.
@@ -199,9 +202,10 @@ impl Episodes {
                 &candle_core::Device::Cpu,
             )?
         };
-        let objective = Objective::new(train.trainer.kind, &train.settings);
+        let objective = Objective::new(train);
         Ok(Episodes {
             groups: groups(engine.as_ref(), &graph, task, objective),
+            sequences: task.sequences(Part::Test),
             engine,
             graph,
             experiment,
@@ -226,6 +230,11 @@ impl Episodes {
     /// Lanes of the batch.
     pub fn batch(&self) -> usize {
         self.batch
+    }
+
+    /// The number of different episodes, if they come from a file.
+    pub fn sequences(&self) -> Option<usize> {
+        self.sequences
     }
 
     /// Steps of an episode.

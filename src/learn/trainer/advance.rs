@@ -1,5 +1,6 @@
 //! Iterations: one after another, or as many as a device does before it is asked what came of them.
 
+use super::epochs::values_of;
 use super::{mean_of, IterationReport, TrainError, Trainer};
 use crate::learn::learner::Learner;
 use crate::learn::phases::Phases;
@@ -97,7 +98,7 @@ impl Trainer {
                 loss: learned.parts.total(),
                 parts: Some(learned.parts),
                 reward: Some(learned.reward),
-                score: None,
+                scores: Vec::new(),
                 epoch: None,
                 reads_text: false,
                 validation: None,
@@ -144,10 +145,7 @@ impl Trainer {
             loss,
             parts: (!self.supervised).then_some(report.parts),
             reward: mean_of(&report.rewards),
-            score: report.scores.first().map(|(name, _)| {
-                let values: Vec<f64> = report.scores.iter().map(|(_, value)| *value).collect();
-                (*name, mean_of(&values).unwrap_or(f64::NAN))
-            }),
+            scores: values_of(&report.scores),
             epoch: self.epoch(),
             reads_text: false,
             validation,

@@ -1,10 +1,11 @@
 //! Epochs over the sequences of a file, and what the validation file costs at their ends.
 
-use super::{mean_of, TrainError, Trainer};
+use super::{TrainError, Trainer};
 use crate::engine::BackendError;
 use crate::lang::catalog::TrainerKind;
 use crate::lang::sema::model::{TaskModel, TrainModel};
 use crate::learn::block::EpisodeOptions;
+use crate::learn::score::Tally;
 use crate::learn::tasks::{Part, Task};
 
 /// The loss on data that are not learned from.
@@ -14,8 +15,16 @@ pub struct Validation {
     pub loss: f64,
     /// `exp` of the loss, where it is that of words.
     pub perplexity: Option<f64>,
-    /// The task's own measure, averaged over sequences.
-    pub score: Option<(&'static str, f64)>,
+    /// The scores of all sequences, by name.
+    pub scores: Vec<(String, f64)>,
+}
+
+/// The scores by name.
+pub(super) fn values_of(scores: &[Tally]) -> Vec<(String, f64)> {
+    let values = scores
+        .iter()
+        .map(|score| (score.name.clone(), score.value()));
+    values.collect()
 }
 
 /// Where epochs over the sequences of a file end.
@@ -110,7 +119,7 @@ impl Trainer {
         };
         let count = epochs.valid.unwrap_or(0);
         let values = self.parameters.wide();
-        let (mut loss, mut scores, mut name) = (0.0, Vec::new(), None);
+        let (mut loss, mut scores) = (0.0, Vec::new());
         for k in 0..count.div_ceil(epochs.batch) {
             let options = EpisodeOptions {
                 seed: self.seed,
@@ -130,15 +139,18 @@ impl Trainer {
                 return Err(BackendError::Environment(fault).into());
             }
             loss += report.loss;
-            for (known, value) in report.scores {
-                name = Some(known);
-                scores.push(value);
+            if scores.is_empty() {
+                scores = report.scores;
+            } else {
+                for (all, own) in scores.iter_mut().zip(&report.scores) {
+                    all.add(own);
+                }
             }
         }
         Ok(Some(Validation {
             loss: loss * epochs.batch as f64 / count as f64,
             perplexity: None,
-            score: name.zip(mean_of(&scores)),
+            scores: values_of(&scores),
         }))
     }
 }

@@ -95,8 +95,8 @@ pub struct IterationReport {
     pub parts: Option<Parts>,
     /// Mean reward of an episode; `None` for supervised tasks.
     pub reward: Option<f64>,
-    /// The task's own measure, averaged over lanes.
-    pub score: Option<(&'static str, f64)>,
+    /// The scores of the batch, by name.
+    pub scores: Vec<(String, f64)>,
     /// The epoch, from 1, where a text or a file is read.
     pub epoch: Option<u64>,
     /// Whether a text is read.
@@ -120,10 +120,8 @@ pub struct Evaluation {
     pub rewards: Vec<f64>,
     /// Mean reward of each step.
     pub step_rewards: Vec<f64>,
-    /// The task's own measure of each episode, with its name.
+    /// The first score of each episode.
     pub scores: Vec<f64>,
-    /// Name of that measure.
-    pub score_name: Option<&'static str>,
 }
 
 /// What the random numbers of training episodes are drawn from, in a run with this seed that went back so often.
@@ -238,7 +236,8 @@ impl Trainer {
         let target = options.backend.target();
         let experiment = Experiment::trained(program, target, &options.passes)?;
         let experiment = Arc::new(experiment);
-        let objective = Objective::new(train.trainer.kind, &train.settings);
+        let objective = Objective::new(train);
+        let supervised = matches!(objective, Objective::Supervised(_));
         let planned = planned(train, task_model);
         let rate = match train.trainer.kind {
             TrainerKind::Language => Rate::CONSTANT,
@@ -314,7 +313,7 @@ impl Trainer {
             pool: rayon::ThreadPoolBuilder::new()
                 .num_threads(options.threads.max(1))
                 .build()?,
-            supervised: matches!(objective, Objective::Supervised(_)),
+            supervised,
             carried,
             plan,
             experiment,
@@ -511,10 +510,7 @@ impl Trainer {
             for (total, value) in out.step_rewards.iter_mut().zip(&report.step_rewards) {
                 *total += value / (batches * self.batch) as f64;
             }
-            for (name, value) in report.scores {
-                out.score_name = Some(name);
-                out.scores.push(value);
-            }
+            out.scores.extend(report.values);
         }
         out.rewards.truncate(episodes);
         out.scores.truncate(episodes);

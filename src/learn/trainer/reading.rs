@@ -24,7 +24,7 @@ fn chunk_report(
         loss,
         parts: None,
         reward: None,
-        score: Some(("bits_per_word", loss / std::f64::consts::LN_2)),
+        scores: vec![("bits_per_word".to_owned(), loss / std::f64::consts::LN_2)],
         epoch: Some(epoch),
         reads_text: true,
         validation: None,
@@ -138,7 +138,7 @@ impl Trainer {
         Ok(validation.map(|found| Validation {
             loss: found.loss,
             perplexity: Some(found.value()),
-            score: None,
+            scores: Vec::new(),
         }))
     }
 

@@ -29,7 +29,7 @@ pub struct Behaviour {
     /// The loss of a batch.
     pub loss: f64,
     /// The name of the measure that the statistics describe.
-    pub measure: Option<&'static str>,
+    pub measure: Option<String>,
     /// The statistics of the measure over all episodes.
     pub statistics: Option<Statistics>,
     /// The rewards over steps and trials.
@@ -229,7 +229,7 @@ pub fn observe(
         iteration: checkpoint.header.iteration,
         episodes: intact.episodes.len(),
         loss: intact.loss,
-        measure: intact.measure,
+        measure: intact.measure.clone(),
         statistics: Statistics::of(&intact.values),
         curves: intact.curves(),
         modulators,

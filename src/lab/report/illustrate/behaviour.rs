@@ -262,7 +262,7 @@ fn histogram(prefix: &str, trace: &Trace) -> Figure {
 
 fn ablations(prefix: &str, behaviour: &Behaviour) -> Option<Figure> {
     let all = behaviour.ablations.as_ref().filter(|all| !all.is_empty())?;
-    let measure = behaviour.measure?;
+    let measure = behaviour.measure.as_deref()?;
     let row = |name: &str, color, statistics: Option<crate::lab::evaluation::Statistics>| {
         let s = statistics?;
         Some(Row {

@@ -16,7 +16,7 @@ pub fn evaluation(
         "episodes",
         format!("{}, never seen in training", behaviour.episodes),
     )];
-    if let (Some(measure), Some(s)) = (behaviour.measure, &behaviour.statistics) {
+    if let (Some(measure), Some(s)) = (&behaviour.measure, &behaviour.statistics) {
         let measure = measure.replace('_', " ");
         facts.push((
             "measure",
