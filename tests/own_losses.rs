@@ -305,3 +305,67 @@ fn the_template_of_sequences_learns_at_once() {
     );
     assert!(!folder.join("trials.bpm").exists());
 }
+
+/// A Hebbian rule with the label on its post side; what it reads is the target, or an input of the same numbers.
+const HEBBIAN: &str = "
+network net {
+  input x: [task.x]
+  INPUT
+  code = tanh(linear(x, 5))
+  plastic memory: code -> recalled {
+    trained eta = 0.1
+    trace hebb = 0
+    transmit hebb
+    hebb <- 0.9 * hebb + eta * pre * SHOWN
+  }
+  recalled = memory
+  output label = recalled + 0.1 * linear(x, task.label)
+}
+task sequences { train = \"train.npz\", order = file }
+train supervised { loss = cross_entropy, batch = 3, iterations = 4, metrics_every = 1, checkpoint_every = 0 }
+";
+
+#[test]
+fn a_rule_reads_the_target_as_it_would_read_an_input_of_the_same_numbers() {
+    let folder = scratch("own_target");
+    let weight = |k: usize| [1.0, 0.0, 0.5][k % 3];
+    let arrays = [
+        ("x", floats(&[4, 5, 2], x)),
+        ("label", wholes(&[4, 5], |k| k as i64 % 3)),
+        ("weight", floats(&[4, 5], weight)),
+        (
+            "shown",
+            floats(&[4, 5, 3], |k| {
+                let one = k % 3 == k / 3 % 3 && weight(k / 3) > 0.0;
+                f32::from(u8::from(one))
+            }),
+        ),
+    ];
+    write(&folder.join("train.npz"), &arrays);
+    let spec = |input: &str, shown: &str| HEBBIAN.replace("INPUT", input).replace("SHOWN", shown);
+    for (name, text) in [
+        ("input", spec("input shown: [task.shown]", "shown")),
+        ("target", spec("", "target.label")),
+        ("only", spec("", "target")),
+    ] {
+        std::fs::write(folder.join(format!("{name}.bpm")), text).unwrap();
+    }
+    for backend in [
+        &["--backend", "fused"][..],
+        &["--backend", "candle"],
+        &["--backend", "reference"],
+        &["--device", "emulated"],
+    ] {
+        let run = |name: &str| {
+            let out = format!("{name}-{}", backend[1]);
+            let spec = format!("{name}.bpm");
+            let arguments = [&["train", &spec, "--out", &out, "--quiet"], backend].concat();
+            let (good, said) = bpmc(&folder, &arguments);
+            assert!(good, "{said}");
+            metrics(&folder.join(out))
+        };
+        let expected = run("input");
+        assert_eq!(run("target"), expected, "{backend:?}");
+        assert_eq!(run("only"), expected, "{backend:?}");
+    }
+}

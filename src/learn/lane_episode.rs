@@ -7,6 +7,7 @@ use super::score::{Kind, Tally};
 use super::supervised::{Errors, SupervisedLoss};
 use crate::ir::rng::{fill, Key, Stream};
 use crate::ir::{Graph, NoiseKind};
+use crate::lang::sema::targets::TARGET;
 use crate::learn::tasks::{EpisodeKey, Lane, Score, Task};
 use crate::machine::c::Feed;
 use crate::step::lower::{GIVEN, TRIAL_START};
@@ -20,6 +21,8 @@ enum InputSource {
     Signal(usize),
     /// Whether the step is the first of a trial.
     TrialStart,
+    /// Elements of the task's targets from an offset, so many.
+    Target(usize, usize),
     /// Given by whoever runs the episode.
     Given,
 }
@@ -57,6 +60,13 @@ impl Wiring {
                 if let Some(name) = slot.path.strip_prefix("external.") {
                     let k = task.signals().iter().position(|signal| *signal == name);
                     return InputSource::Signal(k.expect("signals were checked against the task"));
+                }
+                let targets = task.targets();
+                if let Some(name) = slot.path.strip_prefix(TARGET) {
+                    let k = targets.iter().position(|port| port.name == name);
+                    let k = k.expect("targets were checked against the task");
+                    let before = targets[..k].iter().map(|port| port.size).sum();
+                    return InputSource::Target(before, targets[k].size);
                 }
                 let k = ports.iter().position(|port| port.name == slot.path);
                 let k = k.expect("inputs were checked against the task");
@@ -109,7 +119,7 @@ impl Wiring {
             InputSource::Port(offset, _) => Feed::Observation(*offset),
             InputSource::Signal(k) => Feed::Signal(*k),
             InputSource::TrialStart => Feed::TrialStart,
-            InputSource::Given => Feed::Given(0),
+            InputSource::Given | InputSource::Target(..) => Feed::Given(0),
         };
         self.sources.iter().map(feed).collect()
     }
@@ -204,6 +214,10 @@ impl LaneEpisode {
     pub fn observe(&mut self, wiring: &Wiring, mut put: impl FnMut(usize, &[f32])) {
         self.lane.observe(&mut self.observation);
         self.lane.signals(&mut self.signals);
+        let reads = |source: &InputSource| matches!(source, InputSource::Target(..));
+        if wiring.sources.iter().any(reads) {
+            self.lane.show_targets(&mut self.target);
+        }
         for (slot, source) in wiring.sources.iter().enumerate() {
             match source {
                 InputSource::Port(offset, size) => {
@@ -212,6 +226,9 @@ impl LaneEpisode {
                 InputSource::Signal(k) => put(slot, &self.signals[*k..=*k]),
                 InputSource::TrialStart => {
                     put(slot, &[f32::from(u8::from(self.lane.trial_starts()))]);
+                }
+                InputSource::Target(offset, size) => {
+                    put(slot, &self.target[*offset..offset + size]);
                 }
                 InputSource::Given => {}
             }

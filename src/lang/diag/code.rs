@@ -77,6 +77,7 @@ codes! {
     UnusedValue = "W0105", "a value that nothing uses";
     DecayRange = "W0106", "a decay rate that starts outside [0, 1]";
     ZeroCoefficient = "W0107", "a coefficient that starts where plasticity cannot move a weight";
+    TargetLeak = "W0108", "an output that reads the target of its own step";
 }
 
 impl Code {

@@ -27,6 +27,7 @@ mod resolve;
 mod scope;
 mod sides;
 mod sizes;
+pub(crate) mod targets;
 mod types;
 mod updates;
 

@@ -75,6 +75,9 @@ impl<'a> Analyser<'a, '_> {
                 Err(_) => poison(span),
             };
         }
+        if Self::is_target(path) {
+            return self.target(path, context);
+        }
         self.unknown_name(path, context);
         poison(span)
     }

@@ -2,6 +2,7 @@
 
 use super::constants::listed;
 use super::model::{DefKind, Model};
+use super::targets::TARGET;
 use crate::lang::catalog::{Port, TrainerKind};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 
@@ -96,7 +97,7 @@ fn check_inputs(model: &Model, diagnostics: &mut Diagnostics) {
     let ports = &task.ports.inputs;
     for slot in &model.inputs {
         let Some(span) = slot.span else { continue };
-        if slot.path.starts_with("external.") {
+        if slot.path.starts_with("external.") || slot.path.starts_with(TARGET) {
             continue;
         }
         let Some(port) = ports.iter().find(|port| port.name == slot.path) else {

@@ -178,6 +178,11 @@ pub trait Lane: Send {
     /// (0 where the output does not matter), and ends the step.
     fn target(&mut self, targets: &mut [f32], weights: &mut [f32]);
 
+    /// Writes the targets of the current step, for rules that read them; 0 where there is none. Does not end the step.
+    fn show_targets(&mut self, targets: &mut [f32]) {
+        targets.fill(0.0);
+    }
+
     /// Why the episode could not be given as it should be, as when a file has no number where one is needed.
     fn fault(&self) -> Option<&str> {
         None

@@ -203,6 +203,14 @@ impl Lane for PatternLane {
         weights.fill(f32::from(u8::from(last)));
     }
 
+    fn show_targets(&mut self, targets: &mut [f32]) {
+        if self.step + 1 == self.task.steps() {
+            targets.copy_from_slice(self.pattern(self.probed));
+        } else {
+            targets.fill(0.0);
+        }
+    }
+
     fn score(&self, outputs: &[f32]) -> Option<Score> {
         let pattern = self.pattern(self.probed);
         let wrong = self

@@ -3,6 +3,7 @@
 
 mod decay_range;
 mod no_gradient;
+mod target_leak;
 mod unbounded_trace;
 mod unread_trace;
 mod unused_modulator;
@@ -34,6 +35,7 @@ pub static CHECKS: &[Check] = &[
     check(Code::UnusedValue, unused_value::check),
     check(Code::DecayRange, decay_range::check),
     check(Code::ZeroCoefficient, zero_coefficient::check),
+    check(Code::TargetLeak, target_leak::check),
 ];
 
 /// Runs all lints. `reached` tells for each parameter whether its gradient can be nonzero.

@@ -112,6 +112,24 @@ impl SequenceLane {
             out.fill(0.0);
         }
     }
+
+    /// Targets and weights of the current step.
+    fn read_targets(&mut self, targets: &mut [f32], weights: &mut [f32]) {
+        let data = Arc::clone(&self.data);
+        let split = data.part(self.part);
+        let mut rest = targets;
+        for (k, (value, array)) in data.layout.targets.iter().zip(&split.targets).enumerate() {
+            let (own, others) = rest.split_at_mut(value.port.size);
+            weights[k] = self.weight(k, value.when);
+            if weights[k] == 0.0 {
+                // What stands in the file where nothing is wanted may be no number.
+                own.fill(0.0);
+            } else {
+                self.read(value, array, own);
+            }
+            rest = others;
+        }
+    }
 }
 
 impl Lane for SequenceLane {
@@ -181,21 +199,13 @@ impl Lane for SequenceLane {
     }
 
     fn target(&mut self, targets: &mut [f32], weights: &mut [f32]) {
-        let data = Arc::clone(&self.data);
-        let split = data.part(self.part);
-        let mut rest = targets;
-        for (k, (value, array)) in data.layout.targets.iter().zip(&split.targets).enumerate() {
-            let (own, others) = rest.split_at_mut(value.port.size);
-            weights[k] = self.weight(k, value.when);
-            if weights[k] == 0.0 {
-                // What stands in the file where nothing is wanted may be no number.
-                own.fill(0.0);
-            } else {
-                self.read(value, array, own);
-            }
-            rest = others;
-        }
+        self.read_targets(targets, weights);
         self.step += 1;
+    }
+
+    fn show_targets(&mut self, targets: &mut [f32]) {
+        let mut weights = vec![0.0; self.data.layout.targets.len()];
+        self.read_targets(targets, &mut weights);
     }
 
     fn fault(&self) -> Option<&str> {
