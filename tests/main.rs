@@ -13,6 +13,7 @@ mod export;
 mod faults;
 mod fixtures;
 mod further;
+mod given_files;
 mod given_values;
 mod gradients;
 mod inference;

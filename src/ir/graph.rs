@@ -5,6 +5,7 @@ use super::op::{Op, Shape};
 use super::Span;
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// One value: an operation, its operands in order, and the shape of the result.
 #[derive(Clone, Debug)]
@@ -21,6 +22,19 @@ pub struct Value {
     pub span: Option<Span>,
 }
 
+/// An array from a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GivenArray {
+    /// The file.
+    pub file: std::path::PathBuf,
+    /// The SHA-256 of the file.
+    pub sha256: String,
+    /// The dimensions.
+    pub dims: Vec<usize>,
+    /// The values, row by row; all finite.
+    pub values: Vec<f64>,
+}
+
 /// The initial value of a parameter, or the distribution of a noise source.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Draw {
@@ -34,12 +48,17 @@ pub enum Draw {
     Bernoulli(f64),
     /// The identity matrix times a number; square matrices only.
     Identity(f64),
+    /// The values of a file, for parameters only.
+    Given(Arc<GivenArray>),
 }
 
 impl Draw {
     /// The mean of the distribution; for the identity, that of the elements off the diagonal.
     pub fn mean(&self) -> f64 {
         match *self {
+            Draw::Given(ref given) => {
+                given.values.iter().sum::<f64>() / given.values.len().max(1) as f64
+            }
             Draw::Constant(x) => x,
             Draw::Uniform(lo, hi) => (lo + hi) / 2.0,
             Draw::Normal(mean, _) => mean,

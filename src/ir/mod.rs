@@ -19,8 +19,8 @@ mod verify;
 pub use draw::{dot, svg};
 pub use fault::InternalFault;
 pub use graph::{
-    Draw, Graph, InputSlot, NoiseKind, NoiseSlot, OutputSlot, ParamSlot, Reset, ResultKind,
-    StateSlot, Value,
+    Draw, GivenArray, Graph, InputSlot, NoiseKind, NoiseSlot, OutputSlot, ParamSlot, Reset,
+    ResultKind, StateSlot, Value,
 };
 pub use id::{InputId, NoiseId, OutputId, ParamId, StateId, ValueId};
 pub use op::{Binary, Bits, Boundary, Op, Reduction, Shape, Unary};

@@ -177,6 +177,7 @@ impl fmt::Display for Draw {
             Draw::Normal(mean, deviation) => write!(f, "normal({mean}, {deviation})"),
             Draw::Bernoulli(p) => write!(f, "bernoulli({p})"),
             Draw::Identity(scale) => write!(f, "identity({scale})"),
+            Draw::Given(given) => write!(f, "file({:?})", given.file.display().to_string()),
         }
     }
 }

@@ -172,6 +172,7 @@ impl Verifier<'_> {
 
     fn draw(&mut self, path: &str, draw: &Draw, dims: &[usize]) {
         let sound = match *draw {
+            Draw::Given(ref given) => given.values.len() == dims.iter().product::<usize>(),
             Draw::Constant(value) => value.is_finite(),
             Draw::Uniform(lo, hi) => lo.is_finite() && hi.is_finite() && lo <= hi,
             Draw::Normal(mean, deviation) => {

@@ -4,7 +4,11 @@
 
 use super::formula::Formula;
 use super::settings::{Setting, SettingConflict, Settings};
-use std::path::PathBuf;
+use crate::ir::GivenArray;
+use std::path::{Path, PathBuf};
+
+/// Reads an array of a file for a parameter with a path; an error is a message and its remedy.
+pub type ReadArray = fn(&Path, &str) -> Result<GivenArray, (String, String)>;
 
 /// All tasks, trainers and optimizers that a spec can name.
 #[derive(Clone)]
@@ -17,6 +21,8 @@ pub struct Catalog {
     pub optimizers: Vec<&'static OptimizerInfo>,
     /// The optimizer of a `train` block that names none.
     pub default_optimizer: &'static str,
+    /// Reads an array from a file: that with the path, or the only one.
+    pub read_array: ReadArray,
     /// The folder of the spec; paths in the spec are relative to it.
     pub directory: PathBuf,
 }

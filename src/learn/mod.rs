@@ -49,6 +49,9 @@ pub fn catalog(directory: &Path) -> Catalog {
         trainers: TRAINERS.iter().collect(),
         optimizers: optim::OPTIMIZERS.iter().map(|row| &row.info).collect(),
         default_optimizer: DEFAULT_OPTIMIZER,
+        read_array: |path, name| {
+            data::given_array(path, name).map_err(|error| (error.message, error.help))
+        },
         directory: directory.to_owned(),
     }
 }

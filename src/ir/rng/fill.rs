@@ -10,6 +10,7 @@ pub fn fill(draw: &Draw, place: Place, columns: usize, out: &mut [f64]) {
     for (k, value) in out.iter_mut().enumerate() {
         let index = k as u32;
         *value = match *draw {
+            Draw::Given(ref given) => given.values.get(k).copied().unwrap_or(0.0),
             Draw::Constant(constant) => constant,
             Draw::Uniform(low, high) => uniform(low, high, place.uniform(index)),
             Draw::Normal(mean, deviation) => mean + deviation * place.normal(index),

@@ -85,6 +85,9 @@ pub struct Manifest {
     /// The files that the spec names, by the path of the setting, from the root of the file system.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, String>,
+    /// The SHA-256 of the files that first values of parameters come from, by the path of the parameter.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub file_hashes: BTreeMap<String, String>,
     /// The seed.
     pub seed: u64,
     /// The device.
@@ -154,6 +157,13 @@ fn default_passes() -> String {
 }
 
 impl Manifest {
+    /// The overrides that the spec in the directory is compiled with: it lies elsewhere than its files are relative to.
+    pub fn all_overrides(&self) -> Vec<String> {
+        let files = self.files.iter();
+        let files = files.map(|(path, file)| format!("{path}={file}"));
+        self.overrides.iter().cloned().chain(files).collect()
+    }
+
     /// The manifest with the settings that iteration `iteration` was trained with.
     pub fn at(&self, iteration: u64) -> Manifest {
         let mut manifest = self.clone();
@@ -277,6 +287,7 @@ mod tests {
             spec_hash: "00".to_owned(),
             overrides: vec!["train.batch=3".to_owned()],
             files: BTreeMap::from([("task.train".to_owned(), "/data/train.npz".to_owned())]),
+            file_hashes: BTreeMap::from([("rec.mask".to_owned(), "03".to_owned())]),
             seed: u64::MAX,
             device: "cpu".to_owned(),
             backend: "candle".to_owned(),

@@ -149,6 +149,7 @@ impl Run {
             spec_hash: hash(model),
             overrides: options.overrides.clone(),
             files: spec::files(model),
+            file_hashes: spec::file_hashes(model),
             seed: trainer.seed(),
             device: options.device.to_string(),
             backend: options.backend.name().to_owned(),

@@ -37,12 +37,7 @@ pub(super) fn open_with(directory: &Path, manifest: &Manifest) -> Result<OpenedR
     let path = directory.join(SPEC);
     let text = driver::read_text(&path).map_err(|e| RunError::file("read", &path, e))?;
     let name = path.display().to_string();
-    // The spec lies elsewhere now than its files are relative to.
-    let files = manifest
-        .files
-        .iter()
-        .map(|(path, file)| format!("{path}={file}"));
-    let overrides: Vec<String> = manifest.overrides.iter().cloned().chain(files).collect();
+    let overrides = manifest.all_overrides();
     let compilation = driver::compile(&name, &text, &overrides, &driver::from_disk)?;
     Ok(OpenedRun {
         directory: directory.to_owned(),

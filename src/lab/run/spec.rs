@@ -1,6 +1,7 @@
 //! The spec of a run: one text that needs no other file, and the hash of its meaning.
 
 use crate::driver::Compilation;
+use crate::ir::Draw;
 use crate::lang::diag::{Diagnostics, SourceMap};
 use crate::lang::sema::{dump, Model};
 use crate::lang::settings::SettingValue;
@@ -48,7 +49,7 @@ pub fn hash(model: &Model) -> String {
     text
 }
 
-/// The files that the task of a model reads, by the path of the setting.
+/// The values that a model reads from files, by their paths, with paths of files from the root of the file system.
 pub fn files(model: &Model) -> BTreeMap<String, String> {
     let settings = model.task.iter().flat_map(|task| task.settings.iter());
     let files = settings.filter_map(|(name, value)| match value {
@@ -58,7 +59,23 @@ pub fn files(model: &Model) -> BTreeMap<String, String> {
         }
         _ => None,
     });
-    files.collect()
+    let given = model.params.iter().filter_map(|slot| match &slot.init {
+        Draw::Given(given) => {
+            let whole = std::path::absolute(&given.file).unwrap_or_else(|_| given.file.clone());
+            Some((slot.path.clone(), format!("file(\"{}\")", whole.display())))
+        }
+        _ => None,
+    });
+    files.chain(given).collect()
+}
+
+/// The hashes of the files that first values come from, by the path of the parameter.
+pub fn file_hashes(model: &Model) -> BTreeMap<String, String> {
+    let given = model.params.iter().filter_map(|slot| match &slot.init {
+        Draw::Given(given) => Some((slot.path.clone(), given.sha256.clone())),
+        _ => None,
+    });
+    given.collect()
 }
 
 /// The lines in which two dumps differ, as `then` and `now`.

@@ -132,6 +132,8 @@ pub(crate) fn draw(draw: &Draw) -> String {
         Draw::Normal(mean, deviation) => format!("~ normal({mean}, {deviation})"),
         Draw::Bernoulli(p) => format!("~ bernoulli({p})"),
         Draw::Identity(scale) => format!("~ identity({scale})"),
+        // The content, wherever the file lies.
+        Draw::Given(given) => format!("= file of SHA-256 {}", given.sha256),
     }
 }
 

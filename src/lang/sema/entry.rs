@@ -62,7 +62,13 @@ impl<'a> Analyser<'a, '_> {
             }
             DeclKind::Noise => {
                 let ty = self.declared_type(kind, entry, context);
-                let draw = self.draw(entry, &path, context);
+                let mut draw = self.draw(entry, &path, context);
+                if matches!(draw, Draw::Given(_)) {
+                    let message =
+                        format!("the noise `{path}` is drawn in every step, and a file is not");
+                    self.bad_init(entry, message);
+                    draw = Draw::Constant(0.0);
+                }
                 let id = NoiseId(self.noises.len() as u32);
                 self.noises.push(NoiseSlot {
                     path,

@@ -61,6 +61,23 @@ pub(super) fn fill_slots(
                 ));
             }
         }
+        if let (Draw::Given(given), Some(span)) = (&slot.init, slot.span) {
+            if given.dims != dims {
+                let (file, found) = (given.file.display(), &given.dims);
+                let message = format!("{file} is {found:?}, and `{}` is {dims:?}", slot.path);
+                let mut diagnostic = Diagnostic::new(Code::BadInitialiser, span, message);
+                if given.values.len() == dims.iter().product::<usize>() {
+                    diagnostic =
+                        diagnostic.with_help("NumPy's `reshape` gives an array other dimensions");
+                } else if dims.len() < given.dims.len() {
+                    diagnostic = diagnostic.with_help(
+                        "`per connection` declares a value for each connection, [pre, post]",
+                    );
+                }
+                diagnostics.push(diagnostic);
+                slot.init = Draw::Constant(0.0);
+            }
+        }
         check_elements(&slot.path, &dims, slot.span, diagnostics);
         slot.dims = dims;
         model.param_types.push(value_type);

@@ -5,7 +5,9 @@ use super::constants::listed;
 use super::scope::Context;
 use crate::ir::{Draw, Reset};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
-use crate::lang::syntax::ast::{DeclEntry, Expr, ExprKind, Ident, Initialiser};
+use crate::lang::syntax::ast::{Arg, DeclEntry, Expr, ExprKind, Ident, Initialiser};
+use std::path::Path;
+use std::sync::Arc;
 
 /// The distributions of initial values.
 const DISTRIBUTIONS: [&str; 5] = ["uniform", "normal", "bernoulli", "constant", "identity"];
@@ -14,6 +16,16 @@ fn is_distribution(expr: &Expr) -> bool {
     match &expr.kind {
         ExprKind::Call { function, .. } => DISTRIBUTIONS.contains(&function.name.as_str()),
         _ => false,
+    }
+}
+
+const FILE_USAGE: &str = "write `= file(\"mask.npy\")`, with a path relative to the spec; there are .npy, .npz and .safetensors";
+
+/// The arguments of `file(...)`.
+fn file_call(expr: &Expr) -> Option<&[Arg]> {
+    match &expr.kind {
+        ExprKind::Call { function, args } if function.name == "file" => Some(args),
+        _ => None,
     }
 }
 
@@ -35,6 +47,17 @@ impl<'a> Analyser<'a, '_> {
     pub(super) fn state_init(&mut self, entry: &'a DeclEntry, path: &str, context: Context) -> f64 {
         match self.initialiser(entry, path) {
             None => 0.0,
+            Some(Initialiser::Value(value)) if file_call(value).is_some() => {
+                self.diagnostics.push(
+                    Diagnostic::new(
+                        Code::BadInitialiser,
+                        value.span,
+                        format!("`{path}` starts every episode at a number, not at the values of a file"),
+                    )
+                    .with_help("a file gives first values of `const`, `weight`, `coeff` and `trained`; `bpmc run --state` begins with given states"),
+                );
+                0.0
+            }
             Some(Initialiser::Value(value)) => self.constant(value, context).unwrap_or(0.0),
             Some(Initialiser::Draw(value)) => {
                 self.diagnostics.push(
@@ -92,6 +115,9 @@ impl<'a> Analyser<'a, '_> {
                 );
                 Draw::Constant(0.0)
             }
+            Some(Initialiser::Value(value)) if file_call(value).is_some() => {
+                self.given_file(value, path).unwrap_or(Draw::Constant(0.0))
+            }
             Some(Initialiser::Value(value)) => {
                 Draw::Constant(self.constant(value, context).unwrap_or(0.0))
             }
@@ -113,6 +139,39 @@ impl<'a> Analyser<'a, '_> {
                 Draw::Constant(0.0)
             }
         }
+    }
+
+    /// Reads the file of `file("mask.npy")`.
+    fn given_file(&mut self, value: &'a Expr, path: &str) -> Option<Draw> {
+        let args = file_call(value)?;
+        let [arg] = args else {
+            return self.bad_file(value, "`file` takes one path".to_owned(), FILE_USAGE);
+        };
+        let ExprKind::Text(text) = &arg.value.kind else {
+            return self.bad_file(
+                value,
+                "`file` takes a path in quotes".to_owned(),
+                FILE_USAGE,
+            );
+        };
+        // A path in `--set` is relative to the current directory.
+        let file = match self.overrides.get(path) {
+            Some(_) => Path::new(text).to_owned(),
+            None => self.catalog.directory.join(text),
+        };
+        match (self.catalog.read_array)(&file, path) {
+            Ok(given) => Some(Draw::Given(Arc::new(given))),
+            Err((message, help)) => {
+                let help = if help.is_empty() { FILE_USAGE } else { &help };
+                self.bad_file(value, message, help)
+            }
+        }
+    }
+
+    fn bad_file(&mut self, value: &Expr, message: String, help: &str) -> Option<Draw> {
+        self.diagnostics
+            .push(Diagnostic::new(Code::BadInitialiser, value.span, message).with_help(help));
+        None
     }
 
     /// Reads a distribution such as `uniform(a, b)`.

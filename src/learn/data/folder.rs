@@ -14,31 +14,31 @@ pub(super) fn open(folder: &Path) -> Result<BTreeMap<String, Entry>, DataError> 
     let mut entries = BTreeMap::new();
     for file in std::fs::read_dir(folder).map_err(unreadable)? {
         let path = file.map_err(unreadable)?.path();
-        let ends = path.extension().is_some_and(|end| end == "npy");
-        let Some(name) = path
-            .file_stem()
-            .and_then(|name| name.to_str())
-            .filter(|_| ends)
-        else {
-            continue;
-        };
-        let entry = match header(&path) {
-            Ok((header, length)) => Entry {
-                header: Ok(header),
-                place: Place::File(path.clone(), length as u64),
-            },
-            Err(fault) => Entry {
-                header: Err(of_fault(&path, name, fault)),
-                place: Place::Read([].into()),
-            },
-        };
-        entries.insert(name.to_owned(), entry);
+        entries.extend(entry(&path));
     }
     if entries.is_empty() {
         return Err(DataError::of(folder, "is a folder without .npy files")
             .help("`np.save(\"FOLDER/x.npy\", x)` writes one"));
     }
     Ok(entries)
+}
+
+/// The array of an `.npy` file with its name; `None` for other files.
+pub(super) fn entry(path: &Path) -> Option<(String, Entry)> {
+    let ends = path.extension().is_some_and(|end| end == "npy");
+    let name = path.file_stem().and_then(|name| name.to_str());
+    let name = name.filter(|_| ends)?;
+    let entry = match header(path) {
+        Ok((header, length)) => Entry {
+            header: Ok(header),
+            place: Place::File(path.to_owned(), length as u64),
+        },
+        Err(fault) => Entry {
+            header: Err(of_fault(path, name, fault)),
+            place: Place::Read([].into()),
+        },
+    };
+    Some((name.to_owned(), entry))
 }
 
 /// The header of a file, and how long it is.

@@ -10,6 +10,8 @@ mod csv;
 mod element;
 mod error;
 mod folder;
+mod given;
+mod hash;
 mod npy;
 mod npz;
 #[cfg(test)]
@@ -20,6 +22,8 @@ mod tests;
 
 pub use element::Element;
 pub use error::DataError;
+pub use given::given_array;
+pub use hash::sha256;
 
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -143,6 +147,22 @@ impl Source {
         Ok(Source {
             path: path.to_owned(),
             entries,
+        })
+    }
+
+    /// One file, which may be a single `.npy` array, called as the file without its ending.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub fn one_file(path: &Path) -> Result<Source, DataError> {
+        if path.extension().is_none_or(|end| end != "npy") {
+            return Source::open(path);
+        }
+        std::fs::metadata(path).map_err(|error| DataError::unreadable(path, &error))?;
+        let entry = folder::entry(path);
+        Ok(Source {
+            path: path.to_owned(),
+            entries: entry.into_iter().collect(),
         })
     }
 

@@ -211,6 +211,8 @@ fn put(to: Slot, value: &str) -> String {
 /// Sample `i` at `place`, as in src/ir/rng/fill.rs.
 pub(crate) fn draw(draw: &Draw, columns: usize) -> String {
     match *draw {
+        // Noise has no file, and parameters are drawn by the host.
+        Draw::Given(_) => number(draw.mean() as f32),
         Draw::Constant(x) => number(x as f32),
         Draw::Uniform(low, high) => {
             format!(

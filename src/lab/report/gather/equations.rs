@@ -182,6 +182,7 @@ fn draw(draw: &Draw) -> String {
         Draw::Normal(mean, deviation) => format!("normal({}, {})", exact(*mean), exact(*deviation)),
         Draw::Bernoulli(p) => format!("bernoulli({})", exact(*p)),
         Draw::Identity(scale) => format!("identity({})", exact(*scale)),
+        Draw::Given(given) => format!("file(\"{}\")", given.file.display()),
     }
 }
 

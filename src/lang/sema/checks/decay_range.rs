@@ -64,7 +64,7 @@ fn start_range(model: &Model, rate: &Expr) -> Option<(f64, f64)> {
             Draw::Constant(value) => Some((value, value)),
             Draw::Uniform(lo, hi) => Some((lo, hi)),
             Draw::Bernoulli(_) => Some((0.0, 1.0)),
-            Draw::Normal(..) | Draw::Identity(_) => None,
+            Draw::Normal(..) | Draw::Identity(_) | Draw::Given(_) => None,
         },
         _ => None,
     }

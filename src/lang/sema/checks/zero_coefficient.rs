@@ -19,6 +19,7 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     for id in scaling {
         let slot = &model.params[id.index()];
         let zero = match slot.init {
+            Draw::Given(ref given) => given.values.iter().all(|value| *value == 0.0),
             Draw::Constant(value) => value == 0.0,
             Draw::Uniform(lo, hi) => lo == 0.0 && hi == 0.0,
             Draw::Normal(mean, deviation) => mean == 0.0 && deviation == 0.0,
