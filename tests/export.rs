@@ -203,3 +203,50 @@ print(json.dumps([[compare(name, number(True), 1e-9), compare(name, number(False
         assert_eq!(found.as_array().unwrap().len(), 3);
     }
 }
+
+#[test]
+fn onnxruntime_computes_the_same() {
+    let root = scratch("export-onnx");
+    let names = specs(&root);
+    for name in &names {
+        let (spec, folder) = (format!("{name}.bpm"), format!("out_{name}"));
+        works(&root, &["export", &spec, "--to", "onnx", "-o", &folder]);
+        assert!(root.join(format!("{folder}/{name}.onnx")).is_file());
+    }
+    let program = format!(
+        "
+import json
+import numpy as np
+import onnxruntime
+first = {{'agent': {{'h': 0.1, 'slow': -1.0}}, 'lstm': {{}}, 'many': {{'s': 0.5}}}}
+worst = {{}}
+for name in {names:?}:
+    wanted, given = np.load(f'{{name}}_out.npz'), np.load(f'{{name}}.npz')
+    given = {{k: given[k].astype('f4') for k in given.files}}
+    lanes, steps = next(iter(given.values())).shape[:2]
+    ends = [k[6:] for k in wanted.files if k.startswith('start.')]
+    start = {{k: np.full(wanted[f'start.{{k}}'].shape, first[name].get(k, 0.0), 'f4') for k in ends}}
+    def close(found):
+        for k, v in found.items():
+            key = f'start.{{k[5:]}}' if k.startswith('next.') else k
+            assert v.shape == wanted[key].shape, (k, v.shape)
+            worst[name] = max(worst.get(name, 0.0), float(np.abs(v - wanted[key]).max()))
+        assert len(found) == len(wanted.files)
+    net = onnxruntime.InferenceSession(f'out_{{name}}/{{name}}.onnx')
+    outputs = [o.name for o in net.get_outputs()]
+    state, told = start, []
+    for t in range(steps):
+        found = dict(zip(outputs, net.run(None, {{**{{k: v[:, t] for k, v in given.items()}}, **state}})))
+        state = {{k: found[f'next.{{k}}'] for k in ends}}
+        told.append(found)
+    close({{k: found[k] if k.startswith('next.') else np.stack([one[k] for one in told], 1) for k in outputs}})
+    scan = onnxruntime.InferenceSession(f'out_{{name}}/{{name}}_scan.onnx')
+    close(dict(zip([o.name for o in scan.get_outputs()], scan.run(None, {{**given, **start}}))))
+assert all(v <= 1e-5 for v in worst.values()), worst
+print(json.dumps(worst))
+"
+    );
+    if let Some(found) = python("numpy, onnxruntime", &program, &root) {
+        assert_eq!(found.as_object().unwrap().len(), 3);
+    }
+}

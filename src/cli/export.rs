@@ -4,7 +4,7 @@ use super::options::{Overrides, Passes};
 use super::screen::Screen;
 use super::{spec, trained, Outcome};
 use bpmc::engine::experiment::{Experiment, Target};
-use bpmc::lab::export::{Dialect, Export};
+use bpmc::lab::export::{Dialect, Export, Form};
 use bpmc::lab::run::Which;
 use bpmc::step::Horizon;
 use clap::{Args, ValueEnum};
@@ -15,6 +15,7 @@ const AFTER_HELP: &str = "\
 Examples:
   bpmc export runs/agent-0 --to numpy -o exported
   bpmc export runs/agent-0 --to pytorch --checkpoint best -o exported
+  bpmc export runs/agent-0 --to onnx -o exported
   bpmc export agent.bpm --to numpy --opt 0 -o exported
 
 Two files are written, NETWORK.py with one operation a line and NETWORK.npz with the weights:
@@ -22,7 +23,8 @@ Two files are written, NETWORK.py with one operation a line and NETWORK.npz with
   state = net.start(lanes=1)
   outputs, state = net.step({\"x\": x}, state)       # x: [lanes, size]
   outputs, state = net.run({\"x\": xs})              # xs: [lanes, steps, size]
-In PyTorch the class is a torch.nn.Module, and `step` is its call.";
+In PyTorch the class is a torch.nn.Module, and `step` is its call. A model of ONNX has an input for
+each input and state of the network, and an output `next.NAME` for each state.";
 
 /// Write a trained network as a module for another program.
 ///
@@ -64,6 +66,8 @@ pub enum To {
     Numpy,
     /// A module of PyTorch
     Pytorch,
+    /// Models of ONNX, in 32 bits: NETWORK.onnx is a step, NETWORK_scan.onnx goes over all steps
+    Onnx,
 }
 
 /// Writes the module and its weights.
@@ -92,13 +96,13 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         parameters: &trained.parameters,
         origin: trained.origin,
     };
-    let dialect = match arguments.to {
-        To::Numpy => Dialect::Numpy,
-        To::Pytorch => Dialect::Pytorch,
+    let form = match arguments.to {
+        To::Numpy => Form::Module(Dialect::Numpy),
+        To::Pytorch => Form::Module(Dialect::Pytorch),
+        To::Onnx => Form::Onnx,
     };
-    let paths = export
-        .write(dialect, &arguments.output)
-        .map_err(anyhow::Error::new)?;
+    let paths = export.write(form, &arguments.output);
+    let paths = paths.map_err(anyhow::Error::new)?;
     let mut text = String::new();
     for path in paths {
         writeln!(text, "wrote {}", path.display()).expect("writing to a string");

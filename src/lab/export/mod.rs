@@ -2,7 +2,9 @@
 //!
 //! One printer goes over the step graph; a [table](mod@table) has a row for each operation and a column for each dialect.
 
+mod onnx;
 mod print;
+mod proto;
 mod python;
 mod table;
 
@@ -19,6 +21,15 @@ pub enum Dialect {
     Numpy,
     /// A module of PyTorch.
     Pytorch,
+}
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A module of Python, with the weights beside it.
+    Module(Dialect),
+    /// Models of ONNX: `NETWORK.onnx` of a step, `NETWORK_scan.onnx` of all steps.
+    Onnx,
 }
 
 impl Dialect {
@@ -64,24 +75,32 @@ pub enum ExportError {
 }
 
 impl Export<'_> {
-    /// Writes the module and the weights into a folder, which is made where it is missing, and returns their paths.
+    /// Writes the network into a folder, which is made where it is missing, and returns their paths.
     ///
     /// # Errors
     /// [`ExportError`].
-    pub fn write(&self, dialect: Dialect, folder: &Path) -> Result<Vec<PathBuf>, ExportError> {
+    pub fn write(&self, form: Form, folder: &Path) -> Result<Vec<PathBuf>, ExportError> {
         let failed = |path: &Path, source| ExportError::File {
             path: path.to_owned(),
             source,
         };
         std::fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
         let stem = print::identifier(self.name);
-        let files = [
-            (format!("{stem}.npz"), self.weights()),
-            (
-                format!("{stem}.py"),
-                python::module(self, dialect).into_bytes(),
-            ),
-        ];
+        let files = match form {
+            Form::Module(dialect) => vec![
+                (format!("{stem}.npz"), self.weights()),
+                (
+                    format!("{stem}.py"),
+                    python::module(self, dialect).into_bytes(),
+                ),
+            ],
+            Form::Onnx => {
+                let step = (format!("{stem}.onnx"), onnx::step_model(self));
+                let scan = onnx::scan_model(self);
+                let scan = scan.map(|bytes| (format!("{stem}_scan.onnx"), bytes));
+                std::iter::once(step).chain(scan).collect()
+            }
+        };
         let mut paths = Vec::new();
         for (name, bytes) in files {
             let path = folder.join(name);

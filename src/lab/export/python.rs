@@ -94,7 +94,7 @@ pub(super) fn module(export: &Export<'_>, dialect: Dialect) -> String {
 }
 
 /// The first lines, which say what the network reads and gives.
-fn about(export: &Export<'_>) -> String {
+pub(super) fn about(export: &Export<'_>) -> String {
     let mut out = format!(
         "The network `{}`, {}; written by bpmc {}.\n\n",
         export.name,
@@ -127,14 +127,10 @@ fn about(export: &Export<'_>) -> String {
             .iter()
             .map(|slot| (slot.path.as_str(), slot.dims.as_slice())),
     );
-    rows(
-        "state",
-        &mut export
-            .step
-            .states
-            .iter()
-            .map(|slot| (slot.path.as_str(), slot.dims.as_slice())),
-    );
+    for slot in &export.step.states {
+        let (path, dims, first) = (&slot.path, list(&slot.dims), number(slot.init));
+        writeln!(out, "state   {path} {dims}, {first} at first").expect(SOUND);
+    }
     out
 }
 
