@@ -7,7 +7,10 @@
 
 use bpmc::driver;
 use bpmc::engine::candle::{Candle, Precision};
+use bpmc::engine::episode::Engine;
 use bpmc::engine::fused::{Fused, Native};
+use bpmc::engine::in_step::InStep;
+use bpmc::engine::lanes::{Lanes, Shape};
 use bpmc::engine::reference::Reference;
 use bpmc::learn::given::{self, GivenResults, GivenValues};
 use bpmc::learn::values::{self, ValuesLayout};
@@ -16,6 +19,7 @@ use bpmc::step::Compiled;
 use candle_core::Device;
 use serde_json::{json, Map, Value};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The folder of specs that use the cell of the library.
 const CELLS: &str = "cells/";
@@ -209,25 +213,27 @@ impl Fixture {
     fn reference(&self) -> GivenResults {
         let step = &self.compiled.step;
         let adjoint = bpmc::step::adjoint(step, Options::default()).unwrap();
-        let mut executor = Reference::new(step.clone(), adjoint, 3);
-        let train = self.compiled.model.train.as_ref().unwrap();
-        given::evaluate(&mut executor, train, &self.given).unwrap()
+        self.results(&mut InStep::from(Reference::new(step.clone(), adjoint, 3)))
     }
 
     fn candle(&self, precision: Precision) -> GivenResults {
         let step = &self.compiled.step;
         let adjoint = bpmc::step::adjoint(step, Options::default()).unwrap();
-        let mut executor = Candle::new(step.clone(), adjoint, 3, precision, &Device::Cpu).unwrap();
-        let train = self.compiled.model.train.as_ref().unwrap();
-        given::evaluate(&mut executor, train, &self.given).unwrap()
+        let executor = Candle::new(step.clone(), adjoint, 3, precision, &Device::Cpu).unwrap();
+        self.results(&mut InStep::from(executor))
     }
 
     fn fused<T: Native>(&self) -> GivenResults {
         let step = &self.compiled.step;
         let adjoint = bpmc::step::adjoint(step, Options::default()).unwrap();
-        let program = Fused::new(step, &adjoint).unwrap();
+        let program = Arc::new(Fused::new(step, &adjoint).unwrap());
+        let shape = Shape::together(self.given.lanes, self.given.steps);
+        self.results(&mut Lanes::<T>::new(program, Arc::new(step.clone()), shape))
+    }
+
+    fn results(&self, engine: &mut dyn Engine) -> GivenResults {
         let train = self.compiled.model.train.as_ref().unwrap();
-        given::evaluate_fused::<T>(&program, step, train, &self.given).unwrap()
+        given::evaluate(engine, train, &self.given).unwrap()
     }
 
     /// Compares everything the fixture expects; returns how many tensors that were and the largest error

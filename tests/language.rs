@@ -4,6 +4,7 @@
 
 use bpmc::driver::{compile, from_disk};
 use bpmc::engine::experiment::{Experiment, Target};
+use bpmc::engine::in_step::InStep;
 use bpmc::engine::params::ParamStore;
 use bpmc::engine::reference::Reference;
 use bpmc::ir::rng::{fill, Key, Stream};
@@ -136,7 +137,7 @@ fn agrees(text: &str) {
             ..GivenValues::default()
         };
         let adjoint = bpmc::step::adjoint(step, bpmc::step::autodiff::Options::default()).unwrap();
-        let mut oracle = Reference::new(step.clone(), adjoint, lanes);
+        let mut oracle = InStep::from(Reference::new(step.clone(), adjoint, lanes));
         let expected = evaluate(&mut oracle, train, &given).unwrap();
         assert!(
             (loss.mean() - expected.loss).abs() < 1e-5,

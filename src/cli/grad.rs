@@ -4,11 +4,15 @@ use super::options::{from_one, Backend, Overrides, Passes};
 use super::screen::Screen;
 use super::{output, spec, timing, Failure, Outcome};
 use anyhow::Context;
+use bpmc::engine::bptt::least_memory_interval;
 use bpmc::engine::candle::{self, Candle};
+use bpmc::engine::episode::Engine;
 use bpmc::engine::experiment::Experiment;
+use bpmc::engine::in_step::InStep;
+use bpmc::engine::lanes::{Lanes, Shape};
 use bpmc::engine::reference::Reference;
 use bpmc::lang::sema::model::TrainModel;
-use bpmc::learn::given::{evaluate, evaluate_fused};
+use bpmc::learn::given::evaluate;
 use bpmc::learn::values::{extent, not_finite, results_json, ValuesLayout};
 use bpmc::step::passes::Selection;
 use bpmc::step::Compiled;
@@ -16,6 +20,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use serde_json::Value;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -186,7 +191,8 @@ fn results(
         .map_err(|error| Failure::Run(anyhow::Error::new(error)))?;
     let stage = experiment.whole();
     let (step, backward) = (stage.graphs.step.clone(), stage.graphs.adjoint.clone());
-    let results = match (backend, arguments.dtype) {
+    let interval = least_memory_interval(steps);
+    let mut engine: Box<dyn Engine> = match (backend, arguments.dtype) {
         (Backend::Reference, Precision::F32) => {
             return Err(Failure::Usage(
                 "the reference backend computes in f64 only; leave `--dtype f32` or choose \
@@ -195,15 +201,16 @@ fn results(
             ));
         }
         (Backend::Reference, Precision::F64) => {
-            evaluate(&mut Reference::new(step, backward, lanes), train, &given).map_err(failed)?
+            let executor = Reference::new(step, backward, lanes);
+            Box::new(InStep::new(vec![executor], interval))
         }
         (Backend::Fused, dtype) => {
             let fused = stage.fused().expect("kernels were compiled for them");
+            let (fused, shape) = (Arc::clone(fused), Shape::together(lanes, steps));
             match dtype {
-                Precision::F32 => evaluate_fused::<f32>(fused, &step, train, &given),
-                Precision::F64 => evaluate_fused::<f64>(fused, &step, train, &given),
+                Precision::F32 => Box::new(Lanes::<f32>::new(fused, Arc::new(step), shape)),
+                Precision::F64 => Box::new(Lanes::<f64>::new(fused, Arc::new(step), shape)),
             }
-            .map_err(failed)?
         }
         (Backend::Candle, dtype) => {
             let precision = match dtype {
@@ -211,11 +218,12 @@ fn results(
                 Precision::F64 => candle::Precision::Double,
             };
             let device = candle_core::Device::Cpu;
-            let mut executor =
+            let executor =
                 Candle::new(step, backward, lanes, precision, &device).map_err(failed)?;
-            evaluate(&mut executor, train, &given).map_err(failed)?
+            Box::new(InStep::new(vec![executor], interval))
         }
     };
+    let results = evaluate(engine.as_mut(), train, &given).map_err(failed)?;
     let mut notes = Vec::new();
     for output in layout.without_targets(&given) {
         notes.push(format!(

@@ -5,6 +5,7 @@
 //! change any number.
 
 use super::BackendError;
+use crate::ir::{Graph, Reset};
 use crate::machine::kernel::KernelReport;
 use std::ops::AddAssign;
 
@@ -20,15 +21,19 @@ pub struct EpisodeRun<'a> {
     pub learn: bool,
     /// The states that enter the first step, of all lanes.
     pub states: &'a [Option<Vec<f64>>],
+    /// Whether all states are given back, and not only those that outlive an episode.
+    pub all_states: bool,
 }
 
 /// What episodes gave.
 #[derive(Clone, Debug, Default)]
 pub struct EpisodesRan {
-    /// The states that outlive an episode, of all lanes; `None` for others.
+    /// The states that are given back, of all lanes; `None` for others.
     pub states: States,
     /// Gradients of trained parameters, by slot; empty unless the engine went back.
     pub gradients: Vec<Option<Vec<f64>>>,
+    /// Adjoints of the first states, where all are given back; empty unless the engine went back.
+    pub first_adjoints: States,
     /// Where the time went.
     pub times: Times,
 }
@@ -54,6 +59,9 @@ impl AddAssign for Times {
 
 /// Runs episodes of lanes.
 pub trait Engine: Send {
+    /// The step, for its slots.
+    fn graph(&self) -> &Graph;
+
     /// How many lanes go in step, group after group. Each group has an environment.
     fn groups(&self) -> Vec<usize>;
 
@@ -113,6 +121,9 @@ pub trait Running {
     /// Sets the noise of a lane.
     fn set_noise(&mut self, lane: usize, slot: usize, values: &[f64]);
 
+    /// Sets the noise of all lanes.
+    fn set_noises(&mut self, slot: usize, values: &[f64]);
+
     /// An output of a lane.
     ///
     /// # Errors
@@ -142,6 +153,23 @@ pub trait Running {
 
     /// A value of the last step by its name, of all lanes, where the engine still has it as it was computed.
     fn named(&self, name: &str) -> Option<Vec<f64>>;
+}
+
+impl EpisodeRun<'_> {
+    /// Whether a state is given back.
+    pub(super) fn gives(&self, reset: Reset) -> bool {
+        self.all_states || matches!(reset, Reset::Never | Reset::Carry)
+    }
+}
+
+/// Adds the states of more lanes.
+pub(super) fn extend(all: &mut States, more: States) {
+    all.resize(all.len().max(more.len()), None);
+    for (all, values) in all.iter_mut().zip(more) {
+        if let Some(values) = values {
+            all.get_or_insert_default().extend(values);
+        }
+    }
 }
 
 /// The part of states that belongs to `count` lanes from `first`, of `lanes`.

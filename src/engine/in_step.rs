@@ -1,9 +1,11 @@
 //! Blocks of lanes on any [`Executor`]: all lanes of a block go in step.
 
 use super::bptt::{self, zero_adjoint, Rollout, StepInputs};
-use super::episode::{part, Engine, Environment, EpisodeRun, EpisodesRan, Running, States, Times};
+use super::episode::{
+    extend, part, Engine, Environment, EpisodeRun, EpisodesRan, Running, States, Times,
+};
 use super::{BackendError, Executor};
-use crate::ir::Reset;
+use crate::ir::Graph;
 use rayon::prelude::*;
 use std::time::Instant;
 
@@ -21,7 +23,21 @@ impl<E: Executor> InStep<E> {
     }
 }
 
+impl<E: Executor> From<E> for InStep<E> {
+    /// All lanes in step, with the states of every step kept.
+    fn from(executor: E) -> InStep<E> {
+        InStep::new(vec![executor], 1)
+    }
+}
+
 impl<E: Executor<Tensor: Send> + Send> Engine for InStep<E> {
+    fn graph(&self) -> &Graph {
+        self.blocks
+            .first()
+            .expect("there is at least one block")
+            .step_graph()
+    }
+
     fn groups(&self) -> Vec<usize> {
         self.blocks.iter().map(Executor::lanes).collect()
     }
@@ -53,15 +69,12 @@ impl<E: Executor<Tensor: Send> + Send> Engine for InStep<E> {
             let EpisodesRan {
                 states,
                 gradients,
+                first_adjoints,
                 times,
             } = ran?;
             all.times += times;
-            all.states.resize(states.len(), None);
-            for (all, values) in all.states.iter_mut().zip(states) {
-                if let Some(values) = values {
-                    all.get_or_insert_default().extend(values);
-                }
-            }
+            extend(&mut all.states, states);
+            extend(&mut all.first_adjoints, first_adjoints);
             // Blocks are added in their order, whichever thread was first.
             all.gradients.resize(gradients.len(), None);
             for (sum, values) in all.gradients.iter_mut().zip(gradients) {
@@ -112,11 +125,11 @@ fn episodes<E: Executor>(
     let last = rollout.final_states();
     let mut states: States = vec![None; last.len()];
     for (slot, state) in executor.step_graph().states.iter().enumerate() {
-        if matches!(state.reset, Reset::Never | Reset::Carry) {
+        if run.gives(state.reset) {
             states[slot] = Some(executor.download(&last[slot])?);
         }
     }
-    let mut gradients = Vec::new();
+    let (mut gradients, mut first_adjoints) = (Vec::new(), States::new());
     if run.learn {
         let start = Instant::now();
         executor.clear_gradients();
@@ -128,7 +141,7 @@ fn episodes<E: Executor>(
             .map(|dims| executor.fill(0.0, dims))
             .collect::<Result<Vec<_>, _>>()?;
         let environment = &*environment;
-        rollout.backward(executor, zero, |executor, step| {
+        let adjoints = rollout.backward(executor, zero, |executor, step| {
             let mut all = silent.clone();
             for slot in &reads {
                 let lanes = (0..executor.lanes())
@@ -138,11 +151,17 @@ fn episodes<E: Executor>(
             Ok(all)
         })?;
         gradients = executor.gradients()?;
+        if run.all_states {
+            let first = adjoints.states.iter();
+            let first = first.map(|tensor| executor.download(tensor).map(Some));
+            first_adjoints = first.collect::<Result<_, _>>()?;
+        }
         times.backward = start.elapsed().as_secs_f64();
     }
     Ok(EpisodesRan {
         states,
         gradients,
+        first_adjoints,
         times,
     })
 }
@@ -283,6 +302,10 @@ impl<E: Executor> Running for Batch<'_, E> {
 
     fn set_inputs(&mut self, slot: usize, values: &[f64]) {
         self.inputs[slot].copy_from_slice(values);
+    }
+
+    fn set_noises(&mut self, slot: usize, values: &[f64]) {
+        self.noises[slot].copy_from_slice(values);
     }
 
     fn outputs(&mut self, slot: usize) -> Result<Vec<f64>, BackendError> {

@@ -1,9 +1,12 @@
 //! Fused kernels on the CPU: some lanes go in step through their whole episode before the next ones begin.
 
-use super::episode::{part, Engine, Environment, EpisodeRun, EpisodesRan, Running, States, Times};
-use super::fused::{Fused, LaneMemory, Profile, Shared};
+use super::bptt::least_memory_interval;
+use super::episode::{
+    extend, part, Engine, Environment, EpisodeRun, EpisodesRan, Running, States, Times,
+};
+use super::fused::{Fused, LaneMemory, Native, Profile, Real, Shared};
 use super::BackendError;
-use crate::ir::{Graph, Reset};
+use crate::ir::Graph;
 use crate::machine::dispatch;
 use crate::machine::kernel::KernelReport;
 use std::collections::BTreeMap;
@@ -12,14 +15,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// Lanes that take turns on the memories of the threads.
-pub struct Lanes {
+pub struct Lanes<T> {
     program: Arc<Fused>,
     graph: Arc<Graph>,
     shape: Shape,
     /// Whether kernels are timed.
     measure: bool,
     /// As many as lanes have run at once.
-    memories: Mutex<Vec<LaneMemory<f32>>>,
+    memories: Mutex<Vec<LaneMemory<T>>>,
 }
 
 /// How lanes are run.
@@ -35,9 +38,21 @@ pub struct Shape {
     pub interval: usize,
 }
 
-impl Lanes {
+impl Shape {
+    /// All lanes in step, with the traces of so few steps kept that memory is least.
+    pub fn together(lanes: usize, steps: usize) -> Shape {
+        Shape {
+            lanes,
+            in_step: lanes,
+            running: 1,
+            interval: least_memory_interval(steps),
+        }
+    }
+}
+
+impl<T: Native> Lanes<T> {
     /// All lanes of a step with these kernels.
-    pub fn new(program: Arc<Fused>, graph: Arc<Graph>, shape: Shape) -> Lanes {
+    pub fn new(program: Arc<Fused>, graph: Arc<Graph>, shape: Shape) -> Lanes<T> {
         Lanes {
             program,
             graph,
@@ -49,14 +64,14 @@ impl Lanes {
 }
 
 /// Gradient sums over lanes, added up in the order of the lanes whichever is finished first.
-struct Total {
+struct Total<T> {
     sums: Vec<f64>,
     next: usize,
-    waiting: BTreeMap<usize, Vec<f32>>,
+    waiting: BTreeMap<usize, Vec<T>>,
 }
 
-impl Total {
-    fn add(&mut self, lane: usize, sums: &[f32]) {
+impl<T: Real> Total<T> {
+    fn add(&mut self, lane: usize, sums: &[T]) {
         if lane != self.next {
             self.waiting.insert(lane, sums.to_vec());
             return;
@@ -70,54 +85,68 @@ impl Total {
     }
 }
 
-fn add(total: &mut [f64], sums: &[f32]) {
-    dispatch!((total: &mut [f64], sums: &[f32]) {
+fn add<T: Real>(total: &mut [f64], sums: &[T]) {
+    dispatch!(<T>(total: &mut [f64], sums: &[T]) {
         for (total, x) in total.iter_mut().zip(sums) {
-            *total += f64::from(*x);
+            *total += x.to_f64();
         }
     })
 }
 
 /// What groups of lanes share while they run.
-struct Shares<'a> {
+struct Shares<'a, T> {
     program: &'a Fused,
     graph: &'a Graph,
-    shared: &'a Shared<f32>,
+    shared: &'a Shared<T>,
     shape: Shape,
     run: EpisodeRun<'a>,
 }
 
 /// What a group of lanes gave.
-type GroupRan = Result<(States, Times), BackendError>;
+type GroupRan = Result<EpisodesRan, BackendError>;
 
-impl Shares<'_> {
+impl<T: Native> Shares<'_, T> {
     /// Episodes of some lanes in step, forward and, when learning, back.
     fn group(
         &self,
         first: usize,
         environment: &mut dyn Environment,
-        memories: &mut [LaneMemory<f32>],
+        memories: &mut [LaneMemory<T>],
     ) -> GroupRan {
         let mut times = self.forward(first, environment, memories)?;
-        let mut states = vec![None; self.graph.states.len()];
+        let mut states: States = vec![None; self.graph.states.len()];
         for (slot, state) in self.graph.states.iter().enumerate() {
-            if matches!(state.reset, Reset::Never | Reset::Carry) {
+            if self.run.gives(state.reset) {
                 let mut running = self.running(memories);
                 states[slot] = Some(running.state(slot)?);
             }
         }
+        let mut first_adjoints = States::new();
         let start = Instant::now();
         environment.finish();
         times.environment += start.elapsed().as_secs_f64();
         if self.run.learn {
             let start = Instant::now();
             self.backward(environment, memories);
+            if self.run.all_states {
+                let adjoints = (0..states.len()).map(|slot| {
+                    let lanes = memories.iter();
+                    let own = lanes.flat_map(|lane| lane.state_adjoint(self.program, slot));
+                    Some(own.collect())
+                });
+                first_adjoints = adjoints.collect();
+            }
             times.backward = start.elapsed().as_secs_f64();
         }
-        Ok((states, times))
+        Ok(EpisodesRan {
+            states,
+            first_adjoints,
+            times,
+            ..EpisodesRan::default()
+        })
     }
 
-    fn running<'a>(&'a self, memories: &'a mut [LaneMemory<f32>]) -> Group<'a> {
+    fn running<'a>(&'a self, memories: &'a mut [LaneMemory<T>]) -> Group<'a, T> {
         Group {
             program: self.program,
             graph: self.graph,
@@ -130,7 +159,7 @@ impl Shares<'_> {
         &self,
         first: usize,
         environment: &mut dyn Environment,
-        memories: &mut [LaneMemory<f32>],
+        memories: &mut [LaneMemory<T>],
     ) -> Result<Times, BackendError> {
         let mut times = Times::default();
         let mut last = Instant::now();
@@ -167,7 +196,7 @@ impl Shares<'_> {
     }
 
     /// The way back, each lane with gradient sums of its own.
-    fn backward(&self, environment: &dyn Environment, memories: &mut [LaneMemory<f32>]) {
+    fn backward(&self, environment: &dyn Environment, memories: &mut [LaneMemory<T>]) {
         for memory in memories.iter_mut() {
             memory.start_back(self.program);
         }
@@ -176,26 +205,26 @@ impl Shares<'_> {
             match environment.adjoint(lane, step, slot) {
                 Some(values) => {
                     for (to, x) in out.iter_mut().zip(values) {
-                        *to = *x as f32;
+                        *to = T::from_f64(*x);
                     }
                 }
-                None => out.fill(0.0),
+                None => out.fill(T::ZERO),
             }
         });
     }
 }
 
 /// Lanes in step, between two steps.
-struct Group<'a> {
+struct Group<'a, T> {
     program: &'a Fused,
     graph: &'a Graph,
-    shared: &'a Shared<f32>,
-    memories: &'a mut [LaneMemory<f32>],
+    shared: &'a Shared<T>,
+    memories: &'a mut [LaneMemory<T>],
 }
 
-impl Running for Group<'_> {
+impl<T: Native> Running for Group<'_, T> {
     fn set_input(&mut self, lane: usize, slot: usize, values: &[f32]) {
-        self.memories[lane].set_input(self.program, slot, values, |x| x);
+        self.memories[lane].set_input(self.program, slot, values, |x| T::from_f64(x.into()));
     }
 
     fn set_noise(&mut self, lane: usize, slot: usize, values: &[f64]) {
@@ -210,7 +239,14 @@ impl Running for Group<'_> {
     fn set_inputs(&mut self, slot: usize, values: &[f64]) {
         let width = values.len() / self.memories.len();
         for (memory, values) in self.memories.iter_mut().zip(values.chunks(width.max(1))) {
-            memory.set_input(self.program, slot, values, |x| x as f32);
+            memory.set_input(self.program, slot, values, T::from_f64);
+        }
+    }
+
+    fn set_noises(&mut self, slot: usize, values: &[f64]) {
+        let width = values.len() / self.memories.len();
+        for (memory, values) in self.memories.iter_mut().zip(values.chunks(width.max(1))) {
+            memory.set_noise(self.program, slot, values);
         }
     }
 
@@ -250,7 +286,11 @@ impl Running for Group<'_> {
     }
 }
 
-impl Engine for Lanes {
+impl<T: Native> Engine for Lanes<T> {
+    fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
     fn groups(&self) -> Vec<usize> {
         let (lanes, in_step) = (self.shape.lanes, self.shape.in_step.max(1));
         let firsts = (0..lanes).step_by(in_step);
@@ -263,7 +303,7 @@ impl Engine for Lanes {
         run: EpisodeRun<'_>,
         environments: &mut [&mut dyn Environment],
     ) -> Result<EpisodesRan, BackendError> {
-        let shared = self.program.shared::<f32>(parameters)?;
+        let shared = self.program.shared::<T>(parameters)?;
         let shares = Shares {
             program: &self.program,
             graph: &self.graph,
@@ -289,7 +329,7 @@ impl Engine for Lanes {
         rayon::scope(|scope| {
             for _ in 0..workers {
                 scope.spawn(|_| {
-                    let mut own: Vec<LaneMemory<f32>> = {
+                    let mut own: Vec<LaneMemory<T>> = {
                         let mut all = locked(memories);
                         let kept = all.len().saturating_sub(together);
                         all.split_off(kept)
@@ -321,20 +361,14 @@ impl Engine for Lanes {
                 });
             }
         });
-        let mut out = EpisodesRan {
-            states: vec![None; self.graph.states.len()],
-            ..EpisodesRan::default()
-        };
+        let mut out = EpisodesRan::default();
         for group in groups {
             let (_, ran) = group.into_inner().unwrap_or_else(PoisonError::into_inner);
             let Some(ran) = ran else { continue };
-            let (states, times) = ran?;
-            out.times += times;
-            for (all, values) in out.states.iter_mut().zip(states) {
-                if let Some(values) = values {
-                    all.get_or_insert_default().extend(values);
-                }
-            }
+            let ran = ran?;
+            out.times += ran.times;
+            extend(&mut out.states, ran.states);
+            extend(&mut out.first_adjoints, ran.first_adjoints);
         }
         if run.learn {
             let total = total.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -171,15 +171,15 @@ fn lane_by_lane(work: &Work<'_>, options: &TrainerOptions) -> Result<Planned, Tr
     let size = [work.lanes, work.task.steps()];
     let plan = work.experiment.plan(size, options.threads, work.limits);
     fits(&plan, work.limits)?;
-    let (graph, program) = (Arc::new(step.clone()), Arc::clone(program));
     let shape = Shape {
         lanes: plan.lanes,
         in_step: plan.in_step,
         running: plan.running(),
         interval: plan.interval,
     };
-    let engine = Box::new(Lanes::new(program, Arc::clone(&graph), shape));
-    let drive = EpisodeDrive::new(engine, &graph, work.task, work.objective.clone());
+    let graph = Arc::new(step.clone());
+    let engine = Box::new(Lanes::<f32>::new(Arc::clone(program), graph, shape));
+    let drive = EpisodeDrive::new(engine, work.task, work.objective.clone());
     Ok((plan, Box::new(drive)))
 }
 
@@ -239,8 +239,7 @@ fn in_step(work: &Work<'_>, options: &TrainerOptions) -> Result<Planned, TrainEr
     }
     fits(&plan, limits)?;
     let engine = executors(prepared, options.backend, &plan, &candle)?;
-    let graph = Arc::new(prepared.step.clone());
-    let drive = EpisodeDrive::new(engine, &graph, task, work.objective.clone());
+    let drive = EpisodeDrive::new(engine, task, work.objective.clone());
     Ok((plan, Box::new(drive)))
 }
 

@@ -26,20 +26,16 @@ pub struct Group {
 }
 
 /// The lanes of a task, in groups as an engine wants them.
-pub(super) fn groups(
-    engine: &dyn Engine,
-    graph: &Arc<Graph>,
-    task: &dyn Task,
-    objective: Objective,
-) -> Vec<Group> {
-    let wiring = Arc::new(Wiring::new(graph, task, objective));
+pub(super) fn groups(engine: &dyn Engine, task: &dyn Task, objective: Objective) -> Vec<Group> {
+    let graph = Arc::new(engine.graph().clone());
+    let wiring = Arc::new(Wiring::new(&graph, task, objective));
     let mut first = 0;
     let sizes = engine.groups().into_iter();
     let groups = sizes.map(|count| {
         let own = first..first + count;
         first += count;
         Group {
-            graph: Arc::clone(graph),
+            graph: Arc::clone(&graph),
             first: own.start,
             lanes: own
                 .map(|lane| LaneEpisode::new(&wiring, task, lane))
@@ -133,15 +129,10 @@ pub struct EpisodeDrive {
 }
 
 impl EpisodeDrive {
-    /// The lanes of a task on an engine that runs a step with these slots.
-    pub fn new(
-        engine: Box<dyn Engine>,
-        graph: &Arc<Graph>,
-        task: &dyn Task,
-        objective: Objective,
-    ) -> EpisodeDrive {
+    /// The lanes of a task on an engine.
+    pub fn new(engine: Box<dyn Engine>, task: &dyn Task, objective: Objective) -> EpisodeDrive {
         EpisodeDrive {
-            groups: groups(engine.as_ref(), graph, task, objective),
+            groups: groups(engine.as_ref(), task, objective),
             engine,
         }
     }
@@ -162,6 +153,7 @@ impl Block for EpisodeDrive {
             steps,
             learn: options.learn,
             states,
+            all_states: false,
         };
         let groups = self.groups.iter_mut();
         let mut environments: Vec<&mut dyn Environment> =

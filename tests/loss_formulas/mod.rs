@@ -5,6 +5,7 @@
 mod terms;
 
 use bpmc::driver::compile;
+use bpmc::engine::in_step::InStep;
 use bpmc::engine::reference::Reference;
 use bpmc::ir::rng::{Key, Stream};
 use bpmc::lang::catalog::TrainerKind;
@@ -66,7 +67,8 @@ impl Case {
         let step = &self.program.step;
         let back = adjoint(step, Options::default()).unwrap();
         let train = self.program.model.train.as_ref().unwrap();
-        evaluate(&mut Reference::new(step.clone(), back, LANES), train, given).unwrap()
+        let mut engine = InStep::from(Reference::new(step.clone(), back, LANES));
+        evaluate(&mut engine, train, given).unwrap()
     }
 
     /// `width` numbers of step `t` and lane `b`.

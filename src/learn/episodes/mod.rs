@@ -185,7 +185,8 @@ impl Episodes {
                 running: batch,
                 interval: 1,
             };
-            Box::new(Lanes::new(Arc::clone(program), Arc::clone(&graph), shape))
+            let program = Arc::clone(program);
+            Box::new(Lanes::<f32>::new(program, Arc::clone(&graph), shape))
         } else {
             let limits = Limits {
                 free: options.memory,
@@ -204,7 +205,7 @@ impl Episodes {
         };
         let objective = Objective::new(train);
         Ok(Episodes {
-            groups: groups(engine.as_ref(), &graph, task, objective),
+            groups: groups(engine.as_ref(), task, objective),
             sequences: task.sequences(Part::Test),
             engine,
             graph,
@@ -289,6 +290,7 @@ impl Episodes {
             steps: watched.first().map_or(0, |one| one.group.steps()),
             learn: false,
             states: carried,
+            all_states: false,
         };
         let mut environments: Vec<&mut dyn Environment> = watched
             .iter_mut()
@@ -367,10 +369,7 @@ impl<O: Observer> Environment for Watched<'_, O> {
             lanes.set_inputs(slot, values);
         }
         for (slot, values) in given.noises.iter().enumerate() {
-            let size = values.len() / group.lanes.len().max(1);
-            for (k, values) in values.chunks(size.max(1)).enumerate() {
-                lanes.set_noise(k, slot, values);
-            }
+            lanes.set_noises(slot, values);
         }
         Ok(())
     }

@@ -1,12 +1,15 @@
 use super::*;
 use crate::driver::{compile, from_disk};
 use crate::engine::experiment::{Experiment, Target};
+use crate::engine::in_step::InStep;
+use crate::engine::lanes::{Lanes, Shape};
 use crate::engine::reference::Reference;
 use crate::ir::{verify, GraphKind};
-use crate::learn::given::{evaluate, evaluate_fused, GivenResults, GivenValues};
+use crate::learn::given::{evaluate, GivenResults, GivenValues};
 use crate::step::autodiff::Options;
 use crate::step::passes::{find, Selection};
 use crate::step::{adjoint, Compiled};
+use std::sync::Arc;
 
 const LINEAR: &str = "transmit w + alpha * hebb\n hebb <- hebb + 0.1 * pre * post";
 
@@ -348,8 +351,10 @@ fn assert_same(program: &Compiled, steps: usize) {
     let lanes = train.settings.int("batch");
     let mut values = given(step, lanes, steps);
     let backward = |step: &Graph| adjoint(step, Options::default()).unwrap();
-    let mut executor = Reference::new(step.clone(), backward(step), lanes);
-    let expected = evaluate(&mut executor, train, &values).unwrap();
+    let reference =
+        |step: Graph, adjoint: Graph| InStep::from(Reference::new(step, adjoint, lanes));
+    let mut engine = reference(step.clone(), backward(step));
+    let expected = evaluate(&mut engine, train, &values).unwrap();
     let sizes = expected.gradients.iter().flatten().flatten();
     assert!(sizes.map(|x| x.abs()).sum::<f64>() > 1e-3);
 
@@ -362,8 +367,7 @@ fn assert_same(program: &Compiled, steps: usize) {
     assert_eq!(verify(&rewritten, GraphKind::Step), [] as [String; 0]);
     values.states = states(&rewritten, lanes);
     let adjoint = backward(&rewritten);
-    let mut executor = Reference::new(rewritten, adjoint, lanes);
-    let found = evaluate(&mut executor, train, &values).unwrap();
+    let found = evaluate(&mut reference(rewritten, adjoint), train, &values).unwrap();
     assert_close(&found, &expected, 1e-9, "reference");
 
     let selection = Selection::default();
@@ -372,9 +376,12 @@ fn assert_same(program: &Compiled, steps: usize) {
     assert_eq!(stage.graphs.forms, forms);
     let (step, fused) = (&stage.graphs.step, stage.fused().unwrap());
     values.states = states(step, lanes);
-    let found = evaluate_fused::<f64>(fused, step, train, &values).unwrap();
+    let (step, shape) = (Arc::new(step.clone()), Shape::together(lanes, steps));
+    let mut engine = Lanes::<f64>::new(Arc::clone(fused), Arc::clone(&step), shape);
+    let found = evaluate(&mut engine, train, &values).unwrap();
     assert_close(&found, &expected, 1e-9, "fused");
-    let found = evaluate_fused::<f32>(fused, step, train, &values).unwrap();
+    let mut engine = Lanes::<f32>::new(Arc::clone(fused), step, shape);
+    let found = evaluate(&mut engine, train, &values).unwrap();
     assert_close(&found, &expected, 1e-4, "fused in f32");
 }
 
