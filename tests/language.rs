@@ -12,14 +12,16 @@ use bpmc::ir::{Binary, Graph, NoiseKind, OutputId, ResultKind, ShapeError};
 use bpmc::lab::run::{find_checkpoint, Which};
 use bpmc::lab::verify::compare;
 use bpmc::learn::given::{evaluate, GivenValues};
-use bpmc::learn::language::loss::cross_entropy;
-use bpmc::learn::language::runner::{Passage, Runner};
+use bpmc::learn::language::loss::{cross_entropy, Loss};
+use bpmc::learn::language::reader::{Outputs, Reader};
+use bpmc::learn::language::runner::{Passage, StagedReader};
 use bpmc::learn::trainer::{BackendKind, Trainer, TrainerOptions};
 use bpmc::machine::device::{DeviceChoice, DeviceKind};
 use bpmc::step::passes::{Budget, Form, GraphPass, Pass, Run, Selection, PIPELINE};
 use bpmc::step::{Compiled, Horizon};
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::Arc;
 
 fn compiled(text: &str) -> Compiled {
     let compilation = compile("model.bpm", text, &[], &from_disk).unwrap();
@@ -66,7 +68,7 @@ fn agrees(text: &str) {
     let staged = Experiment::trained(&program, Target::Kernels, &Selection::default()).unwrap();
     let parameters = ParamStore::init(&step.params, 3);
     let (lanes, steps, seed) = (3, 5, 9);
-    let mut runner = Runner::new(&staged, lanes);
+    let mut reader = StagedReader::new(Arc::new(staged), lanes);
     let size = |dims: &[usize]| dims.iter().product::<usize>();
     let mut states: Vec<Vec<f64>> = step
         .states
@@ -83,17 +85,19 @@ fn agrees(text: &str) {
             iteration: chunk,
             learn: true,
         };
-        runner.forward(&staged, &parameters, passage).unwrap();
         let output = step
             .outputs
             .iter()
             .position(|o| o.path == "next_word")
             .unwrap();
-        let mut logits = runner.output(&staged, output).clone();
-        let loss = cross_entropy(&mut logits, 11, &targets, &vec![1.0; lanes * steps]);
-        let gradients = runner
-            .backward(&staged, &parameters, passage, vec![(output, logits)])
-            .unwrap();
+        let mut loss = Loss::default();
+        let mut judge = |mut outputs: Outputs<'_>| {
+            let mut logits = outputs.get(output).clone();
+            loss = cross_entropy(&mut logits, 11, &targets, &vec![1.0; lanes * steps]);
+            vec![(output, logits)]
+        };
+        let ran = reader.read(&parameters, passage, &mut judge).unwrap();
+        let gradients = ran.gradients;
 
         let one_hot = |words: &[u32]| -> Vec<f64> {
             words
@@ -158,7 +162,7 @@ fn agrees(text: &str) {
             }
             assert!(largest > 0.0, "{} has no gradient", slot.path);
         }
-        let found = runner.states(&staged);
+        let found = reader.states().unwrap();
         for (k, slot) in step.states.iter().enumerate() {
             for (x, y) in found[k]
                 .as_ref()

@@ -144,9 +144,11 @@ fn episodes<E: Executor>(
         let adjoints = rollout.backward(executor, zero, |executor, step| {
             let mut all = silent.clone();
             for slot in &reads {
-                let lanes = (0..executor.lanes())
-                    .map(|lane| environment.adjoint(lane, step, *slot).unwrap_or_default());
-                all[*slot] = executor.upload(&lanes.collect::<Vec<_>>().concat(), &dims[*slot])?;
+                let lanes = 0..executor.lanes();
+                let lanes = lanes.map(|lane| environment.adjoint(lane, step, *slot));
+                if let Some(values) = lanes.collect::<Option<Vec<_>>>() {
+                    all[*slot] = executor.upload(&values.concat(), &dims[*slot])?;
+                }
             }
             Ok(all)
         })?;

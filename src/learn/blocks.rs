@@ -7,7 +7,8 @@ use super::drive::EpisodeDrive;
 use super::language::device::{DeviceReader, DeviceStages, TextGoal};
 use super::language::in_step::InStepReader;
 use super::language::objective::TextObjective;
-use super::language::reader::{Reader, StagedReader};
+use super::language::reader::Reader;
+use super::language::runner::StagedReader;
 use super::language::stream;
 use super::trainer::{BackendKind, TrainError, TrainerOptions};
 use crate::engine::bptt::least_memory_interval;
@@ -86,17 +87,15 @@ pub(super) fn readers(
         let candle = device_of(options)?;
         let plan = experiment.plan(size, options.threads, limits);
         fits(&plan, limits)?;
-        let Prepared { step, adjoint, .. } = &experiment.whole().graphs;
         let reader = |lanes: usize| -> Result<Box<dyn Reader>, TrainError> {
-            let (step, backward) = (step.clone(), adjoint.clone());
-            Ok(if options.backend == BackendKind::Candle {
-                let executor = Candle::new(step, backward, lanes, Precision::Single, &candle)?;
-                Box::new(InStepReader::new(executor))
-            } else {
-                Box::new(InStepReader::new(Reference::new(step, backward, lanes)))
-            })
+            let mut plan = plan.clone();
+            plan.together = Together::Blocks(vec![lanes]);
+            let graphs = &experiment.whole().graphs;
+            let engine = executors(graphs, options.backend, &plan, &candle)?;
+            Ok(Box::new(InStepReader::new(engine)))
         };
-        return Ok((plan, [reader(lanes)?, reader(eval_lanes)?]));
+        let both = [reader(lanes)?, reader(eval_lanes)?];
+        return Ok((plan, both));
     }
     if options.device.kind != DeviceKind::Cpu {
         let limits = device::open(options.device)?;

@@ -2,9 +2,8 @@
 
 use super::block::{Block, BlockReport, EpisodeOptions, Objective};
 use super::lane_episode::{LaneEpisode, LaneLoss, Wiring};
-use super::phases::Phases;
 use super::tasks::Task;
-use crate::engine::episode::{Engine, Environment, EpisodeRun, Running, States, Times};
+use crate::engine::episode::{Engine, Environment, EpisodeRun, Running, States};
 use crate::engine::BackendError;
 use crate::ir::Graph;
 use crate::machine::kernel::KernelReport;
@@ -162,7 +161,7 @@ impl Block for EpisodeDrive {
         let mut report = BlockReport {
             gradients: ran.gradients,
             states: as_kept(ran.states),
-            phases: phases(ran.times),
+            phases: ran.times.into(),
             ..BlockReport::default()
         };
         for group in &mut self.groups {
@@ -188,13 +187,4 @@ pub(super) fn as_kept(mut states: States) -> States {
         *x = f64::from(*x as f32);
     }
     states
-}
-
-fn phases(times: Times) -> Phases {
-    Phases {
-        forward: times.forward,
-        task: times.environment,
-        backward: times.backward,
-        update: 0.0,
-    }
 }

@@ -5,8 +5,8 @@ use super::action;
 use super::block::{EpisodeOptions, Objective};
 use super::score::{Kind, Tally};
 use super::supervised::{Errors, SupervisedLoss};
-use crate::ir::rng::{fill, Key, Stream};
-use crate::ir::{Graph, NoiseKind};
+use crate::ir::rng::{noise, Key, Stream};
+use crate::ir::Graph;
 use crate::lang::sema::targets::TARGET;
 use crate::learn::tasks::{EpisodeKey, Lane, Score, Task};
 use crate::machine::c::Feed;
@@ -244,19 +244,9 @@ impl LaneEpisode {
         options: &EpisodeOptions,
         out: &mut [f64],
     ) {
-        let noise = &graph.noises[slot];
-        let step = match noise.kind {
-            NoiseKind::Step => step,
-            NoiseKind::Mask => 0,
-        };
-        let key = Key::new(options.seed, Stream::Noise(slot as u32));
-        let place = key.at(options.iteration, step as u32, self.index);
-        let columns = noise.dims.last().copied().unwrap_or(1);
-        if noise.kind == NoiseKind::Mask && !options.learn {
-            out.fill(noise.draw.mean());
-            return;
-        }
-        fill(&noise.draw, place, columns, out);
+        let at = [options.iteration, step as u32, self.index];
+        let how = (options.seed, options.learn);
+        noise(&graph.noises[slot], slot, how, at, out);
     }
 
     /// Takes the outputs of step `step`, in the order of [`Wiring::read`], and ends the step.

@@ -1,5 +1,6 @@
 //! The phases of an iteration and their times.
 
+use crate::engine::episode::Times;
 use std::ops::AddAssign;
 
 /// The seconds of one iteration by phase. The first three are CPU seconds, added over the blocks of lanes
@@ -21,6 +22,17 @@ impl Phases {
     /// The sum of all phases.
     pub fn total(&self) -> f64 {
         self.forward + self.task + self.backward + self.update
+    }
+}
+
+impl From<Times> for Phases {
+    fn from(times: Times) -> Phases {
+        Phases {
+            forward: times.forward,
+            task: times.environment,
+            backward: times.backward,
+            update: 0.0,
+        }
     }
 }
 

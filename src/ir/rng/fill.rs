@@ -1,7 +1,7 @@
 //! Samples of the distributions that a spec can name.
 
-use super::Place;
-use crate::ir::Draw;
+use super::{Key, Place, Stream};
+use crate::ir::{Draw, NoiseKind, NoiseSlot};
 
 /// Fills `out` from `draw`. Element `k` uses index `k` of `place`, so a prefix of a longer vector has the
 /// same values. `columns` is the last dimension, which places the diagonal of [`Draw::Identity`]. `out` has
@@ -25,6 +25,28 @@ pub fn fill(draw: &Draw, place: Place, columns: usize, out: &mut [f64]) {
             }
         };
     }
+}
+
+/// Draws the noise source with this number for a lane at a step. A mask is that of the first step, and is at its mean
+/// where nothing is learned.
+pub fn noise(
+    slot: &NoiseSlot,
+    number: usize,
+    (seed, learn): (u64, bool),
+    [iteration, step, lane]: [u32; 3],
+    out: &mut [f64],
+) {
+    let step = match slot.kind {
+        NoiseKind::Mask if !learn => {
+            out.fill(slot.draw.mean());
+            return;
+        }
+        NoiseKind::Mask => 0,
+        NoiseKind::Step => step,
+    };
+    let key = Key::new(seed, Stream::Noise(number as u32));
+    let columns = slot.dims.last().copied().unwrap_or(1);
+    fill(&slot.draw, key.at(iteration, step, lane), columns, out);
 }
 
 /// Scales `unit` to `[low, high)`: rounding must not reach the open end.

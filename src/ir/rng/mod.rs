@@ -10,7 +10,7 @@
 mod fill;
 mod philox;
 
-pub use fill::fill;
+pub use fill::{fill, noise};
 pub use philox::philox4x32;
 
 use rand_core::RngCore;

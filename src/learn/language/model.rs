@@ -6,8 +6,8 @@
 use super::error::LanguageError;
 use super::loss::Loss;
 use super::objective::TextObjective;
-use super::reader::Reader;
-use super::runner::{Gradients, Passage};
+use super::reader::{Gradients, Outputs, Reader};
+use super::runner::Passage;
 use super::schedule::Schedule;
 use super::stream::{epoch, Lanes, Place};
 use crate::engine::params::ParamStore;
@@ -20,7 +20,6 @@ use crate::learn::tasks::Text;
 use crate::learn::text::{Corpus, CorpusError, Part};
 use crate::machine::kernel::KernelReport;
 use std::path::Path;
-use std::time::Instant;
 
 /// A language model with its texts.
 pub struct Language {
@@ -167,13 +166,6 @@ impl Language {
         parameters: &ParamStore,
         iteration: u64,
     ) -> Result<ChunkReport, BackendError> {
-        let mut start = Instant::now();
-        let mut phases = Phases::default();
-        let mut lap = |phase: &mut f64| {
-            let now = Instant::now();
-            *phase += (now - start).as_secs_f64();
-            start = now;
-        };
         let place = self.place(iteration);
         if place.start == 0 {
             self.runner.restart();
@@ -181,18 +173,19 @@ impl Language {
         let text = Lanes::new(self.corpus.part(Part::Train), self.runner.lanes());
         let chunk = text.chunk(place.start, place.steps);
         let passage = Passage::learned(&chunk, self.seed, iteration as u32);
-        lap(&mut phases.task);
-        self.runner.forward(parameters, passage)?;
-        lap(&mut phases.forward);
-        let (loss, penalty, adjoints) = self.objective.of(self.runner.as_mut(), &chunk);
-        lap(&mut phases.task);
-        let gradients = self.runner.backward(parameters, passage, adjoints)?;
-        lap(&mut phases.backward);
+        let (mut judged, objective) = (None, &self.objective);
+        let mut judge = |outputs: Outputs<'_>| {
+            let (loss, penalty, adjoints) = objective.of(outputs, &chunk);
+            judged = Some((loss, penalty));
+            adjoints
+        };
+        let ran = self.runner.read(parameters, passage, &mut judge)?;
+        let (loss, penalty) = judged.expect("what is read to learn from is judged");
         Ok(ChunkReport {
             loss,
             penalty,
-            gradients,
-            phases,
+            gradients: ran.gradients,
+            phases: ran.times.into(),
         })
     }
 

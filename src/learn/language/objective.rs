@@ -2,7 +2,7 @@
 
 use super::error::LanguageError;
 use super::loss::{cross_entropy, Loss};
-use super::reader::Reader;
+use super::reader::{OutputAdjoints, Outputs};
 use super::stream::Chunk;
 use crate::ir::Graph;
 use crate::lang::settings::Settings;
@@ -21,9 +21,6 @@ pub struct TextObjective {
     /// the activity before dropout.
     pub change: Option<(f64, usize)>,
 }
-
-/// The adjoints by output slot, row by row.
-pub type OutputAdjoints = Vec<(usize, Vec<f32>)>;
 
 impl TextObjective {
     /// Builds the objective from checked settings, for a network with this step.
@@ -53,11 +50,13 @@ impl TextObjective {
     }
 
     /// The loss of the last chunk, the sum of the penalties, and the adjoints of both.
-    pub fn of(&self, reader: &mut dyn Reader, chunk: &Chunk) -> (Loss, f64, OutputAdjoints) {
-        let mut logits = std::mem::take(reader.output(self.output));
+    pub fn of(&self, mut outputs: Outputs<'_>, chunk: &Chunk) -> (Loss, f64, OutputAdjoints) {
+        let mut adjoints = vec![(self.output, Vec::new())];
+        let penalty = self.penalise(&mut outputs, chunk, &mut adjoints);
+        // The table may be that of a penalty, too, so it is taken last.
+        let mut logits = std::mem::take(outputs.get(self.output));
         let loss = cross_entropy(&mut logits, self.words, &chunk.targets, &chunk.weights);
-        let mut adjoints = vec![(self.output, logits)];
-        let penalty = self.penalise(reader, chunk, &mut adjoints);
+        adjoints[0].1 = logits;
         (loss, penalty, adjoints)
     }
 
@@ -65,21 +64,21 @@ impl TextObjective {
     /// its change from step to step.
     fn penalise(
         &self,
-        reader: &mut dyn Reader,
+        outputs: &mut Outputs<'_>,
         chunk: &Chunk,
         adjoints: &mut OutputAdjoints,
     ) -> f64 {
         let mut cost = 0.0;
         let rows = chunk.inputs.len();
         if let Some((coefficient, slot)) = self.activity {
-            let values = reader.output(slot);
+            let values = outputs.get(slot);
             let scale = coefficient / values.len() as f64;
             cost += scale * values.iter().map(|x| f64::from(*x * *x)).sum::<f64>();
             let adjoint = values.iter().map(|x| (2.0 * scale) as f32 * x);
             adjoints.push((slot, adjoint.collect()));
         }
         if let Some((coefficient, slot)) = self.change {
-            let values = reader.output(slot);
+            let values = outputs.get(slot);
             let width = values.len() / rows.max(1);
             let pairs = rows - rows / chunk.steps;
             let scale = coefficient / (pairs * width).max(1) as f64;

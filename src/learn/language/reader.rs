@@ -1,14 +1,46 @@
 //! What reads chunks of a text: a network and the states of its lanes.
 
 use super::loss::{cross_entropy, Loss};
-use super::runner::{Gradients, Passage, Runner};
+use super::runner::Passage;
 use super::stream::Chunk;
-use crate::engine::experiment::Experiment;
+use crate::engine::episode::Times;
 use crate::engine::params::ParamStore;
 use crate::engine::BackendError;
 use crate::machine::c::{Held, Step, Trained};
 use crate::machine::kernel::KernelReport;
-use std::sync::Arc;
+
+/// Adjoints of outputs by slot, row after row; outputs without have none.
+pub type OutputAdjoints = Vec<(usize, Vec<f32>)>;
+
+/// Gives the adjoints of the outputs of a chunk.
+pub type Judge<'a> = dyn FnMut(Outputs<'_>) -> OutputAdjoints + Send + 'a;
+
+/// Gradients by parameter of the network.
+pub type Gradients = Vec<Option<Vec<f32>>>;
+
+/// The outputs of a chunk.
+pub struct Outputs<'a> {
+    /// Tables, row after row.
+    pub tables: &'a mut [Vec<f32>],
+    /// By slot: the number of its table; its own where there are none.
+    pub numbers: &'a [usize],
+}
+
+impl Outputs<'_> {
+    /// An output by slot, row after row.
+    pub fn get(&mut self, slot: usize) -> &mut Vec<f32> {
+        &mut self.tables[self.numbers.get(slot).copied().unwrap_or(slot)]
+    }
+}
+
+/// What reading a chunk gave.
+#[derive(Debug, Default)]
+pub struct ChunkRan {
+    /// Gradients; empty unless the reader went back.
+    pub gradients: Gradients,
+    /// Where the time went.
+    pub times: Times,
+}
 
 /// Reads a text in lanes, chunk by chunk. The rows of a table are those of [`Passage::words`].
 pub trait Reader: Send {
@@ -18,29 +50,17 @@ pub trait Reader: Send {
     /// Goes back to the beginning: states are at their first values when the next chunk begins.
     fn restart(&mut self);
 
-    /// Reads a chunk; states go on from the last one.
+    /// Reads a chunk; states go on from the last one. Has the outputs judged, and goes back through the chunk if it is one
+    /// to learn from.
     ///
     /// # Errors
     /// Those of the backend.
-    fn forward(
+    fn read(
         &mut self,
         parameters: &ParamStore,
         passage: Passage<'_>,
-    ) -> Result<(), BackendError>;
-
-    /// An output of the last chunk by slot, row after row.
-    fn output(&mut self, slot: usize) -> &mut Vec<f32>;
-
-    /// Goes back through the last chunk. `adjoints` are by output slot, row after row; outputs without have none.
-    ///
-    /// # Errors
-    /// Those of the backend.
-    fn backward(
-        &mut self,
-        parameters: &ParamStore,
-        passage: Passage<'_>,
-        adjoints: Vec<(usize, Vec<f32>)>,
-    ) -> Result<Gradients, BackendError>;
+        judge: &mut Judge<'_>,
+    ) -> Result<ChunkRan, BackendError>;
 
     /// What chunks cost that follow each other, nothing dropped; states go on from the last one. The words are predicted by
     /// the output of this slot, of so many.
@@ -56,9 +76,12 @@ pub trait Reader: Send {
     ) -> Result<Loss, BackendError> {
         let mut loss = Loss::default();
         for chunk in chunks {
-            self.forward(parameters, Passage::judged(&chunk, seed))?;
-            let logits = self.output(output);
-            loss += cross_entropy(logits, words, &chunk.targets, &chunk.weights);
+            let mut judge = |mut outputs: Outputs<'_>| {
+                let logits = outputs.get(output);
+                loss += cross_entropy(logits, words, &chunk.targets, &chunk.weights);
+                Vec::new()
+            };
+            self.read(parameters, Passage::judged(&chunk, seed), &mut judge)?;
         }
         Ok(loss)
     }
@@ -80,7 +103,7 @@ pub trait Reader: Send {
     }
 
     /// Takes back the memory of gradients.
-    fn give_back(&mut self, gradients: Vec<Vec<f32>>);
+    fn give_back(&mut self, _gradients: Vec<Vec<f32>>) {}
 
     /// States of all lanes, by slot, lane by lane; nothing before the first chunk.
     ///
@@ -109,69 +132,4 @@ pub trait SelfTaught {
         chunks: &mut dyn Iterator<Item = Chunk>,
         noise: (u64, u32),
     ) -> Result<Trained, BackendError>;
-}
-
-/// The stages of a network, each with its own kernels.
-pub struct StagedReader {
-    experiment: Arc<Experiment>,
-    runner: Runner,
-}
-
-impl StagedReader {
-    /// So many lanes, at the beginning of a text.
-    pub fn new(experiment: Arc<Experiment>, lanes: usize) -> StagedReader {
-        StagedReader {
-            runner: Runner::new(&experiment, lanes),
-            experiment,
-        }
-    }
-}
-
-impl Reader for StagedReader {
-    fn lanes(&self) -> usize {
-        self.runner.lanes()
-    }
-
-    fn restart(&mut self) {
-        self.runner.restart();
-    }
-
-    fn forward(
-        &mut self,
-        parameters: &ParamStore,
-        passage: Passage<'_>,
-    ) -> Result<(), BackendError> {
-        self.runner.forward(&self.experiment, parameters, passage)
-    }
-
-    fn output(&mut self, slot: usize) -> &mut Vec<f32> {
-        self.runner.output(&self.experiment, slot)
-    }
-
-    fn backward(
-        &mut self,
-        parameters: &ParamStore,
-        passage: Passage<'_>,
-        adjoints: Vec<(usize, Vec<f32>)>,
-    ) -> Result<Gradients, BackendError> {
-        self.runner
-            .backward(&self.experiment, parameters, passage, adjoints)
-    }
-
-    fn take_back(&mut self) {
-        self.runner.take_back();
-    }
-
-    fn give_back(&mut self, gradients: Vec<Vec<f32>>) {
-        self.runner.give_back(gradients);
-    }
-
-    fn states(&mut self) -> Result<Vec<Option<Vec<f64>>>, BackendError> {
-        Ok(self.runner.states(&self.experiment))
-    }
-
-    fn set_states(&mut self, states: &[Option<Vec<f64>>]) -> Result<(), BackendError> {
-        self.runner.set_states(&self.experiment, states);
-        Ok(())
-    }
 }

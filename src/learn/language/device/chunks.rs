@@ -5,54 +5,23 @@ use crate::engine::params::ParamStore;
 use crate::engine::BackendError;
 use crate::learn::device_block::report;
 use crate::learn::language::loss::Loss;
-use crate::learn::language::reader::{Reader, SelfTaught};
-use crate::learn::language::runner::{Gradients, Passage};
+use crate::learn::language::reader::{
+    ChunkRan, Gradients, Judge, OutputAdjoints, Outputs, Reader, SelfTaught,
+};
+use crate::learn::language::runner::Passage;
 use crate::learn::language::stream::Chunk;
 use crate::machine::c::{Held, ParamPlace, Step, Trained};
 use crate::machine::device::{bytes_of, bytes_of_mut};
 use crate::machine::kernel::KernelReport;
+use std::time::Instant;
 
-impl Reader for DeviceReader {
-    fn lanes(&self) -> usize {
-        self.lanes
-    }
-
-    fn restart(&mut self) {
-        self.started = false;
-    }
-
-    fn forward(
+impl DeviceReader {
+    /// The gradients of the last chunk, of so many rows.
+    fn gradients(
         &mut self,
-        parameters: &ParamStore,
-        passage: Passage<'_>,
-    ) -> Result<(), BackendError> {
-        self.give_parameters(parameters)?;
-        self.give_keys(passage.seed)?;
-        self.had_started = self.started;
-        self.ahead(passage)?;
-        self.settle(1);
-        self.went_on = self.learns;
-        let rows = passage.words.len();
-        for slot in 0..self.outputs.len() {
-            let number = self.plan.experiment.outputs[slot];
-            let mut values = std::mem::take(&mut self.outputs[slot]);
-            self.table(number, rows, &mut values)?;
-            self.outputs[slot] = values;
-        }
-        Ok(())
-    }
-
-    fn output(&mut self, slot: usize) -> &mut Vec<f32> {
-        &mut self.outputs[slot]
-    }
-
-    fn backward(
-        &mut self,
-        _parameters: &ParamStore,
-        passage: Passage<'_>,
-        adjoints: Vec<(usize, Vec<f32>)>,
+        rows: usize,
+        adjoints: OutputAdjoints,
     ) -> Result<Gradients, BackendError> {
-        let rows = passage.words.len();
         self.clear(rows)?;
         let memory = &mut self.memories.adjoints;
         let mut given: Vec<Option<Vec<f32>>> = vec![None; self.plan.tables.0.len()];
@@ -90,6 +59,55 @@ impl Reader for DeviceReader {
             });
         }
         Ok(out)
+    }
+}
+
+impl Reader for DeviceReader {
+    fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    fn restart(&mut self) {
+        self.started = false;
+    }
+
+    fn read(
+        &mut self,
+        parameters: &ParamStore,
+        passage: Passage<'_>,
+        judge: &mut Judge<'_>,
+    ) -> Result<ChunkRan, BackendError> {
+        let mut ran = ChunkRan::default();
+        let mut start = Instant::now();
+        let mut lap = |time: &mut f64| {
+            let now = Instant::now();
+            *time = (now - start).as_secs_f64();
+            start = now;
+        };
+        self.give_parameters(parameters)?;
+        self.give_keys(passage.seed)?;
+        self.had_started = self.started;
+        self.ahead(passage)?;
+        self.settle(1);
+        self.went_on = self.learns;
+        let rows = passage.words.len();
+        for slot in 0..self.outputs.len() {
+            let number = self.plan.experiment.outputs[slot];
+            let mut values = std::mem::take(&mut self.outputs[slot]);
+            self.table(number, rows, &mut values)?;
+            self.outputs[slot] = values;
+        }
+        lap(&mut ran.times.forward);
+        let adjoints = judge(Outputs {
+            tables: &mut self.outputs,
+            numbers: &[],
+        });
+        lap(&mut ran.times.environment);
+        if passage.learn {
+            ran.gradients = self.gradients(rows, adjoints)?;
+            lap(&mut ran.times.backward);
+        }
+        Ok(ran)
     }
 
     fn cost(
@@ -152,8 +170,6 @@ impl Reader for DeviceReader {
             self.started = self.had_started;
         }
     }
-
-    fn give_back(&mut self, _gradients: Vec<Vec<f32>>) {}
 
     fn states(&mut self) -> Result<Vec<Option<Vec<f64>>>, BackendError> {
         let mut out = vec![None; self.plan.experiment.step.states.len()];

@@ -1,6 +1,6 @@
 //! Stages with states: each lane from the first step of a chunk to the last, and back.
 
-use super::{add, Gradients, Passage, Runner};
+use super::{add, Gradients, Passage, StagedReader};
 use crate::engine::bptt::least_memory_interval;
 use crate::engine::experiment::{Experiment, Program};
 use crate::engine::fused::{Fused, LaneMemory};
@@ -13,7 +13,7 @@ use crate::step::split::{Source, Stage};
 use rayon::prelude::*;
 use std::borrow::Cow;
 
-impl Runner {
+impl StagedReader {
     /// The parameters of a stage by its slots.
     fn parameters<'a>(stage: &Stage, parameters: &'a ParamStore) -> Vec<&'a [f32]> {
         let all: Vec<&[f32]> = parameters.iter().map(|p| p.values.as_slice()).collect();

@@ -3,16 +3,20 @@
 mod lanes;
 mod rows;
 
+use super::reader::{ChunkRan, Gradients, Judge, OutputAdjoints, Outputs, Reader};
 use super::stream::Chunk;
+use crate::engine::episode::States;
 use crate::engine::experiment::{Experiment, Program};
 use crate::engine::fused::{LaneMemory, Shared};
 use crate::engine::params::ParamStore;
 use crate::engine::staged::rows::Scratch;
 use crate::engine::BackendError;
-use crate::ir::rng::{fill, Key, Stream};
+use crate::ir::rng::noise;
 use crate::ir::NoiseKind;
 use rayon::prelude::*;
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
 
 /// A chunk being run.
 #[derive(Clone, Copy, Debug)]
@@ -50,9 +54,10 @@ impl<'a> Passage<'a> {
     }
 }
 
-/// Lanes of a network with their states.
+/// Lanes of a network with their states, stage by stage.
 #[derive(Debug)]
-pub struct Runner {
+pub struct StagedReader {
+    experiment: Arc<Experiment>,
     lanes: usize,
     /// By stage, lane by lane; empty for stages without states.
     memories: Vec<Vec<LaneMemory<f32>>>,
@@ -68,13 +73,10 @@ pub struct Runner {
     noises: Vec<Vec<f32>>,
 }
 
-/// Gradients by parameter of the network.
-pub type Gradients = Vec<Option<Vec<f32>>>;
-
-impl Runner {
+impl StagedReader {
     /// So many lanes, at the beginning of a text.
-    pub fn new(experiment: &Experiment, lanes: usize) -> Runner {
-        Runner {
+    pub fn new(experiment: Arc<Experiment>, lanes: usize) -> StagedReader {
+        StagedReader {
             lanes,
             memories: experiment
                 .stages
@@ -90,37 +92,12 @@ impl Runner {
             scratch: Scratch::default(),
             tables: vec![Vec::new(); experiment.sizes.len()],
             noises: Vec::new(),
+            experiment,
         }
-    }
-
-    /// Goes back to the beginning: states are at their first values when the next chunk begins.
-    pub fn restart(&mut self) {
-        self.started = false;
-    }
-
-    /// Goes back to where the last chunk began.
-    pub fn take_back(&mut self) {
-        for memory in self.memories.iter_mut().flatten() {
-            memory.take_back();
-        }
-        self.started = self.had_started;
-    }
-
-    /// How many lanes there are.
-    pub fn lanes(&self) -> usize {
-        self.lanes
-    }
-
-    /// An output of the last chunk by slot, row after row.
-    pub fn output(&mut self, experiment: &Experiment, slot: usize) -> &mut Vec<f32> {
-        &mut self.tables[experiment.outputs[slot]]
     }
 
     /// Runs a chunk; states go on from the last one.
-    ///
-    /// # Errors
-    /// Where parameters do not fit.
-    pub fn forward(
+    fn forward(
         &mut self,
         experiment: &Experiment,
         parameters: &ParamStore,
@@ -142,16 +119,13 @@ impl Runner {
         Ok(())
     }
 
-    /// Goes back through the last chunk. `adjoints` are by output slot, row after row; outputs without have none.
-    ///
-    /// # Errors
-    /// Where parameters do not fit.
-    pub fn backward(
+    /// Goes back through the last chunk.
+    fn backward(
         &mut self,
         experiment: &Experiment,
         parameters: &ParamStore,
         passage: Passage<'_>,
-        adjoints: Vec<(usize, Vec<f32>)>,
+        adjoints: OutputAdjoints,
     ) -> Result<Gradients, BackendError> {
         let mut gradients: Gradients = vec![None; experiment.step.params.len()];
         let mut waiting: Vec<Option<Vec<f32>>> = vec![None; experiment.sizes.len()];
@@ -206,39 +180,80 @@ impl Runner {
                 (NoiseKind::Step, _) => passage.steps,
             };
             out.resize(self.lanes * draws * size, 0.0);
-            let key = Key::new(passage.seed, Stream::Noise(k as u32));
-            let columns = slot.dims.last().copied().unwrap_or(1);
             if size == 0 || draws == 0 {
                 continue;
             }
             out.par_chunks_exact_mut(size)
                 .enumerate()
                 .for_each(|(number, out)| {
-                    let (lane, step) = (number / draws, number % draws);
-                    let place = key.at(passage.iteration, step as u32, lane as u32);
+                    let [lane, step] = [number / draws, number % draws].map(|k| k as u32);
                     let mut values = vec![0.0; size];
-                    fill(&slot.draw, place, columns, &mut values);
+                    let how = (passage.seed, passage.learn);
+                    noise(slot, k, how, [passage.iteration, step, lane], &mut values);
                     for (to, x) in out.iter_mut().zip(values) {
                         *to = x as f32;
                     }
                 });
         }
     }
+}
 
-    /// Takes back the memory of gradients.
-    pub fn give_back(&mut self, gradients: Vec<Vec<f32>>) {
+impl Reader for StagedReader {
+    fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    fn restart(&mut self) {
+        self.started = false;
+    }
+
+    fn read(
+        &mut self,
+        parameters: &ParamStore,
+        passage: Passage<'_>,
+        judge: &mut Judge<'_>,
+    ) -> Result<ChunkRan, BackendError> {
+        let experiment = Arc::clone(&self.experiment);
+        let mut ran = ChunkRan::default();
+        let mut start = Instant::now();
+        let mut lap = |time: &mut f64| {
+            let now = Instant::now();
+            *time = (now - start).as_secs_f64();
+            start = now;
+        };
+        self.forward(&experiment, parameters, passage)?;
+        lap(&mut ran.times.forward);
+        let adjoints = judge(Outputs {
+            tables: &mut self.tables,
+            numbers: &experiment.outputs,
+        });
+        lap(&mut ran.times.environment);
+        if passage.learn {
+            ran.gradients = self.backward(&experiment, parameters, passage, adjoints)?;
+            lap(&mut ran.times.backward);
+        }
+        Ok(ran)
+    }
+
+    fn take_back(&mut self) {
+        for memory in self.memories.iter_mut().flatten() {
+            memory.take_back();
+        }
+        self.started = self.had_started;
+    }
+
+    fn give_back(&mut self, gradients: Vec<Vec<f32>>) {
         for values in gradients {
             self.scratch.give(values);
         }
     }
 
-    /// States of all lanes, by slot of the network; nothing before the first chunk.
-    pub fn states(&mut self, experiment: &Experiment) -> Vec<Option<Vec<f64>>> {
-        let mut out: Vec<Option<Vec<f64>>> = vec![None; experiment.step.states.len()];
+    fn states(&mut self) -> Result<States, BackendError> {
+        let mut out: States = vec![None; self.experiment.step.states.len()];
         if !self.started {
-            return out;
+            return Ok(out);
         }
-        for (k, stage) in experiment.stages.iter().enumerate() {
+        for (k, stage) in self.experiment.stages.iter().enumerate() {
             let Program::Lanes(fused) = &stage.program else {
                 continue;
             };
@@ -248,16 +263,12 @@ impl Runner {
                 out[*state] = Some(values.collect());
             }
         }
-        out
+        Ok(out)
     }
 
-    /// Goes on from states that [`Runner::states`] gave.
-    pub fn set_states(&mut self, experiment: &Experiment, states: &[Option<Vec<f64>>]) {
+    fn set_states(&mut self, states: &[Option<Vec<f64>>]) -> Result<(), BackendError> {
         self.started = false;
-        if states.is_empty() {
-            return;
-        }
-        for (k, stage) in experiment.stages.iter().enumerate() {
+        for (k, stage) in self.experiment.stages.iter().enumerate() {
             let Program::Lanes(fused) = &stage.program else {
                 continue;
             };
@@ -273,6 +284,7 @@ impl Runner {
                 }
             }
         }
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Stages without states: all steps of all lanes at once.
 
-use super::{add, Gradients, Passage, Runner};
+use super::{add, Gradients, Passage, StagedReader};
 use crate::engine::experiment::Experiment;
 use crate::engine::params::ParamStore;
 use crate::engine::staged::rows::{evaluate, Leaves, Table};
@@ -8,7 +8,7 @@ use crate::ir::{Graph, NoiseKind, ResultKind};
 use crate::step::split::{Source, Stage};
 use std::borrow::Cow;
 
-impl Runner {
+impl StagedReader {
     /// What a stage of rows starts from, but for seeds.
     fn leaves<'a>(
         &'a self,
