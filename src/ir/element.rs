@@ -1,37 +1,53 @@
-//! What the element functions are, in f64: the definition that the oracle and everything computed ahead use.
+//! What the element functions are, for all that computes them on the CPU: the oracle in f64, kernels in f32.
 
-use super::{Binary, Boundary, Unary};
+use super::{Binary, Boundary, Real, Unary};
 
-/// `f(x)`.
-pub(crate) fn unary(f: Unary, x: f64) -> f64 {
+#[inline(always)]
+fn truth<T: Real>(condition: bool) -> T {
+    if condition {
+        T::ONE
+    } else {
+        T::ZERO
+    }
+}
+
+/// The function `f(x)`.
+#[inline(always)]
+pub(crate) fn unary<T: Real>(f: Unary, x: T) -> T {
     match f {
         Unary::Neg => -x,
         Unary::Tanh => x.tanh(),
-        Unary::Sigmoid => sigmoid(x),
+        Unary::Sigmoid => {
+            // The exponential of a nonpositive number never overflows.
+            let small = if x < T::ZERO { x } else { -x }.exp();
+            let numerator = if x < T::ZERO { small } else { T::ONE };
+            numerator / (T::ONE + small)
+        }
         Unary::Relu => {
-            if x < 0.0 {
-                0.0
+            if x < T::ZERO {
+                T::ZERO
             } else {
                 x
             }
         }
-        // Neither branch of log(1 + exp x) overflows or loses small results.
-        Unary::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+        // Neither branch overflows or loses small results.
+        Unary::Softplus => x.through_f64(|x| x.max(0.0) + (-x.abs()).exp().ln_1p()),
         Unary::Exp => x.exp(),
-        Unary::Log => x.ln(),
-        Unary::Sqrt => x.sqrt(),
+        Unary::Log => x.through_f64(f64::ln),
+        Unary::Sqrt => x.through_f64(f64::sqrt),
         Unary::Abs => x.abs(),
-        Unary::Sign => truth(x > 0.0) - truth(x < 0.0),
+        Unary::Sign => truth::<T>(x > T::ZERO) - truth::<T>(x < T::ZERO),
         Unary::Square => x * x,
-        Unary::Recip => 1.0 / x,
-        Unary::Sin => x.sin(),
-        Unary::Cos => x.cos(),
-        Unary::Not => truth(x == 0.0),
+        Unary::Recip => T::ONE / x,
+        Unary::Sin => x.through_f64(f64::sin),
+        Unary::Cos => x.through_f64(f64::cos),
+        Unary::Not => truth(x == T::ZERO),
     }
 }
 
-/// `f(a, b)`.
-pub(crate) fn binary(f: Binary, a: f64, b: f64) -> f64 {
+/// The function `f(a, b)`.
+#[inline(always)]
+pub(crate) fn binary<T: Real>(f: Binary, a: T, b: T) -> T {
     match f {
         Binary::Add => a + b,
         Binary::Sub => a - b,
@@ -51,20 +67,20 @@ pub(crate) fn binary(f: Binary, a: f64, b: f64) -> f64 {
                 a
             }
         }
-        Binary::Pow => a.powf(b),
+        Binary::Pow => T::from_f64(a.to_f64().powf(b.to_f64())),
         Binary::Less => truth(a < b),
         Binary::LessEqual => truth(a <= b),
         Binary::Equal => truth(a == b),
-        Binary::And => truth(a != 0.0 && b != 0.0),
-        Binary::Or => truth(a != 0.0 || b != 0.0),
+        Binary::And => truth(a != T::ZERO && b != T::ZERO),
+        Binary::Or => truth(a != T::ZERO || b != T::ZERO),
     }
 }
 
-/// `min(max(x, lo), hi)`; not a number stays so, a diverged trace is not hidden.
-pub(crate) fn clip(x: f64, lo: f64, hi: f64) -> f64 {
-    if x < lo {
-        lo
-    } else if x > hi {
+/// The clip `min(max(x, lo), hi)`. NaN stays NaN, so that a diverged trace is not hidden.
+#[inline(always)]
+pub(crate) fn clip<T: Real>(x: T, lo: T, hi: T) -> T {
+    let x = if x < lo { lo } else { x };
+    if x > hi {
         hi
     } else {
         x
@@ -72,35 +88,17 @@ pub(crate) fn clip(x: f64, lo: f64, hi: f64) -> f64 {
 }
 
 /// The derivative of [`clip`].
-pub(crate) fn clip_mask(x: f64, lo: f64, hi: f64, boundary: Boundary) -> f64 {
-    let inside = x > lo && x < hi;
-    let on_bound = x == lo || x == hi;
+#[inline(always)]
+pub(crate) fn clip_mask<T: Real>(x: T, lo: T, hi: T, boundary: Boundary) -> T {
     match boundary {
-        Boundary::Inclusive => truth(inside || on_bound),
-        Boundary::Exclusive => truth(inside),
+        Boundary::Inclusive => truth(x >= lo && x <= hi),
+        Boundary::Exclusive => truth(x > lo && x < hi),
         Boundary::Half => {
-            if on_bound {
-                0.5
-            } else {
-                truth(inside)
-            }
+            let half = T::from_f64(0.5);
+            half * (truth::<T>(x >= lo && x <= hi) + truth::<T>(x > lo && x < hi))
         }
-        Boundary::StraightThrough => 1.0,
+        Boundary::StraightThrough => T::ONE,
     }
-}
-
-fn sigmoid(x: f64) -> f64 {
-    // The exponential is of a number that is not positive, so it cannot overflow.
-    let small = (-x.abs()).exp();
-    if x < 0.0 {
-        small / (1.0 + small)
-    } else {
-        1.0 / (1.0 + small)
-    }
-}
-
-fn truth(holds: bool) -> f64 {
-    f64::from(u8::from(holds))
 }
 
 #[cfg(test)]
@@ -109,7 +107,7 @@ mod tests {
 
     #[test]
     fn sigmoid_and_softplus_keep_their_tails() {
-        assert_eq!(unary(Unary::Sigmoid, -800.0), 0.0);
+        assert_eq!(unary(Unary::Sigmoid, -800.0f64), 0.0);
         assert_eq!(unary(Unary::Sigmoid, 800.0), 1.0);
         assert_eq!(unary(Unary::Softplus, 800.0), 800.0);
         let tail = (-40.0_f64).exp();

@@ -10,6 +10,7 @@ mod op;
 mod order;
 mod print;
 pub mod range;
+mod real;
 pub mod rng;
 
 mod shape;
@@ -24,6 +25,7 @@ pub use graph::{
 };
 pub use id::{InputId, NoiseId, OutputId, ParamId, StateId, ValueId};
 pub use op::{Binary, Bits, Boundary, Op, Reduction, Shape, Unary};
+pub use real::Real;
 pub use shape::{infer, ShapeError, MAX_RANK};
 pub use span::{SourceId, Span};
 pub use verify::{verify, GraphKind};

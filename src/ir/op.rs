@@ -92,146 +92,93 @@ pub enum Boundary {
     StraightThrough,
 }
 
-/// Elementwise functions of one operand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Unary {
-    /// `-x`
-    Neg,
-    /// `tanh x`
-    Tanh,
-    /// `1 / (1 + exp(-x))`
-    Sigmoid,
-    /// `max(x, 0)`, derivative 0 at 0
-    Relu,
-    /// `log(1 + exp x)`
-    Softplus,
-    /// `exp x`
-    Exp,
-    /// The natural logarithm; derivative `1 / x`, infinite at 0
-    Log,
-    /// The square root; derivative 0 at 0, so that the norm of a trace that is still 0 has a gradient
-    Sqrt,
-    /// `|x|`, derivative 0 at 0
-    Abs,
-    /// The sign -1, 0 or 1; derivative 0
-    Sign,
-    /// `x * x`
-    Square,
-    /// `1 / x`
-    Recip,
-    /// The sine
-    Sin,
-    /// The cosine
-    Cos,
-    /// The negation: 1 where `x` is 0, else 0; derivative 0
-    Not,
+/// Elementwise functions, each with its name in printed graphs.
+macro_rules! functions {
+    ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $function:ident $mnemonic:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$of])* $function,)*
+        }
+
+        impl $name {
+            /// All functions.
+            pub const ALL: [$name; [$($mnemonic),*].len()] = [$($name::$function),*];
+
+            /// The name in printed graphs.
+            pub fn mnemonic(self) -> &'static str {
+                match self {
+                    $($name::$function => $mnemonic,)*
+                }
+            }
+        }
+    };
 }
 
-impl Unary {
-    /// All functions.
-    pub const ALL: [Unary; 15] = [
-        Unary::Neg,
-        Unary::Tanh,
-        Unary::Sigmoid,
-        Unary::Relu,
-        Unary::Softplus,
-        Unary::Exp,
-        Unary::Log,
-        Unary::Sqrt,
-        Unary::Abs,
-        Unary::Sign,
-        Unary::Square,
-        Unary::Recip,
-        Unary::Sin,
-        Unary::Cos,
-        Unary::Not,
-    ];
-
-    /// The name in printed graphs.
-    pub fn mnemonic(self) -> &'static str {
-        match self {
-            Unary::Neg => "neg",
-            Unary::Tanh => "tanh",
-            Unary::Sigmoid => "sigmoid",
-            Unary::Relu => "relu",
-            Unary::Softplus => "softplus",
-            Unary::Exp => "exp",
-            Unary::Log => "log",
-            Unary::Sqrt => "sqrt",
-            Unary::Abs => "abs",
-            Unary::Sign => "sign",
-            Unary::Square => "square",
-            Unary::Recip => "recip",
-            Unary::Sin => "sin",
-            Unary::Cos => "cos",
-            Unary::Not => "not",
-        }
+functions! {
+    /// Elementwise functions of one operand.
+    Unary {
+        /// `-x`
+        Neg "neg",
+        /// `tanh x`
+        Tanh "tanh",
+        /// `1 / (1 + exp(-x))`
+        Sigmoid "sigmoid",
+        /// `max(x, 0)`, derivative 0 at 0
+        Relu "relu",
+        /// `log(1 + exp x)`
+        Softplus "softplus",
+        /// `exp x`
+        Exp "exp",
+        /// The natural logarithm; derivative `1 / x`, infinite at 0
+        Log "log",
+        /// The square root; derivative 0 at 0, so that the norm of a trace that is still 0 has a gradient
+        Sqrt "sqrt",
+        /// `|x|`, derivative 0 at 0
+        Abs "abs",
+        /// The sign -1, 0 or 1; derivative 0
+        Sign "sign",
+        /// `x * x`
+        Square "square",
+        /// `1 / x`
+        Recip "recip",
+        /// The sine
+        Sin "sin",
+        /// The cosine
+        Cos "cos",
+        /// The negation: 1 where `x` is 0, else 0; derivative 0
+        Not "not",
     }
 }
 
-/// Elementwise functions of two operands of equal dimensions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Binary {
-    /// `a + b`
-    Add,
-    /// `a - b`
-    Sub,
-    /// `a * b`
-    Mul,
-    /// `a / b`
-    Div,
-    /// The minimum; equal operands get half the adjoint each
-    Min,
-    /// The maximum; equal operands get half the adjoint each
-    Max,
-    /// The power `a ^ b`; 0 ^ 0 is 1. The derivative by `a` is 0 where `a` is 0 and `b < 1`; the derivative
-    /// by `b` is 0 where `a <= 0`.
-    Pow,
-    /// The comparison 1 where `a < b`, else 0; derivative 0, like all comparisons
-    Less,
-    /// The comparison 1 where `a <= b`
-    LessEqual,
-    /// The comparison 1 where `a == b`
-    Equal,
-    /// The conjunction: 1 where both are not 0
-    And,
-    /// The disjunction: 1 where either is not 0
-    Or,
-}
-
-impl Binary {
-    /// All functions.
-    pub const ALL: [Binary; 12] = [
-        Binary::Add,
-        Binary::Sub,
-        Binary::Mul,
-        Binary::Div,
-        Binary::Min,
-        Binary::Max,
-        Binary::Pow,
-        Binary::Less,
-        Binary::LessEqual,
-        Binary::Equal,
-        Binary::And,
-        Binary::Or,
-    ];
-
-    /// The name in printed graphs.
-    pub fn mnemonic(self) -> &'static str {
-        match self {
-            Binary::Add => "add",
-            Binary::Sub => "sub",
-            Binary::Mul => "mul",
-            Binary::Div => "div",
-            Binary::Min => "min",
-            Binary::Max => "max",
-            Binary::Pow => "pow",
-            Binary::Less => "less",
-            Binary::LessEqual => "less_equal",
-            Binary::Equal => "equal",
-            Binary::And => "and",
-            Binary::Or => "or",
-        }
+functions! {
+    /// Elementwise functions of two operands of equal dimensions.
+    Binary {
+        /// `a + b`
+        Add "add",
+        /// `a - b`
+        Sub "sub",
+        /// `a * b`
+        Mul "mul",
+        /// `a / b`
+        Div "div",
+        /// The minimum; equal operands get half the adjoint each
+        Min "min",
+        /// The maximum; equal operands get half the adjoint each
+        Max "max",
+        /// The power `a ^ b`; 0 ^ 0 is 1. The derivative by `a` is 0 where `a` is 0 and `b < 1`; the derivative
+        /// by `b` is 0 where `a <= 0`.
+        Pow "pow",
+        /// The comparison 1 where `a < b`, else 0; derivative 0, like all comparisons
+        Less "less",
+        /// The comparison 1 where `a <= b`
+        LessEqual "less_equal",
+        /// The comparison 1 where `a == b`
+        Equal "equal",
+        /// The conjunction: 1 where both are not 0
+        And "and",
+        /// The disjunction: 1 where either is not 0
+        Or "or",
     }
 }
 

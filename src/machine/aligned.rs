@@ -1,6 +1,6 @@
 //! Vectors aligned to cache lines.
 
-use super::math::Real;
+use crate::ir::Real;
 use crate::program::layout::PANEL;
 use std::ops::{Deref, DerefMut};
 

@@ -2,20 +2,20 @@
 
 /// Compiles the block for several kinds of CPU and returns from the function after running the best. The
 /// block depends only on the arguments, and has no value; `<T>` before them makes it generic over
-/// [`Real`](crate::machine::math::Real).
+/// [`Real`](crate::ir::Real).
 macro_rules! dispatch {
     ($(<$t:ident>)? ($($name:ident: $ty:ty),*) $body:block) => {{
         #[inline(always)]
-        fn any $(<$t: $crate::machine::math::Real>)? ($($name: $ty),*) $body
+        fn any $(<$t: $crate::ir::Real>)? ($($name: $ty),*) $body
         #[cfg(target_arch = "x86_64")]
         {
             use $crate::machine::{processor, Processor};
             #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-            unsafe fn widest $(<$t: $crate::machine::math::Real>)? ($($name: $ty),*) {
+            unsafe fn widest $(<$t: $crate::ir::Real>)? ($($name: $ty),*) {
                 any($($name),*)
             }
             #[target_feature(enable = "avx2,fma")]
-            unsafe fn wide $(<$t: $crate::machine::math::Real>)? ($($name: $ty),*) {
+            unsafe fn wide $(<$t: $crate::ir::Real>)? ($($name: $ty),*) {
                 any($($name),*)
             }
             match processor() {

@@ -1,7 +1,7 @@
 //! Elementwise functions over whole rows, written so that the compiler vectorizes the loops.
 
-use super::math::{binary, clip, clip_mask, unary, Real};
-use crate::ir::{Binary, Boundary, Unary};
+use crate::ir::element::{binary, clip, clip_mask, unary};
+use crate::ir::{Binary, Boundary, Real, Unary};
 use crate::program::code::Element;
 
 /// A row, or one number for all of it.

@@ -3,7 +3,7 @@
 use super::dispatch::dispatch;
 use super::elements::{element, larger, largest, Operand};
 use super::lane::{Memory, Tiles};
-use super::math::Real;
+use crate::ir::Real;
 use crate::program::code::{Place, Root, RootKind, Source, Sweep};
 use crate::program::layout::PANEL;
 

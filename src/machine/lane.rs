@@ -2,9 +2,9 @@
 
 use super::aligned::Aligned;
 use super::elements::Operand;
-use super::math::Real;
 use super::outer::OuterBatch;
 use super::profile::Profile;
+use crate::ir::Real;
 use crate::program::code::{Area, Place};
 
 /// The buffers of the interpreter.

@@ -13,7 +13,7 @@
 //! | `native` | which numbers have generated code |
 //! | `mat_vec` | products of vectors with matrices of parameters |
 //! | `outer` | outer products added up over many steps |
-//! | `elements`, `math` | element functions over rows, and of single numbers |
+//! | `elements` | element functions over rows |
 //! | `aligned`, `dispatch` | memory in cache lines; code compiled for several CPUs |
 //! | `profile` | where the time goes |
 //! | [`c`] | programs as CUDA C |
@@ -31,7 +31,6 @@ pub(crate) mod jit;
 pub mod kernel;
 pub(crate) mod lane;
 pub(crate) mod mat_vec;
-pub(crate) mod math;
 pub mod memory;
 pub(crate) mod native;
 pub(crate) mod outer;

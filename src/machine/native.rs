@@ -3,7 +3,7 @@
 use super::jit::Machine;
 use super::lane::Memory;
 use super::mat_vec::together;
-use super::math::Real;
+use crate::ir::Real;
 use crate::program::code::{Product, Sweep};
 
 /// A number type that lanes can run in.

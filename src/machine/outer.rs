@@ -1,7 +1,7 @@
 //! Sums of outer products over time: the vectors of many steps are stored and combined in one matrix product.
 
 use super::aligned::Aligned;
-use super::math::Real;
+use crate::ir::Real;
 use crate::program::code::OuterSum;
 use crate::program::layout::filled;
 

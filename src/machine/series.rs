@@ -1,6 +1,6 @@
 //! Functions that need a series, expanded to operations of the CPU.
 //!
-//! The formulas are those of [`crate::machine::math`], so a sweep gives the same results up to rounding with
+//! The formulas are those of [`crate::ir::Real`], so a sweep gives the same results up to rounding with
 //! and without machine code.
 
 use crate::ir::{Binary, Bits, Unary};

@@ -65,21 +65,7 @@ pub fn uses(info: &FunctionInfo) -> Uses {
                 "square(eta) + 0.5",
             ],
         ),
-        Function::Unary(
-            Unary::Neg
-            | Unary::Not
-            | Unary::Sign
-            | Unary::Abs
-            | Unary::Exp
-            | Unary::Recip
-            | Unary::Sin
-            | Unary::Cos
-            | Unary::Tanh
-            | Unary::Sigmoid
-            | Unary::Softplus
-            | Unary::Relu
-            | Unary::Square,
-        ) => call(
+        Function::Unary(_) => call(
             &["v", "2 * v - y"],
             &["k", "s - k"],
             &["pre * post + w", "pre", "post", "eta", "hebb - k"],

@@ -36,6 +36,9 @@ fn shipped() -> Vec<(String, Graph)> {
                 folders.push(path);
                 continue;
             }
+            if path.extension().is_none_or(|end| end != "bpm") {
+                continue;
+            }
             let text = std::fs::read_to_string(&path).unwrap();
             if text.lines().any(|line| line.starts_with("network ")) {
                 found.push(path);

@@ -2,10 +2,10 @@
 
 use crate::engine::BackendError;
 use crate::ir::Graph;
+use crate::ir::Real;
 use crate::machine::jit::Machine;
 use crate::machine::lane::Shared;
 use crate::machine::mat_vec::together::LANES;
-use crate::machine::math::Real;
 use crate::program::{compile, Choices, Program, ProgramError, Verified};
 use std::ops::Deref;
 use std::sync::Arc;

@@ -18,8 +18,8 @@ mod parameters;
 pub(crate) use crate::machine::elements::{element, Operand};
 pub(crate) use crate::program::code::Element;
 
+pub use crate::ir::Real;
 pub use crate::machine::lane::Shared;
-pub use crate::machine::math::Real;
 pub use crate::machine::native::Native;
 pub use crate::machine::profile::{Kernel, KernelUse, Profile};
 pub use crate::program::Choices;

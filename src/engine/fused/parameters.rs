@@ -2,8 +2,8 @@
 
 use super::evaluate::evaluate;
 use crate::engine::BackendError;
+use crate::ir::Real;
 use crate::ir::{Graph, Op};
-use crate::machine::math::Real;
 use crate::program::layout::{filled, Form, Slot, PANEL};
 use crate::program::parameters::{Epilogue, Origin, Prologue};
 use rayon::prelude::*;

@@ -261,19 +261,7 @@ pub(crate) fn expr(model: &Model, e: &Expr) -> String {
 fn unary(function: Unary) -> &'static str {
     match function {
         Unary::Neg => "-",
-        Unary::Tanh => "tanh",
-        Unary::Sigmoid => "sigmoid",
-        Unary::Relu => "relu",
-        Unary::Softplus => "softplus",
-        Unary::Exp => "exp",
-        Unary::Log => "log",
-        Unary::Sqrt => "sqrt",
-        Unary::Abs => "abs",
-        Unary::Sign => "sign",
-        Unary::Square => "square",
-        Unary::Recip => "recip",
-        Unary::Sin => "sin",
-        Unary::Cos => "cos",
         Unary::Not => "!",
+        other => other.mnemonic(),
     }
 }

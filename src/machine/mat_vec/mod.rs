@@ -3,7 +3,7 @@
 pub(crate) mod together;
 
 use super::elements::Operand;
-use super::math::Real;
+use crate::ir::Real;
 use crate::program::code::Product;
 use crate::program::layout::{filled, PANEL};
 

@@ -65,15 +65,7 @@ pub fn constants(f: Element) -> Vec<u32> {
             Unary::Sign => vec![ZERO, ONE, MINUS_ONE],
             Unary::Recip => vec![ONE],
             Unary::Not => vec![ZERO, ONE],
-            Unary::Tanh
-            | Unary::Sigmoid
-            | Unary::Softplus
-            | Unary::Exp
-            | Unary::Log
-            | Unary::Sqrt
-            | Unary::Square
-            | Unary::Sin
-            | Unary::Cos => Vec::new(),
+            _ => Vec::new(),
         },
         Element::Binary(f) => match f {
             Binary::Less | Binary::LessEqual | Binary::Equal => vec![ONE],

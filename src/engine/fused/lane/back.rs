@@ -3,9 +3,9 @@
 
 use super::{append, numbers, LaneMemory};
 use crate::engine::fused::compiled::Fused;
+use crate::ir::Real;
 use crate::machine::aligned::Aligned;
 use crate::machine::lane::{Blocks, Memory, Shared};
-use crate::machine::math::Real;
 use crate::machine::native::Native;
 use crate::machine::outer::OuterBatch;
 use crate::machine::run::{each, run, run_sweep};

@@ -5,9 +5,9 @@ mod back;
 mod forward;
 
 use crate::engine::fused::compiled::Fused;
+use crate::ir::Real;
 use crate::machine::aligned::Aligned;
 use crate::machine::lane::{Scratch, Shared};
-use crate::machine::math::Real;
 use crate::machine::native::Native;
 use crate::machine::outer::OuterBatch;
 use crate::machine::profile::Profile;

@@ -249,16 +249,7 @@ impl Writer<'_> {
                 self.out.text("1 / ");
                 return self.expr(x, Precedence::Sign);
             }
-            Unary::Tanh => "tanh",
-            Unary::Sigmoid => "sigmoid",
-            Unary::Relu => "relu",
-            Unary::Softplus => "softplus",
-            Unary::Exp => "exp",
-            Unary::Log => "log",
-            Unary::Sqrt => "sqrt",
-            Unary::Sign => "sign",
-            Unary::Sin => "sin",
-            Unary::Cos => "cos",
+            named => named.mnemonic(),
         };
         self.call(name, &[x]);
     }

@@ -329,13 +329,7 @@ impl Row<'_, '_> {
                 let d = self.result(to)?;
                 self.emitter.asm.copy(d, t);
             }
-            Unary::Tanh
-            | Unary::Sigmoid
-            | Unary::Softplus
-            | Unary::Exp
-            | Unary::Log
-            | Unary::Sin
-            | Unary::Cos => return None,
+            _ => return None,
         }
         Some(())
     }

@@ -1,6 +1,4 @@
-//! Elementwise functions for f32 and f64, written so that loops over them vectorize.
-
-use crate::ir::{Binary, Boundary, Unary};
+//! Numbers of both precisions, with functions written so that loops over them vectorize.
 
 /// A floating-point number of either precision.
 pub trait Real:
@@ -30,6 +28,8 @@ pub trait Real:
     fn tanh(self) -> Self;
     /// The exponential.
     fn exp(self) -> Self;
+    /// The absolute value.
+    fn abs(self) -> Self;
     /// The fused multiply-add `self * a + b`, rounded once.
     fn mul_add(self, a: Self, b: Self) -> Self;
     /// Applies a function in f64 that needs no vector code.
@@ -63,6 +63,11 @@ impl Real for f64 {
     }
 
     #[inline(always)]
+    fn abs(self) -> f64 {
+        f64::abs(self)
+    }
+
+    #[inline(always)]
     fn mul_add(self, a: f64, b: f64) -> f64 {
         f64::mul_add(self, a, b)
     }
@@ -90,6 +95,11 @@ impl Real for f32 {
     #[inline(always)]
     fn exp(self) -> f32 {
         exp_f32(self)
+    }
+
+    #[inline(always)]
+    fn abs(self) -> f32 {
+        f32::abs(self)
     }
 
     #[inline(always)]
@@ -152,110 +162,6 @@ fn tanh_f32(x: f32) -> f32 {
         x
     } else {
         value
-    }
-}
-
-#[inline(always)]
-fn truth<T: Real>(condition: bool) -> T {
-    if condition {
-        T::ONE
-    } else {
-        T::ZERO
-    }
-}
-
-/// The function `f(x)` as [`crate::engine::reference`] defines it.
-#[inline(always)]
-pub fn unary<T: Real>(f: Unary, x: T) -> T {
-    match f {
-        Unary::Neg => -x,
-        Unary::Tanh => x.tanh(),
-        Unary::Sigmoid => {
-            // The exponential of a nonpositive number never overflows.
-            let small = if x < T::ZERO { x } else { -x }.exp();
-            let numerator = if x < T::ZERO { small } else { T::ONE };
-            numerator / (T::ONE + small)
-        }
-        Unary::Relu => {
-            if x < T::ZERO {
-                T::ZERO
-            } else {
-                x
-            }
-        }
-        Unary::Softplus => x.through_f64(|x| x.max(0.0) + (-x.abs()).exp().ln_1p()),
-        Unary::Exp => x.exp(),
-        Unary::Log => x.through_f64(f64::ln),
-        Unary::Sqrt => x.through_f64(f64::sqrt),
-        Unary::Abs => {
-            if x < T::ZERO {
-                -x
-            } else {
-                x
-            }
-        }
-        Unary::Sign => truth::<T>(x > T::ZERO) - truth::<T>(x < T::ZERO),
-        Unary::Square => x * x,
-        Unary::Recip => T::ONE / x,
-        Unary::Sin => x.through_f64(f64::sin),
-        Unary::Cos => x.through_f64(f64::cos),
-        Unary::Not => truth(x == T::ZERO),
-    }
-}
-
-/// The function `f(a, b)` as [`crate::engine::reference`] defines it.
-#[inline(always)]
-pub fn binary<T: Real>(f: Binary, a: T, b: T) -> T {
-    match f {
-        Binary::Add => a + b,
-        Binary::Sub => a - b,
-        Binary::Mul => a * b,
-        Binary::Div => a / b,
-        Binary::Min => {
-            if b < a {
-                b
-            } else {
-                a
-            }
-        }
-        Binary::Max => {
-            if a < b {
-                b
-            } else {
-                a
-            }
-        }
-        Binary::Pow => T::from_f64(a.to_f64().powf(b.to_f64())),
-        Binary::Less => truth(a < b),
-        Binary::LessEqual => truth(a <= b),
-        Binary::Equal => truth(a == b),
-        Binary::And => truth(a != T::ZERO && b != T::ZERO),
-        Binary::Or => truth(a != T::ZERO || b != T::ZERO),
-    }
-}
-
-/// The clip `min(max(x, lo), hi)`; NaN stays NaN.
-#[inline(always)]
-pub fn clip<T: Real>(x: T, lo: T, hi: T) -> T {
-    let x = if x < lo { lo } else { x };
-    if x > hi {
-        hi
-    } else {
-        x
-    }
-}
-
-/// The derivative of [`clip`].
-#[inline(always)]
-pub fn clip_mask<T: Real>(x: T, lo: T, hi: T, boundary: Boundary) -> T {
-    match boundary {
-        Boundary::Inclusive => truth(x >= lo && x <= hi),
-        Boundary::Exclusive => truth(x > lo && x < hi),
-        Boundary::Half => {
-            let half = T::from_f64(0.5);
-            half * (truth::<T>(x >= lo && x <= hi) + truth::<T>(x > lo && x < hi))
-        }
-        Boundary::StraightThrough => T::ONE,
     }
 }
 
