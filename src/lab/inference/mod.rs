@@ -130,7 +130,8 @@ impl Network {
                 running: lanes,
                 interval: 1,
             };
-            Box::new(Lanes::new(Arc::clone(fused), Arc::clone(&graph), shape))
+            let fused = Arc::clone(fused);
+            Box::new(Lanes::<f32>::new(fused, Arc::clone(&graph), shape))
         } else {
             let (step, adjoint) = (stage.graphs.step.clone(), stage.graphs.adjoint.clone());
             match options.backend {
@@ -265,6 +266,7 @@ impl Network {
             steps,
             learn: false,
             states,
+            all_states: false,
         };
         let (engine, parameters) = (&mut self.engine, &self.parameters);
         self.pool
