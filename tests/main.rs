@@ -9,6 +9,7 @@ mod code_pages;
 mod command;
 mod data_files;
 mod device;
+mod device_catalog;
 mod export;
 mod faults;
 mod fixtures;
