@@ -16,6 +16,7 @@
 
 pub mod bptt;
 pub mod candle;
+pub mod device;
 pub mod episode;
 pub mod experiment;
 pub mod fused;

@@ -5,8 +5,8 @@ use super::block::EpisodeOptions;
 use super::optim::Optimizer;
 use super::rate::Rate;
 use super::trainer::NotFinite;
+use crate::engine::device::{Held, Step, Stop, MOST};
 use crate::engine::params::ParamStore;
-use crate::machine::c::{Held, Step, Stop, MOST};
 
 /// The parameters and their optimizer, for some iterations.
 pub struct Learner<'a> {

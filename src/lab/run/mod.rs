@@ -37,12 +37,12 @@ pub use store::{checkpoints, find_checkpoint, Which, BEST, CHECKPOINTS};
 
 use super::metrics::MetricsWriter;
 use crate::driver::Compilation;
+use crate::engine::device::MOST;
 use crate::lab::lock::Lock;
 use crate::learn::checkpoint::{BestTracker, Checkpoint};
 use crate::learn::replace::{clear_temporaries, replace};
 use crate::learn::text::Part;
 use crate::learn::trainer::{BackendKind, IterationReport, TrainError, Trainer, TrainerOptions};
-use crate::machine::c::MOST;
 use crate::machine::device::DeviceChoice;
 use crate::step::passes::Selection;
 use log::Log;

@@ -1,6 +1,7 @@
 //! Kernels for an experiment.
 
 use crate::engine::bptt::least_memory_interval;
+use crate::engine::device::bytes;
 use crate::engine::experiment::Experiment;
 use crate::engine::fused::Fused;
 use crate::engine::plan::Plan;
@@ -12,7 +13,7 @@ use crate::learn::lane_episode::Wiring;
 use crate::learn::optim::Optimizer;
 use crate::learn::tasks::Task;
 use crate::learn::trainer::TrainError;
-use crate::machine::c::{bytes, Coefficients, DeviceSource, Episode, Feed, ParamPlaces, Update};
+use crate::machine::c::{Coefficients, DeviceSource, Episode, Feed, ParamPlaces, Update};
 use crate::machine::device::BlockLimits;
 use crate::step::Compiled;
 

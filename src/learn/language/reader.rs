@@ -3,10 +3,10 @@
 use super::loss::{cross_entropy, Loss};
 use super::runner::Passage;
 use super::stream::Chunk;
+use crate::engine::device::{Held, Step, Trained};
 use crate::engine::episode::Times;
 use crate::engine::params::ParamStore;
 use crate::engine::BackendError;
-use crate::machine::c::{Held, Step, Trained};
 use crate::machine::kernel::KernelReport;
 
 /// Adjoints of outputs by slot, row after row; outputs without have none.

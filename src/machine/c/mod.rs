@@ -21,16 +21,11 @@
 //! | `update`, `update.h` | whole iterations: the step of the optimizer |
 //! | `values` | what is computed of parameters alone |
 //!
-//! `lanes` runs episodes and `passage` passages of a text; `iterations` is what whole iterations of both have in common, and
-//! `lesson` those of episodes.
+//! [`crate::engine::device`] runs them.
 
 mod arena;
 pub(crate) mod element;
-mod iterations;
-mod lanes;
-mod lesson;
 mod parameters;
-mod passage;
 pub(crate) mod slots;
 mod source;
 mod sweeps;
@@ -40,8 +35,6 @@ pub(crate) mod values;
 mod vectors;
 mod writer;
 
-pub use iterations::{Held, Iterated, Iterations, Step, Stop, Trained, MOST, STATUS};
-pub use lanes::{bytes, DeviceLanes, DeviceLoss, DeviceRun};
 pub use parameters::{ParamPlace, ParamPlaces};
 pub(crate) use update::write_update;
 pub use update::{Update, UpdateSizes};

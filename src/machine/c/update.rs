@@ -44,12 +44,12 @@ impl UpdateSizes {
     }
 
     /// The number of blocks with a thread for each trained element.
-    pub(super) fn blocks(&self) -> usize {
+    pub(crate) fn blocks(&self) -> usize {
         self.trained.div_ceil(self.threads).max(1)
     }
 
     /// The number of blocks that share the gradient.
-    pub(super) fn gradient_blocks(&self) -> usize {
+    pub(crate) fn gradient_blocks(&self) -> usize {
         self.blocks().min(GRADIENT_BLOCKS)
     }
 }

@@ -1,6 +1,7 @@
 //! Chunks of a text on a device: one at a time for the host, or one after another with their steps.
 
 use super::{DeviceReader, Stage};
+use crate::engine::device::{Held, Step, Trained};
 use crate::engine::params::ParamStore;
 use crate::engine::BackendError;
 use crate::learn::device_block::report;
@@ -10,7 +11,7 @@ use crate::learn::language::reader::{
 };
 use crate::learn::language::runner::Passage;
 use crate::learn::language::stream::Chunk;
-use crate::machine::c::{Held, ParamPlace, Step, Trained};
+use crate::machine::c::ParamPlace;
 use crate::machine::device::{bytes_of, bytes_of_mut};
 use crate::machine::kernel::KernelReport;
 use std::time::Instant;

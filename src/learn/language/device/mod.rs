@@ -7,11 +7,12 @@ pub use stages::{device_stages, DeviceStages, TextGoal};
 
 use super::runner::Passage;
 use super::stream::Chunk;
+use crate::engine::device::{DeviceLanes, Iterations, Step, STATUS};
 use crate::engine::experiment::Program;
 use crate::engine::params::ParamStore;
 use crate::engine::staged::device::RowsRun;
 use crate::ir::rng::{Key, Stream};
-use crate::machine::c::{DeviceLanes, DeviceSource, Iterations, ParamPlace, Step, STATUS};
+use crate::machine::c::{DeviceSource, ParamPlace};
 use crate::machine::device::{
     bytes_of, bytes_of_mut, Args, Device, DeviceChoice, DeviceError, Memory,
 };

@@ -1,6 +1,7 @@
 //! The kernels of all stages of a network, of the loss of its text and of the optimizer.
 
 use crate::engine::bptt::least_memory_interval;
+use crate::engine::device::bytes;
 use crate::engine::experiment::{Experiment, Program, Stage};
 use crate::engine::staged::device::{Extent, LossSource, RowsSource, RowsStage, Table, TextLoss};
 use crate::learn::average::Average;
@@ -9,7 +10,7 @@ use crate::learn::experiment::{built, experiment, optimizer};
 use crate::learn::language::objective::TextObjective;
 use crate::learn::language::stream;
 use crate::learn::trainer::TrainError;
-use crate::machine::c::{bytes, DeviceSource, Episode, Feed, ParamPlaces, Update, UpdateSizes};
+use crate::machine::c::{DeviceSource, Episode, Feed, ParamPlaces, Update, UpdateSizes};
 use crate::machine::device::BlockLimits;
 use crate::step::split::Source;
 use crate::step::Compiled;

@@ -1,7 +1,7 @@
 //! All lanes of a program on a device: memories, launches and results.
 
 use super::iterations::{Iterations, STATUS};
-use super::{DeviceSource, Product};
+use crate::machine::c::{DeviceSource, Product};
 use crate::machine::device::{bytes_of, Args, Device, DeviceError, Launch, MatrixProduct, Memory};
 use crate::machine::lane::Shared;
 use crate::program::{Program, Verified};

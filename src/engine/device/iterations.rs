@@ -1,7 +1,7 @@
 //! Whole iterations on a device, one after another without the host. Parameters, moments and gradients stay
 //! there, and the results of each iteration are stored until the host reads them.
 
-use super::update::UpdateSizes;
+use crate::machine::c::UpdateSizes;
 use crate::machine::device::{
     bytes_of, bytes_of_mut, Args, Device, DeviceError, Launch, Memory, RATES,
 };
