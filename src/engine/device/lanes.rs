@@ -39,7 +39,7 @@ pub struct DeviceLanes {
     pub(super) arrays: Arrays,
     /// The memory for the next values of states that outlive an iteration; it alternates with their current
     /// array.
-    carried_next: Option<Memory>,
+    pub(super) carried_next: Option<Memory>,
     /// The memories of whole iterations, if the device runs them.
     pub(super) iterations: Option<Iterations>,
 }
@@ -189,34 +189,6 @@ impl DeviceLanes {
         Ok(all)
     }
 
-    /// Prepares for consecutive iterations.
-    ///
-    /// # Errors
-    /// Errors of the device.
-    pub fn take_turns(&mut self) -> Result<(), DeviceError> {
-        let bytes = (4 * self.lanes * self.source.sizes.carried).max(8);
-        self.carried_next = Some(self.device.alloc(bytes)?);
-        Ok(())
-    }
-
-    /// Points the kernels to the states of iteration `k`, and to another memory for its results.
-    pub(super) fn alternate(&mut self, k: usize) {
-        let carried = self.arrays.carried.address;
-        let next = self.carried_next.as_ref();
-        let places = [carried, next.map_or(carried, |memory| memory.address)];
-        self.args.carried = places[k % 2];
-        self.args.carried_next = places[(k + 1) % 2];
-    }
-
-    /// Keeps the states after `done` iterations.
-    pub fn settle(&mut self, done: usize) {
-        if let Some(next) = self.carried_next.as_mut().filter(|_| done % 2 == 1) {
-            std::mem::swap(&mut self.arrays.carried, next);
-        }
-        self.args.carried = self.arrays.carried.address;
-        self.args.carried_next = self.args.carried;
-    }
-
     /// The source.
     pub fn source(&self) -> &DeviceSource {
         &self.source
@@ -363,17 +335,6 @@ impl DeviceLanes {
         )
     }
 
-    /// The states that outlive an episode, `[lanes, carried]`.
-    ///
-    /// # Errors
-    /// Errors of the device.
-    pub fn carried(&mut self) -> Result<Vec<f32>, DeviceError> {
-        self.floats(
-            |arrays| &arrays.carried,
-            self.lanes * self.source.sizes.carried,
-        )
-    }
-
     fn reduce(&mut self) -> Result<(), DeviceError> {
         let sizes = self.source.sizes;
         let elements = sizes.sums.max(sizes.steps);
@@ -398,7 +359,7 @@ impl DeviceLanes {
         self.device.launch(launch, &self.args)
     }
 
-    fn floats(
+    pub(super) fn floats(
         &mut self,
         of: impl Fn(&Arrays) -> &Memory,
         n: usize,

@@ -3,10 +3,12 @@
 //! | file | runs |
 //! |---|---|
 //! | `lanes` | one batch of episodes, forward and back |
+//! | `carried` | nothing: states between episodes and chunks |
 //! | `iterations` | whole iterations: what those of episodes and texts have in common |
 //! | `episodes` | whole iterations of episodes |
 //! | `text` | a stage of a network over a chunk of a text |
 
+mod carried;
 mod episodes;
 mod iterations;
 mod lanes;

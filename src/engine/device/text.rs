@@ -2,7 +2,7 @@
 //! other stages.
 
 use super::lanes::DeviceLanes;
-use crate::machine::device::{bytes_of, Args, DeviceError};
+use crate::machine::device::{Args, DeviceError};
 
 impl DeviceLanes {
     /// Runs a passage with the shared memories and numbers of all stages: tables, their adjoints, parameters,
@@ -61,14 +61,5 @@ impl DeviceLanes {
             sizes.trained.div_ceil(sizes.threads).max(1),
             0,
         )
-    }
-
-    /// Sets the states that the next passage continues from, `[lanes, carried]`.
-    ///
-    /// # Errors
-    /// Errors of the device.
-    pub fn set_carried(&mut self, values: &[f32]) -> Result<(), DeviceError> {
-        self.device
-            .write(&mut self.arrays.carried, bytes_of(values))
     }
 }

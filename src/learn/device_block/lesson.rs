@@ -15,14 +15,14 @@ impl DeviceBlock {
     ) -> Result<Option<Lesson<Learned>>, BackendError> {
         let (rate, first) = (learner.rate, u64::from(learner.options.iteration));
         let steps = learner.steps(|k| rate.factor(first + k), None);
-        let (run, carried) = (self.episodes(&learner.options), self.carried_in(states));
+        let (run, carried) = (self.episodes(&learner.options), self.carried(states));
         let mut held = learner.held();
         let Some(trained) = self.on.iterate(&run, &carried, &steps, &mut held)? else {
             return Ok(None);
         };
         learner.count(trained.done.len());
         // Those of an iteration that failed were left behind.
-        *states = self.carried_out()?;
+        *states = self.on.carried()?;
         let lanes = self.count.max(1) as f64;
         let done = trained.done.iter().map(|done| {
             let [policy, value, concentration, entropy] = done.parts;

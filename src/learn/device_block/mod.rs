@@ -87,41 +87,9 @@ impl DeviceBlock {
     }
 
     /// The states that outlive an episode as the device has them: first values where none were.
-    fn carried_in(&self, states: &States) -> Vec<f32> {
-        let width = self.on.source().sizes.carried;
-        let mut out = vec![0.0f32; self.count * width];
-        for (slot, place) in self.on.source().carried.iter().enumerate() {
-            let Some((at, n)) = *place else {
-                continue;
-            };
-            for (lane, to) in out.chunks_exact_mut(width).enumerate() {
-                let to = &mut to[at..at + n];
-                match states.get(slot).and_then(Option::as_ref) {
-                    Some(values) => {
-                        for (to, x) in to.iter_mut().zip(&values[lane * n..]) {
-                            *to = *x as f32;
-                        }
-                    }
-                    None => to.fill(self.graph.states[slot].init as f32),
-                }
-            }
-        }
-        out
-    }
-
-    /// The states that outlive an episode, from what the device has of them now.
-    fn carried_out(&mut self) -> Result<States, BackendError> {
-        let values = self.on.carried()?;
-        let width = self.on.source().sizes.carried;
-        let mut carried: States = vec![None; self.graph.states.len()];
-        for (slot, place) in self.on.source().carried.iter().enumerate() {
-            if let Some((at, n)) = *place {
-                let lanes = values.chunks_exact(width);
-                let own = lanes.flat_map(|lane| lane[at..at + n].iter().map(|x| f64::from(*x)));
-                carried[slot] = Some(own.collect());
-            }
-        }
-        Ok(carried)
+    fn carried(&self, states: &States) -> Vec<f32> {
+        let given = |slot: usize| states.get(slot).and_then(Option::as_ref);
+        self.on.carried_from(&self.graph.states, given)
     }
 
     /// Inputs of all steps, a table of `[lanes, steps, n]` for each slot; what the task shows does not depend on outputs.
@@ -195,7 +163,7 @@ impl Block for DeviceBlock {
         let start = Instant::now();
         self.program.share(parameters, &mut self.shared)?;
         let run = self.episodes(&options);
-        let carried = self.carried_in(states);
+        let carried = self.carried(states);
         let inputs = if self.on_device {
             Vec::new()
         } else {
@@ -203,7 +171,7 @@ impl Block for DeviceBlock {
         };
         self.on.forward(&self.shared, &run, &carried, &inputs)?;
         let mut report = BlockReport {
-            states: self.carried_out()?,
+            states: self.on.carried()?,
             ..BlockReport::default()
         };
         let seeds = if self.on_device {

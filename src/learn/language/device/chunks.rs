@@ -181,16 +181,9 @@ impl Reader for DeviceReader {
             let Stage::Lanes(lanes) = stage else {
                 continue;
             };
-            let values = lanes.carried()?;
-            let source = lanes.source();
-            let width = source.sizes.carried.max(1);
-            for (slot, place) in source.carried.iter().enumerate() {
-                if let Some((at, n)) = *place {
-                    let lanes = values.chunks_exact(width);
-                    let own = lanes.flat_map(|lane| &lane[at..at + n]);
-                    let number = self.plan.experiment.stages[k].cut.states[slot];
-                    out[number] = Some(own.map(|x| f64::from(*x)).collect());
-                }
+            let numbers = &self.plan.experiment.stages[k].cut.states;
+            for (number, values) in numbers.iter().zip(lanes.carried()?) {
+                out[*number] = values;
             }
         }
         Ok(out)

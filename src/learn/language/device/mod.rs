@@ -12,7 +12,7 @@ use crate::engine::experiment::Program;
 use crate::engine::params::ParamStore;
 use crate::engine::staged::device::RowsRun;
 use crate::ir::rng::{Key, Stream};
-use crate::machine::c::{DeviceSource, ParamPlace};
+use crate::machine::c::ParamPlace;
 use crate::machine::device::{
     bytes_of, bytes_of_mut, Args, Device, DeviceChoice, DeviceError, Memory,
 };
@@ -254,39 +254,12 @@ impl DeviceReader {
         }
     }
 
-    /// First values of the states of a stage, `[lanes, carried]`, or those by slot of the network.
-    fn carried(&self, k: usize, states: &[Option<Vec<f64>>], source: &DeviceSource) -> Vec<f32> {
-        let stage = &self.plan.experiment.stages[k].cut;
-        let width = source.sizes.carried;
-        let mut out = vec![0.0f32; self.lanes * width];
-        for (slot, place) in source.carried.iter().enumerate() {
-            let Some((at, n)) = *place else {
-                continue;
-            };
-            let given = states.get(stage.states[slot]).and_then(Option::as_ref);
-            for (lane, to) in out.chunks_exact_mut(width.max(1)).enumerate() {
-                let to = &mut to[at..at + n];
-                match given {
-                    Some(values) => {
-                        for (to, x) in to.iter_mut().zip(&values[lane * n..]) {
-                            *to = *x as f32;
-                        }
-                    }
-                    None => to.fill(stage.graph.states[slot].init as f32),
-                }
-            }
-        }
-        out
-    }
-
     /// Has all lanes go on from states by slot of the network, or from first values.
     fn start(&mut self, states: &[Option<Vec<f64>>]) -> Result<(), DeviceError> {
-        for k in 0..self.stages.len() {
-            let values = match &self.stages[k] {
-                Stage::Lanes(lanes) => self.carried(k, states, lanes.source()),
-                Stage::Rows(_) => continue,
-            };
-            if let Stage::Lanes(lanes) = &mut self.stages[k] {
+        for (stage, whole) in self.stages.iter_mut().zip(&self.plan.experiment.stages) {
+            if let Stage::Lanes(lanes) = stage {
+                let given = |slot: usize| states.get(whole.cut.states[slot])?.as_ref();
+                let values = lanes.carried_from(&whole.cut.graph.states, given);
                 lanes.set_carried(&values)?;
             }
         }
