@@ -39,7 +39,14 @@ fn specs(folder: &str) -> Vec<PathBuf> {
 fn compiled(path: &Path, set: &[&str]) -> Compilation {
     let text = std::fs::read_to_string(path).unwrap();
     let mut set: Vec<String> = set.iter().map(|s| (*s).to_owned()).collect();
-    if text.contains("task sequences") {
+    if path.ends_with("templates/sequences.bpm") {
+        // `bpmc new` writes the tables beside the spec, under its name.
+        let tables = ["train", "valid"].map(|part| {
+            let table = path.with_file_name(format!("sequences_{part}.csv"));
+            format!("task.{part}={}", table.display())
+        });
+        set.extend(tables);
+    } else if text.contains("task sequences") {
         // Their files are made by a script; these have the same arrays, and fewer sequences.
         let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/digits.npz");
         let parts = ["train", "valid", "test"];
