@@ -98,8 +98,15 @@ pub struct Averaging {
 pub struct Pending {
     /// The number of iterations.
     pub iterations: u64,
-    /// The sums over them, in the order of the record's fields.
+    /// The sums over them, in the order of the record's fields. JSON has `null` for a score that is not a number.
+    #[serde(deserialize_with = "numbers_or_nan")]
     pub sums: Vec<f64>,
+}
+
+fn numbers_or_nan<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<f64>, D::Error> {
+    let numbers = Vec::<Option<f64>>::deserialize(from)?;
+    let wide = numbers.into_iter().map(|number| number.unwrap_or(f64::NAN));
+    Ok(wide.collect())
 }
 
 /// The optimizer of a checkpoint.
