@@ -191,6 +191,14 @@ fn stages_are_the_reference() {
          cell second: plastic_lstm(dropout(first.h, 0.3), 4, reads = first.h) using simple(m, bound = 0.05)
          output next_word = tied(dropout(second.h, 0.4), x)",
     ));
+    // A state that begins anew with each trial: a text is one.
+    agrees(&model(
+        "state h: [4] = 0, slow: [4] = 0.1 reset trial
+         y = tanh(linear(embedding(word, 4)) + linear(h) + slow)
+         slow <- 0.9 * slow + 0.1 * y
+         h <- y
+         output next_word = linear(y, task.words)",
+    ));
     // A loop over both layers, noise at every step, and a layer that keeps nothing.
     agrees(&model(
         "state h: [4] = 0, g: [3] = 0.1

@@ -9,6 +9,7 @@ use crate::ir::{
 };
 use crate::lang::diag::Span;
 use crate::lang::sema::model::{DefId, Expr, ExprKind, Fold, Model, Over, Side, Step, Type};
+use crate::step::reads_text;
 use std::collections::BTreeMap;
 
 /// The path of the input that is 1 on the first step of a trial, for states that reset there.
@@ -71,7 +72,9 @@ impl<'a> Lowerer<'a> {
             graph.add_noise(slot.clone());
         }
         let mut trial_start = None;
-        if model.states.iter().any(|slot| slot.reset == Reset::Trial) {
+        // A text is one trial from its beginning to its end.
+        let trials = !reads_text(model);
+        if trials && model.states.iter().any(|slot| slot.reset == Reset::Trial) {
             let known = model
                 .inputs
                 .iter()
