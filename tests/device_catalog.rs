@@ -81,7 +81,8 @@ fn with_task(task: &str, optimizer: &str) -> Compiled {
 
 #[test]
 fn all_tasks_learn_with_all_optimizers_as_on_the_processor() {
-    for task in TASKS {
+    // The data of sequences are not shipped; `own_data` makes its own.
+    for task in TASKS.iter().filter(|task| task.info.name != "sequences") {
         for optimizer in OPTIMIZERS {
             let (task, optimizer) = (task.info.name, optimizer.info.name);
             let program = with_task(task, &format!("optimizer {optimizer} {{ lr = 1e-3 }}"));
