@@ -84,16 +84,17 @@ say "scripts/cuda-link-shims.py $folder/link"
 python3 "$root/scripts/cuda-link-shims.py" "$folder/link"
 cp "$home/lib/libcudart_static.a" "$folder/link/libcudart.a"
 
+mkdir -p "$folder/bin"
+ln -sf "$root/scripts/cuda-nvcc-lean.sh" "$folder/bin/nvcc"
 cat >"$folder/env.sh" <<END
 # Written by scripts/cuda-env.sh; to be sourced before cargo build --features cuda.
 export CUDA_HOME='$home'
-export PATH="\$CUDA_HOME/bin:\$PATH"
-# nvcc without the kernels that bpmc does not use; \$CUDA_HOME/bin/nvcc builds them all.
-export NVCC='$root/scripts/cuda-nvcc-lean.sh'
+# Where candle's build looks for cuda.h.
+export CUDA_PATH="\$CUDA_HOME"
+# The first nvcc leaves out the kernels that bpmc does not use; \$CUDA_HOME/bin/nvcc builds them all.
+export PATH="$folder/bin:\$CUDA_HOME/bin:\$PATH"
 # The kind of GPU: 90 is Hopper. Set it before sourcing this for another.
 export CUDA_COMPUTE_CAP="\${CUDA_COMPUTE_CAP:-90}"
-# How many nvcc at once.
-export CUDAFORGE_THREADS="\${CUDAFORGE_THREADS:-$((($(nproc) + 1) / 2))}"
 export CUDARC_CUDA_VERSION=13000
 export CUDA_LINK_DIR='$folder/link'
 # NVRTC, where programs and tests look for it.

@@ -213,9 +213,9 @@ def find_cudarc():
     command += ["--filter-platform", "x86_64-unknown-linux-gnu"]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
     for package in json.loads(done.stdout)["packages"]:
-        if package["name"] == "cudarc":
+        if package["name"] == "cudarc" and package["version"].startswith("0.19."):
             return Path(package["manifest_path"]).parent
-    sys.exit("cargo metadata names no package cudarc")
+    sys.exit("cargo metadata names no package cudarc 0.19")
 
 
 def main():

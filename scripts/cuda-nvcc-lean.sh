@@ -1,6 +1,6 @@
 #!/bin/sh
-# nvcc without candle's kernels for quantised weights and mixtures of experts, which bpmc never calls. To be named by NVCC;
-# the real one is $CUDA_HOME/bin/nvcc.
+# nvcc without candle's kernels for quantised weights and mixtures of experts, which bpmc never calls. To lie on the path
+# under the name nvcc; the real one is $CUDA_HOME/bin/nvcc.
 #
 # Each function that candle declares for those kernels becomes one that says so and aborts; the module of kernels for
 # quantised weights becomes an empty one.
@@ -19,8 +19,8 @@ for argument; do
     before=$argument
 done
 case $what:$source in
-    --ptx:quantized.cu)
-        printf '.version 8.0\n.target sm_75\n.address_size 64\n' > "$folder/quantized.ptx" ;;
+    --ptx:quantized.cu | --ptx:moe_*.cu)
+        printf '.version 8.0\n.target sm_75\n.address_size 64\n' > "$folder/${source%.cu}.ptx" ;;
     -c:*)
         # The build script runs in the folder of candle-kernels. One of its files stands for all.
         {

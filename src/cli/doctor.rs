@@ -4,6 +4,7 @@ use super::screen::Screen;
 use super::Outcome;
 use anyhow::Context;
 use bpmc::machine::device::{self, DeviceKind, Nvrtc};
+use bpmc::machine::vector_bits;
 use candle_core::{utils, Device, Tensor};
 use clap::Args;
 use serde::Serialize;
@@ -30,6 +31,8 @@ struct Report {
     version: &'static str,
     system: String,
     cpu_features: Vec<&'static str>,
+    /// The bits of a vector in generated machine code; nothing if the interpreter runs every loop.
+    machine_code_bits: Option<u32>,
     threads: Option<usize>,
     memory_bytes: Option<u64>,
     candle: Candle,
@@ -111,6 +114,7 @@ impl Report {
             version: env!("CARGO_PKG_VERSION"),
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             cpu_features: cpu_features(),
+            machine_code_bits: vector_bits(),
             threads: std::thread::available_parallelism().ok().map(usize::from),
             memory_bytes: memory(),
             candle: Candle {
@@ -135,6 +139,13 @@ impl Report {
         } else {
             self.cpu_features.join(" ")
         };
+        let machine_code = self.machine_code_bits.map_or_else(
+            || {
+                "none: the CPU lacks AVX2 or FMA, so loops over connections are interpreted"
+                    .to_owned()
+            },
+            |bits| format!("{bits}-bit vectors"),
+        );
         let threads = self.threads.map_or_else(unknown, |n| n.to_string());
         let memory = self.memory_bytes.map_or_else(unknown, |bytes| {
             format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
@@ -158,6 +169,7 @@ impl Report {
             ("bpmc", self.version),
             ("system", self.system.as_str()),
             ("cpu features", features.as_str()),
+            ("machine code", machine_code.as_str()),
             ("threads", threads.as_str()),
             ("memory", memory.as_str()),
             ("candle", works),
@@ -281,7 +293,7 @@ mod tests {
     fn the_table_has_a_line_for_each_thing_and_no_colour_unless_asked() {
         let report = Report::new();
         let plain = report.table(false);
-        assert_eq!(plain.lines().count(), 14);
+        assert_eq!(plain.lines().count(), 15);
         assert!(plain.starts_with("bpmc          0."), "{plain}");
         assert!(!plain.contains('\u{1b}'));
         assert!(report.table(true).contains("\u{1b}[1mthreads"));

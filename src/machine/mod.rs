@@ -7,7 +7,7 @@
 //! | `lane` | what a lane reads and writes |
 //! | `run` | runs the instructions of a program for lanes in step |
 //! | `interpret` | runs sweeps operation by operation |
-//! | `jit` | machine code for sweeps: `x86` writes 512 or 256 bits, `portable` 128 bits for any CPU |
+//! | `jit` | machine code for sweeps: `x86` writes 512 or 256 bits, `portable` 128 bits for any other CPU |
 //! | `abi`, `processor` | how machine code is called; what the processor has |
 //! | `series` | element functions written out for machine code |
 //! | `native` | which numbers have generated code |
@@ -34,6 +34,7 @@ pub(crate) mod mat_vec;
 pub mod memory;
 pub(crate) mod native;
 pub(crate) mod outer;
+#[cfg(any(test, not(all(target_arch = "x86_64", unix))))]
 mod portable;
 mod processor;
 pub(crate) mod profile;
@@ -43,4 +44,5 @@ mod series;
 mod x86;
 
 pub(crate) use dispatch::dispatch;
+pub use jit::vector_bits;
 pub(crate) use processor::{processor, Processor};

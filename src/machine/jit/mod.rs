@@ -5,8 +5,10 @@
 //! the spec has takes this path. Sweeps with a function that needs a series (`tanh`, `exp`, ...) per
 //! connection, and reductions by maximum, run in [`interpret`](crate::machine::interpret) instead.
 //!
-//! [`x86`](crate::machine) writes 512 or 256 bits for x86-64; [`portable`](crate::machine) 128 bits for any CPU the code generator knows.
+//! [`x86`](crate::machine) writes 512 or 256 bits for x86-64, and CPUs of that kind with neither are left to the interpreter.
+//! Elsewhere [`portable`](crate::machine) writes 128 bits for any CPU that its code generator knows.
 
+#[cfg(all(target_arch = "x86_64", unix))]
 mod pages;
 #[cfg(test)]
 mod tests;
@@ -14,13 +16,13 @@ mod tests;
 use crate::machine::abi::{has_short_offsets, partial_offset, Function};
 use crate::machine::interpret::interpreted;
 use crate::machine::lane::{Blocks, Memory};
-use crate::machine::portable::Portable;
 use crate::machine::processor::{processor, Processor};
 use crate::machine::series;
 #[cfg(all(target_arch = "x86_64", unix))]
 use crate::machine::x86;
 use crate::program::code::{Area, RootKind, Sweep};
 use crate::program::layout::PANEL;
+#[cfg(all(target_arch = "x86_64", unix))]
 use pages::Pages;
 
 /// The machine code of some sweeps.
@@ -32,8 +34,26 @@ pub struct Machine {
     sweeps: Vec<Sweep>,
     forms: Vec<&'static str>,
     /// The owner of the code.
-    _pages: Option<Pages>,
-    _portable: Option<Portable>,
+    _owner: Option<Box<dyn Owner>>,
+}
+
+/// What holds the memory of machine code.
+trait Owner: std::fmt::Debug + Send + Sync {}
+
+impl<T: std::fmt::Debug + Send + Sync> Owner for T {}
+
+/// The form of a sweep without machine code.
+const INTERPRETED: &str = "interpreted";
+
+/// The bits of a vector in machine code for this CPU; `None` if the interpreter runs every sweep.
+pub fn vector_bits() -> Option<u32> {
+    match processor() {
+        #[cfg(all(target_arch = "x86_64", unix))]
+        Processor::Avx512 => Some(512),
+        #[cfg(all(target_arch = "x86_64", unix))]
+        Processor::Avx2 => Some(256),
+        _ => (!cfg!(all(target_arch = "x86_64", unix))).then_some(128),
+    }
 }
 
 impl Machine {
@@ -43,27 +63,47 @@ impl Machine {
     }
 
     /// Compiles for a kind of CPU, which must be this one or a lesser one.
+    #[cfg(all(target_arch = "x86_64", unix))]
     pub(crate) fn of(processor: Processor, sweeps: &[Sweep], blocks: usize) -> Machine {
-        #[cfg(all(target_arch = "x86_64", unix))]
-        {
-            let isa = match processor {
-                Processor::Avx512 => Some((x86::Isa::Avx512, "machine code, 512 bits")),
-                Processor::Avx2 => Some((x86::Isa::Avx2, "machine code, 256 bits")),
-                Processor::Other => None,
-            };
-            if let Some((isa, form)) = isa {
-                return Machine::wide(isa, form, sweeps, blocks);
+        match processor {
+            Processor::Avx512 => {
+                Machine::wide(x86::Isa::Avx512, "machine code, 512 bits", sweeps, blocks)
             }
+            Processor::Avx2 => {
+                Machine::wide(x86::Isa::Avx2, "machine code, 256 bits", sweeps, blocks)
+            }
+            Processor::Other => Machine::interpreted(sweeps),
         }
-        let _ = processor;
+    }
+
+    /// Compiles for any kind of CPU.
+    #[cfg(not(all(target_arch = "x86_64", unix)))]
+    pub(crate) fn of(_: Processor, sweeps: &[Sweep], blocks: usize) -> Machine {
+        Machine::portable(sweeps, blocks)
+    }
+
+    /// Leaves all sweeps to the interpreter.
+    #[cfg(all(target_arch = "x86_64", unix))]
+    fn interpreted(sweeps: &[Sweep]) -> Machine {
+        Machine {
+            functions: vec![None; sweeps.len()],
+            sweeps: sweeps.iter().map(series::expand).collect(),
+            forms: vec![INTERPRETED; sweeps.len()],
+            _owner: None,
+        }
+    }
+
+    /// Compiles with the portable code generator. On x86-64 it is built for tests alone, because it takes long to build.
+    #[cfg(any(test, not(all(target_arch = "x86_64", unix))))]
+    fn portable(sweeps: &[Sweep], blocks: usize) -> Machine {
+        use crate::machine::portable::Portable;
         let sweeps: Vec<Sweep> = sweeps.iter().map(series::expand).collect();
         let (portable, functions) = Portable::new(&sweeps, blocks);
         Machine {
             forms: forms(&functions, "machine code, 128 bits"),
             sweeps,
             functions,
-            _pages: None,
-            _portable: portable,
+            _owner: portable.map(|portable| Box::new(portable) as _),
         }
     }
 
@@ -99,14 +139,13 @@ impl Machine {
             forms: forms(&functions, form),
             sweeps,
             functions,
-            _pages: pages,
-            _portable: None,
+            _owner: pages.map(|pages| Box::new(pages) as _),
         }
     }
 
     /// The form in which sweep `k` runs, in words.
     pub(crate) fn form(&self, k: usize) -> &'static str {
-        self.forms.get(k).copied().unwrap_or("interpreted")
+        self.forms.get(k).copied().unwrap_or(INTERPRETED)
     }
 
     /// Runs sweep `k`, with machine code if there is some.
@@ -194,6 +233,6 @@ fn across(row: &[f32]) -> f32 {
 fn forms(functions: &[Option<Function>], form: &'static str) -> Vec<&'static str> {
     functions
         .iter()
-        .map(|f| if f.is_some() { form } else { "interpreted" })
+        .map(|f| if f.is_some() { form } else { INTERPRETED })
         .collect()
 }

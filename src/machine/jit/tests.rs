@@ -2,9 +2,10 @@
 
 use super::super::aligned::Aligned;
 use super::super::interpret;
-use super::Machine;
+use super::{vector_bits, Machine, INTERPRETED};
 use crate::ir::{Binary, Bits, Boundary, Unary};
 use crate::machine::lane::{Blocks, Memory, Scratch};
+#[cfg(all(target_arch = "x86_64", unix))]
 use crate::machine::{processor, Processor};
 use crate::program::code::{Area, Element, Place, Root, RootKind, Source, Sweep};
 use crate::program::layout::{filled, Layout};
@@ -246,21 +247,33 @@ fn random_sweeps_give_what_the_interpreter_gives() {
             if expected.iter().any(|x| x.abs() > 1e4) {
                 continue;
             }
-            for kind in [Processor::Avx512, Processor::Avx2, Processor::Other] {
-                let here = processor();
-                let lesser = kind == here || kind == Processor::Other || here == Processor::Avx512;
-                if !lesser {
-                    continue;
-                }
-                let machine = Machine::of(kind, std::slice::from_ref(sweep), BLOCKS);
-                assert_ne!(machine.form(0), "interpreted");
+            for (generated, machine) in machines(std::slice::from_ref(sweep), BLOCKS) {
+                let form = machine.form(0);
+                assert_eq!(form != INTERPRETED, generated, "{form}");
                 let mut found = world.clone();
                 found.run(sweep, Some(&machine));
-                let label = format!("case {case}, {name}, {kind:?}, {layout:?}\n{sweep:#?}");
+                let label = format!("case {case}, {name}, {form}, {layout:?}\n{sweep:#?}");
                 assert_alike(&found.results(sweep), &expected, &label);
             }
         }
     }
+}
+
+/// The sweeps as each code generator for this CPU compiles them, and as they run without one; and whether there is one.
+fn machines(sweeps: &[Sweep], blocks: usize) -> Vec<(bool, Machine)> {
+    let mut machines = vec![(true, Machine::portable(sweeps, blocks))];
+    #[cfg(all(target_arch = "x86_64", unix))]
+    {
+        let here = processor();
+        for kind in [Processor::Avx512, Processor::Avx2, Processor::Other] {
+            let lesser = kind == here || kind == Processor::Other || here == Processor::Avx512;
+            if lesser {
+                let generated = kind != Processor::Other;
+                machines.push((generated, Machine::of(kind, sweeps, blocks)));
+            }
+        }
+    }
+    machines
 }
 
 #[test]
@@ -301,11 +314,25 @@ fn maxima_and_series_are_left_to_the_interpreter() {
         temporaries: 0,
         ..series.clone()
     };
-    for kind in [processor(), Processor::Other] {
-        let machine = Machine::of(kind, &[series.clone(), maximum.clone()], 1);
+    for (_, machine) in machines(&[series, maximum], 1) {
         assert_eq!(
             (machine.form(0), machine.form(1)),
-            ("interpreted", "interpreted")
+            (INTERPRETED, INTERPRETED)
         );
+    }
+}
+
+#[test]
+fn machine_code_is_as_wide_as_the_cpu_allows() {
+    let layout = Layout { rows: 2, cols: 2 };
+    let mut builder = SweepBuilder::new("test", layout);
+    builder.root(RootKind::State(0), Source::State(1));
+    let sweeps = [builder.finish()];
+    let form = |bits: u32| format!("machine code, {bits} bits");
+    let widest = vector_bits().map_or(INTERPRETED.to_owned(), form);
+    assert_eq!(Machine::new(&sweeps, BLOCKS).form(0), widest);
+    for (_, machine) in machines(&sweeps, BLOCKS) {
+        let known = [128, 256, 512].map(form);
+        assert!(machine.form(0) == INTERPRETED || known.contains(&machine.form(0).to_owned()));
     }
 }
