@@ -60,6 +60,7 @@
 //! A trace rule is a file in `src/lang/library`, a cell one in `src/lang/library/cells`, a task a file in [`learn::tasks`], a lint a file in [`lang::sema::checks`], an element
 //! function a variant of [`ir::Unary`] or [`ir::Binary`]; CONTRIBUTING.md has the recipes.
 
+pub mod cli;
 pub mod driver;
 pub mod engine;
 pub mod ir;

@@ -3,8 +3,8 @@
 use super::options::Overrides;
 use super::screen::Screen;
 use super::{sentence, spec, Failure, Outcome};
-use bpmc::lang::diag::{render_json, Diagnostics, Severity};
-use bpmc::step::passes::Selection;
+use crate::lang::diag::{render_json, Diagnostics, Severity};
+use crate::step::passes::Selection;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 

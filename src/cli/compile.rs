@@ -3,11 +3,11 @@
 use super::options::{Overrides, Passes};
 use super::screen::Screen;
 use super::{output, spec, timing, Failure, Outcome};
-use bpmc::driver::Compilation;
-use bpmc::lang::{sema, syntax};
-use bpmc::step::autodiff::Options;
-use bpmc::step::passes::{self, Pass, Run, Selection};
-use bpmc::step::{adjoint, Compiled};
+use crate::driver::Compilation;
+use crate::lang::{sema, syntax};
+use crate::step::autodiff::Options;
+use crate::step::passes::{self, Pass, Run, Selection};
+use crate::step::{adjoint, Compiled};
 use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
 use clap::{Args, ValueEnum};
 use std::ffi::OsStr;
@@ -161,8 +161,8 @@ fn text(program: &Compiled, stage: Stage, selection: &Selection) -> Result<Strin
         Emit::Kernels => spec::kernels(program, selection)?.listing(),
         Emit::Cuda => spec::cuda(program, selection)?,
         Emit::Plan => spec::plan(program, selection)?,
-        Emit::Dot => bpmc::ir::dot(step),
-        Emit::Svg => bpmc::ir::svg(step),
+        Emit::Dot => crate::ir::dot(step),
+        Emit::Svg => crate::ir::svg(step),
     })
 }
 
@@ -183,6 +183,6 @@ fn timed(
     ))
 }
 
-fn internal(fault: bpmc::step::InternalFault) -> Failure {
+fn internal(fault: crate::step::InternalFault) -> Failure {
     Failure::Run(anyhow::Error::new(fault))
 }

@@ -3,9 +3,9 @@
 use super::options::{Device, Devices};
 use super::screen::Screen;
 use super::Failure;
-use bpmc::learn::trainer::{BackendKind, Trainer, TrainerOptions};
-use bpmc::machine::device::{self, DeviceChoice, DeviceKind};
-use bpmc::step::Compiled;
+use crate::learn::trainer::{BackendKind, Trainer, TrainerOptions};
+use crate::machine::device::{self, DeviceChoice, DeviceKind};
+use crate::step::Compiled;
 use std::time::Instant;
 
 /// The number of iterations, of which the fastest counts and the first is ignored.

@@ -3,8 +3,8 @@
 use super::screen::Screen;
 use super::Outcome;
 use anyhow::Context;
-use bpmc::machine::device::{self, DeviceKind, Nvrtc};
-use bpmc::machine::vector_bits;
+use crate::machine::device::{self, DeviceKind, Nvrtc};
+use crate::machine::vector_bits;
 use candle_core::{utils, Device, Tensor};
 use clap::Args;
 use serde::Serialize;

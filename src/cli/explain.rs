@@ -2,14 +2,14 @@
 
 use super::screen::Screen;
 use super::{Failure, Outcome};
-use bpmc::lang::diag::{self, Code, Diagnostics};
-use bpmc::lang::formula::Formula;
-use bpmc::lang::library as rules;
-use bpmc::lang::sema::functions::{FunctionInfo, FUNCTIONS};
-use bpmc::lang::settings::{Setting, SettingKind};
-use bpmc::learn::tasks::TASKS;
-use bpmc::learn::{self as train, optim};
-use bpmc::step::passes::{Pass, Run, PIPELINE};
+use crate::lang::diag::{self, Code, Diagnostics};
+use crate::lang::formula::Formula;
+use crate::lang::library as rules;
+use crate::lang::sema::functions::{FunctionInfo, FUNCTIONS};
+use crate::lang::settings::{Setting, SettingKind};
+use crate::learn::tasks::TASKS;
+use crate::learn::{self as train, optim};
+use crate::step::passes::{Pass, Run, PIPELINE};
 use clap::Args;
 
 const AFTER_HELP: &str = "\
@@ -285,7 +285,7 @@ fn range(kind: SettingKind) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bpmc::lang::settings::SettingValue;
+    use crate::lang::settings::SettingValue;
 
     fn sample() -> Vec<Topic> {
         let settings = [

@@ -3,10 +3,10 @@
 use super::options::{Overrides, Passes};
 use super::screen::Screen;
 use super::{spec, trained, Outcome};
-use bpmc::engine::experiment::{Experiment, Target};
-use bpmc::lab::export::{Dialect, Export, Form};
-use bpmc::lab::run::Which;
-use bpmc::step::Horizon;
+use crate::engine::experiment::{Experiment, Target};
+use crate::lab::export::{Dialect, Export, Form};
+use crate::lab::run::Which;
+use crate::step::Horizon;
 use clap::{Args, ValueEnum};
 use std::fmt::Write;
 use std::path::PathBuf;

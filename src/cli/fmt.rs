@@ -3,9 +3,9 @@
 use super::screen::Screen;
 use super::{sentence, spec, Failure, Outcome};
 use anyhow::Context;
-use bpmc::lang::diag::{Diagnostics, SourceMap};
-use bpmc::lang::syntax;
-use bpmc::learn::replace;
+use crate::lang::diag::{Diagnostics, SourceMap};
+use crate::lang::syntax;
+use crate::learn::replace;
 use clap::Args;
 use std::path::{Path, PathBuf};
 

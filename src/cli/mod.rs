@@ -13,7 +13,7 @@ mod grad;
 mod new;
 mod options;
 mod output;
-pub mod panic;
+mod panic;
 mod progress;
 mod replay;
 mod report;
@@ -105,7 +105,13 @@ impl From<anyhow::Error> for Failure {
 pub type Outcome = Result<(), Failure>;
 
 /// Parses the arguments, runs the subcommand and returns its exit status.
+///
+/// To be called before any thread exists.
 pub fn main() -> ExitCode {
+    // Candle's own threads would make the order of sums depend on the machine; bpmc splits lanes over
+    // threads of its own.
+    std::env::set_var("RAYON_NUM_THREADS", "1");
+    panic::install();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -141,7 +147,7 @@ fn status(outcome: Outcome, screen: &Screen) -> ExitCode {
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(Failure::Reported) => ExitCode::from(1),
         Err(Failure::Interrupted) => ExitCode::from(130),
-        Err(Failure::Killed) => ExitCode::from(bpmc::lab::sweep::slurm::TRY_AGAIN),
+        Err(Failure::Killed) => ExitCode::from(crate::lab::sweep::slurm::TRY_AGAIN),
         Err(Failure::Run(error)) => {
             screen.error(&sentence(&error));
             ExitCode::from(1)

@@ -1,9 +1,9 @@
 //! Arguments that several subcommands share.
 
 use super::Failure;
-use bpmc::learn::trainer::BackendKind;
-use bpmc::machine::device::{DeviceKind, Matmul};
-use bpmc::step::passes::{self, Pass, Selection};
+use crate::learn::trainer::BackendKind;
+use crate::machine::device::{DeviceKind, Matmul};
+use crate::step::passes::{self, Pass, Selection};
 use clap::{Args, ValueEnum};
 use std::num::NonZeroUsize;
 

@@ -3,10 +3,10 @@
 use super::options::{from_one, Threads};
 use super::screen::Screen;
 use super::{spec, Failure, Outcome};
-use bpmc::lab::replay::{
+use crate::lab::replay::{
     find_part, probes, record_to, split_names, Format, Npz, Probe, Recording, Safetensors, Wanted,
 };
-use bpmc::lab::run;
+use crate::lab::run;
 use clap::Args;
 use std::fmt::Write;
 use std::num::NonZeroUsize;

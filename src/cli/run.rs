@@ -4,14 +4,14 @@ use super::options::{from_one, Backend, Overrides, Passes, Threads};
 use super::screen::Screen;
 use super::{spec, trained, Failure, Outcome};
 use anyhow::Context;
-use bpmc::lab::inference::{read_states, Given, Network, Stream};
-use bpmc::lab::replay::{archive, find_part, probes, split_names, tensors, Probe};
-use bpmc::lab::run::Which;
-use bpmc::learn::data::Source;
-use bpmc::learn::replace::replace;
-use bpmc::learn::trainer::{BackendKind, TrainerOptions};
-use bpmc::machine::device::DeviceChoice;
-use bpmc::step::Compiled;
+use crate::lab::inference::{read_states, Given, Network, Stream};
+use crate::lab::replay::{archive, find_part, probes, split_names, tensors, Probe};
+use crate::lab::run::Which;
+use crate::learn::data::Source;
+use crate::learn::replace::replace;
+use crate::learn::trainer::{BackendKind, TrainerOptions};
+use crate::machine::device::DeviceChoice;
+use crate::step::Compiled;
 use clap::Args;
 use std::fmt::Write;
 use std::io::BufRead;
@@ -114,7 +114,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         backend,
         device: DeviceChoice::CPU,
         passes,
-        memory: bpmc::machine::memory::free(),
+        memory: crate::machine::memory::free(),
     };
     let program = spec::program(&trained.compilation, screen)?;
     go(

@@ -1,7 +1,7 @@
 //! Standard output and error: colour, width, and readers that go away.
 
 use super::{Failure, Outcome};
-use bpmc::lang::diag::{render, Diagnostics, SourceMap, Style};
+use crate::lang::diag::{render, Diagnostics, SourceMap, Style};
 use clap::ValueEnum;
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};

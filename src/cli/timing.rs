@@ -1,8 +1,8 @@
 //! The table of `--time-passes`.
 
-use bpmc::driver::Compilation;
-use bpmc::engine::experiment::Experiment;
-use bpmc::step::StageTime;
+use crate::driver::Compilation;
+use crate::engine::experiment::Experiment;
+use crate::step::StageTime;
 use std::fmt::Write;
 
 /// The table: a row for each pass that ran and for each stage of the compiler, in order.

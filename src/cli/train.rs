@@ -5,14 +5,14 @@ use super::progress::{Display, Progress};
 use super::screen::{emergency, Screen};
 use super::{device, spec, timing, Failure, Outcome};
 use anyhow::Context;
-use bpmc::lab::run::{
+use crate::lab::run::{
     find_checkpoint, open, Ending, Init, OnNan, Run, RunError, RunLocation, RunOptions, Which,
     METRICS, SPEC,
 };
-use bpmc::lab::shell::quoted;
-use bpmc::learn::trainer::{BackendKind, TrainerOptions};
-use bpmc::machine::device::DeviceChoice;
-use bpmc::step::passes::Selection;
+use crate::lab::shell::quoted;
+use crate::learn::trainer::{BackendKind, TrainerOptions};
+use crate::machine::device::DeviceChoice;
+use crate::step::passes::Selection;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -154,7 +154,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         backend,
         device: DeviceChoice::CPU,
         passes: selection,
-        memory: bpmc::machine::memory::free(),
+        memory: crate::machine::memory::free(),
     };
     let device = match start.device {
         Some(device) if arguments.devices.is_default() => device,
@@ -170,7 +170,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         backend,
         device,
         passes: selection,
-        memory: bpmc::machine::memory::free(),
+        memory: crate::machine::memory::free(),
         on_nan: arguments.on_nan.kind(),
         tensorboard: arguments.tensorboard,
         init: arguments.init.clone().map(|path| Init {

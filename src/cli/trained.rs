@@ -2,11 +2,11 @@
 
 use super::screen::Screen;
 use super::{spec, Failure};
-use bpmc::driver::Compilation;
-use bpmc::engine::params::ParamStore;
-use bpmc::lab::run::{self, Which};
-use bpmc::learn::trainer::BackendKind;
-use bpmc::step::passes::Selection;
+use crate::driver::Compilation;
+use crate::engine::params::ParamStore;
+use crate::lab::run::{self, Which};
+use crate::learn::trainer::BackendKind;
+use crate::step::passes::Selection;
 use std::path::Path;
 
 /// A network with its parameters.

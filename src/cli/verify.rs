@@ -4,10 +4,10 @@ use super::options::{Backend, Devices, Overrides, Passes, Threads};
 use super::screen::Screen;
 use super::{device, sentence, spec, Failure, Outcome};
 use anyhow::Context;
-use bpmc::lab::verify::compare as compare_with_oracle;
-use bpmc::learn::trainer::{BackendKind, TrainerOptions};
-use bpmc::machine::device::DeviceChoice;
-use bpmc::step::passes::Selection;
+use crate::lab::verify::compare as compare_with_oracle;
+use crate::learn::trainer::{BackendKind, TrainerOptions};
+use crate::machine::device::DeviceChoice;
+use crate::step::passes::Selection;
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -136,7 +136,7 @@ fn compare(
         backend,
         device: DeviceChoice::CPU,
         passes,
-        memory: bpmc::machine::memory::free(),
+        memory: crate::machine::memory::free(),
     };
     let device = device::choose(&arguments.devices, program, options, screen)?;
     let compared = compare_with_oracle(program, TrainerOptions { device, ..options });

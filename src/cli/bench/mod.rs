@@ -6,12 +6,12 @@ use super::options::{from_one, Backend, Devices, Overrides, Passes, Threads};
 use super::screen::{emergency, Screen};
 use super::{device, sentence, spec, timing, Failure, Outcome};
 use anyhow::Context;
-use bpmc::lab::bench::report::Setup;
-use bpmc::lab::bench::work::Work;
-use bpmc::lab::bench::{measure, memory, Document, Extent, Machine, SpecReport};
-use bpmc::learn::trainer::{Trainer, TrainerOptions};
-use bpmc::machine::device::{DeviceChoice, DeviceKind};
-use bpmc::step::passes::Selection;
+use crate::lab::bench::report::Setup;
+use crate::lab::bench::work::Work;
+use crate::lab::bench::{measure, memory, Document, Extent, Machine, SpecReport};
+use crate::learn::trainer::{Trainer, TrainerOptions};
+use crate::machine::device::{DeviceChoice, DeviceKind};
+use crate::step::passes::Selection;
 use clap::Args;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -169,7 +169,7 @@ fn here(arguments: &Arguments, path: &Path, screen: &Screen) -> Result<SpecRepor
         backend,
         device: DeviceChoice::CPU,
         passes,
-        memory: bpmc::machine::memory::free(),
+        memory: crate::machine::memory::free(),
     };
     let device = device::choose(&arguments.devices, program, options, screen)?;
     let options = TrainerOptions { device, ..options };

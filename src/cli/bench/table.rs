@@ -1,9 +1,9 @@
 //! The measurements as tables.
 
-use bpmc::engine::plan::megabytes;
-use bpmc::lab::bench::report::{kernel_floor, PhaseShares, SpecReport, WorkSource};
-use bpmc::lab::bench::{Document, Machine};
-use bpmc::machine::kernel::KernelReport;
+use crate::engine::plan::megabytes;
+use crate::lab::bench::report::{kernel_floor, PhaseShares, SpecReport, WorkSource};
+use crate::lab::bench::{Document, Machine};
+use crate::machine::kernel::KernelReport;
 
 /// The text for a missing measurement.
 const NONE: &str = "-";
@@ -165,7 +165,7 @@ fn floors(specs: &[SpecReport]) -> Vec<Row> {
 }
 
 fn rates(machine: &Machine) -> Vec<Row> {
-    let both = |name: String, rates: bpmc::lab::bench::machine::Rates, unit: &str| {
+    let both = |name: String, rates: crate::lab::bench::machine::Rates, unit: &str| {
         vec![name, scaled(rates.one, unit), scaled(rates.all, unit)]
     };
     let on = machine.device.is_some();
@@ -289,9 +289,9 @@ fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bpmc::lab::bench::machine::Rates;
-    use bpmc::lab::bench::report::Quartiles;
-    use bpmc::lab::bench::work::Work;
+    use crate::lab::bench::machine::Rates;
+    use crate::lab::bench::report::Quartiles;
+    use crate::lab::bench::work::Work;
 
     #[test]
     fn numbers_have_three_figures_and_units() {

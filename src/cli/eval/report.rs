@@ -1,7 +1,7 @@
 //! The output of `bpmc eval`. The field names are those of the JSON form.
 
 use super::Arguments;
-use bpmc::lab::evaluation::{Ablation, Curves, Effect, Outcome, Statistics};
+use crate::lab::evaluation::{Ablation, Curves, Effect, Outcome, Statistics};
 use serde::Serialize;
 use std::fmt::Write;
 

@@ -4,11 +4,11 @@ use super::super::screen::Screen;
 use super::super::{Failure, Outcome};
 use super::Arguments;
 use anyhow::Context;
-use bpmc::lab::run::OpenedRun;
-use bpmc::learn::checkpoint::Checkpoint;
-use bpmc::learn::text::Part;
-use bpmc::learn::trainer::Trainer;
-use bpmc::step::Compiled;
+use crate::lab::run::OpenedRun;
+use crate::learn::checkpoint::Checkpoint;
+use crate::learn::text::Part;
+use crate::learn::trainer::Trainer;
+use crate::step::Compiled;
 use std::fmt::Write;
 use std::path::PathBuf;
 

@@ -3,7 +3,7 @@
 use super::super::screen::Screen;
 use super::super::Outcome;
 use super::{count, open, table};
-use bpmc::lab::sweep::collect::{self, Collection, Method, Selection};
+use crate::lab::sweep::collect::{self, Collection, Method, Selection};
 use clap::Args;
 use std::path::PathBuf;
 

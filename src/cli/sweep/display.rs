@@ -2,8 +2,8 @@
 
 use super::super::progress::clock;
 use super::super::screen::Screen;
-use bpmc::lab::sweep::local::Event;
-use bpmc::lab::sweep::{state, Cell, CellState, Directory, Outcome, State};
+use crate::lab::sweep::local::Event;
+use crate::lab::sweep::{state, Cell, CellState, Directory, Outcome, State};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::{Duration, Instant};
 

@@ -4,7 +4,7 @@ use super::super::screen::Screen;
 use super::super::Outcome;
 use super::{count, table, SweepArguments};
 use anyhow::Context;
-use bpmc::lab::sweep::Plan;
+use crate::lab::sweep::Plan;
 use clap::Args;
 
 const AFTER_HELP: &str = "\

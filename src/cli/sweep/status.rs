@@ -5,7 +5,7 @@ use super::super::screen::Screen;
 use super::super::Outcome;
 use super::{open, table};
 use anyhow::Context;
-use bpmc::lab::sweep::{state, Cell, CellState, Directory, State};
+use crate::lab::sweep::{state, Cell, CellState, Directory, State};
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};

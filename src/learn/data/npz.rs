@@ -47,11 +47,7 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Entry>, DataError> {
         let member = archive
             .by_index_raw(number)
             .map_err(|error| broken(path, &error))?;
-        let Some(name) = member
-            .name()
-            .ok()
-            .and_then(|name| Some(name.strip_suffix(".npy")?.to_owned()))
-        else {
+        let Some(name) = member.name().strip_suffix(".npy").map(str::to_owned) else {
             continue;
         };
         let found = if member.encrypted() {
