@@ -2,9 +2,9 @@
 
 use super::screen::Screen;
 use super::Outcome;
-use anyhow::Context;
 use crate::machine::device::{self, DeviceKind, Nvrtc};
 use crate::machine::vector_bits;
+use anyhow::Context;
 use candle_core::{utils, Device, Tensor};
 use clap::Args;
 use serde::Serialize;

@@ -2,10 +2,10 @@
 
 use super::screen::Screen;
 use super::{sentence, spec, Failure, Outcome};
-use anyhow::Context;
 use crate::lang::diag::{Diagnostics, SourceMap};
 use crate::lang::syntax;
 use crate::learn::replace;
+use anyhow::Context;
 use clap::Args;
 use std::path::{Path, PathBuf};
 

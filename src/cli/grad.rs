@@ -16,6 +16,7 @@ use crate::learn::given::evaluate;
 use crate::learn::values::{extent, not_finite, results_json, ValuesLayout};
 use crate::step::passes::Selection;
 use crate::step::Compiled;
+use anyhow::Context;
 use clap::{ArgGroup, Args, ValueEnum};
 use serde_json::Value;
 use std::num::NonZeroUsize;

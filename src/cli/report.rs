@@ -3,10 +3,10 @@
 use super::options::{from_one, Threads};
 use super::screen::Screen;
 use super::{Failure, Outcome};
-use anyhow::Context;
 use crate::lab::report::{self, Options, Report, Stage};
 use crate::lab::run::Which;
 use crate::learn::replace::replace;
+use anyhow::Context;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::num::NonZeroUsize;

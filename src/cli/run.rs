@@ -3,7 +3,6 @@
 use super::options::{from_one, Backend, Overrides, Passes, Threads};
 use super::screen::Screen;
 use super::{spec, trained, Failure, Outcome};
-use anyhow::Context;
 use crate::lab::inference::{read_states, Given, Network, Stream};
 use crate::lab::replay::{archive, find_part, probes, split_names, tensors, Probe};
 use crate::lab::run::Which;
@@ -12,6 +11,7 @@ use crate::learn::replace::replace;
 use crate::learn::trainer::{BackendKind, TrainerOptions};
 use crate::machine::device::DeviceChoice;
 use crate::step::Compiled;
+use anyhow::Context;
 use clap::Args;
 use std::fmt::Write;
 use std::io::BufRead;

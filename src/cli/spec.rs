@@ -3,7 +3,6 @@
 use super::options::Backend;
 use super::screen::Screen;
 use super::Failure;
-use anyhow::Context;
 use crate::driver::{self, Compilation};
 use crate::engine::experiment::{Experiment, Target};
 use crate::engine::params::ParamStore;
@@ -16,6 +15,7 @@ use crate::machine::device::{BlockLimits, DeviceChoice};
 use crate::machine::memory;
 use crate::step::passes::{Pass, Selection};
 use crate::step::{reads_text, Compiled, Horizon};
+use anyhow::Context;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;

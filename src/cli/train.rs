@@ -4,7 +4,6 @@ use super::options::{Backend, Devices, Overrides, Passes, Threads};
 use super::progress::{Display, Progress};
 use super::screen::{emergency, Screen};
 use super::{device, spec, timing, Failure, Outcome};
-use anyhow::Context;
 use crate::lab::run::{
     find_checkpoint, open, Ending, Init, OnNan, Run, RunError, RunLocation, RunOptions, Which,
     METRICS, SPEC,
@@ -13,6 +12,7 @@ use crate::lab::shell::quoted;
 use crate::learn::trainer::{BackendKind, TrainerOptions};
 use crate::machine::device::DeviceChoice;
 use crate::step::passes::Selection;
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};

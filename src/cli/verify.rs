@@ -3,11 +3,11 @@
 use super::options::{Backend, Devices, Overrides, Passes, Threads};
 use super::screen::Screen;
 use super::{device, sentence, spec, Failure, Outcome};
-use anyhow::Context;
 use crate::lab::verify::compare as compare_with_oracle;
 use crate::learn::trainer::{BackendKind, TrainerOptions};
 use crate::machine::device::DeviceChoice;
 use crate::step::passes::Selection;
+use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};

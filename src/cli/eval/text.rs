@@ -3,12 +3,12 @@
 use super::super::screen::Screen;
 use super::super::{Failure, Outcome};
 use super::Arguments;
-use anyhow::Context;
 use crate::lab::run::OpenedRun;
 use crate::learn::checkpoint::Checkpoint;
 use crate::learn::text::Part;
 use crate::learn::trainer::Trainer;
 use crate::step::Compiled;
+use anyhow::Context;
 use std::fmt::Write;
 use std::path::PathBuf;
 

@@ -3,8 +3,8 @@
 use super::super::screen::Screen;
 use super::super::Outcome;
 use super::{count, table, SweepArguments};
-use anyhow::Context;
 use crate::lab::sweep::Plan;
+use anyhow::Context;
 use clap::Args;
 
 const AFTER_HELP: &str = "\
