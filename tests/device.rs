@@ -125,6 +125,31 @@ fn mazes_agree_with_the_reference() {
 }
 
 #[test]
+fn bandits_and_delayed_matches_agree_with_the_reference() {
+    let small = ["N=7", "task.steps=30", "train.batch=3"];
+    let settings: [&[&str]; 3] = [
+        &[],
+        &["task.arms=7", "task.reversal=0.5", "task.reward=2.5"],
+        &["task.chances=uniform", "task.high=1", "task.low=0.25"],
+    ];
+    for more in settings {
+        let spec = "specs/gallery/bandit/retroactive.bpm";
+        agrees(spec, &[&small[..], more].concat());
+    }
+    let settings: [&[&str]; 3] = [
+        &[],
+        &["task.distractors=1", "task.stimuli=2", "task.reward=0.5"],
+        &["task.min_delay=0", "task.max_delay=0"],
+    ];
+    for more in settings {
+        agrees(
+            "specs/gallery/delayed_match.bpm",
+            &[&small[..], more].concat(),
+        );
+    }
+}
+
+#[test]
 fn tasks_with_other_settings_are_the_same_on_the_device() {
     let quickstart = "specs/quickstart.bpm";
     let small = ["N=4", "train.batch=9", "train.gamma=0.7"];

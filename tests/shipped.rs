@@ -110,6 +110,22 @@ fn examples_of_the_reference_are_sound() {
 }
 
 #[test]
+fn the_reference_names_every_task_trainer_and_optimizer() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/language.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let catalog = bpmc::learn::catalog(Path::new("."));
+    for name in catalog.tasks.iter().map(|task| task.name) {
+        assert!(page.contains(&format!("\n| `{name}` |")), "{name}");
+    }
+    for name in catalog.trainers.iter().map(|trainer| trainer.name) {
+        assert!(page.contains(&format!("\n| `{name}` |")), "{name}");
+    }
+    for name in catalog.optimizers.iter().map(|optimizer| optimizer.name) {
+        assert!(page.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
+#[test]
 fn every_experiment_trains() {
     let small = [
         "N=9",

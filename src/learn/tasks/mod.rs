@@ -1,12 +1,16 @@
 //! Tasks: where observations, rewards and targets come from. One task a file, one line in [`TASKS`].
 
+mod bandit;
 mod cue_reward;
+mod delayed_match;
 mod maze;
 mod pattern_completion;
 mod sequences;
 mod text;
 
+pub use bandit::Bandit;
 pub use cue_reward::CueReward;
+pub use delayed_match::DelayedMatch;
 pub use maze::Maze;
 pub use pattern_completion::PatternCompletion;
 pub use sequences::Sequences;
@@ -31,7 +35,9 @@ pub type Built = Result<Box<dyn Task>, SettingConflict>;
 
 /// All tasks, by name.
 pub static TASKS: &[TaskEntry] = &[
+    bandit::ENTRY,
     cue_reward::ENTRY,
+    delayed_match::ENTRY,
     maze::ENTRY,
     pattern_completion::ENTRY,
     sequences::ENTRY,
