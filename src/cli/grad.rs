@@ -3,7 +3,6 @@
 use super::options::{from_one, Backend, Overrides, Passes};
 use super::screen::Screen;
 use super::{output, spec, timing, Failure, Outcome};
-use anyhow::Context;
 use crate::engine::bptt::least_memory_interval;
 use crate::engine::candle::{self, Candle};
 use crate::engine::episode::Engine;

@@ -195,6 +195,8 @@ impl Run {
             run.directory = directory::find(&options.location, run.manifest.seed)?;
             run.lock = Some(Lock::take(&run.directory)?);
             run.store = CheckpointStore::new(&run.directory, keep, schedule.clone(), measure);
+            // Before all that depends on the length of the text.
+            run.vocabulary(true)?;
             run.go_on(model, options.change)?;
         } else {
             let first = options
@@ -210,8 +212,8 @@ impl Run {
             if let Some(first) = first {
                 first.write(&run.path(INIT))?;
             }
+            run.vocabulary(false)?;
         }
-        run.vocabulary(options.resume)?;
         if options.on_nan == OnNan::Rollback && run.trainer.iteration() == 0 {
             run.first = Some(run.here()?);
         }
