@@ -211,7 +211,7 @@ fn experiments_with_sizes_of_one_agree_with_the_reference() {
         }
         compared += 1;
     }
-    assert_eq!(compared, 30);
+    assert_eq!(compared, 33);
 }
 
 /// Trained parameters of a spec.
