@@ -179,6 +179,10 @@ fn experiments_with_sizes_of_one_agree_with_the_reference() {
             })
             .collect();
         let task = program.model.task.as_ref().unwrap().info.name;
+        // Their sizes are those of the files.
+        if task == "sequences" {
+            continue;
+        }
         let smaller: &[&str] = match task {
             "text" => &["task.words=30", "task.steps=6"],
             "pattern_completion" => &["task.bits=1", "task.patterns=2"],
