@@ -1,6 +1,6 @@
 //! Networks for other programs: a readable module with one operation a line, and the weights beside it.
 //!
-//! One printer goes over the step graph; a [table](mod@table) has a row for each operation and a column for each dialect.
+//! One printer goes over the step graph; a table has a row for each operation and a column for each dialect.
 
 mod onnx;
 mod print;
