@@ -1,13 +1,13 @@
 //! Damaged files of arrays give a message or arrays, never a panic, and take little memory.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "../src/learn/data/samples/format.rs"]
+mod format;
+
 use crate::scratch::scratch;
 use bpmc::learn::data::Source;
-use flate2::write::DeflateEncoder;
-use flate2::Compression;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 thread_local! {
@@ -57,15 +57,7 @@ const MOST: usize = 8 << 20;
 
 /// An array in NumPy's format.
 pub fn npy(kind: &str, shape: &str, data: &[u8]) -> Vec<u8> {
-    let mut header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}");
-    let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
-    header.push_str(&" ".repeat(length - 1 - header.len()));
-    header.push('\n');
-    let mut out = b"\x93NUMPY\x01\x00".to_vec();
-    out.extend((length as u16).to_le_bytes());
-    out.extend(header.as_bytes());
-    out.extend(data);
-    out
+    format::npy(&format!("'{kind}'"), "False", shape, data)
 }
 
 fn floats(count: usize) -> Vec<u8> {
@@ -85,43 +77,15 @@ fn npz(deflated: bool) -> Vec<u8> {
 
 /// An archive of arrays, stored or deflated.
 pub fn archive(deflated: bool, arrays: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let (mut out, mut list) = (Vec::new(), Vec::new());
-    for (name, bytes) in arrays {
-        let name = format!("{name}.npy");
-        let mut sum = flate2::Crc::new();
-        sum.update(bytes);
-        let packed = if deflated {
-            let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
-            encoder.write_all(bytes).unwrap();
-            encoder.finish().unwrap()
-        } else {
-            bytes.clone()
-        };
-        // Version, flags, method, time and date, checksum, sizes, lengths of the name and of more.
-        let mut about = vec![20, 0, 0, 0, if deflated { 8 } else { 0 }, 0, 0, 0, 0x21, 0];
-        about.extend(sum.sum().to_le_bytes());
-        about.extend((packed.len() as u32).to_le_bytes());
-        about.extend((bytes.len() as u32).to_le_bytes());
-        about.extend((name.len() as u16).to_le_bytes());
-        about.extend([0, 0]);
-        list.extend(b"PK\x01\x02\x14\x00");
-        list.extend(&about);
-        list.extend([0; 10]);
-        list.extend((out.len() as u32).to_le_bytes());
-        list.extend(name.as_bytes());
-        out.extend(b"PK\x03\x04");
-        out.extend(about);
-        out.extend(name.as_bytes());
-        out.extend(packed);
-    }
-    let (start, count) = (out.len() as u32, (arrays.len() as u16).to_le_bytes());
-    out.extend(&list);
-    out.extend(b"PK\x05\x06\0\0\0\0");
-    out.extend([count, count].concat());
-    out.extend((list.len() as u32).to_le_bytes());
-    out.extend(start.to_le_bytes());
-    out.extend([0, 0]);
-    out
+    let named = arrays
+        .iter()
+        .map(|(name, bytes)| (format!("{name}.npy"), bytes.clone()));
+    let named: Vec<(String, Vec<u8>)> = named.collect();
+    let members: Vec<(&str, Vec<u8>)> = named
+        .iter()
+        .map(|(name, bytes)| (name.as_str(), bytes.clone()))
+        .collect();
+    format::npz(deflated, &members)
 }
 
 fn tensors() -> Vec<u8> {

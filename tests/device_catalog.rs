@@ -12,7 +12,7 @@ use bpmc::step::passes::{Run, Selection, PIPELINE};
 use bpmc::step::Compiled;
 use std::path::{Path, PathBuf};
 
-/// What makes specs small; each spec takes those that fit it.
+/// The settings that make specs small; each spec takes those that fit it.
 const SMALL: &[&str] = &[
     "train.batch=3",
     "train.eval_batch=2",

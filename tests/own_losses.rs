@@ -53,7 +53,7 @@ fn weight(k: usize) -> f32 {
     }
 }
 
-/// Those of `bits`.
+/// The weights of the output `bits`.
 fn own_weight(k: usize) -> f32 {
     [0.0, 3.0, 1.0][k % 3]
 }

@@ -48,7 +48,7 @@ impl Threads {
     }
 }
 
-/// Which passes of the optimizer run.
+/// The choice of passes that run.
 #[derive(Args, Clone, Debug)]
 pub struct Passes {
     /// How far to optimise, 0 (not at all) to 3 [default: 3; `grad`: 0; `eval`: as the run]
@@ -147,7 +147,7 @@ pub struct Devices {
 }
 
 impl Devices {
-    /// Whether no argument chose a device.
+    /// Tells if no argument chose a device.
     pub fn is_default(&self) -> bool {
         self.device == Device::One(DeviceKind::Cpu) && self.matmul == Matmul::default()
     }

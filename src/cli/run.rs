@@ -58,7 +58,7 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME")]
     pub probe: Vec<String>,
 
-    /// Where to write: a file that ends in .npz or .safetensors. With --stream it gets the last states
+    /// File to write, which ends in .npz or .safetensors. With --stream it gets the last states
     #[arg(short, long, value_name = "FILE", required_unless_present = "stream")]
     pub output: Option<PathBuf>,
 
@@ -70,7 +70,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value = "1", value_parser = from_one, requires = "stream")]
     pub lanes: NonZeroUsize,
 
-    /// Which checkpoint of a run: last, best or the number of an iteration
+    /// Checkpoint of a run: last, best or the number of an iteration
     #[arg(long, value_name = "WHICH", default_value = "last")]
     pub checkpoint: Which,
 
@@ -230,7 +230,7 @@ fn stream(
 /// Makes a file of arrays, with 64 bits if asked.
 type Writer = fn(&[Array<'_>], bool) -> Vec<u8>;
 
-/// How a file of arrays is made, by the ending of its name.
+/// The writer of a file of arrays, by the ending of its name.
 fn format(path: &Path) -> Result<Writer, Failure> {
     match path.extension().and_then(|end| end.to_str()) {
         Some("npz") => Ok(archive),

@@ -21,7 +21,7 @@ pub struct Trained {
     pub passes: Selection,
     /// The backend of the run.
     pub backend: Option<BackendKind>,
-    /// Where the parameters come from, in a few words.
+    /// The origin of the parameters, in a few words.
     pub origin: String,
 }
 

@@ -21,7 +21,7 @@ pub struct EpisodeRun<'a> {
     pub learn: bool,
     /// The states that enter the first step, of all lanes.
     pub states: &'a [Option<Vec<f64>>],
-    /// Whether all states are given back, and not only those that outlive an episode.
+    /// The wish to get all states back, and not only those that outlive an episode.
     pub all_states: bool,
 }
 
@@ -156,7 +156,7 @@ pub trait Running {
 }
 
 impl EpisodeRun<'_> {
-    /// Whether a state is given back.
+    /// Tells if the run gives a state with this reset back.
     pub(super) fn gives(&self, reset: Reset) -> bool {
         self.all_states || matches!(reset, Reset::Never | Reset::Carry)
     }

@@ -1,4 +1,4 @@
-//! What the element functions are, for all that computes them on the CPU: the oracle in f64, kernels in f32.
+//! The values of the element functions, for all that computes them on the CPU: the oracle in f64, kernels in f32.
 
 use super::{Binary, Boundary, Real, Unary};
 

@@ -34,7 +34,7 @@ pub struct Port {
     pub name: String,
     /// The number of elements.
     pub size: usize,
-    /// Whether the vector stands for one of `size` classes, with a single 1.
+    /// The mark of a vector that stands for one of `size` classes, with a single 1.
     pub classes: bool,
 }
 

@@ -49,7 +49,7 @@ pub struct EpisodeOptions {
     pub greedy: bool,
     /// Lanes of the whole batch, over which losses are averaged.
     pub batch: usize,
-    /// What part of the data they come from.
+    /// The part of the data that they come from.
     pub part: Part,
 }
 

@@ -4,7 +4,7 @@ use super::supervised::SupervisedLoss;
 use crate::lang::sema::model::TrainModel;
 use std::sync::Arc;
 
-/// What a supervised trainer takes from each output.
+/// The losses of a supervised trainer, one for each output.
 #[derive(Clone, Debug)]
 pub struct Losses {
     /// The loss of all outputs, where none has its own.
@@ -22,7 +22,7 @@ impl Losses {
         }
     }
 
-    /// Those of a `train` block.
+    /// The losses of a `train` block.
     pub fn new(train: &TrainModel) -> Losses {
         let parse = |word: &str| {
             let found = SupervisedLoss::parse(word);

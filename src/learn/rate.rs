@@ -9,7 +9,7 @@ pub struct Rate {
     shape: Shape,
 }
 
-/// How the factor goes on after the warm-up.
+/// The course of the factor after the warm-up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Shape {
     Constant,

@@ -2,10 +2,10 @@
 
 use super::supervised::{Errors, SupervisedLoss};
 
-/// What is counted.
+/// The kind of a score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// How often the largest output is that of the class, by the weights of the steps.
+    /// The share of steps, by their weights, whose largest output is that of the class.
     Accuracy,
     /// The share of outputs on the other side of 0 than their target is of 1/2, by the weights of the steps.
     WrongBits,
@@ -17,7 +17,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// That which fits a loss.
+    /// The kind of score that fits a loss.
     pub fn of(loss: SupervisedLoss) -> Kind {
         match loss {
             SupervisedLoss::CrossEntropy => Kind::Accuracy,
@@ -44,7 +44,7 @@ pub struct Tally {
     kind: Kind,
     /// The sum of all weights.
     weight: f64,
-    /// What is counted of them; of `R2` the squared errors, then of each element the sum of the targets and of their
+    /// The sums over the steps; of `R2` the squared errors, then of each element the sum of the targets and of their
     /// squares.
     sums: Vec<f64>,
 }
@@ -147,16 +147,21 @@ impl Tally {
 
     /// The score of a single episode, where one says something by itself.
     pub fn of_episode(&self) -> Option<f64> {
-        (self.kind != Kind::R2 && self.weight > 0.0).then(|| self.value())
+        (self.is_of_episode() && self.weight > 0.0).then(|| self.value())
     }
 
-    /// Whether it is a task's own measure.
+    /// Tells scores of single episodes from those that need many.
+    pub fn is_of_episode(&self) -> bool {
+        self.kind != Kind::R2
+    }
+
+    /// Tells if it is a task's own measure.
     pub fn is_own(&self) -> bool {
         matches!(self.kind, Kind::Own(_))
     }
 }
 
-/// Whether the largest of the outputs is that of the largest target. Outputs that are equal, or no numbers, tell nothing.
+/// Tells if the largest of the outputs is that of the largest target. Outputs that are equal, or no numbers, count as wrong.
 fn right(outputs: &[f64], targets: &[f64]) -> bool {
     let largest = (0..targets.len()).max_by(|a, b| targets[*a].total_cmp(&targets[*b]));
     largest.is_some_and(|class| {

@@ -2,7 +2,7 @@
 
 use crate::ir::{Graph, Op, ValueId};
 
-/// Whether all rows (steps of all lanes) of a value can be computed at once, and those of its adjoint, too.
+/// Tells if all rows (steps of all lanes) of a value can be computed at once, and those of its adjoint, too.
 pub(super) fn supported(graph: &Graph, id: ValueId) -> bool {
     let value = graph.value(id);
     if !value.shape.lane {

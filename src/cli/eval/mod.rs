@@ -38,7 +38,7 @@ pub struct Arguments {
     /// The run directory
     pub run: PathBuf,
 
-    /// How many episodes [default: 100; of a file, all its sequences, which are also the most]
+    /// Number of episodes [default: 100; of a file, all its sequences, which are also the most]
     #[arg(long, value_name = "N", value_parser = from_one)]
     pub episodes: Option<NonZeroUsize>,
 

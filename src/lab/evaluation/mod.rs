@@ -201,33 +201,37 @@ fn collect_with<O: Observer>(
     // Lanes beyond the last sequence of a file added nothing.
     let lanes = batches * batch;
     outcome.loss *= lanes as f64 / lanes.min(count).max(1) as f64;
-    outcome.truncate(wanted.episodes);
+    outcome.measure(wanted.episodes, batch);
     Ok(outcome)
 }
 
 impl Outcome {
     fn add(&mut self, lanes: Vec<LaneResult>, batches: usize) {
-        let batch = lanes.len();
-        for lane in lanes {
+        for lane in &lanes {
             self.loss += lane.loss.loss / batches as f64;
-            if let Some(reward) = lane.loss.reward {
-                self.measure = Some("reward".to_owned());
-                self.values.push(reward);
-            } else if let Some(score) = lane.loss.scores.first() {
-                let single = score.of_episode();
-                let name = single.map_or("loss", |_| &score.name);
-                self.measure = Some(name.to_owned());
-                // The loss of a lane is its share of that of the batch.
-                self.values
-                    .push(single.unwrap_or(lane.loss.loss * batch as f64));
-            }
-            self.episodes.push(lane);
         }
+        self.episodes.extend(lanes);
     }
 
-    fn truncate(&mut self, episodes: usize) {
-        self.values.truncate(episodes);
+    /// Leaves out the lanes beyond the wanted episodes, and measures the others.
+    fn measure(&mut self, episodes: usize, batch: usize) {
         self.episodes.truncate(episodes);
+        for episode in &self.episodes {
+            if let Some(reward) = episode.loss.reward {
+                self.measure = Some("reward".to_owned());
+                self.values.push(reward);
+            } else if let Some(score) = episode.loss.scores.first() {
+                if score.is_of_episode() {
+                    self.measure = Some(score.name.clone());
+                    // An episode in which nothing counts has no score.
+                    self.values.extend(score.of_episode());
+                } else {
+                    self.measure = Some("loss".to_owned());
+                    // The loss of a lane is its share of that of the batch.
+                    self.values.push(episode.loss.loss * batch as f64);
+                }
+            }
+        }
         let mut all: Vec<Tally> = Vec::new();
         for episode in &self.episodes {
             for score in episode.loss.scores.iter().filter(|score| !score.is_own()) {

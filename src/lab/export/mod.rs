@@ -23,7 +23,7 @@ pub enum Dialect {
     Pytorch,
 }
 
-/// What is written.
+/// The kinds of files that an export writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// A module of Python, with the weights beside it.
@@ -49,7 +49,7 @@ impl Dialect {
     }
 }
 
-/// What is exported.
+/// A network with its parameters, ready for an export.
 pub struct Export<'a> {
     /// The name of the network.
     pub name: &'a str,
@@ -57,7 +57,7 @@ pub struct Export<'a> {
     pub step: &'a Graph,
     /// The parameters, by slot.
     pub parameters: &'a [Vec<f64>],
-    /// Where the parameters come from, in a few words.
+    /// The origin of the parameters, in a few words.
     pub origin: String,
 }
 
@@ -139,7 +139,7 @@ fn input_name(path: &str) -> &str {
     }
 }
 
-/// Whether a noise source has its mean outside training.
+/// Tells if a noise source has its mean outside training.
 fn is_mean(kind: NoiseKind) -> bool {
     kind == NoiseKind::Mask
 }

@@ -92,7 +92,7 @@ impl Printer<'_> {
         }
     }
 
-    /// Whether all who read a number take it as it is.
+    /// Tells if all readers of a number take it as it is.
     fn stands_as_number(&self, id: ValueId) -> bool {
         let results = self.graph.results().iter();
         let takes = |user: &ValueId| {
@@ -178,7 +178,7 @@ impl Printer<'_> {
         text
     }
 
-    /// What the words of a row stand for.
+    /// The values for the words of a row.
     fn attributes(&self, id: ValueId) -> Vec<(&'static str, String)> {
         let value = self.graph.value(id);
         let shape = &value.shape;

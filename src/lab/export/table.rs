@@ -1,4 +1,4 @@
-//! How each operation is written: a row for an operation, a column for a dialect. ONNX has operators in the place of texts.
+//! The table of dialects: a row for an operation, a column for a dialect. ONNX has operators in the place of texts.
 //!
 //! `{0}`, `{1}` and `{2}` are the operands, `{all}` is all of them; `{shape}` is the shape of the result, `{spread}`
 //! that of the operand among the axes of the result; the other words are attributes of the operation.
@@ -96,7 +96,7 @@ pub(super) const ROWS: &[Row] = &[
     row("stop_gradient", "{0}", "{0}.detach()", "Identity"),
 ];
 
-/// Whether a number can stand for an operand of this operation, beside another operand.
+/// Tells if a number can stand for an operand of this operation, beside another operand.
 pub(super) fn takes_numbers(op: &str) -> bool {
     matches!(
         op,

@@ -69,7 +69,7 @@ impl BestTracker {
     }
 }
 
-/// Whether validation data decide on the best checkpoint.
+/// Tells if validation data decide on the best checkpoint.
 pub(super) fn validates(trainer: &Trainer) -> bool {
     let epochs = trainer.epochs();
     trainer.chunks().is_some() || epochs.is_some_and(|epochs| epochs.has_validation())

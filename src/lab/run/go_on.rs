@@ -16,7 +16,7 @@ struct Change {
     path: String,
     then: String,
     now: String,
-    /// Whether no permission is needed: the iterations so far would have been the same.
+    /// The mark of a change that needs no permission: the iterations so far would have been the same.
     free: bool,
     /// The reason why no run can change it, as a clause.
     fixed: Option<&'static str>,
@@ -96,7 +96,7 @@ fn changes(then: &TrainModel, now: &TrainModel) -> Vec<Change> {
     found
 }
 
-/// How a size without a limit is printed, which no override can say.
+/// The text for a size without a limit, which no override can say.
 const NO_LIMIT: &str = "no limit";
 
 /// The reason why a run cannot change a setting, as a clause.

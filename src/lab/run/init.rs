@@ -17,7 +17,7 @@ pub const INIT: &str = "init.safetensors";
 pub struct Init {
     /// A file with an array for each parameter, or the directory of a run, whose last checkpoint it is.
     pub path: PathBuf,
-    /// Whether parameters that the file lacks have the first values of the spec, and other arrays are ignored.
+    /// The permission to lack parameters, which then have the first values of the spec, and to hold other arrays.
     pub partial: bool,
 }
 
@@ -34,7 +34,7 @@ pub struct InitFrom {
     pub only: Vec<String>,
 }
 
-/// Whether an array of a file is part of a checkpoint but no parameter.
+/// Tells if an array of a file is part of a checkpoint but no parameter.
 fn is_other(name: &str) -> bool {
     name.starts_with("optimizer.") || name.starts_with("state/") || name.starts_with("start.")
 }

@@ -175,7 +175,7 @@ impl Manifest {
         manifest
     }
 
-    /// Whether a checkpoint of iteration `iteration` with this hash was written by this run.
+    /// Tells if this run wrote the checkpoint of iteration `iteration` with this hash.
     pub fn wrote(&self, iteration: u64, spec_hash: &str) -> bool {
         let mut history = self.history.iter();
         spec_hash == self.spec_hash

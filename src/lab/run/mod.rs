@@ -63,7 +63,7 @@ pub struct RunOptions {
     pub location: RunLocation,
     /// Whether to continue an existing run.
     pub resume: bool,
-    /// Whether a continued run may have other settings of `train` than before. More iterations are allowed
+    /// The permission for a continued run to have other settings of `train` than before. More iterations are allowed
     /// without it.
     pub change: bool,
     /// The number of threads that share the lanes.
@@ -407,7 +407,7 @@ impl Run {
         }
     }
 
-    /// Whether the validation loss has not improved for as long as the spec has patience.
+    /// Tells if the validation loss has not improved for as long as the spec has patience.
     fn has_settled(&self) -> bool {
         let patience = self.trainer.epochs().map_or(0, |epochs| epochs.patience());
         patience > 0 && self.best.since >= patience

@@ -163,7 +163,7 @@ impl CheckpointStore {
         iteration == self.schedule.planned || self.is_regular(iteration)
     }
 
-    /// Whether a run with more iterations also writes a checkpoint at this iteration.
+    /// Tells if a run with more iterations also writes a checkpoint at this iteration.
     pub(super) fn is_regular(&self, iteration: u64) -> bool {
         let Schedule {
             every,

@@ -100,7 +100,7 @@ impl Overrides {
     }
 }
 
-/// Whether the setting of this path is the path of a file, in some task.
+/// Tells if the setting of this path is the path of a file, in some task.
 fn names_a_file(catalog: &Catalog, path: &str) -> bool {
     let tables = catalog.tasks.iter().map(|task| task.settings);
     path.strip_prefix("task.").is_some_and(|name| {

@@ -14,7 +14,7 @@ use crate::lang::syntax::ast::Path;
 pub(crate) const TARGET: &str = "target.";
 
 impl<'a> Analyser<'a, '_> {
-    /// Whether a path that names nothing else asks for a target.
+    /// Tells if a path that names nothing else asks for a target.
     pub(super) fn is_target(path: &Path) -> bool {
         path.parts.len() <= 2 && path.parts[0].name == "target"
     }

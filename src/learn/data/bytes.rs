@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub(super) enum Bytes {
     /// So many from an offset of a mapped file.
     Mapped(Arc<Mmap>, usize, usize),
-    /// Those of these from an offset on.
+    /// The bytes of an array in memory, from an offset on.
     Owned(Arc<[u8]>, usize),
 }
 

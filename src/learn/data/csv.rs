@@ -16,11 +16,11 @@ struct Group {
     name: String,
     /// Column of each element.
     columns: Vec<usize>,
-    /// Whether its name has an index.
+    /// The mark of a column whose name has an index.
     indexed: bool,
     /// All values so far, row by row.
     values: Vec<f64>,
-    /// Whether they were all written as whole numbers.
+    /// The mark of a column of which all cells were written as whole numbers.
     whole: bool,
 }
 

@@ -1,6 +1,6 @@
 //! Kinds of elements, and numbers of them.
 
-/// What the elements of an array are; bytes in little-endian order.
+/// The type of the elements of an array; bytes in little-endian order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Element {
     /// A truth value in a byte.
@@ -73,7 +73,7 @@ impl Element {
         }
     }
 
-    /// Whether they are whole numbers; truth values are numbers 0 and 1, and no classes.
+    /// Tells if the elements are whole numbers; truth values are numbers 0 and 1, and no classes.
     pub fn is_whole(self) -> bool {
         matches!(self, Element::Int(_) | Element::Unsigned(_))
     }
@@ -110,7 +110,7 @@ impl Element {
         })
     }
 
-    /// As many numbers as `out` is long.
+    /// Reads as many numbers as `out` is long.
     pub(super) fn fill(self, bytes: &[u8], out: &mut [f32]) {
         match self {
             // The common case, as one copy.

@@ -1,4 +1,4 @@
-//! What is wrong with a file of arrays.
+//! The faults of files of arrays.
 
 use std::path::Path;
 
@@ -6,9 +6,9 @@ use std::path::Path;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}{}{help}", if help.is_empty() { "" } else { "\n  help: " })]
 pub struct DataError {
-    /// What is wrong and where: file, array, and what is there instead.
+    /// The fault and its place: file, array, and what is there instead.
     pub message: String,
-    /// How to mend it; may be empty.
+    /// The remedy; may be empty.
     pub help: String,
 }
 

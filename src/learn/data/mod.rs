@@ -40,14 +40,14 @@ pub struct Source {
     entries: BTreeMap<String, Entry>,
 }
 
-/// What an array is and where it lies, or why it cannot be read.
+/// An array's header and place, or the reason why it cannot be read.
 #[derive(Clone, Debug)]
 struct Entry {
     header: Result<Header, DataError>,
     place: Place,
 }
 
-/// Where the elements of an array lie.
+/// The place of the elements of an array.
 #[derive(Clone, Debug)]
 enum Place {
     /// From an offset of a file, as they are.
@@ -63,7 +63,7 @@ enum Place {
 pub struct Header {
     /// Sizes of its axes.
     pub dims: Vec<usize>,
-    /// What its elements are.
+    /// The type of its elements.
     pub element: Element,
 }
 
@@ -166,7 +166,7 @@ impl Source {
         })
     }
 
-    /// Where it is.
+    /// The path of the file or folder.
     pub fn path(&self) -> &Path {
         &self.path
     }

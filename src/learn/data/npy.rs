@@ -2,7 +2,7 @@
 
 use super::{Element, Header, MOST_AXES};
 
-/// What a file of this format begins with.
+/// The first bytes of a file of this format.
 pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// Longest header that is read. NumPy itself stops at 10 000 unless told otherwise.
@@ -11,7 +11,7 @@ const LONGEST: usize = 1 << 16;
 /// Bytes from the beginning of a file that hold its header, whatever it is.
 pub(super) const PREFIX: usize = LONGEST + 12;
 
-/// What is wrong with an array, and how to mend it in NumPy, where `NAME` stands for it.
+/// The fault of an array and its remedy in NumPy, where `NAME` stands for the array.
 pub(super) type Fault = (String, String);
 
 fn fault<T>(what: &str, help: &str) -> Result<T, Fault> {
@@ -78,7 +78,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<(Header, usize), Fault> {
     Ok((header, at + length))
 }
 
-/// What a type in a header stands for.
+/// The type of elements that a header names.
 fn element(kind: &Kind) -> Result<Element, Fault> {
     let Kind::Plain(text) = kind else {
         return fault(
@@ -160,7 +160,7 @@ enum Kind {
     Fields,
 }
 
-/// What a header tells.
+/// The contents of a header.
 #[derive(Debug, PartialEq)]
 struct Told {
     kind: Kind,
@@ -197,7 +197,7 @@ impl Told {
     }
 }
 
-/// What of a header has not been read yet.
+/// The part of a header that has not been read yet.
 struct Rest<'a>(&'a str);
 
 impl<'a> Rest<'a> {

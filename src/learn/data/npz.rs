@@ -15,7 +15,7 @@ use zip::{CompressionMethod, ZipArchive};
 /// Bytes that one byte of a deflated member can stand for at most.
 const MOST_INFLATION: u64 = 1032;
 
-/// What a file is that has another ending than it should, by its first bytes.
+/// The kind of a file that has another ending than it should, by its first bytes.
 pub(super) fn kind_of_file(path: &Path) -> Option<&'static str> {
     let mut start = [0; 8];
     let mut file = File::open(path).ok()?;
@@ -173,7 +173,7 @@ fn deflated(
     Ok((header, Place::Member(member)))
 }
 
-/// Whether a member has as many bytes as its header says.
+/// Checks that a member has as many bytes as its header says.
 pub(super) fn matches(header: &Header, length: u64, size: u64) -> Result<(), Fault> {
     let extent = Header::extent(&header.dims, header.element);
     let (_, bytes) = extent.expect("headers are checked where they are read");

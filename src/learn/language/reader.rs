@@ -33,12 +33,12 @@ impl Outputs<'_> {
     }
 }
 
-/// What reading a chunk gave.
+/// The results of reading a chunk.
 #[derive(Debug, Default)]
 pub struct ChunkRan {
     /// Gradients; empty unless the reader went back.
     pub gradients: Gradients,
-    /// Where the time went.
+    /// The time of each part.
     pub times: Times,
 }
 

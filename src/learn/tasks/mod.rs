@@ -115,12 +115,12 @@ pub trait Task: Send + Sync {
 /// A part of data from files; where episodes are drawn, all parts are alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Part {
-    /// What is learned from.
+    /// The sequences to learn from.
     #[default]
     Train,
-    /// What decides which parameters are the best.
+    /// The sequences that decide which parameters are the best.
     Valid,
-    /// What a trained network is evaluated on.
+    /// The sequences that a trained network is evaluated on.
     Test,
 }
 
@@ -135,7 +135,7 @@ pub struct EpisodeKey {
     pub lane: u32,
     /// Lanes of the batch.
     pub batch: u32,
-    /// What part of the data it comes from.
+    /// The part of the data that it comes from.
     pub part: Part,
 }
 

@@ -27,7 +27,7 @@ pub(super) fn values_of(scores: &[Tally]) -> Vec<(String, f64)> {
     values.collect()
 }
 
-/// Where epochs over the sequences of a file end.
+/// The ends of epochs over the sequences of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epochs {
     /// Sequences of an epoch.
@@ -56,7 +56,7 @@ pub fn planned(train: &TrainModel, task: &TaskModel) -> u64 {
 }
 
 impl Epochs {
-    /// Those of a task; `None` where its episodes are not those of a file.
+    /// The epochs of a task; `None` where its episodes are not those of a file.
     pub(super) fn new(task: &dyn Task, train: &TrainModel) -> Option<Epochs> {
         let setting = |name| train.settings.int(name) as u64;
         let sequences = task.sequences(Part::Train)? as u64;
@@ -74,14 +74,14 @@ impl Epochs {
         iteration.saturating_sub(1).saturating_mul(self.batch) / self.sequences + 1
     }
 
-    /// Whether the validation file is looked at after so many iterations.
+    /// Tells if the validation file is looked at after so many iterations.
     pub fn validates(&self, done: u64) -> bool {
         let length = self.sequences * self.every;
         let ends = |done: u64| done.saturating_mul(self.batch) / length;
         self.valid.is_some() && done > 0 && ends(done) > ends(done - 1)
     }
 
-    /// Whether there is a validation file.
+    /// Tells if there is a validation file.
     pub fn has_validation(&self) -> bool {
         self.valid.is_some()
     }
@@ -98,7 +98,7 @@ impl Trainer {
         self.chunks().unwrap_or(self.planned)
     }
 
-    /// Where epochs end, if each episode is one of a file.
+    /// The ends of epochs, if each episode is one of a file.
     pub fn epochs(&self) -> Option<Epochs> {
         self.epochs
     }
@@ -108,7 +108,7 @@ impl Trainer {
         self.epochs.map(|epochs| epochs.of(self.iteration))
     }
 
-    /// What the validation file costs with the parameters as they are, if it is to be looked at now. Every sequence is run
+    /// The loss of the validation file with the parameters as they are, if it is to be looked at now. Every sequence is run
     /// once, from first values of all states.
     pub(super) fn validate_episodes(&mut self) -> Result<Option<Validation>, TrainError> {
         let Some(epochs) = self

@@ -99,9 +99,9 @@ pub struct IterationReport {
     pub scores: Vec<(String, f64)>,
     /// The epoch, from 1, where a text or a file is read.
     pub epoch: Option<u64>,
-    /// Whether a text is read.
+    /// The mark of a trainer that reads a text.
     pub reads_text: bool,
-    /// What the validation data cost, where an epoch ends.
+    /// The loss of the validation data, where an epoch ends.
     pub validation: Option<Validation>,
     /// Norm of the whole gradient before clipping.
     pub gradient_norm: f64,
@@ -138,12 +138,12 @@ pub struct Trainer {
     burn_in: u64,
     planned: u64,
     rate: Rate,
-    /// Where each episode is one of a file.
+    /// The ends of epochs, where each episode is one of a file.
     epochs: Option<Epochs>,
     iteration: u64,
     rollbacks: u64,
     options: TrainerOptions,
-    /// What the last step of the optimizer started from.
+    /// The state before the last step of the optimizer.
     kept: Kept,
     /// What runs episodes, unless a text is read.
     block: Option<Box<dyn Block>>,

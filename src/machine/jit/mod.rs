@@ -37,7 +37,7 @@ pub struct Machine {
     _owner: Option<Box<dyn Owner>>,
 }
 
-/// What holds the memory of machine code.
+/// The owner of the memory of machine code.
 trait Owner: std::fmt::Debug + Send + Sync {}
 
 impl<T: std::fmt::Debug + Send + Sync> Owner for T {}

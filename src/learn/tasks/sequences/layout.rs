@@ -1,4 +1,4 @@
-//! What each array of a file is to the network, by its name and shape.
+//! The roles of the arrays of a file in the network, by name and shape.
 
 use crate::lang::catalog::{Interface, Port, TaskPorts};
 use crate::learn::data::{DataError, Header, Source};
@@ -6,7 +6,7 @@ use crate::learn::data::{DataError, Header, Source};
 /// Most steps of a sequence.
 const MOST_STEPS: usize = 1_000_000;
 
-/// When an output has a target.
+/// The steps at which an output has a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum When {
     /// At every step.
@@ -20,11 +20,11 @@ pub(super) enum When {
 pub(super) struct Value {
     /// Name, size, and whether it is a class.
     pub port: Port,
-    /// When it is there; inputs are at every step.
+    /// The steps at which it is there; inputs are at every step.
     pub when: When,
 }
 
-/// What the arrays of a file are.
+/// The roles of the arrays of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     /// Sequences of the file.
@@ -39,7 +39,7 @@ pub(super) struct Layout {
     pub signals: Vec<String>,
 }
 
-/// Whether an array of this name has a meaning of its own.
+/// Tells if an array of this name has a meaning of its own.
 fn is_reserved(name: &str) -> bool {
     matches!(name, "weight" | "length" | "trial")
         || name.starts_with("weight.")
@@ -47,7 +47,7 @@ fn is_reserved(name: &str) -> bool {
 }
 
 impl Layout {
-    /// What the arrays of `source` are to a network with these names. Classes are not counted yet: their size is 0.
+    /// The roles of the arrays of `source` in a network with these names. Classes are not counted yet: their size is 0.
     pub(super) fn of(source: &Source, interface: &Interface) -> Result<Layout, DataError> {
         let (sequences, steps) = extent(source, interface)?;
         let mut layout = Layout {
@@ -104,7 +104,7 @@ impl Layout {
         Ok(layout)
     }
 
-    /// As [`Layout::of`], for what an earlier look has found.
+    /// The same as [`Layout::of`], for the ports that an earlier look has found.
     pub(super) fn again(source: &Source, ports: &TaskPorts) -> Result<Layout, DataError> {
         let names = |ports: &[Port]| ports.iter().map(|port| port.name.clone()).collect();
         let interface = Interface {
@@ -256,7 +256,7 @@ impl Layout {
         Ok(())
     }
 
-    /// Whether another part of the data can be shown to the same network.
+    /// Checks that another part of the data can be shown to the same network.
     pub(super) fn fits(
         &self,
         other: &Layout,

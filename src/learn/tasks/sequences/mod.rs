@@ -106,7 +106,7 @@ pub struct Sequences {
     data: Arc<Data>,
 }
 
-/// What all lanes share.
+/// The data that all lanes share.
 #[derive(Debug)]
 struct Data {
     layout: Layout,

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 /// Arrays of the values of a [`Layout`], and what says when they count.
 #[derive(Clone, Debug)]
 pub(super) struct Split {
-    /// Where it comes from.
+    /// The path of its file.
     pub path: PathBuf,
-    /// How many there are.
+    /// The number of sequences.
     pub sequences: usize,
     /// By input.
     pub inputs: Vec<Array>,
@@ -21,7 +21,7 @@ pub(super) struct Split {
     pub signals: Vec<Array>,
     /// Steps of each sequence.
     pub lengths: Option<Array>,
-    /// Where trials begin.
+    /// The array that marks where trials begin.
     pub trials: Option<Array>,
 }
 
