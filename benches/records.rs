@@ -4,7 +4,7 @@
 
 use bpmc::driver::{compile, from_disk};
 use bpmc::lab::metrics::{MetricsWriter, Record};
-use bpmc::learn::trainer::kept::{first_not_finite, Kept};
+use bpmc::learn::trainer::restore_point::{first_not_finite, RestorePoint};
 use bpmc::learn::trainer::{BackendKind, Trainer, TrainerOptions};
 use bpmc::machine::device::DeviceChoice;
 use bpmc::step::passes::Selection;
@@ -88,10 +88,10 @@ fn main() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut trainer = trainer(&root.join(path));
         let mut group = criterion.benchmark_group(path);
-        let mut kept = Kept::default();
+        let mut restore_point = RestorePoint::default();
         group.bench_function("watch", |bencher| {
             bencher.iter(|| {
-                kept.keep(trainer.parameters(), trainer.optimizer());
+                restore_point.save(trainer.parameters(), trainer.optimizer());
                 black_box(first_not_finite(trainer.parameters()));
             });
         });

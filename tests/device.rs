@@ -755,7 +755,7 @@ fn a_whole_iteration_of_a_language_model_agrees_with_the_reference() {
         let probe = trainer(&program, BackendKind::Reference, DeviceKind::Cpu).probe();
         let expected = probe.unwrap();
         let mut device = trainer(&program, BackendKind::Fused, DeviceKind::Emulated);
-        let found = device.rehearse().unwrap().unwrap();
+        let found = device.dry_run().unwrap().unwrap();
         let words = device.step().unwrap().loss;
         assert!(found.loss > words + 1e-4, "{agent}: no penalty");
         let near = |a: f64, b: f64| (a - b).abs() < 1e-5 * b;

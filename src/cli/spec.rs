@@ -167,8 +167,8 @@ fn seconds_of_a_chunk(
         memory: limits.free,
     };
     let mut trainer = Trainer::new(program, options).map_err(anyhow::Error::new)?;
-    trainer.rehearse().map_err(anyhow::Error::new)?;
+    trainer.dry_run().map_err(anyhow::Error::new)?;
     let start = Instant::now();
-    trainer.rehearse().map_err(anyhow::Error::new)?;
+    trainer.dry_run().map_err(anyhow::Error::new)?;
     Ok(start.elapsed().as_secs_f64())
 }

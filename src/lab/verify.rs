@@ -4,7 +4,7 @@
 //! The oracle shares only the step and its derivative with what it judges: no pass, no division into stages,
 //! no kernel.
 
-use crate::learn::trainer::{BackendKind, Probe, Rehearsal, TrainError, Trainer, TrainerOptions};
+use crate::learn::trainer::{BackendKind, DryRun, Probe, TrainError, Trainer, TrainerOptions};
 use crate::machine::device::{DeviceChoice, DeviceKind};
 use crate::step::passes::Selection;
 use crate::step::Compiled;
@@ -53,8 +53,8 @@ pub fn compare(program: &Compiled, options: TrainerOptions) -> Result<Comparison
         iteration: None,
     };
     if options.device.kind != DeviceKind::Cpu {
-        let rehearsed = rehearse(program, options)?;
-        out.iteration = rehearsed.map(|found| {
+        let finished = dry_run(program, options)?;
+        out.iteration = finished.map(|found| {
             let loss = part(found.loss, expected.loss);
             worse(loss, part(found.norm, norm(program, &expected)))
         });
@@ -89,8 +89,8 @@ fn probe(program: &Compiled, options: TrainerOptions) -> Result<Probe, TrainErro
 }
 
 /// The results of one iteration on a device that runs whole iterations.
-fn rehearse(program: &Compiled, options: TrainerOptions) -> Result<Option<Rehearsal>, TrainError> {
-    Trainer::new(program, options)?.rehearse()
+fn dry_run(program: &Compiled, options: TrainerOptions) -> Result<Option<DryRun>, TrainError> {
+    Trainer::new(program, options)?.dry_run()
 }
 
 /// The norm of the gradient, with the factors of the spec.

@@ -41,7 +41,11 @@ impl Average {
 
     /// The number of averaged steps and the averages, for code that averages the steps of epoch `epoch` (from
     /// 1) itself and then calls [`Average::count`]; `None` if this epoch is not averaged.
-    pub fn held(&mut self, epoch: u64, parameters: &ParamStore) -> Option<(u64, Vec<&mut [f32]>)> {
+    pub fn arrays(
+        &mut self,
+        epoch: u64,
+        parameters: &ParamStore,
+    ) -> Option<(u64, Vec<&mut [f32]>)> {
         self.begin(epoch);
         if !self.told.begun {
             return None;

@@ -2,7 +2,7 @@
 
 use super::a2c::{A2c, Parts};
 use super::lane_episode::{LaneEpisode, LaneLoss};
-use super::learner::{Learned, Learner, Lesson};
+use super::learner::{IterationResult, IterationResults, Learner};
 use super::losses::Losses;
 use super::phases::Phases;
 use super::score::Tally;
@@ -124,7 +124,7 @@ pub trait Block: Send {
         &mut self,
         _learner: Learner<'_>,
         _states: &mut States,
-    ) -> Result<Option<Lesson<Learned>>, BackendError> {
+    ) -> Result<Option<IterationResults<IterationResult>>, BackendError> {
         Ok(None)
     }
 

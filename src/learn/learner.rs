@@ -5,7 +5,7 @@ use super::block::EpisodeOptions;
 use super::optim::Optimizer;
 use super::rate::Rate;
 use super::trainer::NotFinite;
-use crate::engine::device::{Held, Step, Stop, MOST};
+use crate::engine::device::{HostArrays, Step, Stop, MOST};
 use crate::engine::params::ParamStore;
 
 /// The parameters and their optimizer, for some iterations.
@@ -42,19 +42,19 @@ impl Learner<'_> {
     }
 
     /// The arrays that a device starts from and updates.
-    pub fn held(&mut self) -> Held<'_> {
-        let mut held = Held::default();
+    pub fn host_arrays(&mut self) -> HostArrays<'_> {
+        let mut host = HostArrays::default();
         for parameter in self.parameters.iter_mut() {
             if parameter.trained {
-                held.parameters.push(&mut parameter.values);
+                host.parameters.push(&mut parameter.values);
             } else {
-                held.fixed.push(&parameter.values);
+                host.fixed.push(&parameter.values);
             }
         }
         let moments = self.optimizer.state_mut().moments.iter_mut();
         let arrays = moments.flat_map(|moment| &mut moment.values);
-        held.moments = arrays.map(Vec::as_mut_slice).collect();
-        held
+        host.moments = arrays.map(Vec::as_mut_slice).collect();
+        host
     }
 
     /// Counts the optimizer steps of `done` iterations.
@@ -82,7 +82,7 @@ impl Learner<'_> {
 
 /// The results of an iteration.
 #[derive(Clone, Copy, Debug)]
-pub struct Learned {
+pub struct IterationResult {
     /// The terms of the loss.
     pub parts: Parts,
     /// The mean reward per episode.
@@ -94,7 +94,7 @@ pub struct Learned {
 /// The results of several iterations. There are fewer than wanted if a value was not finite; parameters,
 /// optimizer and states are then as before the failed iteration.
 #[derive(Clone, Debug)]
-pub struct Lesson<T> {
+pub struct IterationResults<T> {
     /// The results of each iteration.
     pub done: Vec<T>,
     /// The non-finite value in the iteration after them.

@@ -100,7 +100,7 @@ fn gru_agrees_with_its_formula() {
 }
 
 /// What an LSTM keeps of a step for the way back.
-struct Kept {
+struct Stage {
     x: Vec<f64>,
     h_before: Vec<f64>,
     c_before: Vec<f64>,
@@ -147,7 +147,7 @@ fn lstm_and_its_gradient_agree_with_formulas() {
                 .collect();
             h = (0..SIZE).map(|j| o[j] * c[j].tanh()).collect();
             expected.outputs[step][0][own.clone()].copy_from_slice(&h);
-            kept.push(Kept {
+            kept.push(Stage {
                 x: x.to_vec(),
                 h_before,
                 c_before,

@@ -1,6 +1,6 @@
 //! Whole iterations of episodes on a device.
 
-use super::iterations::{Held, Step, Trained, MOST};
+use super::iterations::{HostArrays, Step, Trained, MOST};
 use super::lanes::{DeviceLanes, DeviceRun};
 use super::Iterations;
 use crate::machine::device::{bytes_of, DeviceError};
@@ -17,14 +17,14 @@ impl DeviceLanes {
         run: &DeviceRun,
         carried: &[f32],
         steps: &[Step],
-        held: &mut Held<'_>,
+        host: &mut HostArrays<'_>,
     ) -> Result<Option<Trained>, DeviceError> {
         let Some(mut own) = self.iterations.take() else {
             return Ok(None);
         };
         let steps = &steps[..steps.len().min(MOST)];
         let usual = self.args;
-        let trained = self.iterations_of(&mut own, run, carried, steps, held);
+        let trained = self.iterations_of(&mut own, run, carried, steps, host);
         self.args = usual;
         // The states may be in the other memory now.
         self.settle(0);
@@ -38,12 +38,12 @@ impl DeviceLanes {
         run: &DeviceRun,
         carried: &[f32],
         steps: &[Step],
-        held: &mut Held<'_>,
+        host: &mut HostArrays<'_>,
     ) -> Result<Trained, DeviceError> {
         self.set(run)?;
         self.device
             .write(&mut self.arrays.carried, bytes_of(carried))?;
-        own.start(self.device.as_mut(), &mut self.arrays.status, held)?;
+        own.start(self.device.as_mut(), &mut self.arrays.status, host)?;
         for (k, step) in steps.iter().enumerate() {
             own.point(&mut self.args, k, step);
             self.alternate(k);
@@ -51,7 +51,7 @@ impl DeviceLanes {
             self.iteration(own)?;
         }
         let (device, status) = (self.device.as_mut(), &self.arrays.status);
-        let trained = own.outcome(device, status, steps.len(), held)?;
+        let trained = own.outcome(device, status, steps.len(), host)?;
         self.settle(trained.done.len());
         Ok(trained)
     }

@@ -57,7 +57,7 @@ pub struct Trained {
 
 /// The arrays that iterations start from and update, one after another on the device.
 #[derive(Debug, Default)]
-pub struct Held<'a> {
+pub struct HostArrays<'a> {
     /// The trained parameters.
     pub parameters: Vec<&'a mut [f32]>,
     /// The other parameters.
@@ -133,16 +133,16 @@ impl Iterations {
         &mut self,
         device: &mut dyn Device,
         status: &mut Memory,
-        held: &Held<'_>,
+        host: &HostArrays<'_>,
     ) -> Result<(), DeviceError> {
         device.write(status, &[0; 4 * STATUS])?;
-        put(device, &mut self.fixed, held.fixed.iter().copied())?;
+        put(device, &mut self.fixed, host.fixed.iter().copied())?;
         let [parameters, _] = &mut self.parameters;
         let [moments, _] = &mut self.moments;
         for (memory, arrays) in [
-            (parameters, &held.parameters),
-            (moments, &held.moments),
-            (&mut self.averages, &held.averages),
+            (parameters, &host.parameters),
+            (moments, &host.moments),
+            (&mut self.averages, &host.averages),
         ] {
             put(device, memory, arrays.iter().map(|array| &**array))?;
         }
@@ -194,7 +194,7 @@ impl Iterations {
         device: &mut dyn Device,
         status: &Memory,
         steps: usize,
-        held: &mut Held<'_>,
+        host: &mut HostArrays<'_>,
     ) -> Result<Trained, DeviceError> {
         let [in_slot, reason, of_parameter] = {
             let mut bytes = [0u8; 4 * STATUS];
@@ -217,9 +217,9 @@ impl Iterations {
             Some(_) => Some(Stop::Gradient),
         };
         for (memory, arrays) in [
-            (&self.parameters[now], &mut held.parameters),
-            (&self.moments[now], &mut held.moments),
-            (&self.averages, &mut held.averages),
+            (&self.parameters[now], &mut host.parameters),
+            (&self.moments[now], &mut host.moments),
+            (&self.averages, &mut host.averages),
         ] {
             let mut at = 0;
             for array in arrays {

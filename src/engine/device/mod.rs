@@ -14,5 +14,5 @@ mod iterations;
 mod lanes;
 mod text;
 
-pub use iterations::{Held, Iterated, Iterations, Step, Stop, Trained, MOST, STATUS};
+pub use iterations::{HostArrays, Iterated, Iterations, Step, Stop, Trained, MOST, STATUS};
 pub use lanes::{bytes, DeviceLanes, DeviceLoss, DeviceRun};

@@ -1,6 +1,6 @@
 //! The environment of lanes that run on given inputs.
 
-use super::{Given, Kept, Place};
+use super::{Given, Place, Recorded};
 use crate::engine::episode::{Environment, Running};
 use crate::engine::BackendError;
 use crate::ir::rng::{fill, Key, Stream};
@@ -19,7 +19,7 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    pub(super) fn new(graph: &Graph, kept: &[Kept], lanes: usize, steps: usize) -> Taken {
+    pub(super) fn new(graph: &Graph, kept: &[Recorded], lanes: usize, steps: usize) -> Taken {
         let size = |dims: &[usize]| lanes * dims.iter().product::<usize>();
         Taken {
             lanes,
@@ -39,7 +39,7 @@ impl Taken {
 /// Lanes that go in step, from `first`.
 pub(super) struct Group<'a> {
     pub graph: &'a Graph,
-    pub kept: &'a [Kept],
+    pub kept: &'a [Recorded],
     pub given: &'a Given,
     /// The step of the inputs that is step 0 here.
     pub from: usize,

@@ -59,7 +59,7 @@ pub enum InferenceError {
 
 /// A value that is kept at every step.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct Recorded {
     /// The name.
     pub name: String,
     /// The dimensions within a step and lane.
@@ -81,7 +81,7 @@ enum Place {
 /// A network with its parameters, ready to run.
 pub struct Network {
     graph: Arc<Graph>,
-    kept: Vec<Kept>,
+    kept: Vec<Recorded>,
     engine: Box<dyn Engine>,
     parameters: Vec<Vec<f64>>,
     pool: rayon::ThreadPool,
@@ -170,7 +170,7 @@ impl Network {
     }
 
     /// The values that are kept, in their order: outputs, then probes.
-    pub fn kept(&self) -> &[Kept] {
+    pub fn kept(&self) -> &[Recorded] {
         &self.kept
     }
 
@@ -193,7 +193,7 @@ impl Network {
     /// # Errors
     /// Those of the backend, and results that are larger than the memory.
     pub fn run(&mut self, given: &Given) -> Result<Results, InferenceError> {
-        let elements = |kept: &Kept| kept.dims.iter().product::<usize>();
+        let elements = |kept: &Recorded| kept.dims.iter().product::<usize>();
         let rows = (self.lanes * given.steps) as u64;
         let each = self.kept.iter().map(|kept| 8 * elements(kept) as u64);
         let needed: u64 = each.map(|bytes| bytes.saturating_mul(rows)).sum();
@@ -202,7 +202,7 @@ impl Network {
             return Err(InferenceError::Memory { needed, free });
         }
         let mut states = given.states.clone();
-        let size = |kept: &Kept| self.lanes * given.steps * elements(kept);
+        let size = |kept: &Recorded| self.lanes * given.steps * elements(kept);
         let mut values: Vec<Vec<f64>> = self.kept.iter().map(|k| vec![f64::NAN; size(k)]).collect();
         let longest = given.lengths.iter().copied().max().unwrap_or(0);
         let mut done = 0;
@@ -276,10 +276,10 @@ impl Network {
 }
 
 /// The outputs of the spec, then the probes.
-fn kept(graph: &Graph, outputs: usize, probes: &[Probe]) -> Result<Vec<Kept>, InferenceError> {
+fn kept(graph: &Graph, outputs: usize, probes: &[Probe]) -> Result<Vec<Recorded>, InferenceError> {
     let slots = graph.outputs.iter().take(outputs).enumerate();
-    let mut all: Vec<Kept> = slots
-        .map(|(k, slot)| Kept {
+    let mut all: Vec<Recorded> = slots
+        .map(|(k, slot)| Recorded {
             name: slot.path.clone(),
             dims: slot.dims.clone(),
             probe: None,
@@ -305,7 +305,7 @@ fn kept(graph: &Graph, outputs: usize, probes: &[Probe]) -> Result<Vec<Kept>, In
             Kind::Output(_) | Kind::Value(_) => shown(&probe.path),
             Kind::Action | Kind::Reward | Kind::Trial => None,
         };
-        all.push(Kept {
+        all.push(Recorded {
             name: probe.name.clone(),
             dims: probe.dims.clone(),
             probe: Some(probe.clone()),

@@ -3,7 +3,7 @@
 //! Tasks with device code run there, and whole iterations can follow each other there, too. Others are supervised: the host
 //! gives all inputs before the episode and the adjoints of all outputs after it.
 
-mod lesson;
+mod iterations;
 mod plan;
 
 pub(super) use plan::update;
@@ -12,7 +12,7 @@ pub use plan::{device_source, DevicePlan};
 use super::a2c::Parts;
 use super::block::{Block, BlockReport, EpisodeOptions, Objective};
 use super::lane_episode::{LaneEpisode, Wiring};
-use super::learner::{Learned, Learner, Lesson};
+use super::learner::{IterationResult, IterationResults, Learner};
 use super::phases::Phases;
 use crate::engine::device::{DeviceLanes, DeviceRun};
 use crate::engine::episode::States;
@@ -209,8 +209,8 @@ impl Block for DeviceBlock {
         &mut self,
         learner: Learner<'_>,
         states: &mut States,
-    ) -> Result<Option<Lesson<Learned>>, BackendError> {
-        self.lesson(learner, states)
+    ) -> Result<Option<IterationResults<IterationResult>>, BackendError> {
+        self.whole_iterations(learner, states)
     }
 
     fn measure_kernels(&mut self, on: bool) {

@@ -14,7 +14,7 @@ use crate::engine::params::ParamStore;
 use crate::engine::BackendError;
 use crate::lang::settings::Settings;
 use crate::learn::average::Average;
-use crate::learn::learner::{Learner, Lesson};
+use crate::learn::learner::{IterationResults, Learner};
 use crate::learn::phases::Phases;
 use crate::learn::tasks::Text;
 use crate::learn::text::{Corpus, CorpusError, Part};
@@ -75,7 +75,7 @@ pub struct ChunkReport {
 
 /// The results of a chunk in a reader that trains by itself.
 #[derive(Clone, Copy, Debug)]
-pub struct ChunkLesson {
+pub struct ChunkResult {
     /// The mean of `-log p` per word in nats, without penalties.
     pub loss: f64,
     /// The sum of the penalties.
@@ -199,7 +199,7 @@ impl Language {
         mut learner: Learner<'_>,
         iteration: u64,
         average: &mut Average,
-    ) -> Result<Option<Lesson<ChunkLesson>>, BackendError> {
+    ) -> Result<Option<IterationResults<ChunkResult>>, BackendError> {
         if self.runner.by_itself().is_none() {
             return Ok(None);
         }
@@ -213,7 +213,7 @@ impl Language {
             places.push(here);
         }
         learner.iterations = places.len() as u64;
-        let averaged = average.held(here.epoch as u64 + 1, learner.parameters);
+        let averaged = average.arrays(here.epoch as u64 + 1, learner.parameters);
         let (before, averages) = averaged.map_or((None, Vec::new()), |(n, means)| (Some(n), means));
         let steps = learner.steps(|k| self.rate(iteration + k), before);
         if here.start == 0 {
@@ -226,20 +226,20 @@ impl Language {
         let Some(reader) = self.runner.by_itself() else {
             return Ok(None);
         };
-        let mut held = learner.held();
-        held.averages = averages;
+        let mut host = learner.host_arrays();
+        host.averages = averages;
         let noise = (self.seed, iteration as u32);
-        let trained = reader.learn(&steps, &mut held, &mut chunks, noise);
+        let trained = reader.learn(&steps, &mut host, &mut chunks, noise);
         let done = trained.as_ref().map_or(0, |trained| trained.done.len());
         average.count(done as u64);
         learner.count(done);
         let trained = trained?;
-        let done = trained.done.iter().map(|done| ChunkLesson {
+        let done = trained.done.iter().map(|done| ChunkResult {
             loss: done.parts[0],
             penalty: done.parts[1],
             norm: done.norm,
         });
-        Ok(Some(Lesson {
+        Ok(Some(IterationResults {
             done: done.collect(),
             stop: trained.stop.map(|stop| learner.not_finite(stop)),
         }))

@@ -3,7 +3,7 @@
 use super::loss::{cross_entropy, Loss};
 use super::runner::Passage;
 use super::stream::Chunk;
-use crate::engine::device::{Held, Step, Trained};
+use crate::engine::device::{HostArrays, Step, Trained};
 use crate::engine::episode::Times;
 use crate::engine::params::ParamStore;
 use crate::engine::BackendError;
@@ -128,7 +128,7 @@ pub trait SelfTaught {
     fn learn(
         &mut self,
         steps: &[Step],
-        held: &mut Held<'_>,
+        host: &mut HostArrays<'_>,
         chunks: &mut dyn Iterator<Item = Chunk>,
         noise: (u64, u32),
     ) -> Result<Trained, BackendError>;

@@ -85,14 +85,14 @@ impl Trainer {
             burning_in: self.burn_in.saturating_sub(self.iteration),
             rate: self.rate,
         };
-        let Some(lesson) = block.learn(learner, &mut self.states)? else {
+        let Some(results) = block.learn(learner, &mut self.states)? else {
             return Ok(false);
         };
         self.states_before.clone_from(&self.states);
-        let done = lesson.done.len() as u64;
+        let done = results.done.len() as u64;
         let seconds = start.elapsed().as_secs_f64() / done.max(1) as f64;
         self.pace = seconds;
-        for (k, learned) in (1..).zip(lesson.done) {
+        for (k, learned) in (1..).zip(results.done) {
             reports.push(IterationReport {
                 iteration: self.iteration + k,
                 loss: learned.parts.total(),
@@ -108,7 +108,7 @@ impl Trainer {
             });
         }
         self.iteration += done;
-        match lesson.stop {
+        match results.stop {
             None => Ok(true),
             Some(what) => Err(TrainError::NotFinite {
                 iteration: self.iteration + 1,

@@ -1,16 +1,16 @@
 //! The trainer: batches of episodes, one gradient each, one step of the optimizer each.
 
 mod advance;
+mod dry_run;
 mod epochs;
 mod error;
-pub mod kept;
 mod reading;
-mod rehearsal;
+pub mod restore_point;
 mod resume;
 
+pub use dry_run::DryRun;
 pub use epochs::{planned, Epochs, Validation};
 pub use error::{NotFinite, TrainError};
-pub use rehearsal::Rehearsal;
 
 use super::a2c::Parts;
 use super::average::Average;
@@ -35,7 +35,7 @@ use crate::lang::catalog::TrainerKind;
 use crate::machine::device::DeviceChoice;
 use crate::step::passes::Selection;
 use crate::step::{Compiled, Horizon, StageTime, Stopwatch};
-use kept::Kept;
+use restore_point::RestorePoint;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -144,7 +144,7 @@ pub struct Trainer {
     rollbacks: u64,
     options: TrainerOptions,
     /// The state before the last step of the optimizer.
-    kept: Kept,
+    restore_point: RestorePoint,
     /// What runs episodes, unless a text is read.
     block: Option<Box<dyn Block>>,
     /// States that outlive episodes, and what they were before the last ones.
@@ -301,7 +301,7 @@ impl Trainer {
             iteration: 0,
             rollbacks: 0,
             options,
-            kept: Kept::default(),
+            restore_point: RestorePoint::default(),
             pace: f64::INFINITY,
             block,
             states: Vec::new(),
@@ -464,7 +464,7 @@ impl Trainer {
             pool,
             parameters,
             optimizer,
-            kept,
+            restore_point,
             clip_norm,
             ..
         } = self;
@@ -475,12 +475,12 @@ impl Trainer {
             if burning_in {
                 return Ok(norm);
             }
-            kept.keep(parameters, optimizer.as_ref());
+            restore_point.save(parameters, optimizer.as_ref());
             optimizer.step(&mut parameters.trained_values_mut(), gradients, rate);
-            match kept::first_not_finite(parameters).map(str::to_owned) {
+            match restore_point::first_not_finite(parameters).map(str::to_owned) {
                 None => Ok(norm),
                 Some(parameter) => {
-                    kept.put_back(parameters, optimizer.as_mut());
+                    restore_point.restore(parameters, optimizer.as_mut());
                     finite(f64::NAN, NotFinite::Parameter(parameter))
                 }
             }

@@ -96,17 +96,17 @@ impl Trainer {
             burning_in,
             rate: self.rate,
         };
-        let Some(lesson) = model.learn(learner, iteration, &mut self.average)? else {
+        let Some(results) = model.learn(learner, iteration, &mut self.average)? else {
             return Ok(false);
         };
-        let done = lesson.done.len() as u64;
+        let done = results.done.len() as u64;
         let epoch = model.place(iteration).epoch as u64 + 1;
         let ends = done > 0 && model.ends_epoch(iteration + done - 1);
         drop(model);
         let seconds = start.elapsed().as_secs_f64() / done.max(1) as f64;
         self.pace = seconds;
         self.iteration += done;
-        for (k, learned) in (1..).zip(lesson.done) {
+        for (k, learned) in (1..).zip(results.done) {
             let (loss, norm) = (learned.loss, learned.norm);
             let phases = Phases::default();
             reports.push(chunk_report(
@@ -117,7 +117,7 @@ impl Trainer {
                 seconds,
             ));
         }
-        if let Some(what) = lesson.stop {
+        if let Some(what) = results.stop {
             return Err(TrainError::NotFinite {
                 iteration: self.iteration + 1,
                 what,

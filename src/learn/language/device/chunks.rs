@@ -1,7 +1,7 @@
 //! Chunks of a text on a device: one at a time for the host, or one after another with their steps.
 
 use super::{DeviceReader, Stage};
-use crate::engine::device::{Held, Step, Trained};
+use crate::engine::device::{HostArrays, Step, Trained};
 use crate::engine::params::ParamStore;
 use crate::engine::BackendError;
 use crate::learn::device_block::report;
@@ -202,12 +202,12 @@ impl SelfTaught for DeviceReader {
     fn learn(
         &mut self,
         steps: &[Step],
-        held: &mut Held<'_>,
+        host: &mut HostArrays<'_>,
         chunks: &mut dyn Iterator<Item = Chunk>,
         (seed, iteration): (u64, u32),
     ) -> Result<Trained, BackendError> {
         let (device, status) = (self.device.as_mut(), &mut self.memories.status);
-        self.iterations.start(device, status, held)?;
+        self.iterations.start(device, status, host)?;
         let had_started = self.started;
         self.went_on = false;
         self.give_keys(seed)?;
@@ -225,7 +225,7 @@ impl SelfTaught for DeviceReader {
             launched = k + 1;
         }
         let (device, status) = (self.device.as_mut(), &self.memories.status);
-        let trained = self.iterations.outcome(device, status, launched, held)?;
+        let trained = self.iterations.outcome(device, status, launched, host)?;
         self.settle(trained.done.len());
         self.started = had_started || !trained.done.is_empty();
         Ok(trained)

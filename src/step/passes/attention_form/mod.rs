@@ -108,7 +108,7 @@ fn recognise(graph: &Graph, trace: StateId, horizon: Horizon) -> Result<Stored, 
         return Err(Dense::NoProduct);
     };
     if slot.reset != Reset::Episode {
-        return Err(Dense::Kept(slot.reset));
+        return Err(Dense::ResetOtherwise(slot.reset));
     }
     if slot.init != 0.0 {
         return Err(Dense::Start(slot.init));

@@ -60,7 +60,7 @@ pub enum Dense {
     /// It goes on from one chunk of a text to the next.
     Chunks,
     /// It is not reset once an episode.
-    Kept(Reset),
+    ResetOtherwise(Reset),
     /// It does not start at 0.
     Start(f64),
     /// Its update is clipped, or what reads it.
@@ -106,8 +106,8 @@ impl fmt::Display for Dense {
             Dense::NoEpisode => f.write_str("the spec does not say how many steps an episode has"),
             Dense::Observed => f.write_str("its values may be asked for"),
             Dense::Chunks => f.write_str("it goes on from one chunk of the text to the next"),
-            Dense::Kept(Reset::Trial) => f.write_str("it is reset at every trial, not once an episode"),
-            Dense::Kept(Reset::Never | Reset::Carry | Reset::Episode) => {
+            Dense::ResetOtherwise(Reset::Trial) => f.write_str("it is reset at every trial, not once an episode"),
+            Dense::ResetOtherwise(Reset::Never | Reset::Carry | Reset::Episode) => {
                 f.write_str("it is kept from one episode to the next")
             }
             Dense::Start(value) => write!(f, "it starts an episode at {value}, not at 0"),

@@ -4,20 +4,20 @@ use super::DeviceBlock;
 use crate::engine::episode::States;
 use crate::engine::BackendError;
 use crate::learn::a2c::Parts;
-use crate::learn::learner::{Learned, Learner, Lesson};
+use crate::learn::learner::{IterationResult, IterationResults, Learner};
 
 impl DeviceBlock {
     /// Has the device do iterations; nothing where it cannot.
-    pub(super) fn lesson(
+    pub(super) fn whole_iterations(
         &mut self,
         mut learner: Learner<'_>,
         states: &mut States,
-    ) -> Result<Option<Lesson<Learned>>, BackendError> {
+    ) -> Result<Option<IterationResults<IterationResult>>, BackendError> {
         let (rate, first) = (learner.rate, u64::from(learner.options.iteration));
         let steps = learner.steps(|k| rate.factor(first + k), None);
         let (run, carried) = (self.episodes(&learner.options), self.carried(states));
-        let mut held = learner.held();
-        let Some(trained) = self.on.iterate(&run, &carried, &steps, &mut held)? else {
+        let mut host = learner.host_arrays();
+        let Some(trained) = self.on.iterate(&run, &carried, &steps, &mut host)? else {
             return Ok(None);
         };
         learner.count(trained.done.len());
@@ -26,7 +26,7 @@ impl DeviceBlock {
         let lanes = self.count.max(1) as f64;
         let done = trained.done.iter().map(|done| {
             let [policy, value, concentration, entropy] = done.parts;
-            Learned {
+            IterationResult {
                 parts: Parts {
                     policy,
                     value,
@@ -37,7 +37,7 @@ impl DeviceBlock {
                 norm: done.norm,
             }
         });
-        Ok(Some(Lesson {
+        Ok(Some(IterationResults {
             done: done.collect(),
             stop: trained.stop.map(|stop| learner.not_finite(stop)),
         }))

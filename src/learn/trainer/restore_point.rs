@@ -1,5 +1,4 @@
-//! The watch over every iteration: whether parameters are still finite, and what a step of the optimizer started
-//! from, so that one that leads to no numbers can be taken back.
+//! A copy of parameters and optimizer before each step. A step that produces a non-finite value is undone with it.
 
 use crate::engine::params::ParamStore;
 use crate::learn::gradient::PIECE;
@@ -8,19 +7,19 @@ use rayon::prelude::*;
 
 /// Copies of the trained parameters and the optimizer's memory. The buffers stay from step to step.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct RestorePoint {
     parameters: Vec<Vec<f32>>,
     steps: u64,
     moments: Vec<Moment>,
 }
 
-impl Kept {
-    /// Copies what is now.
-    pub fn keep(&mut self, parameters: &ParamStore, optimizer: &dyn Optimizer) {
+impl RestorePoint {
+    /// Copies the current values.
+    pub fn save(&mut self, parameters: &ParamStore, optimizer: &dyn Optimizer) {
         self.parameters
             .resize_with(parameters.trained().count(), Vec::new);
-        for (kept, parameter) in self.parameters.iter_mut().zip(parameters.trained()) {
-            copy(kept, &parameter.values);
+        for (saved, parameter) in self.parameters.iter_mut().zip(parameters.trained()) {
+            copy(saved, &parameter.values);
         }
         let state = optimizer.state();
         self.steps = state.steps;
@@ -28,18 +27,18 @@ impl Kept {
             self.moments.clone_from(&state.moments);
             return;
         }
-        for (kept, moment) in self.moments.iter_mut().zip(&state.moments) {
-            for (kept, values) in kept.values.iter_mut().zip(&moment.values) {
-                copy(kept, values);
+        for (saved, moment) in self.moments.iter_mut().zip(&state.moments) {
+            for (saved, values) in saved.values.iter_mut().zip(&moment.values) {
+                copy(saved, values);
             }
         }
     }
 
-    /// Puts back what was copied last.
-    pub fn put_back(&self, parameters: &mut ParamStore, optimizer: &mut dyn Optimizer) {
+    /// Writes the values of the last copy back.
+    pub fn restore(&self, parameters: &mut ParamStore, optimizer: &mut dyn Optimizer) {
         let values = parameters.trained_values_mut();
-        for (values, kept) in values.into_iter().zip(&self.parameters) {
-            values.copy_from_slice(kept);
+        for (values, saved) in values.into_iter().zip(&self.parameters) {
+            values.copy_from_slice(saved);
         }
         let state = optimizer.state_mut();
         state.steps = self.steps;
@@ -47,7 +46,7 @@ impl Kept {
     }
 }
 
-/// Copies, shared by threads.
+/// Copies on all threads.
 fn copy(to: &mut Vec<f32>, from: &[f32]) {
     to.resize(from.len(), 0.0);
     to.par_chunks_mut(PIECE)
@@ -55,7 +54,7 @@ fn copy(to: &mut Vec<f32>, from: &[f32]) {
         .for_each(|(to, from)| to.copy_from_slice(from));
 }
 
-/// Path of the first trained parameter with a value that is not finite.
+/// The path of the first trained parameter with a non-finite value.
 pub fn first_not_finite(parameters: &ParamStore) -> Option<&str> {
     parameters
         .trained()
@@ -63,7 +62,7 @@ pub fn first_not_finite(parameters: &ParamStore) -> Option<&str> {
         .map(|parameter| parameter.path.as_str())
 }
 
-/// Whether all values are finite. Looks at all of them, which the processor does many at a time.
+/// Tells if all values are finite. It reads all of them, because the CPU then takes many at a time.
 fn all_finite(values: &[f32]) -> bool {
     const MAGNITUDE: u32 = 0x7fff_ffff;
     let largest = values

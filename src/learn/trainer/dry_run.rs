@@ -1,27 +1,27 @@
-//! Iterations without a step of the optimizer: how long kernels take, and what devices compute that do their steps themselves.
+//! Iterations without a step of the optimizer. They time kernels and check devices that do optimizer steps themselves.
 
 use super::{NotFinite, TrainError, Trainer};
 use crate::learn::learner::Learner;
 use crate::machine::kernel::KernelReport;
 
-/// What an iteration gave to a device that does its steps itself.
+/// The result of an iteration on a device that does optimizer steps itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rehearsal {
+pub struct DryRun {
     /// The loss, penalties among it.
     pub loss: f64,
-    /// Norm of the gradient before it is clipped.
+    /// The norm of the gradient before it is clipped.
     pub norm: f64,
 }
 
 impl Trainer {
-    /// What each kernel of the backend does and how long it takes in one iteration, all lanes together; nothing where the
-    /// backend does not tell. Runs the episodes or the chunk of the next iteration without a step of the optimizer.
+    /// The kernels of the backend, each with its work and its time in one iteration of all lanes. Empty for a backend
+    /// that does not tell. Runs the episodes or the chunk of the next iteration without a step of the optimizer.
     ///
     /// # Errors
     /// Those of the backend.
     pub fn kernels(&mut self) -> Result<Vec<KernelReport>, TrainError> {
         self.measure_kernels(true);
-        let rehearsed = self.rehearse();
+        let finished = self.dry_run();
         let mut all: Vec<KernelReport> = Vec::new();
         let mut found = match self.language() {
             Some(model) => model.kernels(),
@@ -35,7 +35,7 @@ impl Trainer {
             }
         }
         self.measure_kernels(false);
-        rehearsed?;
+        finished?;
         Ok(all)
     }
 
@@ -48,12 +48,12 @@ impl Trainer {
         }
     }
 
-    /// One iteration without its step, as it would be run: what it gave to a device that does its step itself, nothing where
-    /// the host has that.
+    /// Runs the next iteration without its optimizer step. Returns the loss and norm of a device that does the step
+    /// itself, and `None` where the host does it.
     ///
     /// # Errors
     /// Those of the backend, and numbers that are not finite.
-    pub fn rehearse(&mut self) -> Result<Option<Rehearsal>, TrainError> {
+    pub fn dry_run(&mut self) -> Result<Option<DryRun>, TrainError> {
         let (options, iteration) = (self.next_episodes(), self.iteration);
         let learner = Learner {
             parameters: &mut self.parameters,
@@ -67,24 +67,24 @@ impl Trainer {
             // Nobody else has it.
             let model = model.get_mut().unwrap_or_else(|held| held.into_inner());
             let mut average = self.average.clone();
-            if let Some(lesson) = model.learn(learner, iteration, &mut average)? {
-                let done = lesson.done.first().map(|done| Rehearsal {
+            if let Some(results) = model.learn(learner, iteration, &mut average)? {
+                let done = results.done.first().map(|done| DryRun {
                     loss: done.loss + done.penalty,
                     norm: done.norm,
                 });
-                return rehearsed(done, lesson.stop, iteration);
+                return finished(done, results.stop, iteration);
             }
             let parameters = &self.parameters;
             self.pool.install(|| model.chunk(parameters, iteration))?;
             return Ok(None);
         }
         if let Some(block) = &mut self.block {
-            if let Some(lesson) = block.learn(learner, &mut self.states)? {
-                let done = lesson.done.first().map(|done| Rehearsal {
+            if let Some(results) = block.learn(learner, &mut self.states)? {
+                let done = results.done.first().map(|done| DryRun {
                     loss: done.parts.total(),
                     norm: done.norm,
                 });
-                return rehearsed(done, lesson.stop, iteration);
+                return finished(done, results.stop, iteration);
             }
         }
         self.episodes(options)?;
@@ -92,12 +92,12 @@ impl Trainer {
     }
 }
 
-/// What there was, unless it was not finite.
-fn rehearsed(
-    done: Option<Rehearsal>,
+/// The result, or the error of a non-finite value.
+fn finished(
+    done: Option<DryRun>,
     stop: Option<NotFinite>,
     iteration: u64,
-) -> Result<Option<Rehearsal>, TrainError> {
+) -> Result<Option<DryRun>, TrainError> {
     match stop {
         None => Ok(done),
         Some(what) => Err(TrainError::NotFinite {
