@@ -10,19 +10,19 @@ use crate::step::lower::lower;
 use crate::step::{verified, Compiled, InternalFault, StageTime, Stopwatch};
 use std::path::Path;
 
-/// What came out of a compilation, as far as it got.
+/// The result of a compilation, as far as it got.
 pub struct Compilation {
     /// All texts that were read.
     pub sources: SourceMap,
-    /// What was found.
+    /// The findings.
     pub diagnostics: Diagnostics,
     /// The spec, its imports and the rules and cells of the library it uses, in this order.
     pub files: Vec<ast::File>,
-    /// How many of `files` were read from disk (the rest is the library's).
+    /// The number of `files` that were read from disk (the rest is the library's).
     pub own_files: usize,
     /// The model and its step, unless there are errors.
     pub program: Option<Compiled>,
-    /// How long each stage took.
+    /// The time of each stage.
     pub stages: Vec<StageTime>,
 }
 
@@ -98,7 +98,7 @@ pub fn compile(
     })
 }
 
-/// Whether a finding of this code is right even where other items of the file are missing.
+/// Returns true if a finding of this code is right even where other items of the file are missing.
 fn stands_alone(code: Code) -> bool {
     matches!(
         code,

@@ -68,7 +68,7 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = Precision::F64)]
     pub dtype: Precision,
 
-    /// What evaluates [default: fused; for `--opt 0`, reference for f64 and candle for f32]
+    /// The evaluator [default: fused; for `--opt 0`, reference for f64 and candle for f32]
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
 

@@ -31,7 +31,7 @@ pub fn from_one(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(message)
 }
 
-/// How many threads to use.
+/// The number of threads to use.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Threads {
     /// Threads to split the lanes over; the numbers are the same with any [default: all cores]
@@ -40,7 +40,7 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// As asked, else as many as the machine has cores.
+    /// The number asked for, or the number of cores.
     pub fn count(self) -> usize {
         self.threads
             .or_else(|| std::thread::available_parallelism().ok())
@@ -51,7 +51,7 @@ impl Threads {
 /// The choice of passes that run.
 #[derive(Args, Clone, Debug)]
 pub struct Passes {
-    /// How far to optimise, 0 (not at all) to 3 [default: 3; `grad`: 0; `eval`: as the run]
+    /// Level of optimization, 0 (not at all) to 3 [default: 3; `grad`: 0; `eval`: as the run]
     #[arg(long, value_name = "LEVEL", help_heading = "Optimizer",
           value_parser = clap::value_parser!(u8).range(0..=3))]
     pub opt: Option<u8>,
@@ -74,7 +74,7 @@ pub struct Passes {
 }
 
 impl Passes {
-    /// What was asked for, `usual` where nothing was.
+    /// The passes asked for, or `usual` by default.
     ///
     /// # Errors
     /// Where a pass is both to run and to be left out.
@@ -99,7 +99,7 @@ impl Passes {
     }
 }
 
-/// What runs the compiled program.
+/// The engine that runs the compiled program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Backend {
     /// Fused kernels compiled for the spec, in f32, a lane at a time
@@ -111,7 +111,7 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// Where none is asked for: fused kernels, or the graph as it is where nothing is to be optimised.
+    /// The default: fused kernels, or Candle on the plain graph for `--opt 0`.
     pub fn usual(selection: &Selection) -> Backend {
         match selection.opt() {
             0 => Backend::Candle,
@@ -119,7 +119,7 @@ impl Backend {
         }
     }
 
-    /// As the library calls it.
+    /// The library's name of it.
     pub fn kind(self) -> BackendKind {
         match self {
             Backend::Fused => BackendKind::Fused,
@@ -129,14 +129,14 @@ impl Backend {
     }
 }
 
-/// Where it runs.
+/// The options of the device.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Devices {
-    /// Where to run: cpu, cuda, cuda:N (the GPU with this number), or auto, which measures both and says why
+    /// Device: cpu, cuda, cuda:N (the GPU with this number), or auto, which measures both and says why
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = Device::parse)]
     pub device: Device,
 
-    /// How a GPU multiplies matrices: f32, or tf32 or bf16, which round the factors and are faster
+    /// Precision of matrix products on a GPU: f32, or tf32 or bf16, which round the factors and are faster
     #[arg(long, value_name = "HOW", default_value = "f32", value_parser = str::parse::<Matmul>)]
     pub matmul: Matmul,
 

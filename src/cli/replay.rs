@@ -34,7 +34,7 @@ pub struct Arguments {
     /// The run directory
     pub run: PathBuf,
 
-    /// Which iteration, counted from 1
+    /// Iteration, counted from 1
     #[arg(long, value_name = "K", required_unless_present = "list")]
     pub iteration: Option<u64>,
 
@@ -47,11 +47,11 @@ pub struct Arguments {
     #[arg(long, value_name = "K", value_parser = from_one)]
     pub every: Option<NonZeroUsize>,
 
-    /// Which lanes to record, counted from 0 [default: all]
+    /// Lanes to record, counted from 0 [default: all]
     #[arg(long, value_name = "N", value_delimiter = ',')]
     pub lanes: Vec<usize>,
 
-    /// Where to write: a file that ends in .npz or .safetensors
+    /// Output file, which ends in .npz or .safetensors
     #[arg(short, long, value_name = "FILE", required_unless_present = "list")]
     pub output: Option<PathBuf>,
 

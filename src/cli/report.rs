@@ -44,7 +44,7 @@ pub struct Arguments {
     #[arg(long)]
     pub no_ablations: bool,
 
-    /// Which checkpoint of a run: last, best or the number of an iteration
+    /// Checkpoint of a run: last, best or the number of an iteration
     #[arg(long, value_name = "WHICH", default_value = "last")]
     pub checkpoint: Which,
 

@@ -64,12 +64,12 @@ impl Screen {
         emergency(&render(diagnostics, sources, self.error_style()));
     }
 
-    /// Whether standard error is a terminal that can redraw a line.
+    /// Returns true if standard error is a terminal that can redraw a line.
     pub fn is_live(&self) -> bool {
         io::stderr().is_terminal() && !dumb()
     }
 
-    /// Whether text on standard output should be coloured.
+    /// Returns true if text on standard output should be coloured.
     pub fn color(&self) -> bool {
         self.colors(io::stdout().is_terminal())
     }

@@ -70,7 +70,7 @@ struct Report {
     backend: &'static str,
     device: String,
     agrees: bool,
-    /// Whether all lanes earned the same rewards.
+    /// True if all lanes earned the same rewards.
     same_rewards: bool,
     /// The difference of the losses, divided by the loss.
     loss: f64,

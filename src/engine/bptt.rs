@@ -15,7 +15,7 @@ pub struct StepInputs<T> {
     pub noises: Vec<T>,
 }
 
-/// What the network acts in: gives inputs step by step and sees the outputs of a step before it
+/// The world of a network: it gives inputs step by step and sees the outputs of a step before it
 /// gives the inputs of the next.
 pub trait Environment<E: Executor> {
     /// The inputs of step `step`, which `states` enter; they may be changed.
@@ -163,7 +163,7 @@ impl<T: Clone> Rollout<T> {
         &self.last
     }
 
-    /// How many sets of states are kept.
+    /// The number of sets of states that are kept.
     pub fn kept_states(&self) -> usize {
         self.checkpoints.len() + self.segment.len() + 1
     }

@@ -12,12 +12,12 @@ use std::ops::AddAssign;
 /// Values of states by slot, lane by lane; `None` where a state is at its first values.
 pub type States = Vec<Option<Vec<f64>>>;
 
-/// How episodes are run.
+/// The options of a batch of episodes.
 #[derive(Clone, Copy, Debug)]
 pub struct EpisodeRun<'a> {
     /// Steps.
     pub steps: usize,
-    /// Whether to go back through them.
+    /// True to go back through them.
     pub learn: bool,
     /// The states that enter the first step, of all lanes.
     pub states: &'a [Option<Vec<f64>>],
@@ -25,7 +25,7 @@ pub struct EpisodeRun<'a> {
     pub all_states: bool,
 }
 
-/// What episodes gave.
+/// The results of a batch of episodes.
 #[derive(Clone, Debug, Default)]
 pub struct EpisodesRan {
     /// The states that are given back, of all lanes; `None` for others.
@@ -34,7 +34,7 @@ pub struct EpisodesRan {
     pub gradients: Vec<Option<Vec<f64>>>,
     /// Adjoints of the first states, where all are given back; empty unless the engine went back.
     pub first_adjoints: States,
-    /// Where the time went.
+    /// The time of each phase.
     pub times: Times,
 }
 
@@ -62,7 +62,7 @@ pub trait Engine: Send {
     /// The step, for its slots.
     fn graph(&self) -> &Graph;
 
-    /// How many lanes go in step, group after group. Each group has an environment.
+    /// The number of lanes that go in step, group after group. Each group has an environment.
     fn groups(&self) -> Vec<usize>;
 
     /// Runs one episode in every lane with parameters by slot; the threads of the pool share the groups.
@@ -79,14 +79,14 @@ pub trait Engine: Send {
     /// Takes the times of kernels in what is run from now on, or no longer.
     fn measure_kernels(&mut self, _on: bool) {}
 
-    /// What each kernel did and how long it took since [`Engine::measure_kernels`]; nothing where the engine has no kernels
+    /// The work and time of each kernel since [`Engine::measure_kernels`]; empty where the engine has no kernels
     /// of its own.
     fn kernels(&self) -> Vec<KernelReport> {
         Vec::new()
     }
 }
 
-/// What a group of lanes acts in: it gives the inputs of a step and sees its outputs before it gives those of the next.
+/// The world of a group of lanes: it gives the inputs of a step and sees its outputs before it gives those of the next.
 pub trait Environment: Send {
     /// Begins an episode.
     fn start(&mut self);

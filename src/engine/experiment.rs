@@ -1,4 +1,4 @@
-//! What is made of a checked spec: stages with their step and adjoint, and the programs that run them.
+//! A compiled spec: stages with their step and adjoint, and the programs that run them.
 //!
 //! Everybody who runs, prints, plans, measures or verifies a spec gets it from here, so that all of them mean the same step.
 //! A spec of episodes is one stage. A text is cut into stages where kernels run it, and then every pass runs on each stage,
@@ -16,7 +16,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Why a checked spec has no programs.
+/// The reason why a checked spec has no programs.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
     /// The compiler failed.
@@ -36,7 +36,7 @@ impl From<ProgramError> for CompileError {
     }
 }
 
-/// What runs an experiment.
+/// The engine of an experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// An executor, which evaluates step and adjoint as they are.
@@ -48,17 +48,17 @@ pub enum Target {
 /// A spec as it is run.
 #[derive(Clone, Debug)]
 pub struct Experiment {
-    /// How long its states live.
+    /// The lifetime of its states.
     pub horizon: Horizon,
     /// The step of the spec before any pass: its slots are those of the stages together.
     pub step: Graph,
-    /// In the order in which they run.
+    /// The stages in the order in which they run.
     pub stages: Vec<Stage>,
     /// Values given from stage to stage and outputs of the network: elements of each, per lane and step.
     pub sizes: Vec<usize>,
     /// By output of the network: its number in `sizes`.
     pub outputs: Vec<usize>,
-    /// How long making it took.
+    /// The time of each part of the compilation.
     times: Vec<StageTime>,
 }
 
@@ -69,11 +69,11 @@ pub struct Stage {
     pub cut: Cut,
     /// Step and adjoint after all passes.
     pub graphs: Prepared,
-    /// What runs it.
+    /// The program that runs it.
     pub program: Program,
 }
 
-/// What runs a stage.
+/// The program of a stage.
 #[derive(Clone, Debug)]
 pub enum Program {
     /// An executor.
@@ -198,12 +198,12 @@ impl Experiment {
         }
     }
 
-    /// How long each part of making it took, all stages together.
+    /// The time of each part of the compilation, all stages together.
     pub fn times(&self) -> &[StageTime] {
         &self.times
     }
 
-    /// What each pass did, all stages together.
+    /// The work of each pass, all stages together.
     pub fn applied(&self) -> Vec<Applied> {
         let mut all: Vec<Applied> = Vec::new();
         for applied in self.stages.iter().flat_map(|stage| &stage.graphs.passes) {
@@ -215,12 +215,12 @@ impl Experiment {
         all
     }
 
-    /// Which form each trace has, and why; nothing where no pass chose one.
+    /// The form of each trace with the reason; empty where no pass chose one.
     pub fn forms(&self) -> impl Iterator<Item = &Form> {
         self.stages.iter().flat_map(|stage| &stage.graphs.forms)
     }
 
-    /// How so many lanes of so many steps are run on so many threads.
+    /// The plan for some lanes of some steps on some threads.
     pub fn plan(&self, [lanes, steps]: [usize; 2], threads: usize, limits: Limits) -> Plan {
         let Stage {
             graphs, program, ..

@@ -19,13 +19,13 @@ pub struct Lanes<T> {
     program: Arc<Fused>,
     graph: Arc<Graph>,
     shape: Shape,
-    /// Whether kernels are timed.
+    /// True if kernels are timed.
     measure: bool,
-    /// As many as lanes have run at once.
+    /// One memory for each lane that has run at the same time.
     memories: Mutex<Vec<LaneMemory<T>>>,
 }
 
-/// How lanes are run.
+/// The shape of a batch: lanes, steps and the lanes that run together.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     /// All of them.
@@ -93,7 +93,7 @@ fn add<T: Real>(total: &mut [f64], sums: &[T]) {
     })
 }
 
-/// What groups of lanes share while they run.
+/// The data that groups of lanes share while they run.
 struct Shares<'a, T> {
     program: &'a Fused,
     graph: &'a Graph,
@@ -102,7 +102,7 @@ struct Shares<'a, T> {
     run: EpisodeRun<'a>,
 }
 
-/// What a group of lanes gave.
+/// The result of a group of lanes.
 type GroupRan = Result<EpisodesRan, BackendError>;
 
 impl<T: Native> Shares<'_, T> {

@@ -29,17 +29,17 @@ pub mod staged;
 
 use crate::ir::Graph;
 
-/// Why a backend could not do what was asked.
+/// The reason why a backend could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     /// Values of the wrong size or number.
     #[error("{what}: {found} instead of {expected}")]
     Size {
-        /// Which values.
+        /// The name of the values.
         what: String,
-        /// How many there should be.
+        /// The number of there should be.
         expected: usize,
-        /// How many there are.
+        /// The number of there are.
         found: usize,
     },
     /// The tensor library or the device failed, out of memory for instance.
@@ -48,7 +48,7 @@ pub enum BackendError {
     /// The device failed.
     #[error("{0}")]
     Device(crate::machine::device::DeviceError),
-    /// What supplies inputs or seeds failed.
+    /// The source of inputs or seeds failed.
     #[error("{0}")]
     Environment(String),
 }
@@ -77,7 +77,7 @@ impl BackendError {
     }
 }
 
-/// What a step starts from, one tensor per slot, in the order of the slots.
+/// The leaves of a step, one tensor per slot, in the order of the slots.
 #[derive(Debug)]
 pub struct StepLeaves<'a, T> {
     /// The states that enter the step.
@@ -96,7 +96,7 @@ impl<T> Clone for StepLeaves<'_, T> {
 
 impl<T> Copy for StepLeaves<'_, T> {}
 
-/// What a step gives, one tensor per slot, in the order of the slots.
+/// The results of a step, one tensor per slot, in the order of the slots.
 #[derive(Clone, Debug)]
 pub struct StepResults<T> {
     /// The outputs.
@@ -105,7 +105,7 @@ pub struct StepResults<T> {
     pub next: Vec<T>,
 }
 
-/// What the adjoint of a step gives beside gradients, one tensor per slot.
+/// The results of an adjoint beside gradients, one tensor per slot.
 #[derive(Clone, Debug)]
 pub struct AdjointResults<T> {
     /// Adjoints of the states that entered the step.
@@ -126,7 +126,7 @@ pub trait Executor {
     /// The step, for its slots.
     fn step_graph(&self) -> &Graph;
 
-    /// How many lanes there are.
+    /// The number of lanes there are.
     fn lanes(&self) -> usize;
 
     /// A tensor of the given dimensions beside the lane axis.

@@ -10,7 +10,7 @@ pub struct Parameter {
     pub path: String,
     /// Its dimensions.
     pub dims: Vec<usize>,
-    /// Whether the optimizer moves it.
+    /// True if the optimizer moves it.
     pub trained: bool,
     /// Factor on its gradient before clipping.
     pub grad_scale: f64,

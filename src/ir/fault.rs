@@ -6,6 +6,6 @@
 pub struct InternalFault {
     /// After which stage.
     pub stage: &'static str,
-    /// What the verifier says.
+    /// The verifier's findings.
     pub faults: Vec<String>,
 }

@@ -75,7 +75,7 @@ pub struct ParamSlot {
     pub path: String,
     /// The dimensions, `[pre, post]` for a connection.
     pub dims: Vec<usize>,
-    /// Whether the optimizer updates it.
+    /// True if the optimizer updates it.
     pub trained: bool,
     /// The initial value.
     pub init: Draw,
@@ -120,7 +120,7 @@ pub struct StateSlot {
     pub init: f64,
     /// The time of its reset.
     pub reset: Reset,
-    /// Whether it is a trace of a plastic bundle.
+    /// True if it is a trace of a plastic bundle.
     pub trace: bool,
     /// The declaration.
     pub span: Option<Span>,
@@ -240,7 +240,7 @@ impl Graph {
         self.values.node_count()
     }
 
-    /// Whether the graph has no values.
+    /// Returns true if the graph has no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

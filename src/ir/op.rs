@@ -5,7 +5,7 @@ use super::id::{InputId, NoiseId, OutputId, ParamId, StateId};
 /// A shape: an optional lane axis and up to three further dimensions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Shape {
-    /// Whether the value exists once per lane.
+    /// True if the value exists once per lane.
     pub lane: bool,
     /// The dimensions without the lane axis, outermost first; `[]` is a scalar.
     pub dims: Vec<usize>,
@@ -284,7 +284,7 @@ pub enum Op {
     /// A product of vectors and a matrix. Operands `v: [B,n]`, `m: [n,k]` shared: `v m`, `[B,k]`; transposed
     /// `m: [k,n]`: `v mᵀ`. A shared `v: [n]` gives a shared `[k]`.
     MatVec {
-        /// Whether the matrix is transposed.
+        /// True if the matrix is transposed.
         transposed: bool,
     },
     /// A sum of outer products. Operands `a: [B,n]`, `b: [B,m]`: `Σ_lanes a bᵀ`, shared `[n,m]`. A shared

@@ -13,11 +13,11 @@ pub struct Range {
     pub lo: f64,
     /// No number is larger.
     pub hi: f64,
-    /// Whether it can be 0. A positive value has the lower bound 0 and `zero` is false.
+    /// True if it can be 0. A positive value has the lower bound 0 and `zero` is false.
     pub zero: bool,
-    /// Whether it can be infinite.
+    /// True if it can be infinite.
     pub infinite: bool,
-    /// Whether it can be NaN.
+    /// True if it can be NaN.
     pub nan: bool,
 }
 
@@ -62,7 +62,7 @@ impl Range {
         }
     }
 
-    /// Whether it can be neither infinite nor NaN.
+    /// Returns true if it can be neither infinite nor NaN.
     pub fn is_finite(self) -> bool {
         !self.infinite && !self.nan
     }

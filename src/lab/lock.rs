@@ -89,7 +89,7 @@ impl Lock {
     }
 }
 
-/// Whether a process holds the lock on `directory`.
+/// Returns true if a process holds the lock on `directory`.
 pub fn is_held(directory: &Path) -> bool {
     File::open(directory.join(LOCK))
         .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))

@@ -15,7 +15,7 @@ const SMALL: f64 = 1e-6;
 /// The differences of one batch of episodes, or one chunk of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
-    /// Whether all lanes earned the same rewards.
+    /// True if all lanes earned the same rewards.
     pub same_rewards: bool,
     /// The difference of the losses, divided by the loss.
     pub loss: f64,
@@ -28,7 +28,7 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Whether no difference is larger than `tolerance`.
+    /// Returns true if no difference is larger than `tolerance`.
     pub fn agrees(&self, tolerance: f64) -> bool {
         let within = |part: f64| part <= tolerance;
         self.same_rewards

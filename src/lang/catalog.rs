@@ -71,7 +71,7 @@ pub struct TaskPorts {
     pub signals: Vec<String>,
     /// The outputs that the task has targets for; empty for a reward task.
     pub targets: Vec<Port>,
-    /// Whether the task is a text, read from beginning to end.
+    /// True if the task is a text, read from beginning to end.
     pub is_text: bool,
     /// The number of different episodes, if they come from a file: an epoch shows each of them once.
     pub sequences: Option<usize>,
@@ -106,7 +106,7 @@ pub struct TrainerInfo {
     pub kind: TrainerKind,
     /// Its loss; more than one where the setting `loss` chooses.
     pub losses: &'static [Formula],
-    /// What else there is to know about the loss and its gradients.
+    /// More facts about the loss and its gradients.
     pub about_loss: &'static str,
 }
 

@@ -6,7 +6,7 @@
 pub struct Formula {
     /// The word of the setting `loss` that chooses it; empty where there is no choice.
     pub choice: &'static str,
-    /// What is summed.
+    /// The summands.
     pub parts: &'static [Part],
     /// Names in the terms that are no outputs, and what they are.
     pub names: &'static [(&'static str, &'static str)],
@@ -15,13 +15,13 @@ pub struct Formula {
 /// One part of a loss.
 #[derive(Clone, Copy, Debug)]
 pub struct Part {
-    /// How the steps of all lanes are joined.
+    /// The reduction over the steps of all lanes.
     pub over: Over,
-    /// What a step of a lane gives, as an expression of the language; each line is printed as one.
+    /// The term of a step and lane, as an expression of the language; each line is printed as one.
     pub term: &'static str,
 }
 
-/// How the steps of all lanes are joined.
+/// The reduction over the steps of all lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Over {
     /// `Σ_b Σ_t term / (lanes · steps)`

@@ -91,7 +91,7 @@ impl Average {
         }
     }
 
-    /// Whether averages exist or may begin at some time.
+    /// Returns true if averages exist or may begin at some time.
     pub fn is_wanted(&self) -> bool {
         self.from > 0 || self.patience > 0
     }

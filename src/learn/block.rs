@@ -1,4 +1,4 @@
-//! What runs the episodes of a task, how they are run, and what they gave.
+//! The interface to the runners of a task's episodes: their options and results.
 
 use super::a2c::{A2c, Parts};
 use super::lane_episode::{LaneEpisode, LaneLoss};
@@ -14,7 +14,7 @@ use crate::lang::catalog::TrainerKind;
 use crate::lang::sema::model::TrainModel;
 use crate::machine::kernel::KernelReport;
 
-/// What the lanes of a block are trained on.
+/// The objective of the lanes of a block.
 #[derive(Clone, Debug)]
 pub enum Objective {
     /// Rewards.
@@ -36,16 +36,16 @@ impl Objective {
     }
 }
 
-/// How an episode is run.
+/// The options of an episode.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EpisodeOptions {
     /// Seed of the run.
     pub seed: u64,
     /// Iteration, which with the seed and the lane fixes the episode.
     pub iteration: u32,
-    /// Whether gradients are wanted.
+    /// True if gradients are wanted.
     pub learn: bool,
-    /// Whether the likeliest action is taken instead of a drawn one.
+    /// True if the likeliest action is taken instead of a drawn one.
     pub greedy: bool,
     /// Lanes of the whole batch, over which losses are averaged.
     pub batch: usize,
@@ -53,7 +53,7 @@ pub struct EpisodeOptions {
     pub part: Part,
 }
 
-/// What the episodes of a block gave.
+/// The results of the episodes of a block.
 #[derive(Clone, Debug, Default)]
 pub struct BlockReport {
     /// Terms of the reward loss.
@@ -72,9 +72,9 @@ pub struct BlockReport {
     pub gradients: Vec<Option<Vec<f64>>>,
     /// The states that outlive an episode: by slot, lane by lane; `None` for others.
     pub states: States,
-    /// Where the time went; `update` is left to the trainer.
+    /// The time of each phase; the trainer adds `update`.
     pub phases: Phases,
-    /// Why the task could not give an episode: the other numbers are then of no use.
+    /// The reason why the task could not give an episode; the other numbers are then meaningless.
     pub fault: Option<String>,
 }
 
@@ -131,7 +131,7 @@ pub trait Block: Send {
     /// Takes the times of kernels in what is run from now on, or no longer.
     fn measure_kernels(&mut self, _on: bool) {}
 
-    /// What each kernel did and how long it took since [`Block::measure_kernels`]; nothing where the engine has no kernels
+    /// The work and time of each kernel since [`Block::measure_kernels`]; empty where the engine has no kernels
     /// of its own.
     fn kernels(&self) -> Vec<KernelReport> {
         Vec::new()

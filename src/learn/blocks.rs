@@ -1,4 +1,4 @@
-//! Which blocks run the lanes of an experiment, and what reads a text: the one place that knows all backends and devices.
+//! The choice of blocks for the lanes of an experiment, and of the reader of a text. No other file knows all backends and devices.
 
 use super::average::Average;
 use super::block::{Block, Objective};
@@ -28,19 +28,19 @@ use crate::machine::device::{self, DeviceError, DeviceKind};
 use crate::step::{Prepared, Stopwatch};
 use std::sync::Arc;
 
-/// What is to be run.
+/// The work of a block.
 pub(super) struct Work<'a> {
     /// The stages.
     pub experiment: &'a Arc<Experiment>,
     /// The task.
     pub task: &'a dyn Task,
-    /// What is learned from it.
+    /// The objective.
     pub objective: Objective,
     /// The steps of the optimizer, for devices that do them.
     pub update: Update,
     /// Lanes of an iteration.
     pub lanes: usize,
-    /// What of the memory the run may take.
+    /// The limits on the run's memory.
     pub limits: Limits,
 }
 
@@ -143,7 +143,7 @@ fn longest(work: &Work<'_>) -> usize {
     })
 }
 
-/// What Candle calls the device; the reference knows one only.
+/// Candle's name of the device; the reference knows one only.
 fn device_of(options: &TrainerOptions) -> Result<candle_core::Device, TrainError> {
     if options.backend == BackendKind::Reference && options.device.kind != DeviceKind::Cpu {
         return Err(TrainError::Device(DeviceError::Absent {

@@ -9,7 +9,7 @@ use crate::ir::Graph;
 use crate::machine::kernel::KernelReport;
 use std::sync::Arc;
 
-/// What lanes that go in step act in.
+/// The world of lanes that run in step.
 pub struct Group {
     graph: Arc<Graph>,
     wiring: Arc<Wiring>,
@@ -19,7 +19,7 @@ pub struct Group {
     pub(super) options: EpisodeOptions,
     /// By lane, once the episode is over.
     pub(super) losses: Vec<LaneLoss>,
-    /// What a lane gave, by output that is read.
+    /// The values of a lane, by output that is read.
     read: Vec<Vec<f64>>,
     noise: Vec<f64>,
 }

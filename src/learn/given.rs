@@ -33,7 +33,7 @@ pub struct GivenValues {
     pub rewards: Vec<f64>,
 }
 
-/// What an evaluation gives, shaped as [`GivenValues`].
+/// The results of an evaluation, shaped as [`GivenValues`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct GivenResults {
     /// The loss.

@@ -12,14 +12,14 @@ use crate::learn::tasks::{EpisodeKey, Lane, Score, Task};
 use crate::machine::c::Feed;
 use crate::step::lower::{GIVEN, TRIAL_START};
 
-/// Where the values of an input slot come from.
+/// The source of the values of an input slot.
 #[derive(Clone, Copy, Debug)]
 enum InputSource {
     /// Elements of the task's observation from an offset, so many.
     Port(usize, usize),
     /// A signal of the task.
     Signal(usize),
-    /// Whether the step is the first of a trial.
+    /// 1 in the first step of a trial, else 0.
     TrialStart,
     /// Elements of the task's targets from an offset, so many.
     Target(usize, usize),
@@ -27,7 +27,7 @@ enum InputSource {
     Given,
 }
 
-/// How a step graph is connected to a task and a trainer. Shared by all lanes.
+/// The connections of a step graph with a task and a trainer. Shared by all lanes.
 #[derive(Clone, Debug)]
 pub struct Wiring {
     objective: Objective,
@@ -38,7 +38,7 @@ pub struct Wiring {
     read: Vec<(usize, usize)>,
     /// For each of these, its loss and the factor on it; none for rewards.
     losses: Vec<(SupervisedLoss, f64)>,
-    /// For each of these, what is scored, of nothing yet.
+    /// For each of these, its empty score.
     scores: Vec<Tally>,
     steps: usize,
 }
@@ -113,7 +113,7 @@ impl Wiring {
         self.steps
     }
 
-    /// Where the values of the input slots come from, as generated kernels name it.
+    /// The sources of the input slots, as generated kernels name them.
     pub fn feeds(&self) -> Vec<Feed> {
         let feed = |source: &InputSource| match source {
             InputSource::Port(offset, _) => Feed::Observation(*offset),
@@ -158,7 +158,7 @@ pub struct LaneEpisode {
     weight: Vec<f32>,
 }
 
-/// What one lane's episode adds to the batch.
+/// The share of one lane's episode in the batch.
 #[derive(Clone, Debug, Default)]
 pub struct LaneLoss {
     /// Terms of the reward loss.
@@ -171,7 +171,7 @@ pub struct LaneLoss {
     pub scores: Vec<Tally>,
     /// Adjoints of the outputs read, `[output][T * size]`.
     pub seeds: Vec<Vec<f64>>,
-    /// Why the task could not give the episode.
+    /// The reason why the task could not give the episode.
     pub fault: Option<String>,
 }
 
@@ -288,12 +288,12 @@ impl LaneEpisode {
         }
     }
 
-    /// Whether the current step is the first of a trial.
+    /// Returns true if the current step is the first of a trial.
     pub fn trial_starts(&self) -> bool {
         self.lane.trial_starts()
     }
 
-    /// What the task showed in the current step, after [`LaneEpisode::observe`].
+    /// The observation of the current step, after [`LaneEpisode::observe`].
     pub fn observation(&self) -> &[f32] {
         &self.observation
     }

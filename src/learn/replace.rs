@@ -120,7 +120,7 @@ fn directory(path: &Path) -> &Path {
     }
 }
 
-/// Where a file is written before it gets its name.
+/// The temporary path at which a file is written before it gets its name.
 fn temporary(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());

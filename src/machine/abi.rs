@@ -62,7 +62,7 @@ pub(crate) fn partial_offset(sweep: &Sweep, root: usize) -> usize {
     }
 }
 
-/// Whether all offsets fit into the 32 bits that instructions have for them.
+/// Returns true if all offsets fit into the 32 bits that instructions have for them.
 pub(crate) fn has_short_offsets(sweep: &Sweep) -> bool {
     let most = i32::MAX as usize / 16;
     let at = |source: Source| match source {

@@ -1,4 +1,4 @@
-//! Which passes run over a program.
+//! The passes that run over a program.
 
 use super::passes::{KernelPass, KERNEL_PASSES};
 

@@ -249,7 +249,7 @@ pub struct OuterSum {
 }
 
 impl Instr {
-    /// Whether it is a sweep.
+    /// Returns true if it is a sweep.
     pub(crate) fn is_sweep(&self) -> bool {
         matches!(self, Instr::Sweep(_))
     }

@@ -75,7 +75,7 @@ pub(crate) struct Ahead {
     pub sweeps: Vec<Sweep>,
     /// Updates of traces alone, which read the record of their own step.
     pub updates: Vec<Sweep>,
-    /// Whether updates wait for the next step; otherwise they run at the end of their own step.
+    /// True if updates wait for the next step; otherwise they run at the end of their own step.
     pub deferred: bool,
     /// For each sweep, the sweep that also applies the waiting updates of its block.
     pub merged: Vec<Option<usize>>,
@@ -131,7 +131,7 @@ pub struct Program {
     pub(crate) shared_size: usize,
     /// The number of elements of the gradient sums.
     pub(crate) sums_size: usize,
-    /// Whether traces are stored only at some steps, and the steps between are recomputed.
+    /// True if traces are stored only at some steps, and the steps between are recomputed.
     pub(crate) replayed: bool,
     /// Outer products whose vectors of many steps are multiplied at once.
     pub(crate) outers: Vec<OuterSum>,

@@ -1,15 +1,15 @@
-//! How long states live: episodes of known length, or a text in chunks.
+//! The lifetime of states: episodes of known length, or a text in chunks.
 
 use crate::lang::catalog::TrainerKind;
 use crate::lang::sema::Model;
 
-/// How long the states of a step live, and who asks for them: a pass gives a step other states only where an episode's
+/// The lifetime of a step's states, and their readers: a pass gives a step other states only where an episode's
 /// length is known and nobody asks for those of the spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Horizon {
     /// Episodes of exactly so many steps, from first values of the states to the last step.
     Episode {
-        /// How many.
+        /// The number.
         steps: usize,
     },
     /// Chunks of a text: states go on from each to the next.
@@ -21,7 +21,7 @@ pub enum Horizon {
 }
 
 impl Horizon {
-    /// How long the states of a model live when it is trained.
+    /// The lifetime of a model's states in training.
     pub fn of(model: &Model) -> Horizon {
         if reads_text(model) {
             return Horizon::Chunks;
@@ -39,7 +39,7 @@ impl Horizon {
     }
 }
 
-/// Whether a model learns from a text.
+/// Returns true if a model learns from a text.
 pub fn reads_text(model: &Model) -> bool {
     let trainer = model.train.as_ref().map(|train| train.trainer.kind);
     let text = model.task.as_ref().is_some_and(|task| task.ports.is_text);

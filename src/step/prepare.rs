@@ -1,4 +1,4 @@
-//! From a step graph to the optimised step and its adjoint.
+//! The preparation of a step graph: its optimized form and its adjoint.
 
 use super::autodiff::{differentiate, Options};
 use super::fault::{verified, InternalFault};
@@ -11,7 +11,7 @@ use crate::program::Choices;
 
 /// A spec without errors.
 pub struct Compiled {
-    /// What it means.
+    /// The analysed spec.
     pub model: Model,
     /// One step of it.
     pub step: Graph,
@@ -34,13 +34,13 @@ pub struct Prepared {
     pub step: Graph,
     /// Its adjoint.
     pub adjoint: Graph,
-    /// Which passes over programs are to run.
+    /// The passes over programs that are to run.
     pub choices: Choices,
-    /// Which form each trace has, and why; empty where no pass chose one.
+    /// The form of each trace with the reason; empty where no pass chose one.
     pub forms: Vec<Form>,
-    /// What each pass did.
+    /// The work of each pass.
     pub passes: Vec<Applied>,
-    /// How long each stage took.
+    /// The time of each stage.
     pub stages: Vec<StageTime>,
 }
 

@@ -13,7 +13,7 @@ use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Where an input of a stage comes from.
+/// The source of a stage's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// An input of the network.
@@ -27,7 +27,7 @@ pub enum Source {
 pub struct Stage {
     /// The step.
     pub graph: Graph,
-    /// Whether it has states.
+    /// True if it has states.
     pub recurrent: bool,
     /// By slot: the parameter of the network.
     pub params: Vec<usize>,
@@ -44,7 +44,7 @@ pub struct Stage {
 /// A step in stages.
 #[derive(Clone, Debug)]
 pub struct Split {
-    /// In the order in which they run.
+    /// The stages in the order in which they run.
     pub stages: Vec<Stage>,
     /// Values given from stage to stage and outputs of the network: elements of each, per lane and step.
     pub sizes: Vec<usize>,
@@ -130,7 +130,7 @@ fn home(step: &Graph, numbers: &[usize], state: StateId) -> usize {
         .unwrap_or(1)
 }
 
-/// Whether a value is copied into every stage that needs it.
+/// Returns true if a value is copied into every stage that needs it.
 fn copied(step: &Graph, id: ValueId) -> bool {
     let value = step.value(id);
     !value.shape.lane || matches!(value.op, Op::Input(_) | Op::Noise(_))

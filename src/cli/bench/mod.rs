@@ -59,7 +59,7 @@ pub struct Arguments {
     #[command(flatten)]
     pub passes: Passes,
 
-    /// What runs the compiled program [default: fused; candle for `--opt 0`]
+    /// Engine that runs the compiled program [default: fused; candle for `--opt 0`]
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
 
@@ -120,7 +120,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     screen.print(&text)
 }
 
-/// What ran the specs, and what it can do. Nobody wants to know of the processor in the place of a GPU.
+/// The device that ran the specs, with its rates. The CPU is left out where a GPU ran them.
 fn machine(arguments: &Arguments, specs: &[SpecReport]) -> Result<Option<Machine>, Failure> {
     let devices = specs.iter().map(|spec| spec.device.parse::<DeviceChoice>());
     let devices: Vec<DeviceChoice> = devices.filter_map(Result::ok).collect();
@@ -136,7 +136,7 @@ fn machine(arguments: &Arguments, specs: &[SpecReport]) -> Result<Option<Machine
     })
 }
 
-/// Whether a spec can be trained; shows what is wrong with it.
+/// Returns true if a spec can be trained; shows what is wrong with it.
 fn check(arguments: &Arguments, path: &Path, screen: &Screen) -> Result<bool, Failure> {
     let sound = || -> Outcome {
         let mut compilation = spec::compile(path, &arguments.overrides.set)?;

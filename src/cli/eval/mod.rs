@@ -46,7 +46,7 @@ pub struct Arguments {
     #[arg(long)]
     pub greedy: bool,
 
-    /// Which checkpoint: last, best or the number of an iteration
+    /// Checkpoint: last, best or the number of an iteration
     #[arg(long, value_name = "WHICH", default_value = "last")]
     pub checkpoint: Which,
 

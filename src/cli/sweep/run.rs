@@ -38,7 +38,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// What runs the cells
+    /// Engine of the cells
     #[arg(long, value_enum, default_value_t = EngineKind::Local)]
     engine: EngineKind,
 
@@ -59,7 +59,7 @@ pub struct Arguments {
     quiet: bool,
 }
 
-/// What runs cells.
+/// The engines of cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EngineKind {
     /// Processes on this machine

@@ -16,7 +16,7 @@ pub const STATUS: usize = 3;
 /// The optimizer step of an iteration.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    /// Whether no step is taken: gradients are computed and discarded.
+    /// True if no step is taken: gradients are computed and discarded.
     pub burning_in: bool,
     /// The scalars passed to the optimizer's device code.
     pub rates: [f32; RATES],

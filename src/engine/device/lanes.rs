@@ -13,9 +13,9 @@ pub struct DeviceRun {
     pub keys: Vec<[u32; 2]>,
     /// The iteration.
     pub iteration: u32,
-    /// Whether gradients are computed.
+    /// True if gradients are computed.
     pub learn: bool,
-    /// Whether the most probable action is taken.
+    /// True if the most probable action is taken.
     pub greedy: bool,
     /// The factor of the loss.
     pub scale: f64,

@@ -92,7 +92,7 @@ impl Fused {
         self.program.source().to_string()
     }
 
-    /// What depends on parameters alone, for these values of them (by slot).
+    /// Computes the values that depend on parameters alone (given by slot).
     ///
     /// # Errors
     /// Where a parameter has the wrong size.
@@ -118,7 +118,7 @@ impl Fused {
             .compute(parameters, &mut shared.values)
     }
 
-    /// How many lanes of episodes best go in step: those with traces would take the cache from each other, others read
+    /// The best number of lanes that go in step: those with traces would take the cache from each other, others read
     /// each matrix once for all.
     pub fn best_together(&self) -> usize {
         if self.blocks.is_empty() {
@@ -138,7 +138,7 @@ impl Fused {
         self.sums_size
     }
 
-    /// What lanes of so many steps take, with traces kept every `interval` steps.
+    /// The bytes of lanes with some steps, with traces kept every `interval` steps.
     pub fn bytes(&self, steps: usize, interval: usize) -> LaneBytes {
         let size = std::mem::size_of::<f32>() as u64;
         let traces: u64 = self.blocks.iter().map(|b| b.size() as u64).sum();

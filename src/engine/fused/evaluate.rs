@@ -153,7 +153,7 @@ fn reduce(kind: Reduction, axes: &[usize], x: Operand<'_>, elements: usize) -> V
     out
 }
 
-/// How far apart neighbours are in each dimension of a value that lies row by row.
+/// The stride of each dimension of a value in row-major order.
 fn row_by_row(dims: &[usize]) -> Vec<usize> {
     let mut strides = vec![1; dims.len()];
     for axis in (1..dims.len()).rev() {
@@ -162,7 +162,7 @@ fn row_by_row(dims: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// Where the elements of a value with these dimensions are, row by row, in one with these strides.
+/// The offsets of the elements of a value with these dimensions, row by row, in an array with these strides.
 fn places<'a>(dims: &'a [usize], strides: &'a [usize]) -> impl Iterator<Item = usize> + 'a {
     (0..dims.iter().product()).map(move |mut k| {
         let mut place = 0;

@@ -1,4 +1,4 @@
-//! How long an iteration will take, from a few steps on this machine.
+//! The estimated time of an iteration, from a few steps on this machine.
 
 use crate::engine::fused::{Fused, LaneMemory, Shared};
 use crate::engine::BackendError;

@@ -18,13 +18,13 @@ const MAX_BLOCKS: usize = 16;
 /// Bytes of an f32.
 const BYTES: u64 = 4;
 
-/// How an experiment is run. Which steps are kept is a function of the spec alone, never of the machine or the
+/// The plan of an experiment. The steps whose states are kept depend on the spec alone, never on the machine or the
 /// number of threads, so that the bits of a run are the same everywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Lanes of an iteration.
     pub lanes: usize,
-    /// Which of them run at once.
+    /// The lanes that run at once.
     pub together: Together,
     /// Lanes that go in step in the place of each of those: several where there are no traces and memory is enough.
     /// They have the same bits as alone.
@@ -33,31 +33,31 @@ pub struct Plan {
     pub steps: usize,
     /// Steps between checkpoints of the states.
     pub interval: usize,
-    /// What the memory is for.
+    /// The parts of the memory.
     pub parts: Vec<Part>,
 }
 
-/// Which lanes run at once.
+/// The lanes that run at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Together {
     /// Blocks of lanes in step; their gradients are added in this order.
     Blocks(Vec<usize>),
-    /// So many lanes, each through its whole episode.
+    /// This number of lanes, each through its whole episode.
     Lanes(usize),
 }
 
 /// Some bytes of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// What they hold.
+    /// The content.
     pub what: &'static str,
-    /// How many: all of them, those of a lane, or those of each lane that runs.
+    /// The bytes: all of them, those of a lane, or those of each lane that runs.
     pub bytes: u64,
-    /// How often.
+    /// The number of copies.
     pub times: Times,
 }
 
-/// How often a [`Part`] is there.
+/// The number of copies of a [`Part`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
     /// Once.
@@ -68,7 +68,7 @@ pub enum Times {
     Running,
 }
 
-/// What of the memory a run may take.
+/// The limits on the memory of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes the machine has free, where it says so.
@@ -322,7 +322,7 @@ impl Plan {
         out
     }
 
-    /// Why this cannot run in what there is, with what would help; `None` where it can.
+    /// The reason why the plan exceeds the limits, with a remedy; `None` where it fits.
     pub fn refusal(&self, limits: Limits) -> Option<String> {
         let available = limits.bytes();
         if self.bytes() <= available {
@@ -386,7 +386,7 @@ fn parameters(step: &Graph) -> Part {
     }
 }
 
-/// What the trainer keeps of an episode.
+/// The memory that the trainer keeps of an episode.
 fn episodes(step: &Graph, steps: usize) -> Part {
     let inputs = step.inputs.iter().map(|slot| elements(&slot.dims));
     let outputs = step.outputs.iter().map(|slot| elements(&slot.dims));

@@ -59,7 +59,7 @@ impl Work {
     }
 }
 
-/// Whether a value exists for each connection of a bundle.
+/// Returns true if a value exists for each connection of a bundle.
 fn per_connection(graph: &Graph, id: ValueId) -> bool {
     graph.shape(id).dims.len() >= 2
 }
@@ -183,7 +183,7 @@ fn bytes(graph: &Graph, counted: &[bool]) -> f64 {
     numbers as f64 * BYTES
 }
 
-/// Whether a value is a matrix in memory that all lanes read.
+/// Returns true if a value is a matrix in memory that all lanes read.
 fn is_matrix(graph: &Graph, id: ValueId) -> bool {
     let value = graph.value(id);
     !value.shape.lane
@@ -191,14 +191,14 @@ fn is_matrix(graph: &Graph, id: ValueId) -> bool {
         && !matches!(value.op, Op::Broadcast { .. } | Op::Const(_))
 }
 
-/// Whether every reader of a value reduces a dimension of it.
+/// Returns true if every reader of a value reduces a dimension of it.
 fn only_reduced(graph: &Graph, id: ValueId) -> bool {
     let users = graph.users(id);
     let reduces = |user: &ValueId| matches!(graph.value(*user).op, Op::Reduce { .. });
     !users.is_empty() && users.iter().all(reduces)
 }
 
-/// Whether a value is the elementwise product inside a matrix product whose matrix all lanes share.
+/// Returns true if a value is the elementwise product inside a matrix product whose matrix all lanes share.
 fn is_matrix_product(graph: &Graph, id: ValueId) -> bool {
     let value = graph.value(id);
     matches!(value.op, Op::Binary(Binary::Mul))
@@ -209,7 +209,7 @@ fn is_matrix_product(graph: &Graph, id: ValueId) -> bool {
         && only_reduced(graph, id)
 }
 
-/// Whether a per-connection value is an outer product of a pre and a post vector. Its sum over lanes and
+/// Returns true if a per-connection value is an outer product of a pre and a post vector. Its sum over lanes and
 /// steps is one matrix product after the episode.
 fn is_product(graph: &Graph, id: ValueId) -> bool {
     let value = graph.value(id);

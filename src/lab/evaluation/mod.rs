@@ -41,7 +41,7 @@ pub struct Outcome {
 pub struct Wanted {
     /// The number of episodes.
     pub episodes: usize,
-    /// Whether the network takes the most probable action instead of sampling one.
+    /// True if the network takes the most probable action instead of sampling one.
     pub greedy: bool,
     /// The seed of the episodes.
     pub seed: u64,

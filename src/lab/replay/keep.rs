@@ -1,4 +1,4 @@
-//! Where recorded numbers go: into memory, or each at its place in a file.
+//! The destinations of recorded numbers: memory, or their places in a file.
 
 use crate::engine::BackendError;
 use std::fs::File;

@@ -82,7 +82,7 @@ pub struct Recording {
     pub rewards: Vec<f64>,
     /// The loss of the whole batch.
     pub loss: f64,
-    /// Whether the run has 64 bits.
+    /// True if the run has 64 bits.
     pub wide: bool,
 }
 

@@ -28,7 +28,7 @@ struct Entry {
     header: Vec<u8>,
     /// Bytes of its numbers.
     data: u64,
-    /// Where the entry begins.
+    /// The offset of the entry.
     at: u64,
 }
 
@@ -38,7 +38,7 @@ impl Entry {
         self.header.len() as u64 + self.data
     }
 
-    /// Where NumPy's header begins.
+    /// The offset of NumPy's header.
     fn start(&self) -> u64 {
         self.at + 30 + self.name.len() as u64 + if self.is_large() { 20 } else { 0 }
     }
@@ -94,7 +94,7 @@ impl Entry {
         out
     }
 
-    /// What does not fit into 32 bits: sizes, and in the directory the place.
+    /// The extension for numbers beyond 32 bits: sizes, and in the directory the offset.
     fn extension(&self, place: bool) -> Vec<u8> {
         let mut numbers = Vec::new();
         if self.is_large() {

@@ -1,4 +1,4 @@
-//! What a file of a recording holds besides its numbers.
+//! The contents of a recording's file besides its numbers.
 
 use super::{Probe, Source};
 
@@ -7,13 +7,13 @@ use super::{Probe, Source};
 pub struct Outline {
     /// The iteration, counted from 1.
     pub iteration: u64,
-    /// Which steps are recorded, counted from 0.
+    /// The recorded steps, counted from 0.
     pub steps: Vec<usize>,
-    /// Which lanes are recorded, counted from 0.
+    /// The recorded lanes, counted from 0.
     pub lanes: Vec<usize>,
     /// Names and dimensions within a step and lane.
     pub arrays: Vec<(String, Vec<usize>)>,
-    /// Whether numbers have 64 bits.
+    /// True if numbers have 64 bits.
     pub wide: bool,
 }
 
@@ -68,7 +68,7 @@ impl Outline {
 
 /// A file format in which every array has its place before its numbers are known.
 pub trait Format {
-    /// Where each array begins, and the length of the file.
+    /// The offset of each array, and the length of the file.
     fn places(&self, outline: &Outline) -> (Vec<u64>, u64);
 
     /// Writes all but the numbers, which are in the file.

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-/// What is taken of each axis, from the first; axes after the last are taken whole.
+/// The part taken of each axis, from the first; axes after the last are taken whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Part(Vec<Pick>);
 
-/// What is taken of one axis.
+/// The part taken of one axis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Pick {
     /// One place; the axis is gone.

@@ -18,7 +18,7 @@ pub struct Probe {
     pub(in crate::lab) kind: Kind,
     /// Its name without brackets.
     pub(in crate::lab) path: String,
-    /// What is taken of it.
+    /// The part taken of it.
     pub(super) part: Part,
     /// Its dimensions before the part is taken.
     pub(super) whole: Vec<usize>,

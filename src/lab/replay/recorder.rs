@@ -11,7 +11,7 @@ use crate::learn::episodes::{Moment, Observer};
 use crate::step::lower::{lower_with, Changes};
 use crate::step::Compiled;
 
-/// What is to be recorded, and how.
+/// The values to be recorded, with their steps and lanes.
 pub struct RecordPlan {
     probes: Vec<Probe>,
     lanes: Vec<usize>,
@@ -109,7 +109,7 @@ impl RecordPlan {
         }
     }
 
-    /// Which of so many steps are recorded.
+    /// The recorded steps among the first `steps`.
     pub fn recorded(&self, steps: usize) -> Vec<usize> {
         (0..steps).step_by(self.every).collect()
     }
@@ -149,7 +149,7 @@ impl RecordPlan {
         }
     }
 
-    /// Where the values of each probe come from.
+    /// The source of each probe's values.
     pub fn sources<K>(&self, recorders: &[Recorder<'_, K>]) -> Vec<Source> {
         let of = |k: usize| {
             let mut all = recorders.iter().map(|recorder| recorder.sources[k]);
@@ -161,7 +161,7 @@ impl RecordPlan {
         (0..self.probes.len()).map(of).collect()
     }
 
-    /// What was noted in one batch of episodes of so many steps.
+    /// The recorded series of one batch of episodes.
     pub fn series(&self, recorders: Vec<Recorder<'_>>, steps: usize) -> Vec<Series> {
         let steps = self.recorded(steps).len();
         let sources = self.sources(&recorders);
@@ -192,7 +192,7 @@ impl RecordPlan {
 }
 
 impl<K: Keep> Recorder<'_, K> {
-    /// Whether nothing of this step is recorded.
+    /// Returns true if nothing of this step is recorded.
     fn skips(&self, step: usize) -> bool {
         self.mine.is_empty() || !step.is_multiple_of(self.plan.every)
     }

@@ -31,13 +31,13 @@ use std::path::{Path, PathBuf};
 pub struct Options {
     /// The number of fresh episodes.
     pub episodes: usize,
-    /// Whether the network also runs with ablations.
+    /// True if the network also runs with ablations.
     pub ablations: bool,
     /// The checkpoint of a run.
     pub checkpoint: Which,
     /// The group of a sweep that other groups are tested against; by default the first.
     pub baseline: Option<String>,
-    /// Whether the curves of a sweep include unfinished cells.
+    /// True if the curves of a sweep include unfinished cells.
     pub partial: bool,
     /// The number of threads that share the episodes; the results do not depend on it.
     pub threads: usize,

@@ -77,7 +77,7 @@ pub enum RunError {
     /// Another process trains this run, or its lock cannot be created.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// There is no run to resume.
+    /// The directory has no run to resume.
     #[error("there is no run in {}: it has no `run.yaml`", .0.display())]
     NothingThere(PathBuf),
     /// The run in the directory is not the one to resume.

@@ -61,7 +61,7 @@ pub struct RunOptions {
     pub overrides: Vec<String>,
     /// The location of the run directory.
     pub location: RunLocation,
-    /// Whether to continue an existing run.
+    /// True to continue an existing run.
     pub resume: bool,
     /// The permission for a continued run to have other settings of `train` than before. More iterations are allowed
     /// without it.
@@ -78,7 +78,7 @@ pub struct RunOptions {
     pub memory: Option<u64>,
     /// The reaction to non-finite numbers.
     pub on_nan: OnNan,
-    /// Whether to write TensorBoard events.
+    /// True to write TensorBoard events.
     pub tensorboard: bool,
     /// The parameters to start from, if not those of the spec.
     pub init: Option<Init>,

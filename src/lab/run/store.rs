@@ -158,7 +158,7 @@ impl CheckpointStore {
         }
     }
 
-    /// Whether an uninterrupted run also writes a checkpoint at this iteration.
+    /// Returns true if an uninterrupted run also writes a checkpoint at this iteration.
     pub(super) fn is_scheduled(&self, iteration: u64) -> bool {
         iteration == self.schedule.planned || self.is_regular(iteration)
     }

@@ -27,7 +27,7 @@ const INTERRUPTED: i32 = 130;
 pub struct Failure {
     /// The end of its process, in words.
     pub reason: String,
-    /// Whether the process was killed, so that another try may succeed.
+    /// True if the process was killed, so that another try may succeed.
     #[serde(default)]
     pub killed: bool,
     /// The last lines of its standard error.
@@ -80,7 +80,7 @@ pub struct Training {
     /// The standard input of the process; closing it tells the process to stop.
     input: Option<ChildStdin>,
     path: PathBuf,
-    /// Whether [`Training::kill`] ended the process.
+    /// True if [`Training::kill`] ended the process.
     ended: bool,
 }
 
@@ -207,7 +207,7 @@ pub fn arguments(directory: &Directory, cell: &Cell, threads: usize, resume: boo
     words
 }
 
-/// Whether there is a run to continue. A run without a checkpoint is removed, so that a run killed while its
+/// Returns true if there is a run to continue. A run without a checkpoint is removed, so that a run killed while its
 /// files were made starts again.
 fn clear(path: &Path) -> Result<bool, SweepError> {
     let manifest = path.join(MANIFEST);

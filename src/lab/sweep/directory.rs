@@ -161,7 +161,7 @@ impl Directory {
         &self.path
     }
 
-    /// Whether this process holds the lock on the sweep.
+    /// Returns true if this process holds the lock on the sweep.
     pub fn is_locked(&self) -> bool {
         self.lock.is_some()
     }

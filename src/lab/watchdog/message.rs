@@ -1,4 +1,4 @@
-//! What a search for a number that is not finite found, in words and as a finding in the spec.
+//! The message of a non-finite number, in words and as a finding in the spec.
 
 use super::{Culprit, Located, What};
 use crate::driver::Compilation;
@@ -144,12 +144,12 @@ pub(super) fn located(
     out
 }
 
-/// What is wrong in an equation.
+/// The fault of an equation.
 struct Described {
     equation: String,
     span: Option<Span>,
     label: String,
-    /// What gives the number, where one operation does.
+    /// The operation that gives the number, if it is one.
     op: Option<Op>,
 }
 

@@ -1,4 +1,4 @@
-//! Where a number that is not finite comes from.
+//! The search for the origin of a non-finite number.
 //!
 //! The iteration is run again from the parameters and states before it, on the backend of the run and so to the same
 //! bits, until an output or a state of some lane is not finite. That one step is then evaluated by the 64-bit
@@ -22,7 +22,7 @@ use crate::learn::tasks::Part;
 use crate::learn::trainer::{episode_seed, NotFinite, TrainError, TrainerOptions};
 use crate::step::Compiled;
 
-/// Where a number that is not finite comes from, in words.
+/// The origin of a non-finite number, in words.
 #[derive(Clone, Debug)]
 pub struct Located {
     /// The iteration, counted from 1.
@@ -49,11 +49,11 @@ struct Culprit {
     /// Counted from 0.
     lane: usize,
     what: What,
-    /// Whether it is finite in 64 bits.
+    /// True if it is finite in 64 bits.
     rounding: bool,
 }
 
-/// What is not finite.
+/// The kind of the non-finite number.
 #[derive(Clone, Debug, PartialEq)]
 enum What {
     /// A value of the step, or of its adjoint.
@@ -71,7 +71,7 @@ enum What {
     State(usize),
 }
 
-/// What goes into one step of one lane: by slot.
+/// The leaves of one step of one lane, by slot.
 #[derive(Clone, Debug, Default)]
 struct Entry {
     states: Vec<Vec<f64>>,
@@ -152,7 +152,7 @@ fn find(
     }
 }
 
-/// Whether 32 bits hold it.
+/// Returns true if 32 bits hold it.
 fn fits(value: f64) -> bool {
     value.abs() <= f64::from(f32::MAX)
 }

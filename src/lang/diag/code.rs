@@ -90,7 +90,7 @@ impl Code {
         }
     }
 
-    /// Whether the diagnostic arises while a spec runs, not when it is compiled.
+    /// Returns true if the diagnostic arises while a spec runs, not when it is compiled.
     pub fn is_of_running(self) -> bool {
         matches!(self, Code::NotFinite)
     }

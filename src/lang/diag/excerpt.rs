@@ -19,7 +19,7 @@ pub(super) struct Excerpt {
     pub first_line: usize,
     /// The labels: the index in the list given to [`excerpts`], and the range in `text`.
     pub labels: Vec<(usize, Range<usize>)>,
-    /// Whether a line was cut at its beginning, so that columns cannot be counted in `text`.
+    /// True if a line was cut at its beginning, so that columns cannot be counted in `text`.
     pub shifted: bool,
 }
 

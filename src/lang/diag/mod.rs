@@ -98,7 +98,7 @@ impl Diagnostic {
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
     suppressed: usize,
-    /// Whether diagnostics are only counted and not stored.
+    /// True if diagnostics are only counted and not stored.
     counting: bool,
 }
 
@@ -137,7 +137,7 @@ impl Diagnostics {
         self.suppressed
     }
 
-    /// Whether any diagnostic is an error.
+    /// Returns true if any diagnostic is an error.
     pub fn has_errors(&self) -> bool {
         self.list.iter().any(|d| d.severity() == Severity::Error)
     }
@@ -150,7 +150,7 @@ impl Diagnostics {
             .count()
     }
 
-    /// Whether there are no diagnostics.
+    /// Returns true if there are no diagnostics.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -193,7 +193,7 @@ impl Diagnostics {
             .sort_by_key(|diagnostic| (diagnostic.primary.span, diagnostic.code));
     }
 
-    /// Whether further diagnostics are only counted, so that their details need not be computed.
+    /// Returns true if further diagnostics are only counted, so that their details need not be computed.
     pub fn is_full(&self) -> bool {
         self.counting || self.list.len() >= MAX_FINDINGS
     }

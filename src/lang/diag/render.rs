@@ -15,7 +15,7 @@ const MESSAGE_CHARS: usize = 600;
 /// The style of the rendered text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
-    /// Whether to colour with ANSI sequences.
+    /// True to colour with ANSI sequences.
     pub color: bool,
     /// The number of columns of the terminal; longer source lines are trimmed around their labels.
     pub width: usize,

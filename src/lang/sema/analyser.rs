@@ -120,7 +120,7 @@ pub(super) struct Analyser<'a, 'd> {
     pub rules: BTreeMap<&'a str, (&'a ast::Ident, &'a [ast::RuleParam], &'a [ast::Stmt])>,
     pub dims: BTreeMap<&'a str, (SizeExpr, Span)>,
     pub task: Option<TaskModel>,
-    /// Whether there is a `task` block, even a broken one.
+    /// True if there is a `task` block, even a broken one.
     pub task_named: bool,
     pub train: Option<TrainModel>,
     pub sizes: SizeTable,

@@ -57,7 +57,7 @@ impl<'a> Analyser<'a, '_> {
         }
     }
 
-    /// Whether a call has a bias: `false` for none.
+    /// Returns true if a call has a bias: `false` for none.
     fn wants_bias(&mut self, bias: Option<&'a ast::Expr>) -> bool {
         match bias.map(|e| (&e.kind, e.span)) {
             None => true,

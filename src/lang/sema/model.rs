@@ -42,9 +42,9 @@ pub enum Type {
     Element {
         /// The bundle.
         bundle: BundleId,
-        /// Whether it varies over presynaptic neurons.
+        /// True if it varies over presynaptic neurons.
         pre: bool,
-        /// Whether it varies over postsynaptic neurons.
+        /// True if it varies over postsynaptic neurons.
         post: bool,
     },
     /// The type of an expression with an error that was already reported.
@@ -128,7 +128,7 @@ pub enum ExprKind {
         x: Box<Expr>,
         /// The matrix `[from, to]`, or `[to, from]` if it is transposed.
         weight: ParamId,
-        /// Whether the matrix is transposed.
+        /// True if the matrix is transposed.
         transposed: bool,
         /// The bias `[to]`.
         bias: Option<ParamId>,

@@ -244,7 +244,7 @@ impl<'a> Analyser<'a, '_> {
     }
 }
 
-/// Whether the only argument of a call in a bundle is `pre` or `post`.
+/// Returns true if the only argument of a call in a bundle is `pre` or `post`.
 fn is_side(args: &[Arg], context: Context) -> bool {
     let [argument] = args else { return false };
     match &argument.value.kind {

@@ -186,7 +186,7 @@ impl<'a> Analyser<'a, '_> {
         id
     }
 
-    /// Whether the resolved spec exceeds the limit on operations (rules multiply their arguments).
+    /// Returns true if the resolved spec exceeds the limit on operations (rules multiply their arguments).
     fn too_much(&mut self, span: Span) -> bool {
         self.nodes += 1;
         if self.nodes == MAX_NODES {

@@ -56,7 +56,7 @@ pub struct Context {
     pub bundle: Option<BundleId>,
     /// The rule that contains the expression, by index into the rules in use.
     pub rule: Option<usize>,
-    /// Whether vectors stay vectors inside a bundle (arguments of `linear` and similar functions).
+    /// True if vectors stay vectors inside a bundle (arguments of `linear` and similar functions).
     pub vectors: bool,
 }
 

@@ -48,7 +48,7 @@ pub enum SizeFault {
 struct Cell {
     parent: u32,
     value: Option<u64>,
-    /// Whether an error about it was already reported.
+    /// True if an error about it was already reported.
     poisoned: bool,
     /// The thing that has this size, for messages.
     what: String,

@@ -1,4 +1,4 @@
-//! How types meet: the common type of two operands, vectors inside bundles, and the expressions that convert.
+//! The common type of two operands, vectors inside bundles, and the expressions that convert.
 
 use super::analyser::Analyser;
 use super::model::{BundleId, Expr, ExprKind, Side, Type};

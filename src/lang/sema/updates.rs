@@ -250,7 +250,7 @@ impl<'a> Analyser<'a, '_> {
     }
 }
 
-/// Whether a value of one type can be broadcast to another; if not, the reason.
+/// Returns true if a value of one type can be broadcast to another; if not, the reason.
 fn axes_fit(value: Type, target: Type) -> (&'static str, bool) {
     match (value, target) {
         (Type::Poison, _) | (_, Type::Poison) | (Type::Scalar, _) => ("", true),

@@ -260,7 +260,7 @@ pub(super) fn describe(token: &Token<'_>, part: BrokenPart) -> String {
     }
 }
 
-/// Whether a character would be invisible in a message or disturb it.
+/// Returns true if a character would be invisible in a message or disturb it.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')

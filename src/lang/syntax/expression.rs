@@ -35,7 +35,7 @@ impl PendingOperator {
     }
 }
 
-/// Whether operands of `op` group to the left, as in `(a - b) - c`.
+/// Returns true if operands of `op` group to the left, as in `(a - b) - c`.
 fn groups_left(op: BinaryOp) -> bool {
     op != BinaryOp::Power
 }

@@ -20,12 +20,12 @@ impl<'d> Reporter<'d> {
         }
     }
 
-    /// Whether no further error will be shown.
+    /// Returns true if no further error will be shown.
     pub(super) fn is_full(&self) -> bool {
         self.left == 0
     }
 
-    /// Whether anything was reported.
+    /// Returns true if anything was reported.
     pub(super) fn has_reported(&self) -> bool {
         self.left < MAX_ERRORS
     }

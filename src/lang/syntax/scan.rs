@@ -285,7 +285,7 @@ impl Cutter<'_, '_, '_> {
         (index, end)
     }
 
-    /// Whether the open brackets all close before the next certain item.
+    /// Returns true if the open brackets all close before the next certain item.
     fn closes(&self, from: usize, mut stack: Stack) -> bool {
         for mark in &self.marks[from..] {
             match *mark {
@@ -305,7 +305,7 @@ impl Cutter<'_, '_, '_> {
         false
     }
 
-    /// Whether the brace at `close` begins its line further left than the line of `open`.
+    /// Returns true if the brace at `close` begins its line further left than the line of `open`.
     fn is_outdented(&self, open: usize, close: usize) -> bool {
         let before = &self.text[..close];
         let indent = before.len() - before.trim_end_matches([' ', '\t']).len();

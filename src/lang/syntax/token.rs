@@ -72,7 +72,7 @@ pub(super) struct Token<'t> {
 }
 
 impl Token<'_> {
-    /// Whether the token is a word of the language.
+    /// Returns true if the token is a word of the language.
     pub(super) fn is_reserved(&self) -> bool {
         is_reserved(self.text)
     }
@@ -82,12 +82,12 @@ pub(super) fn is_reserved(word: &str) -> bool {
     RESERVED.contains(&word)
 }
 
-/// Whether `word` begins a statement.
+/// Returns true if `word` begins a statement.
 pub(super) fn is_statement_word(word: &str) -> bool {
     RESERVED[..STATEMENT_WORDS].contains(&word)
 }
 
-/// Whether `word` begins an item.
+/// Returns true if `word` begins an item.
 pub(super) fn is_item_word(word: &str) -> bool {
     ITEM_WORDS.contains(&word)
 }
@@ -112,7 +112,7 @@ pub(super) fn skip_blanks(text: &str, mut at: usize) -> usize {
     }
 }
 
-/// Whether a line begins like an item; `Some(true)` if its word is reserved for items.
+/// Returns true if a line begins like an item; `Some(true)` if its word is reserved for items.
 pub(super) fn item_start(line: &str) -> Option<bool> {
     let word = word_length(line);
     if word == 0 || line.as_bytes()[0].is_ascii_digit() {

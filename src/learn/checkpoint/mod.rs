@@ -83,7 +83,7 @@ pub struct BestSoFar {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Averaging {
-    /// Whether steps are averaged from now on.
+    /// True if steps are averaged from now on.
     pub begun: bool,
     /// The number of averaged steps.
     pub steps: u64,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// Why arrays cannot be read.
+/// The reason why arrays cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}{}{help}", if help.is_empty() { "" } else { "\n  help: " })]
 pub struct DataError {

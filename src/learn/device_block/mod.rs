@@ -33,7 +33,7 @@ pub struct DeviceBlock {
     wiring: Wiring,
     on_device: bool,
     on: DeviceLanes,
-    /// What the host gives and takes where the task is not on the device.
+    /// The lanes of a task that runs on the host.
     lanes: Vec<LaneEpisode>,
     shared: Shared<f32>,
     count: usize,
@@ -73,7 +73,7 @@ impl DeviceBlock {
         })
     }
 
-    /// How the device runs episodes.
+    /// The options of the device's episodes.
     fn episodes(&self, options: &EpisodeOptions) -> DeviceRun {
         let noises = (0..self.graph.noises.len() as u32).map(Stream::Noise);
         let streams = [Stream::Task, Stream::Action].into_iter().chain(noises);
@@ -223,7 +223,7 @@ impl Block for DeviceBlock {
     }
 }
 
-/// What is known of a kernel of a device, its name after where it belongs.
+/// The report of a device's kernel, its name after the place it belongs to.
 pub(super) fn report(time: &KernelTime, of: &str) -> KernelReport {
     KernelReport {
         name: format!("{of}{}", time.name),

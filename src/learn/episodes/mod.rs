@@ -34,7 +34,7 @@ pub struct Episodes {
     sequences: Option<usize>,
 }
 
-/// What a step starts from beside states: by slot, lane by lane.
+/// The leaves of a step beside states: by slot, lane by lane.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Given {
     /// Inputs.
@@ -43,7 +43,7 @@ pub struct Given {
     pub noises: Vec<Vec<f64>>,
 }
 
-/// What one lane's episode gave.
+/// The result of one lane's episode.
 #[derive(Clone, Debug, Default)]
 pub struct LaneResult {
     /// Reward of each step; empty for supervised tasks.
@@ -52,16 +52,16 @@ pub struct LaneResult {
     pub actions: Vec<usize>,
     /// Steps at which trials start.
     pub trials: Vec<usize>,
-    /// What the trainer makes of it.
+    /// The loss.
     pub loss: LaneLoss,
 }
 
-/// What a batch of episodes gave.
+/// The results of a batch of episodes.
 #[derive(Clone, Debug, Default)]
 pub struct Batch<O> {
     /// By lane.
     pub lanes: Vec<LaneResult>,
-    /// Those who looked, in the order of the lanes they saw.
+    /// The observers, in the order of their lanes.
     pub observers: Vec<O>,
     /// States that outlive the episodes.
     pub carried: States,
@@ -223,7 +223,7 @@ impl Episodes {
         &self.graph
     }
 
-    /// What runs, what the passes did, and how long compiling took.
+    /// The compiled experiment.
     pub fn experiment(&self) -> &Experiment {
         &self.experiment
     }

@@ -1,8 +1,8 @@
-//! Why a language model cannot be made.
+//! The reasons why a language model cannot be made.
 
 use crate::learn::text::CorpusError;
 
-/// Why a language model cannot be made.
+/// The reasons why a language model cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum LanguageError {
     /// The texts.

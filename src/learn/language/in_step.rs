@@ -15,9 +15,9 @@ pub struct InStepReader {
     engine: Box<dyn Engine>,
     graph: Graph,
     lanes: usize,
-    /// Those that entered the next chunk; nothing at the beginning of a text.
+    /// The states that enter the next chunk; empty at the beginning of a text.
     states: States,
-    /// Those that entered the last one.
+    /// The states that entered the last chunk.
     entered: States,
     /// By slot, row after row.
     outputs: Vec<Vec<f32>>,

@@ -145,7 +145,7 @@ impl Language {
         self.places[(iteration as usize).min(last)]
     }
 
-    /// Whether iteration `iteration` (from 0) is the last of its epoch.
+    /// Returns true if iteration `iteration` (from 0) is the last of its epoch.
     pub fn ends_epoch(&self, iteration: u64) -> bool {
         let next = self.places.get(iteration as usize + 1);
         next.is_none_or(|next| next.start == 0)

@@ -1,4 +1,4 @@
-//! What reads chunks of a text: a network and the states of its lanes.
+//! The interface to readers of a text in chunks: a network and the states of its lanes.
 
 use super::loss::{cross_entropy, Loss};
 use super::runner::Passage;
@@ -44,7 +44,7 @@ pub struct ChunkRan {
 
 /// Reads a text in lanes, chunk by chunk. The rows of a table are those of [`Passage::words`].
 pub trait Reader: Send {
-    /// How many lanes there are.
+    /// The number of lanes there are.
     fn lanes(&self) -> usize;
 
     /// Goes back to the beginning: states are at their first values when the next chunk begins.
@@ -62,7 +62,7 @@ pub trait Reader: Send {
         judge: &mut Judge<'_>,
     ) -> Result<ChunkRan, BackendError>;
 
-    /// What chunks cost that follow each other, nothing dropped; states go on from the last one. The words are predicted by
+    /// The loss of consecutive chunks without dropout; states go on from the last one. The words are predicted by
     /// the output of this slot, of so many.
     ///
     /// # Errors
@@ -97,7 +97,7 @@ pub trait Reader: Send {
     /// Takes the times of kernels in what is read from now on, or no longer.
     fn measure_kernels(&mut self, _on: bool) {}
 
-    /// What each kernel did since [`Reader::measure_kernels`]; nothing where the backend does not tell.
+    /// The work of each kernel since [`Reader::measure_kernels`]; empty where the backend does not tell.
     fn kernels(&self) -> Vec<KernelReport> {
         Vec::new()
     }

@@ -51,7 +51,7 @@ const SETTINGS: &[Setting] = &[
     Setting::real("flip", (0.0, 1.0), 0.0, "Probability that the sign of a reward is turned (paper: 0)."),
 ];
 
-/// Where things stand in the observation; all offsets count from the end of the cue bits.
+/// The offsets of the observation's parts, counted from the end of the cue bits.
 #[derive(Clone, Copy, Debug)]
 struct Layout {
     width: usize,

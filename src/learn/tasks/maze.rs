@@ -38,7 +38,7 @@ const SETTINGS: &[Setting] = &[
     ),
 ];
 
-/// Where things stand in the observation; all offsets count from the end of the view.
+/// The offsets of the observation's parts, counted from the end of the view.
 #[derive(Clone, Copy, Debug)]
 struct Layout {
     width: usize,

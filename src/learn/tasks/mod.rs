@@ -124,7 +124,7 @@ pub enum Part {
     Test,
 }
 
-/// What an episode is drawn from: with the same key, the same episode.
+/// The key of an episode's random numbers: the same key gives the same episode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EpisodeKey {
     /// Seed of the run.
@@ -150,12 +150,12 @@ impl EpisodeKey {
         u64::from(turn) * u64::from(self.batch) + u64::from(self.lane)
     }
 
-    /// Where the episode as a whole is drawn from, before its first step.
+    /// The place of random numbers drawn before the episode's first step.
     pub fn episode(self) -> Place {
         Key::new(self.seed, Stream::Task).at(self.iteration, 0, self.lane)
     }
 
-    /// Where the chance events of step `step` (from 0) are drawn from.
+    /// The place of the random numbers of step `step` (from 0).
     pub fn step(self, step: usize) -> Place {
         Key::new(self.seed, Stream::Task).at(self.iteration, step as u32 + 1, self.lane)
     }
@@ -172,7 +172,7 @@ pub trait Lane: Send {
     /// Writes the signals of the current step.
     fn signals(&mut self, signals: &mut [f32]);
 
-    /// Whether the current step is the first of a trial.
+    /// Returns true if the current step is the first of a trial.
     fn trial_starts(&self) -> bool {
         false
     }
@@ -189,7 +189,7 @@ pub trait Lane: Send {
         targets.fill(0.0);
     }
 
-    /// Why the episode could not be given as it should be, as when a file has no number where one is needed.
+    /// The reason why the episode could not be given, such as a NaN in a file.
     fn fault(&self) -> Option<&str> {
         None
     }

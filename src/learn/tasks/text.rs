@@ -49,9 +49,9 @@ pub struct Text {
     pub words: usize,
     /// Steps of an episode or chunk.
     pub steps: usize,
-    /// Whether lengths of chunks vary.
+    /// True if lengths of chunks vary.
     pub random_lengths: bool,
-    /// What becomes of words outside the vocabulary.
+    /// The treatment of words outside the vocabulary.
     pub unknown: Unknown,
 }
 

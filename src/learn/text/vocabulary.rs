@@ -47,7 +47,7 @@ impl Vocabulary {
         self.words.len()
     }
 
-    /// Whether there are no words.
+    /// Returns true if there are no words.
     pub fn is_empty(&self) -> bool {
         self.words.is_empty()
     }

@@ -60,7 +60,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// How many iterations a device does before it is asked, of at most so many, in about so many seconds.
+    /// The number of iterations a device does before it is asked, of at most so many, in about so many seconds.
     pub(super) fn at_once(&self, most: u64, seconds: f64) -> u64 {
         let room = (seconds / self.pace.max(f64::MIN_POSITIVE)) as u64;
         most.min(room).max(1)

@@ -1,4 +1,4 @@
-//! What stops training.
+//! The errors that stop training.
 
 use super::super::checkpoint::CheckpointError;
 use crate::engine::experiment::CompileError;
@@ -7,7 +7,7 @@ use crate::learn::language::LanguageError;
 use crate::machine::device::DeviceError;
 use crate::step::InternalFault;
 
-/// Which number of an iteration is not finite.
+/// The non-finite number of an iteration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotFinite {
     /// The loss.
@@ -28,7 +28,7 @@ impl std::fmt::Display for NotFinite {
     }
 }
 
-/// Why training could not start or go on.
+/// The reason why training could not start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// The spec lacks a block.
@@ -40,9 +40,9 @@ pub enum TrainError {
     /// Settings of the optimizer that do not go together.
     #[error("{message}; {help}")]
     Settings {
-        /// What is wrong.
+        /// The fault.
         message: String,
-        /// What would help.
+        /// The remedy.
         help: String,
     },
     /// A number of the run is not finite.
@@ -53,7 +53,7 @@ pub enum TrainError {
     NotFinite {
         /// Counted from 1.
         iteration: u64,
-        /// Which number.
+        /// The number.
         what: NotFinite,
     },
     /// A text for a trainer that reads none.
@@ -68,7 +68,7 @@ pub enum TrainError {
     /// The spec has no programs.
     #[error(transparent)]
     Compile(#[from] CompileError),
-    /// There is no such device, or it failed.
+    /// The device does not exist, or it failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
     /// The backend failed.

@@ -39,7 +39,7 @@ use restore_point::RestorePoint;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-/// What runs the compiled step.
+/// The engine of the compiled step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BackendKind {
     /// Fused kernels in f32 on the CPU, one lane at a time.
@@ -66,7 +66,7 @@ impl BackendKind {
             .find(|kind| kind.name() == name)
     }
 
-    /// What it runs.
+    /// The engine's target.
     pub fn target(self) -> Target {
         match self {
             BackendKind::Fused => Target::Kernels,
@@ -84,7 +84,7 @@ impl BackendKind {
     }
 }
 
-/// What an iteration gave, over all lanes.
+/// The result of an iteration, over all lanes.
 #[derive(Clone, Debug)]
 pub struct IterationReport {
     /// Iterations done by now.
@@ -105,13 +105,13 @@ pub struct IterationReport {
     pub validation: Option<Validation>,
     /// Norm of the whole gradient before clipping.
     pub gradient_norm: f64,
-    /// Where the time went.
+    /// The time of each phase.
     pub phases: Phases,
     /// Seconds from begin to end.
     pub seconds: f64,
 }
 
-/// What episodes without learning gave.
+/// The results of episodes without learning.
 #[derive(Clone, Debug, Default)]
 pub struct Evaluation {
     /// Loss, averaged over batches.
@@ -124,7 +124,7 @@ pub struct Evaluation {
     pub scores: Vec<f64>,
 }
 
-/// What the random numbers of training episodes are drawn from, in a run with this seed that went back so often.
+/// The seed of training episodes, for a run with this seed and number of rollbacks.
 pub fn episode_seed(seed: u64, rollbacks: u64) -> u64 {
     // Multiples of an odd number: as many seeds as there are rollbacks.
     seed ^ rollbacks.wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -145,12 +145,12 @@ pub struct Trainer {
     options: TrainerOptions,
     /// The state before the last step of the optimizer.
     restore_point: RestorePoint,
-    /// What runs episodes, unless a text is read.
+    /// The block that runs episodes, unless a text is read.
     block: Option<Box<dyn Block>>,
     /// States that outlive episodes, and what they were before the last ones.
     states: States,
     states_before: States,
-    /// Where a text is read.
+    /// The language model, if a text is read.
     language: Option<Mutex<Language>>,
     parameters: ParamStore,
     average: Average,
@@ -162,7 +162,7 @@ pub struct Trainer {
     carried: Vec<CarriedSlot>,
     plan: Plan,
     experiment: Arc<Experiment>,
-    /// What getting a device ready took.
+    /// The time of each step of the device's set-up.
     times: Vec<StageTime>,
 }
 
@@ -173,22 +173,22 @@ struct CarriedSlot {
     dims: Vec<usize>,
 }
 
-/// What a [`Trainer`] is made with, beside the spec.
+/// The options of a [`Trainer`], beside the spec.
 #[derive(Clone, Copy, Debug)]
 pub struct TrainerOptions {
     /// Threads that share the blocks.
     pub threads: usize,
-    /// What runs the step.
+    /// The engine of the step.
     pub backend: BackendKind,
     /// Where.
     pub device: DeviceChoice,
-    /// How the step and its adjoint are optimised, and the fused kernels made.
+    /// The passes over the step, its adjoint and the fused kernels.
     pub passes: Selection,
     /// Bytes that are free: fewer lanes run at once where more are needed, and what cannot fit is refused.
     pub memory: Option<u64>,
 }
 
-/// What one batch of episodes gave.
+/// The results of one batch of episodes.
 #[derive(Clone, Debug, Default)]
 pub struct Probe {
     /// The loss.
@@ -321,22 +321,22 @@ impl Trainer {
         })
     }
 
-    /// What runs, and what the passes did.
+    /// The compiled experiment.
     pub fn experiment(&self) -> &Experiment {
         &self.experiment
     }
 
-    /// How long each part of making it ready took.
+    /// The time of each part of its set-up.
     pub fn times(&self) -> impl Iterator<Item = &StageTime> {
         self.experiment.times().iter().chain(&self.times)
     }
 
-    /// How lanes and memory are planned.
+    /// The plan of lanes and memory.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// Whether its task gives rewards.
+    /// Returns true if its task gives rewards.
     pub fn has_rewards(&self) -> bool {
         !self.supervised
     }
@@ -351,7 +351,7 @@ impl Trainer {
         self.iteration
     }
 
-    /// How often it was told to draw other episodes.
+    /// The number of times it was told to draw other episodes.
     pub fn rollbacks(&self) -> u64 {
         self.rollbacks
     }
@@ -417,17 +417,17 @@ impl Trainer {
         })
     }
 
-    /// What the random numbers of the training episodes are drawn from.
+    /// The seed of the training episodes.
     pub fn episode_seed(&self) -> u64 {
         episode_seed(self.seed, self.rollbacks)
     }
 
-    /// What it was made with.
+    /// The options it was made with.
     pub fn options(&self) -> TrainerOptions {
         self.options
     }
 
-    /// How the episodes of the next iteration are run.
+    /// The options of the next iteration's episodes.
     pub fn next_episodes(&self) -> EpisodeOptions {
         EpisodeOptions {
             seed: self.episode_seed(),

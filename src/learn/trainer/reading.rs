@@ -11,7 +11,7 @@ use std::time::Instant;
 /// Seconds that a device may go on by itself: what it gives back are all parameters.
 const ALONE: f64 = 1.0;
 
-/// What a chunk gave, but for the validation text.
+/// The report of a chunk, without the validation text.
 fn chunk_report(
     iteration: u64,
     epoch: u64,
@@ -58,7 +58,7 @@ impl Trainer {
             .collect()
     }
 
-    /// What a part of the text costs with the parameters as they are, or their averages where there are any; nothing
+    /// The perplexity of a part of the text with the current parameters, or with their averages if there are any; `None`
     /// where none is read.
     ///
     /// # Errors
@@ -129,7 +129,7 @@ impl Trainer {
         Ok(true)
     }
 
-    /// What the validation text costs where an epoch ends.
+    /// The perplexity of the validation text at the end of an epoch.
     fn validate(&mut self) -> Result<Option<Validation>, TrainError> {
         let validation = self.perplexity(Part::Valid)?;
         if let Some(validation) = validation {

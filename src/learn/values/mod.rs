@@ -17,13 +17,13 @@ use crate::lang::sema::model::Model;
 use crate::step::Compiled;
 use serde_json::{Map, Value};
 
-/// Why a file of values cannot be used: which value, and what is wrong.
+/// The reason why a file of values cannot be used: the value and its fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {problem}")]
 pub struct ValuesError {
     /// The value, as `parameters.rec.w`.
     pub path: String,
-    /// What is wrong.
+    /// The fault.
     pub problem: String,
 }
 
@@ -34,7 +34,7 @@ fn error(path: impl Into<String>, problem: impl Into<String>) -> ValuesError {
     }
 }
 
-/// What stands in for a value that a file does not give.
+/// The substitute for a value that a file does not give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Missing {
     /// Nothing: the file must give it.
@@ -51,28 +51,28 @@ struct Row {
     name: String,
     dims: Vec<usize>,
     missing: Missing,
-    /// What a template holds.
+    /// The content of a template.
     first: First,
 }
 
 impl Row {
-    /// Whether a template holds it.
+    /// Returns true if a template holds it.
     fn is_in_template(&self) -> bool {
         !matches!(self.first, First::Absent)
     }
 }
 
-/// What a template holds for a value.
+/// The content of a template for a value.
 enum First {
     /// One number everywhere.
     Same(f64),
-    /// What the initialiser of this parameter draws.
+    /// The draw of this parameter's initializer.
     Parameter(usize),
     /// Nothing: this value is seldom wanted.
     Absent,
 }
 
-/// What a file of values has to hold for a spec: sections, names, dimensions and first values.
+/// The layout of a file of values for a spec: sections, names, dimensions and first values.
 pub struct ValuesLayout {
     rows: Vec<Row>,
     steps: usize,

@@ -79,7 +79,7 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Whether a value is `null`, or lists of nothing else.
+/// Returns true if a value is `null`, or lists of nothing else.
 fn is_null(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -339,7 +339,7 @@ impl ValuesLayout {
     }
 }
 
-/// What the file has for a value.
+/// The file's entry for a value.
 fn find<'a>(sections: &'a Map<String, Value>, row: &Row) -> Option<&'a Value> {
     sections.get(row.section)?.get(&row.name)
 }

@@ -86,7 +86,7 @@ pub fn results_json(
     Value::Object(file)
 }
 
-/// Which results are not finite, as "gradients.rec.w (2 of 16 numbers)".
+/// The names of non-finite results, as "gradients.rec.w (2 of 16 numbers)".
 pub fn not_finite(graph: &Graph, given: &GivenValues, results: &GivenResults) -> Vec<String> {
     let loss = [results.loss];
     let all = sections(graph, given, results);

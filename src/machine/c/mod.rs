@@ -71,7 +71,7 @@ pub enum Feed {
     Observation(usize),
     /// A signal of the task.
     Signal(usize),
-    /// Whether the step is the first of a trial.
+    /// 1 in the first step of a trial, else 0.
     TrialStart,
     /// A table of given values, after tables of this many elements per step and lane.
     Given(usize),
@@ -112,7 +112,7 @@ pub struct Episode<'a> {
     pub input_adjoints: Vec<(usize, usize)>,
     /// The number of each noise slot among the keys of the run.
     pub noises: Vec<usize>,
-    /// Whether it is a passage of a text: all states continue, not only those that outlive an episode, and
+    /// True if it is a passage of a text: all states continue, not only those that outlive an episode, and
     /// tables are shared with other stages.
     pub passage: bool,
     /// The places of the parameters; `None` if the host lays them out for the kernels.
@@ -158,7 +158,7 @@ pub struct Sizes {
     pub widest: usize,
     /// The floats of the network's trained parameters.
     pub trained: usize,
-    /// Whether values are computed from parameters, and for gradients.
+    /// True if values are computed from parameters, and for gradients.
     pub computes: [bool; 2],
     /// The floats of the states that outlive an episode.
     pub carried: usize,

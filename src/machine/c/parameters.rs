@@ -96,7 +96,7 @@ impl<'a> Sharing<'a> {
         self.values[2].end
     }
 
-    /// Whether values are computed from parameters, and for gradients.
+    /// Returns true if values are computed from parameters, and for gradients.
     pub(super) fn computes(&self) -> [bool; 2] {
         [self.values[1].end > 0, self.computed() > self.values[1].end]
     }

@@ -22,12 +22,12 @@ pub(super) struct Names<'a> {
 struct Range {
     at: usize,
     n: usize,
-    /// Whether thread `i` handles element `i`; otherwise every thread handles all of the range.
+    /// True if thread `i` handles element `i`; otherwise every thread handles all of the range.
     own: bool,
 }
 
 impl Range {
-    /// Whether accesses of different threads to these ranges may conflict.
+    /// Returns true if accesses of different threads to these ranges may conflict.
     fn clashes(self, other: Range) -> bool {
         let apart = self.at + self.n <= other.at || other.at + other.n <= self.at;
         !(apart || self.own && other.own && self.at == other.at)

@@ -283,7 +283,7 @@ pub struct Launch<'a> {
     pub threads: usize,
     /// The number of blocks that share one lane: a team.
     pub team: usize,
-    /// Whether the blocks of a team wait for each other, so that all must run at once.
+    /// True if the blocks of a team wait for each other, so that all must run at once.
     pub waits: bool,
     /// The bytes of shared memory per block.
     pub shared_bytes: usize,
@@ -314,9 +314,9 @@ pub struct MatrixProduct {
     pub out: u64,
     /// The sizes `m`, `k` and `n`.
     pub sizes: [usize; 3],
-    /// Whether `a` is stored transposed.
+    /// True if `a` is stored transposed.
     pub a_turned: bool,
-    /// Whether `b` is stored transposed.
+    /// True if `b` is stored transposed.
     pub b_turned: bool,
 }
 

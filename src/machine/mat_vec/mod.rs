@@ -36,7 +36,7 @@ pub fn mat_vec<T: Real>(
     }
 }
 
-/// Whether most of the elements are nonzero.
+/// Returns true if most of the elements are nonzero.
 #[inline(always)]
 pub(crate) fn is_dense<T: Real>(v: &[T]) -> bool {
     let zeros: u32 = v.iter().map(|x| u32::from(*x == T::ZERO)).sum();

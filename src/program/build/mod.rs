@@ -1,4 +1,4 @@
-//! From a graph to the instructions of a lane: what is needed, where it is kept and in which order it is computed.
+//! The assembly of a graph into the instructions of a lane: needed values, their places and their order.
 //!
 //! `program` puts the assemblies of a step and its adjoint together; `partition` says what is computed once, per step or
 //! after the last one; `sweeps` holds what is computed per connection, `vectors` the instructions between; `memory` says what is
@@ -31,12 +31,12 @@ pub(super) enum Leaf {
     Forward(ValueId),
 }
 
-/// What came out of assembling a graph.
+/// The result of assembling a graph.
 #[derive(Debug, Default)]
 pub(super) struct Assembly {
     pub instrs: Vec<Instr>,
     pub sweeps: Vec<Sweep>,
-    /// Where leaves go: in the lane's memory, or for values of the forward step in its record.
+    /// The places of leaves: in the lane's memory, or for values of the forward step in its record.
     pub leaves: BTreeMap<Leaf, Slot>,
     /// Values computed once an iteration and where they go in the shared memory.
     pub prologue: Vec<(ValueId, Slot)>,
@@ -48,17 +48,17 @@ pub(super) struct Assembly {
     pub sums_size: usize,
     /// Elements of the record that values of the forward step take.
     pub record_size: usize,
-    /// What was reserved in the lane's memory.
+    /// The reserved regions of the lane's memory.
     pub regions: Regions,
-    /// Where results of rank 0 and 1 are.
+    /// The places of results of rank 0 and 1.
     pub vectors: Vec<(ResultKind, Place, usize)>,
-    /// Where every vector of the step is, for those who keep some.
+    /// The place of every vector of the step, for those who keep some.
     pub places: BTreeMap<ValueId, Place>,
     /// Sweeps that give only the leaving values of traces.
     pub replay: Vec<Sweep>,
 }
 
-/// Which traces are blocks, in the order of a lane's blocks.
+/// The traces that are blocks, in the order of a lane's blocks.
 fn blocks(graph: &Graph) -> Result<BTreeMap<StateId, usize>, Unsupported> {
     let mut map = BTreeMap::new();
     for (k, slot) in graph.states.iter().enumerate() {
@@ -234,7 +234,7 @@ impl Assembler<'_> {
         }
     }
 
-    /// Where a leaf lies; it is reserved when it is first asked for.
+    /// The place of a leaf; it is reserved when it is first asked for.
     fn leaf_place(&mut self, leaf: Leaf, id: ValueId) -> Place {
         let n = self.elements(id);
         let stride = usize::from(n > 1);
@@ -270,7 +270,7 @@ impl Assembler<'_> {
         Place { area, at, stride }
     }
 
-    /// Where a scalar or vector is.
+    /// The place of a scalar or vector.
     fn place(&mut self, id: ValueId) -> Result<Place, Unsupported> {
         let (base, stretched) = self.behind(id);
         let n = self.elements(base);

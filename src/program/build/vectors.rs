@@ -8,7 +8,7 @@ use crate::program::layout::{Form, Layout};
 use crate::program::unsupported::Unsupported;
 
 impl Assembler<'_> {
-    /// Whether a needed value has an instruction of its own outside sweeps.
+    /// Returns true if a needed value has an instruction of its own outside sweeps.
     pub(crate) fn is_vector_code(&self, id: ValueId) -> bool {
         let value = self.graph.value(id);
         if self.is_given(id) || self.leaf(id).is_some() || self.behind(id).0 != id {

@@ -23,13 +23,13 @@ impl Ranges {
         self.0.insert(at, new);
     }
 
-    /// Whether all of a range is contained.
+    /// Returns true if all of a range is contained.
     pub(super) fn hold(&self, start: usize, n: usize) -> bool {
         let after = self.0.partition_point(|range| range.0 <= start);
         after > 0 && start + n <= self.0[after - 1].1
     }
 
-    /// Whether part of a range is contained.
+    /// Returns true if part of a range is contained.
     pub(super) fn meet(&self, start: usize, n: usize) -> bool {
         let overlaps = |range: &(usize, usize)| range.0 < start + n && start < range.1;
         self.0.iter().any(overlaps)

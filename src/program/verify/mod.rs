@@ -58,7 +58,7 @@ use super::ir::Program;
 use crate::ir::InternalFault;
 use std::ops::Deref;
 
-/// What the verifier found sound. Machines take nothing else.
+/// A verified program. Machines take nothing else.
 #[derive(Clone, Debug)]
 pub struct Verified<P> {
     source: P,
@@ -116,7 +116,7 @@ pub(crate) fn verify(program: &Program) -> Vec<String> {
     faults.0
 }
 
-/// What was found.
+/// The findings.
 #[derive(Debug, Default)]
 pub(super) struct Faults(Vec<String>);
 

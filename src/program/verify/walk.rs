@@ -8,7 +8,7 @@ use crate::program::ir::{Program, Regions};
 use crate::program::layout::{filled, Form, Layout, Slot};
 use crate::program::print::terms::{Terms, Way};
 
-/// Which memories instructions may name.
+/// The memories that instructions may name.
 #[derive(Clone, Copy)]
 pub(super) struct Reach {
     way: Way,
@@ -54,7 +54,7 @@ pub(super) struct Walk<'a, 'f> {
     pub lane: Flow<'a>,
     /// The memory of the step that ran before, where that is at hand.
     pub before: Option<Flow<'a>>,
-    /// What the record holds.
+    /// The ranges of the record.
     pub record: Ranges,
     pub time: usize,
     /// The time in the memory of the step that ran before.
@@ -308,7 +308,7 @@ impl<'a, 'f> Walk<'a, 'f> {
         });
     }
 
-    /// What is read after a step forward.
+    /// Reads the results of a forward step.
     pub(super) fn results(&mut self) {
         let program = self.program;
         let outputs = program.outputs.iter().map(|(place, n)| (*place, *n));
@@ -326,7 +326,7 @@ impl<'a, 'f> Walk<'a, 'f> {
         }
     }
 
-    /// What is read after a step back.
+    /// Reads the results of a backward step.
     pub(super) fn handed_on(&mut self) {
         let program = self.program;
         let results = program.adjoints_out.iter().chain(&program.input_adjoints);
@@ -346,7 +346,7 @@ fn m_form(form: Product, layout: Layout) -> [Form; 2] {
     }
 }
 
-/// How many elements are touched where these are written; sums over pre come in whole panels.
+/// The number of elements touched where these are written; sums over pre come in whole panels.
 fn whole(access: Access, layout: Layout) -> usize {
     if access.n == layout.cols {
         filled(access.n)

@@ -15,7 +15,7 @@ use crate::ir::{Binary, Graph, InputId, Op, ParamId, ResultKind, ShapeError, Sta
 use ranges::Ranges;
 use vjp::{passes_gradient, Vjp};
 
-/// What to differentiate by, beside trained parameters and states.
+/// The variables of differentiation, beside trained parameters and states.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Also the inputs.
@@ -39,13 +39,13 @@ pub fn differentiate(step: &Graph, options: Options) -> Graph {
 
 struct Reverse {
     graph: Graph,
-    /// What its values can be.
+    /// The ranges of its values.
     ranges: Ranges,
     options: Options,
     /// The forward values come first in `graph`; how many there are.
     forward: usize,
     outputs: Vec<(ResultKind, ValueId)>,
-    /// Whether a value depends on something differentiated by.
+    /// True if a value depends on something differentiated by.
     active: Vec<bool>,
     /// The adjoint of each forward value, as far as its users were visited.
     adjoints: Vec<Option<ValueId>>,

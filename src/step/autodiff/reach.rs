@@ -3,7 +3,7 @@
 use super::vjp::passes_gradient;
 use crate::ir::{Graph, Op, ResultKind, ValueId};
 
-/// Whether adjoints can reach each parameter from an output, at the same step or, through the states, at an
+/// Returns true if adjoints can reach each parameter from an output, at the same step or, through the states, at an
 /// earlier one. Constants are treated like trained parameters.
 pub fn reached_parameters(step: &Graph) -> Vec<bool> {
     let mut reached = vec![false; step.len()];

@@ -18,7 +18,7 @@
 use super::ranges::Ranges;
 use crate::ir::{Binary, Boundary, Graph, Op, Reduction, ShapeError, Unary, ValueId};
 
-/// Whether an adjoint passes from a value to its operand number `operand` at all.
+/// Returns true if an adjoint passes from a value to its operand number `operand` at all.
 ///
 /// Says the same as whether [`Vjp::of`] gives that operand something.
 pub(super) fn passes_gradient(op: &Op, operand: usize) -> bool {
@@ -67,7 +67,7 @@ pub(super) struct Vjp<'g> {
 }
 
 impl Vjp<'_> {
-    /// What the adjoint of `result` adds to the adjoint of each of its operands, with the dimensions of
+    /// The contributions of the adjoint of `result` to the adjoint of each of its operands, with the dimensions of
     /// that operand; the lane axis may still differ, the caller fits it.
     pub fn of(
         &mut self,

@@ -343,7 +343,7 @@ impl<'a> Lowerer<'a> {
     }
 }
 
-/// Whether two types of equal dimensions also have the same axes (`[pre]` and `[post]` may agree in size).
+/// Returns true if two types of equal dimensions also have the same axes (`[pre]` and `[post]` may agree in size).
 fn same_axes(a: Type, b: Type) -> bool {
     match (a, b) {
         (

@@ -142,7 +142,7 @@ impl Factors {
         Some(factors)
     }
 
-    /// Whether the product is negated; [`Factors::lane_sum`] leaves the sign out.
+    /// Returns true if the product is negated; [`Factors::lane_sum`] leaves the sign out.
     pub fn is_negative(&self) -> bool {
         self.negative
     }

@@ -226,7 +226,7 @@ fn side_by_side(
     rewriter.to.mat_vec(d, m, true)
 }
 
-/// Whether a value depends on the incoming adjoints of states. Such values need the next step first; others
+/// Returns true if a value depends on the incoming adjoints of states. Such values need the next step first; others
 /// can be computed for all steps at once and are not merged with them.
 fn carried(graph: &Graph) -> Vec<bool> {
     let mut carried: Vec<bool> = Vec::with_capacity(graph.len());

@@ -62,17 +62,17 @@ pub const MAX_LEVEL: u8 = 3;
 pub struct Pass {
     /// Its name, everywhere.
     pub name: &'static str,
-    /// What it does, in one line.
+    /// The purpose, in one line.
     pub summary: &'static str,
-    /// What it rewrites, as an equation: left before, right after.
+    /// The rewrite as an equation: left before, right after.
     pub equation: &'static str,
     /// The lowest `--opt` level that turns it on.
     pub level: u8,
-    /// What it is made of.
+    /// The implementation.
     pub run: Run,
 }
 
-/// What a pass is made of.
+/// The implementation of a pass.
 #[derive(Clone, Copy, Debug)]
 pub enum Run {
     /// A rewrite of the step before differentiation.

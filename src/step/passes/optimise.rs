@@ -8,14 +8,14 @@ use crate::program::Choices;
 use crate::step::Horizon;
 use std::time::Instant;
 
-/// What a pass did.
+/// The work of a pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Applied {
     /// The pass.
     pub pass: &'static str,
     /// Its single rewrites; 1 for a pass over programs.
     pub rewrites: usize,
-    /// How long it took, with its check.
+    /// The time, with its check.
     pub seconds: f64,
     /// Values of step and adjoint before it, those that both have counted once.
     pub before: usize,
@@ -40,9 +40,9 @@ pub struct Optimised {
     pub step: Graph,
     /// Its adjoint, where there was one.
     pub adjoint: Option<Graph>,
-    /// Which passes over programs are to run.
+    /// The passes over programs that are to run.
     pub choices: Choices,
-    /// What each pass that ran did, in their order.
+    /// The work of each pass that ran, in their order.
     pub report: Vec<Applied>,
 }
 
@@ -51,11 +51,11 @@ pub struct Optimised {
 pub struct Rewritten {
     /// The step.
     pub step: Graph,
-    /// Which form each of the traces has that the step had before; empty where no pass that chooses it ran.
+    /// The form of each of the step's original traces; empty where no pass that chooses it ran.
     pub forms: Vec<Form>,
-    /// What each pass that ran did, in their order.
+    /// The work of each pass that ran, in their order.
     pub report: Vec<Applied>,
-    /// What is left to select: the same passes, and fewer rewrites where they are limited.
+    /// The remaining selection: the same passes, and fewer rewrites where they are limited.
     pub rest: Selection,
 }
 
@@ -123,7 +123,7 @@ fn through(selection: &Selection, last: Option<&Pass>) -> &'static [Pass] {
     place.map_or(all, |place| &all[..=place])
 }
 
-/// What others see of a step, whatever its states are.
+/// The interface of a step, whatever its states are.
 fn outside(step: &Graph) -> Vec<String> {
     let mut slots = step.without_values();
     slots.states.clear();
@@ -218,7 +218,7 @@ fn run(
     Ok(out)
 }
 
-/// What is wrong with a graph that a pass made of another.
+/// The fault of a graph that a pass made of another.
 fn broken(before: &Graph, after: &Graph, kind: GraphKind) -> Vec<String> {
     let mut faults = verify(after, kind);
     if interface(before) != interface(after) {

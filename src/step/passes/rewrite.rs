@@ -19,7 +19,7 @@ impl Budget {
         }
     }
 
-    /// Whether another rewrite is allowed.
+    /// Returns true if another rewrite is allowed.
     pub fn allows(&self) -> bool {
         self.left != Some(0)
     }
@@ -60,7 +60,7 @@ impl<'a> Rewriter<'a> {
         self.moved[id.index()].expect("a value is rewritten before those that read it")
     }
 
-    /// Whether a value was rewritten.
+    /// Returns true if a value was rewritten.
     pub fn is_done(&self, id: ValueId) -> bool {
         self.moved[id.index()].is_some()
     }
@@ -129,7 +129,7 @@ pub(super) fn rewrite_each(
     Ok(rewriter.finish())
 }
 
-/// Whether results need each value.
+/// Returns true if results need each value.
 pub(super) fn live(graph: &Graph) -> Vec<bool> {
     let mut live = vec![false; graph.len()];
     for id in graph.live_order() {
@@ -152,7 +152,7 @@ pub(super) fn uses(graph: &Graph, live: &[bool]) -> Vec<usize> {
     uses
 }
 
-/// Whether each value depends only on parameters and constants, and on no sum over lanes.
+/// Returns true if each value depends only on parameters and constants, and on no sum over lanes.
 pub(super) fn fixed(graph: &Graph) -> Vec<bool> {
     let mut fixed: Vec<bool> = Vec::with_capacity(graph.len());
     for id in graph.ids() {

@@ -1,4 +1,4 @@
-//! Which passes run.
+//! The selection of passes.
 
 use super::{find, Pass, Run, MAX_LEVEL, PIPELINE};
 use crate::lang::diag::Diagnostics;
@@ -31,7 +31,7 @@ fn names() -> String {
     names.join(", ")
 }
 
-/// Which passes run: those of a level, some more, some less; and after how many rewrites to stop.
+/// The selection of passes: those of a level, some more, some less, and the number of rewrites after which they stop.
 #[derive(Clone, Copy, Debug)]
 pub struct Selection {
     level: u8,
@@ -127,7 +127,7 @@ impl Selection {
         self.stop_after
     }
 
-    /// Whether a pass of the pipeline is to run; `false` for names that it does not have.
+    /// Returns true if a pass of the pipeline is to run; `false` for names that it does not have.
     pub fn enabled(&self, name: &str) -> bool {
         let Ok(pass) = find(name) else { return false };
         let bit = bit(name);

@@ -95,7 +95,7 @@ impl Layout {
     }
 }
 
-/// Whether a value has its place outside the stage. Words have none: they are not vectors in memory.
+/// Returns true if a value has its place outside the stage. Words have none: they are not vectors in memory.
 fn stands_elsewhere(graph: &Graph, id: ValueId) -> bool {
     match graph.value(id).op {
         Op::Param(_) | Op::Seed(_) => true,
@@ -104,7 +104,7 @@ fn stands_elsewhere(graph: &Graph, id: ValueId) -> bool {
     }
 }
 
-/// Whether an operation's expression contains its operands more than once.
+/// Returns true if an operation's expression contains its operands more than once.
 fn repeats(op: &Op) -> bool {
     matches!(
         op,
@@ -114,7 +114,7 @@ fn repeats(op: &Op) -> bool {
     )
 }
 
-/// Whether a value costs less to compute than to read.
+/// Returns true if a value costs less to compute than to read.
 fn is_cheap(op: &Op) -> bool {
     matches!(
         op,
@@ -131,7 +131,7 @@ fn is_cheap(op: &Op) -> bool {
     )
 }
 
-/// Whether each row of a value has at most one nonzero element: the place of the word.
+/// Returns true if each row of a value has at most one nonzero element: the place of the word.
 pub(super) fn is_hot(graph: &Graph, id: ValueId) -> bool {
     let value = graph.value(id);
     let operand = |k: usize| is_hot(graph, value.operands[k]);
@@ -145,7 +145,7 @@ pub(super) fn is_hot(graph: &Graph, id: ValueId) -> bool {
     }
 }
 
-/// Whether a result is the gradient of a parameter.
+/// Returns true if a result is the gradient of a parameter.
 pub(super) fn is_gradient(result: ResultKind) -> bool {
     matches!(result, ResultKind::Gradient(_))
 }

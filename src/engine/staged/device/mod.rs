@@ -99,11 +99,11 @@ pub enum Action {
     Product {
         /// The left factor.
         a: Address,
-        /// Whether the left factor is stored transposed.
+        /// True if the left factor is stored transposed.
         a_turned: bool,
         /// The right factor.
         b: Address,
-        /// Whether the right factor is stored transposed.
+        /// True if the right factor is stored transposed.
         b_turned: bool,
         /// The result.
         out: Address,

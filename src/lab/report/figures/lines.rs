@@ -46,7 +46,7 @@ pub struct Lines {
     pub marks: Vec<Marks>,
     /// The x position of a vertical line.
     pub event: Option<f64>,
-    /// Whether the x axis begins at 0 even if the curves begin later.
+    /// True if the x axis begins at 0 even if the curves begin later.
     pub from_zero: bool,
 }
 

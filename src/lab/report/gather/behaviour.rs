@@ -38,7 +38,7 @@ pub struct Behaviour {
     pub modulators: Vec<Modulator>,
     /// The first episodes.
     pub timeline: Vec<Episode>,
-    /// Whether the task gives rewards.
+    /// True if the task gives rewards.
     pub rewarded: bool,
     /// The traces, in the order of the spec.
     pub traces: Vec<Trace>,
@@ -89,7 +89,7 @@ pub struct Ablated {
     pub effect: Effect,
 }
 
-/// Whether a network runs in episodes.
+/// Returns true if a network runs in episodes.
 pub fn has_episodes(program: &Compiled) -> bool {
     let train = program.model.train.as_ref();
     train.is_some_and(|train| train.trainer.kind != TrainerKind::Language)

@@ -10,7 +10,7 @@ use crate::lang::sema::model::{DefKind, Model, Step, Type};
 pub struct Equation {
     /// The left side.
     pub left: Formula,
-    /// Whether the equation defines the next value of a state.
+    /// True if the equation defines the next value of a state.
     pub leaves: bool,
     /// The right side.
     pub right: Formula,
@@ -31,7 +31,7 @@ pub struct Declared {
     pub dims: Vec<usize>,
     /// The initial value or distribution.
     pub first: String,
-    /// Whether the optimizer updates it.
+    /// True if the optimizer updates it.
     pub trained: bool,
 }
 

@@ -312,7 +312,7 @@ fn index(side: Side) -> &'static str {
     }
 }
 
-/// Whether a value is a scalar that was stretched to a vector.
+/// Returns true if a value is a scalar that was stretched to a vector.
 fn is_stretched(x: &Expr) -> bool {
     match &x.kind {
         ExprKind::Convert(inner) => matches!(inner.ty, Type::Scalar),

@@ -204,7 +204,7 @@ impl Html {
     }
 }
 
-/// Whether a table cell is a number, or a placeholder for one.
+/// Returns true if a table cell is a number, or a placeholder for one.
 fn is_number(text: &str) -> bool {
     let mut digits = text.trim_start_matches(['−', '<', ' ']).chars();
     text == "–" || digits.next().is_some_and(|c| c.is_ascii_digit())

@@ -41,7 +41,7 @@ pub struct Selection {
     pub metric: Option<String>,
     /// The last part of a run, as a share of its iterations, whose mean is its final value: above 0, up to 1.
     pub last: f64,
-    /// Whether to include unfinished cells.
+    /// True to include unfinished cells.
     pub partial: bool,
 }
 

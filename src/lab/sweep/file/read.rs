@@ -119,12 +119,12 @@ impl<'a> Reading<'a> {
         );
     }
 
-    /// Whether a node is a mapping.
+    /// Returns true if a node is a mapping.
     pub fn is_map(&self, node: &Node) -> bool {
         matches!(node.kind, Kind::Map(_))
     }
 
-    /// Whether a node is a list.
+    /// Returns true if a node is a list.
     pub fn is_list(&self, node: &Node) -> bool {
         matches!(node.kind, Kind::List(_))
     }
@@ -266,7 +266,7 @@ impl<'a> Reading<'a> {
         values
     }
 
-    /// Whether a name can be that of a setting that sweeps may change.
+    /// Returns true if a name can be that of a setting that sweeps may change.
     pub fn is_setting(&mut self, path: &str, at: usize) -> bool {
         let (message, help) = if path == "train.seed" {
             ("a sweep sets `train.seed` itself", "use `seeds`")
@@ -299,7 +299,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Whether a text has no line breaks or other control characters.
+    /// Returns true if a text has no line breaks or other control characters.
     pub fn is_one_line(&mut self, text: &str, at: usize) -> bool {
         let fine = !text.contains(char::is_control);
         if !fine {

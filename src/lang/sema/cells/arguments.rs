@@ -198,7 +198,7 @@ impl<'a> Expander<'a, '_> {
     }
 }
 
-/// Whether an argument becomes a value of the use: it computes something, or only a name may stand in the
+/// Returns true if an argument becomes a value of the use: it computes something, or only a name may stand in the
 /// place of its parameter.
 fn becomes_value(item: &CellItem<'_>, param: &str, value: &Expr) -> bool {
     if item.rules.contains(param) || matches!(value.kind, ExprKind::Name(_)) {

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A statement of the network after the expansion of cells.
 pub(super) struct ExpandedStatement {
     stmt: Stmt,
-    /// Whether the statement is removed if nothing reads what it declares.
+    /// True if the statement is removed if nothing reads what it declares.
     optional: bool,
 }
 

@@ -56,7 +56,7 @@ pub struct Expansion {
 }
 
 impl Expansion {
-    /// Whether this name was reported as unknown.
+    /// Returns true if this name was reported as unknown.
     pub fn is_reported(&self, name: &str) -> bool {
         self.reported.contains(name) || self.broken.iter().any(|prefix| name.starts_with(prefix))
     }
@@ -120,9 +120,9 @@ struct Expander<'a, 'd> {
     parts: usize,
     /// The depth of the expression being written.
     depth: usize,
-    /// Whether the size limit was reported.
+    /// True if the size limit was reported.
     told_size: bool,
-    /// Whether the limit on uses was reported.
+    /// True if the limit on uses was reported.
     told_uses: bool,
     /// The cells reported as circular.
     circular: BTreeSet<usize>,

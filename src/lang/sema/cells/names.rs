@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 /// The names of a bundle, which precede all others.
 pub(super) struct BundleNames<'a> {
     pub names: BTreeSet<&'a str>,
-    /// Whether its rule is unknown, so that it may have other names too.
+    /// True if its rule is unknown, so that it may have other names too.
     pub open: bool,
 }
 

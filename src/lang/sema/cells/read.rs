@@ -131,7 +131,7 @@ impl<'a> Expander<'a, '_> {
         }
     }
 
-    /// Whether the expanded cells exceed the limits of later stages; arguments multiply in nested cells.
+    /// Returns true if the expanded cells exceed the limits of later stages; arguments multiply in nested cells.
     fn is_over(&mut self, span: Span) -> bool {
         self.parts += 1;
         let message = if self.depth >= MAX_EXPRESSION_DEPTH {

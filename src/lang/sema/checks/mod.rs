@@ -68,7 +68,7 @@ fn states_in(expr: &Expr) -> BTreeSet<StateId> {
     found
 }
 
-/// Whether an expression reads the current or next value of a state.
+/// Returns true if an expression reads the current or next value of a state.
 fn reads_state(expr: &Expr, state: StateId) -> bool {
     states_in(expr).contains(&state)
 }

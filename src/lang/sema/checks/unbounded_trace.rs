@@ -30,7 +30,7 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     }
 }
 
-/// Whether the value is the state plus terms that do not contain it.
+/// Returns true if the value is the state plus terms that do not contain it.
 fn accumulates(next: &Expr, state: StateId) -> bool {
     match &next.kind {
         ExprKind::Convert(x) | ExprKind::Stop(x) => accumulates(x, state),
@@ -74,7 +74,7 @@ fn is_state(expr: &Expr, state: StateId) -> bool {
     }
 }
 
-/// Whether everything but the trace's own update reads it inside a `clip`.
+/// Returns true if everything but the trace's own update reads it inside a `clip`.
 fn only_read_clipped(model: &Model, state: StateId) -> bool {
     let others = model
         .nexts

@@ -190,7 +190,7 @@ impl<'t, 'r, 'd> Builder<'t, 'r, 'd> {
         })
     }
 
-    /// Whether a block of settings is a misspelt item such as `netwrk a { input x }`; one error explains it
+    /// Returns true if a block of settings is a misspelt item such as `netwrk a { input x }`; one error explains it
     /// better than one per line.
     fn is_misspelt_item(&mut self, keyword: &Ident, entries: &Pair<'_, Rule>) -> bool {
         let broken = |part: Pair<'_, Rule>| part.as_rule() == Rule::broken_entry;

@@ -49,7 +49,7 @@ struct Printer<'a> {
     /// The end in `text` of the last thing written.
     last_end: usize,
     indent: usize,
-    /// Whether nothing was written in this body yet.
+    /// True if nothing was written in this body yet.
     fresh: bool,
 }
 

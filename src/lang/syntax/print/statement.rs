@@ -250,7 +250,7 @@ impl Printer<'_> {
     }
 }
 
-/// Whether the braces may be omitted.
+/// Returns true if the braces may be omitted.
 fn may_lack_body(stmt: &Stmt) -> bool {
     matches!(
         stmt.kind,

@@ -39,7 +39,7 @@ pub struct DeviceReader {
     iterations: Iterations,
     learns: bool,
     started: bool,
-    /// Whether the last chunk was one without a step, and lanes went on then from where they were.
+    /// True if the last chunk was one without a step, and lanes went on then from where they were.
     went_on: bool,
     had_started: bool,
     /// By slot, row after row.
@@ -63,7 +63,7 @@ struct Memories {
 const NOTHING: u32 = u32::MAX;
 
 impl DeviceReader {
-    /// So many lanes, at the beginning of a text, to learn from it or to judge it only.
+    /// A reader of some lanes at the beginning of a text, for training or for evaluation only.
     ///
     /// # Errors
     /// Those of the device.

@@ -16,14 +16,14 @@ use crate::step::split::Source;
 use crate::step::Compiled;
 use std::sync::Arc;
 
-/// What a text is read for.
+/// The purpose of reading a text.
 #[derive(Clone, Debug)]
 pub struct TextGoal {
     /// The loss.
     pub objective: TextObjective,
     /// The steps of the optimizer.
     pub update: Update,
-    /// Whether there will be means of the parameters.
+    /// True if there will be means of the parameters.
     pub averages: bool,
 }
 
@@ -149,7 +149,7 @@ impl DeviceStages {
         }
     }
 
-    /// What the memories of whole iterations are for, in a reader that learns and in one that does not.
+    /// The sizes of the memories of whole iterations, for a reader that learns and for one that does not.
     pub(super) fn update(&self, learns: bool) -> (UpdateSizes, bool) {
         let sizes = self.loss.update;
         let moments = if learns { sizes.moments } else { 0 };
@@ -178,7 +178,7 @@ impl DeviceStages {
         })
     }
 
-    /// What the stages of rows keep, one after another in the same memory.
+    /// The memory that stages of rows share, one after another.
     pub(super) fn locals(&self) -> Extent {
         let stages = self.stages.iter().filter_map(|stage| match stage {
             StageSource::Rows(source) => Some(source.locals),

@@ -29,7 +29,7 @@ pub struct Passage<'a> {
     pub seed: u64,
     /// Iteration, which with the seed fixes noise and masks.
     pub iteration: u32,
-    /// Whether masks are drawn; else they are at their means.
+    /// True if masks are drawn; else they are at their means.
     pub learn: bool,
 }
 
@@ -63,9 +63,9 @@ pub struct StagedReader {
     memories: Vec<Vec<LaneMemory<f32>>>,
     /// By stage.
     shared: Vec<Shared<f32>>,
-    /// Whether lanes go on where they were.
+    /// True if lanes go on where they were.
     started: bool,
-    /// Whether they did in the last chunk.
+    /// True if they did in the last chunk.
     had_started: bool,
     scratch: Scratch,
     /// Values given from stage to stage, row after row.
@@ -74,7 +74,7 @@ pub struct StagedReader {
 }
 
 impl StagedReader {
-    /// So many lanes, at the beginning of a text.
+    /// A runner of some lanes at the beginning of a text.
     pub fn new(experiment: Arc<Experiment>, lanes: usize) -> StagedReader {
         StagedReader {
             lanes,

@@ -9,7 +9,7 @@ use crate::step::split::{Source, Stage};
 use std::borrow::Cow;
 
 impl StagedReader {
-    /// What a stage of rows starts from, but for seeds.
+    /// The leaves of a stage of rows, without seeds.
     fn leaves<'a>(
         &'a self,
         experiment: &'a Experiment,

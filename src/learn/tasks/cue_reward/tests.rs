@@ -14,7 +14,7 @@ fn int(value: u64) -> SettingValue {
     SettingValue::Int(value)
 }
 
-/// What one episode showed: observations, `go` and trial starts per step, with the actions of `policy`.
+/// The record of one episode: observations, `go` and trial starts per step, with the actions of `policy`.
 struct Episode {
     observations: Vec<Vec<f32>>,
     go: Vec<bool>,

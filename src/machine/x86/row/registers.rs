@@ -172,7 +172,7 @@ impl Row<'_, '_> {
         }
     }
 
-    /// Whether a register's value is not read after the current instruction.
+    /// Returns true if a register's value is not read after the current instruction.
     pub(super) fn ends(&self, value: Value) -> bool {
         !self.lasting.contains_key(&value)
             && self.held.contains_key(&value)

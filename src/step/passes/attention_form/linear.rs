@@ -20,7 +20,7 @@ const VISITS: usize = 1024;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Term {
     pub negative: bool,
-    /// Whether the trace is a factor.
+    /// True if the trace is a factor.
     pub trace: bool,
     /// The factors that depend only on the row.
     pub pre: Vec<Factor>,
@@ -77,7 +77,7 @@ pub(super) struct Linear<'a> {
     pub trace: StateId,
     sides: Sides,
     fixed: Vec<bool>,
-    /// Whether a value depends on the trace, connection by connection.
+    /// True if a value depends on the trace, connection by connection.
     depends: Vec<bool>,
     visits: Cell<usize>,
 }
@@ -104,12 +104,12 @@ impl<'a> Linear<'a> {
         }
     }
 
-    /// Whether a value contains the trace, connection by connection. Sums over connections do not.
+    /// Returns true if a value contains the trace, connection by connection. Sums over connections do not.
     pub fn depends(&self, id: ValueId) -> bool {
         self.depends[id.index()]
     }
 
-    /// Whether a factor is the same at every step.
+    /// Returns true if a factor is the same at every step.
     pub fn is_fixed(&self, id: ValueId) -> bool {
         self.fixed[id.index()]
     }

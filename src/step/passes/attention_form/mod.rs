@@ -70,11 +70,11 @@ pub(super) fn run(
 /// A trace as what is stored in its place.
 struct Stored {
     trace: StateId,
-    /// Of an episode.
+    /// The steps of an episode.
     steps: usize,
     /// The factors of the trace in its update, a sum of products of numbers; nothing where that is 1.
     decay: Option<Vec<Term>>,
-    /// What an update adds.
+    /// The products that an update adds.
     products: Vec<Product>,
     /// The sums that read the trace, by ascending id.
     reads: Vec<Read>,
@@ -86,7 +86,7 @@ struct Read {
     sum: ValueId,
     /// The side that is summed over.
     gone: usize,
-    /// What is summed.
+    /// The summands.
     terms: Vec<Term>,
 }
 
@@ -98,7 +98,7 @@ struct Product {
     post: Vec<(bool, Vec<Factor>)>,
 }
 
-/// What would be stored for a trace.
+/// Recognizes a trace whose updates can be stored instead.
 ///
 /// # Errors
 /// Why the trace stays as it is.

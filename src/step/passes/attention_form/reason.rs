@@ -1,4 +1,4 @@
-//! Which form a trace has, and why it is not the other one.
+//! The form of a trace, and the reason why it has not the other one.
 
 use crate::ir::Reset;
 use std::fmt;
@@ -26,9 +26,9 @@ impl fmt::Display for Form {
 /// A side of a bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BundleSide {
-    /// Where activity comes from.
+    /// The presynaptic side.
     Pre,
-    /// Where it goes to.
+    /// The postsynaptic side.
     Post,
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for BundleSide {
     }
 }
 
-/// Where a trace appears.
+/// The place at which a trace appears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// In its own update.
@@ -50,7 +50,7 @@ pub enum Place {
     Read,
 }
 
-/// Why a trace stays a number per connection.
+/// The reason why a trace stays a number per connection.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Dense {
     /// Nobody says how many steps there are.
@@ -83,13 +83,13 @@ pub enum Dense {
     Elsewhere(&'static str),
     /// Its update adds nothing.
     Constant,
-    /// Nothing reads it.
+    /// The trace has no reader.
     Unread,
     /// Its update or a read is a sum of too many products.
     TooLong,
-    /// What is stored is not less than two thirds of the trace.
+    /// The stored vectors are not smaller than two thirds of the trace.
     Costs {
-        /// Of an episode.
+        /// The steps of an episode.
         steps: usize,
         /// Outer products of an update.
         products: usize,

@@ -61,7 +61,7 @@ const fn episode(steps: usize) -> Horizon {
     Horizon::Episode { steps }
 }
 
-/// What is said of the first trace.
+/// The form of the first trace.
 fn form(step: &Graph, horizon: Horizon) -> String {
     let (_, forms) = run(step, horizon, &mut Budget::new(None)).unwrap();
     forms[0].to_string()
