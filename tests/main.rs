@@ -4,6 +4,7 @@
 //! directory of the process, and time is the thread's own ([`stopwatch`]).
 
 mod cases;
+mod chunked;
 mod cmd;
 mod code_pages;
 mod command;

@@ -137,6 +137,8 @@ struct Meter {
     /// The name of the averaged value.
     name: String,
     window: VecDeque<f64>,
+    /// Loss and gradient of the last iteration that had any: a chunk without targets has not.
+    last: (f64, f64),
 }
 
 impl Meter {
@@ -145,12 +147,17 @@ impl Meter {
             done_before,
             name: "reward".to_owned(),
             window: VecDeque::with_capacity(WINDOW),
+            last: (f64::NAN, f64::NAN),
         }
     }
 
     fn add(&mut self, progress: &Progress<'_>) {
         let reward = progress.reward.map(|reward| ("reward", reward));
-        if let Some((name, value)) = reward.or(progress.score) {
+        if !progress.loss.is_nan() {
+            self.last = (progress.loss, progress.gradient_norm);
+        }
+        let value = reward.or(progress.score);
+        if let Some((name, value)) = value.filter(|(_, value)| !value.is_nan()) {
             name.clone_into(&mut self.name);
             if self.window.len() == WINDOW {
                 self.window.pop_front();
@@ -172,10 +179,8 @@ impl Meter {
         if let Some(mean) = self.mean() {
             line.push_str(&format!("  {} {mean:.3}", self.name));
         }
-        line.push_str(&format!(
-            "  loss {:.4}  gradient {:.3}",
-            progress.loss, progress.gradient_norm
-        ));
+        let (loss, gradient) = self.last;
+        line.push_str(&format!("  loss {loss:.4}  gradient {gradient:.3}"));
         let done = iteration.saturating_sub(self.done_before);
         let seconds = progress.elapsed.as_secs_f64();
         if done > 0 && seconds > 0.0 {

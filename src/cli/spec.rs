@@ -14,7 +14,7 @@ use crate::learn::trainer::{BackendKind, Trainer, TrainerOptions};
 use crate::machine::device::{BlockLimits, DeviceChoice};
 use crate::machine::memory;
 use crate::step::passes::{Pass, Selection};
-use crate::step::{reads_text, Compiled, Horizon};
+use crate::step::{reads_text, truncated, Compiled, Horizon};
 use anyhow::Context;
 use std::fmt::Write;
 use std::path::Path;
@@ -68,6 +68,7 @@ pub fn extent(model: &Model) -> (usize, usize) {
     };
     let task = model.task.as_ref().map(|task| task.ports.steps);
     let steps = task.or_else(|| setting("steps")).unwrap_or(1);
+    let steps = truncated(model.train.as_ref(), steps).unwrap_or(steps);
     (steps, setting("batch").unwrap_or(1))
 }
 

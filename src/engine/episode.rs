@@ -5,7 +5,7 @@
 //! change any number.
 
 use super::BackendError;
-use crate::ir::{Graph, Reset};
+use crate::ir::{Graph, StateSlot};
 use crate::machine::kernel::KernelReport;
 use std::ops::AddAssign;
 
@@ -23,6 +23,8 @@ pub struct EpisodeRun<'a> {
     pub states: &'a [Option<Vec<f64>>],
     /// The wish to get all states back, and not only those that outlive an episode.
     pub all_states: bool,
+    /// The wish to get the adjoints of the first states.
+    pub first_adjoints: bool,
 }
 
 /// The results of a batch of episodes.
@@ -32,7 +34,7 @@ pub struct EpisodesRan {
     pub states: States,
     /// Gradients of trained parameters, by slot; empty unless the engine went back.
     pub gradients: Vec<Option<Vec<f64>>>,
-    /// Adjoints of the first states, where all are given back; empty unless the engine went back.
+    /// Adjoints of the first states, where they are wanted; empty unless the engine went back.
     pub first_adjoints: States,
     /// The time of each phase.
     pub times: Times,
@@ -156,9 +158,9 @@ pub trait Running {
 }
 
 impl EpisodeRun<'_> {
-    /// Tells if the run gives a state with this reset back.
-    pub(super) fn gives(&self, reset: Reset) -> bool {
-        self.all_states || matches!(reset, Reset::Never | Reset::Carry)
+    /// Tells if the run gives a state back.
+    pub(super) fn gives(&self, state: &StateSlot) -> bool {
+        self.all_states || state.outlives()
     }
 }
 

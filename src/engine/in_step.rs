@@ -125,7 +125,7 @@ fn episodes<E: Executor>(
     let last = rollout.final_states();
     let mut states: States = vec![None; last.len()];
     for (slot, state) in executor.step_graph().states.iter().enumerate() {
-        if run.gives(state.reset) {
+        if run.gives(state) {
             states[slot] = Some(executor.download(&last[slot])?);
         }
     }
@@ -153,7 +153,7 @@ fn episodes<E: Executor>(
             Ok(all)
         })?;
         gradients = executor.gradients()?;
-        if run.all_states {
+        if run.first_adjoints {
             let first = adjoints.states.iter();
             let first = first.map(|tensor| executor.download(tensor).map(Some));
             first_adjoints = first.collect::<Result<_, _>>()?;

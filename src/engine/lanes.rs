@@ -116,7 +116,7 @@ impl<T: Native> Shares<'_, T> {
         let mut times = self.forward(first, environment, memories)?;
         let mut states: States = vec![None; self.graph.states.len()];
         for (slot, state) in self.graph.states.iter().enumerate() {
-            if self.run.gives(state.reset) {
+            if self.run.gives(state) {
                 let mut running = self.running(memories);
                 states[slot] = Some(running.state(slot)?);
             }
@@ -128,7 +128,7 @@ impl<T: Native> Shares<'_, T> {
         if self.run.learn {
             let start = Instant::now();
             self.backward(environment, memories);
-            if self.run.all_states {
+            if self.run.first_adjoints {
                 let adjoints = (0..states.len()).map(|slot| {
                     let lanes = memories.iter();
                     let own = lanes.flat_map(|lane| lane.state_adjoint(self.program, slot));

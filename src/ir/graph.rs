@@ -126,6 +126,13 @@ pub struct StateSlot {
     pub span: Option<Span>,
 }
 
+impl StateSlot {
+    /// Tells if its value outlives an episode.
+    pub fn outlives(&self) -> bool {
+        matches!(self.reset, Reset::Never | Reset::Carry)
+    }
+}
+
 /// The frequency at which a noise source is sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoiseKind {

@@ -1,6 +1,7 @@
 //! The interface to the runners of a task's episodes: their options and results.
 
 use super::a2c::{A2c, Parts};
+use super::chunks::Chunk;
 use super::lane_episode::{LaneEpisode, LaneLoss};
 use super::learner::{IterationResult, IterationResults, Learner};
 use super::losses::Losses;
@@ -51,6 +52,25 @@ pub struct EpisodeOptions {
     pub batch: usize,
     /// The part of the data that they come from.
     pub part: Part,
+    /// The steps that are run, if these are not all.
+    pub chunk: Option<Chunk>,
+}
+
+impl EpisodeOptions {
+    /// The first step.
+    pub fn first(&self) -> usize {
+        self.chunk.map_or(0, |chunk| chunk.first)
+    }
+
+    /// The number of steps, of an episode with so many.
+    pub fn steps(&self, whole: usize) -> usize {
+        self.chunk.map_or(whole, |chunk| chunk.steps)
+    }
+
+    /// Tells if the last step is that of the episode.
+    pub fn ends(&self, whole: usize) -> bool {
+        self.first() + self.steps(whole) == whole
+    }
 }
 
 /// The results of the episodes of a block.
@@ -76,6 +96,8 @@ pub struct BlockReport {
     pub phases: Phases,
     /// The reason why the task could not give an episode; the other numbers are then meaningless.
     pub fault: Option<String>,
+    /// Whether any step of a supervised task had a weight.
+    pub weighted: bool,
 }
 
 impl BlockReport {
@@ -84,6 +106,7 @@ impl BlockReport {
         self.parts += loss.parts;
         self.loss += loss.loss;
         self.fault = self.fault.take().or(loss.fault);
+        self.weighted |= loss.weighted;
         self.rewards.extend(loss.reward);
         self.values
             .extend(loss.scores.first().and_then(Tally::of_episode));

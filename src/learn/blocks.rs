@@ -2,6 +2,7 @@
 
 use super::average::Average;
 use super::block::{Block, Objective};
+use super::chunks::Chunks;
 use super::device_block::{DeviceBlock, DevicePlan};
 use super::drive::EpisodeDrive;
 use super::language::device::{DeviceReader, DeviceStages, TextGoal};
@@ -40,6 +41,8 @@ pub(super) struct Work<'a> {
     pub update: Update,
     /// Lanes of an iteration.
     pub lanes: usize,
+    /// The chunks that episodes are run in.
+    pub chunks: Chunks,
     /// The limits on the run's memory.
     pub limits: Limits,
 }
@@ -167,7 +170,7 @@ fn only<'a>(work: &Work<'a>) -> (&'a Graph, &'a Arc<Fused>) {
 /// Fused kernels on the processor.
 fn lane_by_lane(work: &Work<'_>, options: &TrainerOptions) -> Result<Planned, TrainError> {
     let (step, program) = only(work);
-    let size = [work.lanes, work.task.steps()];
+    let size = [work.lanes, work.chunks.longest()];
     let plan = work.experiment.plan(size, options.threads, work.limits);
     fits(&plan, work.limits)?;
     let shape = Shape {
@@ -198,7 +201,7 @@ fn on_a_device(
     let device = device::open(options.device)?;
     let update = work.update.clone();
     let limits = device.limits();
-    let task = (work.task, work.lanes);
+    let task = (work.task, work.lanes, work.chunks);
     let kernels = DevicePlan::new(program, step, task, work.objective.clone(), update, limits);
     let plan = kernels.plan(program, step, work.lanes);
     let limits = Limits {
@@ -231,7 +234,8 @@ fn in_step(work: &Work<'_>, options: &TrainerOptions) -> Result<Planned, TrainEr
     } = *work;
     let candle = device_of(options)?;
     let prepared = &experiment.whole().graphs;
-    let mut plan = experiment.plan([lanes, task.steps()], options.threads, limits);
+    let size = [lanes, work.chunks.longest()];
+    let mut plan = experiment.plan(size, options.threads, limits);
     if options.device.kind != DeviceKind::Cpu {
         // A GPU is one worker.
         plan.together = Together::Blocks(vec![plan.lanes]);

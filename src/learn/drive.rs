@@ -85,6 +85,7 @@ impl Environment for Group {
             });
             for (slot, source) in self.graph.noises.iter().enumerate() {
                 self.noise.resize(source.dims.iter().product(), 0.0);
+                let step = self.options.first() + step;
                 lane.noise(&self.graph, slot, step, &self.options, &mut self.noise);
                 lanes.set_noise(k, slot, &self.noise);
             }
@@ -116,7 +117,7 @@ impl Environment for Group {
     fn adjoint(&self, lane: usize, step: usize, slot: usize) -> Option<&[f64]> {
         let number = self.wiring.read().position(|read| read == slot)?;
         let adjoints = &self.losses[lane].seeds[number];
-        let width = adjoints.len() / self.wiring.steps();
+        let width = adjoints.len() / self.options.steps(self.wiring.steps());
         Some(&adjoints[step * width..(step + 1) * width])
     }
 }
@@ -147,12 +148,13 @@ impl Block for EpisodeDrive {
         for group in &mut self.groups {
             group.options = options;
         }
-        let steps = self.groups.first().map_or(0, Group::steps);
+        let whole = self.groups.first().map_or(0, Group::steps);
         let run = EpisodeRun {
-            steps,
+            steps: options.steps(whole),
             learn: options.learn,
             states,
-            all_states: false,
+            all_states: !options.ends(whole),
+            first_adjoints: false,
         };
         let groups = self.groups.iter_mut();
         let mut environments: Vec<&mut dyn Environment> =

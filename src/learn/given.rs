@@ -72,6 +72,7 @@ pub fn evaluate(
         learn: true,
         states: &states,
         all_states: true,
+        first_adjoints: true,
     };
     let ran = engine.run(&given.params, run, &mut [&mut lanes])?;
     Ok(GivenResults {

@@ -173,6 +173,8 @@ pub struct LaneLoss {
     pub seeds: Vec<Vec<f64>>,
     /// The reason why the task could not give the episode.
     pub fault: Option<String>,
+    /// Whether any step has a weight.
+    pub weighted: bool,
 }
 
 impl LaneEpisode {
@@ -193,7 +195,7 @@ impl LaneEpisode {
         }
     }
 
-    /// Starts the episode of an iteration.
+    /// Starts the episode of an iteration, or goes to the chunk of it that is run.
     pub fn start(&mut self, options: &EpisodeOptions) {
         self.lane.reset(EpisodeKey {
             seed: options.seed,
@@ -208,6 +210,15 @@ impl LaneEpisode {
         }
         self.actions.clear();
         self.rewards.clear();
+        let first = options.first();
+        if first > 0 && !self.lane.seek(first) {
+            // What a task with targets shows does not depend on outputs.
+            for _ in 0..first {
+                self.lane.observe(&mut self.observation);
+                self.lane.signals(&mut self.signals);
+                self.lane.target(&mut self.target, &mut self.weight);
+            }
+        }
     }
 
     /// The inputs of the current step: calls `put(slot, values)` for each input slot.
@@ -331,6 +342,7 @@ impl LaneEpisode {
             }
             Objective::Supervised(_) => {
                 out.scores.clone_from(&wiring.scores);
+                out.weighted = self.weights.iter().flatten().any(|weight| *weight != 0.0);
                 for (k, adjoints) in out.seeds.iter_mut().enumerate() {
                     let errors = Errors {
                         outputs: &self.outputs[k],
@@ -353,7 +365,9 @@ impl LaneEpisode {
                     })
                     .collect();
                 if let Some(Score { name, value }) = self.lane.score(&last) {
-                    out.scores = vec![Tally::own(name, value)];
+                    // It is of the last step of an episode.
+                    let ends = options.ends(wiring.steps);
+                    out.scores = vec![Tally::own(name, ends.then_some(value))];
                 }
             }
         }

@@ -10,6 +10,7 @@ mod average;
 pub mod block;
 mod blocks;
 pub mod checkpoint;
+pub mod chunks;
 pub mod data;
 pub mod device_block;
 mod drive;
@@ -153,6 +154,12 @@ factor 1/2.",
                 "Steps of an episode in a spec without a task; a task brings its own.",
             ),
             Setting::int(
+                "chunk",
+                (0, 1_000_000),
+                0,
+                "Steps after which gradients are cut and parameters move, while states go on to the next chunk of the sequence; 0 learns from whole sequences.",
+            ),
+            Setting::int(
                 "valid_every",
                 (1, 1_000_000),
                 1,
@@ -218,7 +225,8 @@ factor 1/2.",
         about_loss: "Here y is an output and target its target; the losses of several outputs are added. The task
 gives each step a weight: 0 where the output does not matter. A mean divides by the sum of the
 weights of its lane; a lane without any weight adds 0. `loss { label = cross_entropy, recall = 0.5 * mean_squares }`
-gives each output its own loss with a factor.",
+gives each output its own loss with a factor. With `chunk = K` an iteration shows K steps of each sequence, and weights
+and means are those of these steps; a chunk without any weight moves no parameter.",
     },
     TrainerInfo {
         name: "language_model",

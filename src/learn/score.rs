@@ -64,11 +64,11 @@ impl Tally {
         }
     }
 
-    /// A task's own measure of an episode.
-    pub fn own(name: &'static str, value: f64) -> Tally {
+    /// A task's own measure of an episode, or of nothing yet.
+    pub fn own(name: &'static str, value: Option<f64>) -> Tally {
         Tally {
-            weight: 1.0,
-            sums: vec![value],
+            weight: f64::from(u8::from(value.is_some())),
+            sums: value.into_iter().collect(),
             ..Tally::new(Kind::Own(name), None)
         }
     }

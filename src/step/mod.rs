@@ -21,7 +21,7 @@ mod stopwatch;
 
 pub(crate) use fault::verified;
 pub use fault::InternalFault;
-pub use horizon::{reads_text, Horizon};
+pub use horizon::{reads_text, truncated, Horizon};
 pub use prepare::{adjoint, prepare_through, Compiled, Prepared};
 pub use stopwatch::StageTime;
 pub(crate) use stopwatch::Stopwatch;

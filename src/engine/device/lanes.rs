@@ -19,6 +19,8 @@ pub struct DeviceRun {
     pub greedy: bool,
     /// The factor of the loss.
     pub scale: f64,
+    /// The first step, and how many; at most as many as the kernels were made for.
+    pub steps: [usize; 2],
 }
 
 /// The results of the loss on the device.
@@ -246,6 +248,8 @@ impl DeviceLanes {
         self.args.learn = i32::from(run.learn);
         self.args.greedy = i32::from(run.greedy);
         self.args.scale = run.scale;
+        let [first, steps] = run.steps;
+        (self.args.first, self.args.steps) = (first as i32, steps as i32);
         Ok(())
     }
 
@@ -331,7 +335,7 @@ impl DeviceLanes {
         let sizes = self.source.sizes;
         self.floats(
             |arrays| &arrays.outputs,
-            self.lanes * sizes.steps * sizes.outputs,
+            self.lanes * self.args.steps as usize * sizes.outputs,
         )
     }
 

@@ -57,6 +57,7 @@ impl Wanted {
             greedy: self.greedy,
             batch,
             part: Part::Test,
+            chunk: None,
         }
     }
 }

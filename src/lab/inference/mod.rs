@@ -267,6 +267,7 @@ impl Network {
             learn: false,
             states,
             all_states: false,
+            first_adjoints: false,
         };
         let (engine, parameters) = (&mut self.engine, &self.parameters);
         self.pool

@@ -30,8 +30,7 @@ use crate::learn::block::EpisodeOptions;
 use crate::learn::checkpoint::{Checkpoint, CheckpointError};
 use crate::learn::episodes::{Batch, Episodes, LaneResult};
 use crate::learn::replace::Replacement;
-use crate::learn::tasks::Part;
-use crate::learn::trainer::{episode_seed, BackendKind, TrainError, TrainerOptions};
+use crate::learn::trainer::{BackendKind, TrainError, TrainerOptions};
 use crate::step::Compiled;
 use std::path::{Path, PathBuf};
 
@@ -156,7 +155,7 @@ pub fn record(
     };
     let memory = options.memory.unwrap_or(MOST_BYTES);
     let mut replay = Replay::new(program, options, before, wanted)?;
-    let steps = replay.episodes.steps();
+    let steps = replay.steps();
     let bytes = replay.plan.bytes(steps);
     if bytes > memory {
         return Err(ReplayError::TooLarge {
@@ -192,7 +191,7 @@ pub fn record_to(
         error,
     };
     let mut replay = Replay::new(program, options, before, wanted)?;
-    let recorded = replay.plan.recorded(replay.episodes.steps());
+    let recorded = replay.plan.recorded(replay.steps());
     let (iteration, lanes) = (before.header.iteration + 1, &replay.lanes);
     let outline = Outline::new(iteration, recorded, lanes, wanted.probes, replay.wide);
     let (places, length) = format.places(&outline);
@@ -235,6 +234,8 @@ struct Replay {
     lanes: Vec<usize>,
     carried: Vec<Option<Vec<f64>>>,
     run: EpisodeOptions,
+    /// The iteration that is run again, counted from 1.
+    iteration: u64,
     wide: bool,
 }
 
@@ -271,30 +272,28 @@ impl Replay {
         }
         let plan = RecordPlan::new(program, &parameters, wanted.probes, &lanes, wide);
         episodes.set_parameters(&parameters);
-        let header = &before.header;
         Ok(Replay {
-            episodes,
             plan: plan.every(wanted.every),
             lanes,
             carried,
-            run: EpisodeOptions {
-                seed: episode_seed(header.seed, header.rollbacks),
-                iteration: header.iteration as u32,
-                learn: false,
-                greedy: false,
-                batch,
-                part: Part::Train,
-            },
+            run: episodes.after(&before.header),
+            iteration: before.header.iteration + 1,
+            episodes,
             wide,
         })
+    }
+
+    /// The steps that are run.
+    fn steps(&self) -> usize {
+        self.run.steps(self.episodes.steps())
     }
 
     fn recording(self, done: &[LaneResult], series: Vec<Series>) -> Recording {
         let rewards = self.lanes.iter();
         let rewards = rewards.filter_map(|lane| done[*lane].loss.reward);
         Recording {
-            iteration: u64::from(self.run.iteration) + 1,
-            steps: self.plan.recorded(self.episodes.steps()).len(),
+            iteration: self.iteration,
+            steps: self.plan.recorded(self.steps()).len(),
             rewards: rewards.collect(),
             loss: done.iter().map(|lane| lane.loss.loss).sum(),
             series,

@@ -45,6 +45,10 @@ impl BestTracker {
             return;
         }
         let value = report.reward.unwrap_or(report.loss);
+        if value.is_nan() {
+            // A chunk without targets.
+            return;
+        }
         self.sum = FADING * self.sum + value;
         self.weight = FADING * self.weight + 1.0;
     }

@@ -104,6 +104,7 @@ fn fixed(path: &str, without_limit: bool) -> Option<&'static str> {
     match path {
         "train" => Some("outputs and loss belong to the trainer"),
         "train.optimizer" => Some("the checkpoint holds the moments of the optimizer"),
+        "train.chunk" => Some("the place in the sequences is counted in chunks"),
         "train.seed" => Some("all random numbers of the run are drawn from it"),
         _ if without_limit => Some("a limit can only be replaced by another limit"),
         _ => None,

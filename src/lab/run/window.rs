@@ -9,6 +9,8 @@ use crate::learn::trainer::IterationReport;
 pub(super) struct Window {
     iterations: u64,
     sums: Vec<f64>,
+    /// By sum: the iterations that had such a number. A chunk without targets has no loss.
+    counts: Vec<u64>,
 }
 
 impl Window {
@@ -17,6 +19,10 @@ impl Window {
         (self.iterations > 0).then(|| Pending {
             iterations: self.iterations,
             sums: self.sums.clone(),
+            counts: match self.counts.iter().all(|count| *count == self.iterations) {
+                true => Vec::new(),
+                false => self.counts.clone(),
+            },
         })
     }
 
@@ -25,6 +31,10 @@ impl Window {
         pending.map_or_else(Window::default, |pending| Window {
             iterations: pending.iterations,
             sums: pending.sums.clone(),
+            counts: match pending.counts.is_empty() {
+                true => vec![pending.iterations; pending.sums.len()],
+                false => pending.counts.clone(),
+            },
         })
     }
 
@@ -37,8 +47,13 @@ impl Window {
     pub(super) fn add(&mut self, report: &IterationReport) {
         let numbers = numbers(report);
         self.sums.resize(numbers.len(), 0.0);
-        for (sum, (_, value)) in self.sums.iter_mut().zip(numbers) {
-            *sum += value;
+        self.counts.resize(numbers.len(), 0);
+        let sums = self.sums.iter_mut().zip(&mut self.counts);
+        for ((sum, count), (_, value)) in sums.zip(numbers) {
+            if !value.is_nan() {
+                *sum += value;
+                *count += 1;
+            }
         }
         self.iterations += 1;
     }
@@ -47,8 +62,9 @@ impl Window {
     /// at.
     pub(super) fn record(&self, report: &IterationReport, validates: bool) -> Record {
         let mut record = Record::new(report.iteration);
-        for (sum, (name, _)) in self.sums.iter().zip(numbers(report)) {
-            record = record.set(name, sum / self.iterations as f64);
+        let sums = self.sums.iter().zip(&self.counts);
+        for ((sum, count), (name, _)) in sums.zip(numbers(report)) {
+            record = record.set(name, sum / *count as f64);
         }
         if let Some(epoch) = report.epoch {
             record = record.set("epoch", epoch as f64);

@@ -18,8 +18,7 @@ use crate::lang::diag::{Diagnostics, SourceMap};
 use crate::learn::block::EpisodeOptions;
 use crate::learn::checkpoint::Checkpoint;
 use crate::learn::episodes::Episodes;
-use crate::learn::tasks::Part;
-use crate::learn::trainer::{episode_seed, NotFinite, TrainError, TrainerOptions};
+use crate::learn::trainer::{NotFinite, TrainError, TrainerOptions};
 use crate::step::Compiled;
 
 /// The origin of a non-finite number, in words.
@@ -133,14 +132,9 @@ fn find(
         .collect();
     let mut episodes = Episodes::new(&program.model, &program.step, options)?;
     episodes.set_parameters(&params);
-    let header = &before.header;
     let options = EpisodeOptions {
-        seed: episode_seed(header.seed, header.rollbacks),
-        iteration: header.iteration as u32,
         learn: true,
-        greedy: false,
-        batch: episodes.batch(),
-        part: Part::Train,
+        ..episodes.after(&before.header)
     };
     let seen = forward::run(&mut episodes, options, &carried)?;
     if let Some(bad) = seen.first_bad() {

@@ -101,6 +101,9 @@ pub struct Pending {
     /// The sums over them, in the order of the record's fields. JSON has `null` for a score that is not a number.
     #[serde(deserialize_with = "numbers_or_nan")]
     pub sums: Vec<f64>,
+    /// By sum, the number of iterations that had such a number; empty where all had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counts: Vec<u64>,
 }
 
 fn numbers_or_nan<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<f64>, D::Error> {

@@ -48,6 +48,7 @@ fn header() -> Header {
         pending: Some(Pending {
             iterations: 2,
             sums: vec![0.1 + 0.2, -1e-300],
+            counts: vec![7, 3],
         }),
         standing: Some(BestTracker {
             sum: 1.0 / 3.0,

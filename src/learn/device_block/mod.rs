@@ -83,6 +83,7 @@ impl DeviceBlock {
             learn: options.learn,
             greedy: options.greedy,
             scale: 1.0 / (options.batch * self.wiring.steps().max(1)) as f64,
+            steps: [options.first(), options.steps(self.wiring.steps())],
         }
     }
 
@@ -99,7 +100,8 @@ impl DeviceBlock {
             .inputs
             .iter()
             .map(|slot| slot.dims.iter().product());
-        let (steps, rows) = (self.wiring.steps(), self.lanes.len() * self.wiring.steps());
+        let steps = options.steps(self.wiring.steps());
+        let rows = self.lanes.len() * steps;
         let mut tables: Vec<Vec<f32>> =
             sizes.map(|n: usize| Vec::with_capacity(rows * n)).collect();
         let silent = self.wiring.silent();
@@ -123,7 +125,8 @@ impl DeviceBlock {
         report: &mut BlockReport,
     ) -> Result<Vec<f32>, BackendError> {
         let outputs = self.on.outputs()?;
-        let (steps, rows) = (self.wiring.steps(), self.lanes.len() * self.wiring.steps());
+        let steps = options.steps(self.wiring.steps());
+        let rows = self.lanes.len() * steps;
         let mut rest = outputs.as_slice();
         let tables: Vec<(usize, Vec<f64>)> = self
             .wiring
@@ -170,8 +173,15 @@ impl Block for DeviceBlock {
             self.inputs(&options)
         };
         self.on.forward(&self.shared, &run, &carried, &inputs)?;
+        let mut states = self.on.carried()?;
+        if options.ends(self.wiring.steps()) {
+            let slots = states.iter_mut().zip(&self.graph.states);
+            for (state, _) in slots.filter(|(_, slot)| !slot.outlives()) {
+                *state = None;
+            }
+        }
         let mut report = BlockReport {
-            states: self.on.carried()?,
+            states,
             ..BlockReport::default()
         };
         let seeds = if self.on_device {

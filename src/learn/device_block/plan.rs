@@ -8,6 +8,7 @@ use crate::engine::plan::Plan;
 use crate::ir::Graph;
 use crate::lang::settings::Settings;
 use crate::learn::block::Objective;
+use crate::learn::chunks::Chunks;
 use crate::learn::experiment::{built, experiment, optimizer};
 use crate::learn::lane_episode::Wiring;
 use crate::learn::optim::Optimizer;
@@ -28,7 +29,7 @@ impl DevicePlan {
     pub fn new(
         program: &Fused,
         graph: &Graph,
-        (task, lanes): (&dyn Task, usize),
+        (task, lanes, chunks): (&dyn Task, usize, Chunks),
         objective: Objective,
         update: Update,
         limits: BlockLimits,
@@ -75,6 +76,7 @@ impl DevicePlan {
             input_adjoints: Vec::new(),
             noises: (0..graph.noises.len()).collect(),
             passage: false,
+            carries: chunks.count() > 1,
             places: on_device.then(|| ParamPlaces::new(&graph.params)),
             task: device,
             objective: coefficients.filter(|_| on_device),
@@ -115,7 +117,8 @@ pub fn device_source(
     let update = update(optimizer.as_ref(), &train.settings);
     let lanes = train.settings.int("batch").max(1);
     let step = &stage.graphs.step;
-    let plan = DevicePlan::new(fused, step, (task, lanes), objective, update, limits);
+    let work = (task, lanes, Chunks::new(train, task.steps()));
+    let plan = DevicePlan::new(fused, step, work, objective, update, limits);
     Ok(plan.source)
 }
 

@@ -7,11 +7,13 @@
 
 use super::block::{EpisodeOptions, Objective};
 use super::blocks::executors;
+use super::checkpoint::Header;
+use super::chunks::Chunks;
 use super::drive::{as_kept, groups, Group};
 use super::experiment::{built, experiment};
 use super::lane_episode::{LaneEpisode, LaneLoss};
 use super::tasks::Part;
-use super::trainer::{TrainError, TrainerOptions};
+use super::trainer::{episode_seed, TrainError, TrainerOptions};
 use crate::engine::episode::{Engine, Environment, EpisodeRun, Running, States};
 use crate::engine::experiment::Experiment;
 use crate::engine::lanes::{Lanes, Shape};
@@ -30,6 +32,8 @@ pub struct Episodes {
     parameters: Vec<Vec<f64>>,
     pool: rayon::ThreadPool,
     batch: usize,
+    /// The chunks that training runs episodes in.
+    chunks: Chunks,
     /// Different episodes, if they come from a file.
     sequences: Option<usize>,
 }
@@ -215,6 +219,7 @@ impl Episodes {
                 .num_threads(options.threads.max(1))
                 .build()?,
             batch,
+            chunks: Chunks::new(train, task.steps()),
         })
     }
 
@@ -236,6 +241,19 @@ impl Episodes {
     /// The number of different episodes, if they come from a file.
     pub fn sequences(&self) -> Option<usize> {
         self.sequences
+    }
+
+    /// The episodes, or the chunk of them, that training runs after a checkpoint.
+    pub fn after(&self, checkpoint: &Header) -> EpisodeOptions {
+        EpisodeOptions {
+            seed: episode_seed(checkpoint.seed, checkpoint.rollbacks),
+            iteration: self.chunks.batch(checkpoint.iteration) as u32,
+            learn: false,
+            greedy: false,
+            batch: self.batch,
+            part: Part::Train,
+            chunk: self.chunks.chunk(checkpoint.iteration),
+        }
     }
 
     /// Steps of an episode.
@@ -287,10 +305,11 @@ impl Episodes {
             })
             .collect();
         let run = EpisodeRun {
-            steps: watched.first().map_or(0, |one| one.group.steps()),
+            steps: options.steps(watched.first().map_or(0, |one| one.group.steps())),
             learn: false,
             states: carried,
             all_states: false,
+            first_adjoints: false,
         };
         let mut environments: Vec<&mut dyn Environment> = watched
             .iter_mut()
@@ -354,7 +373,7 @@ impl<O: Observer> Environment for Watched<'_, O> {
             let size: usize = self.graph.noises[slot].dims.iter().product();
             values.resize(group.lanes.len() * size, 0.0);
             for (k, values) in values.chunks_mut(size.max(1)).enumerate() {
-                group.noise(k, slot, step, values);
+                group.noise(k, slot, group.options.first() + step, values);
             }
         }
         self.observer.before(&mut Moment {

@@ -134,6 +134,7 @@ impl Reader for InStepReader {
             learn: passage.learn,
             states: &self.states,
             all_states: true,
+            first_adjoints: false,
         };
         let mut words = Words {
             graph: &self.graph,

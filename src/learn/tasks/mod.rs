@@ -166,6 +166,11 @@ pub trait Lane: Send {
     /// Starts the episode of `key` at step 0.
     fn reset(&mut self, key: EpisodeKey);
 
+    /// Goes to a step of the episode, from the first, where it can do so at once: tells if it did.
+    fn seek(&mut self, _step: usize) -> bool {
+        false
+    }
+
     /// Writes the inputs of the current step, one after another, into `inputs`.
     fn observe(&mut self, inputs: &mut [f32]);
 

@@ -134,7 +134,11 @@ impl Trainer {
         }
         let loss = report.loss;
         let rate = self.rate.factor(self.iteration);
-        let norm = self.update(loss, &mut gradients, rate)?;
+        // A chunk without targets has nothing to learn from, and no loss.
+        let (loss, norm) = match self.chunks.count() > 1 && !report.weighted {
+            true => (f64::NAN, f64::NAN),
+            false => (loss, self.update(loss, &mut gradients, rate)?),
+        };
         self.iteration = number;
         let mut phases = report.phases;
         phases.update = update.elapsed().as_secs_f64();

@@ -5,6 +5,7 @@ use crate::engine::BackendError;
 use crate::lang::catalog::TrainerKind;
 use crate::lang::sema::model::{TaskModel, TrainModel};
 use crate::learn::block::EpisodeOptions;
+use crate::learn::chunks::Chunks;
 use crate::learn::score::Tally;
 use crate::learn::tasks::{Part, Task};
 
@@ -32,8 +33,10 @@ pub(super) fn values_of(scores: &[Tally]) -> Vec<(String, f64)> {
 pub struct Epochs {
     /// Sequences of an epoch.
     sequences: u64,
-    /// Sequences of an iteration.
+    /// Sequences of a batch.
     batch: u64,
+    /// Iterations of a batch: one for each of its chunks.
+    chunks: u64,
     /// Sequences of the validation file, if there is one.
     valid: Option<u64>,
     /// Epochs from one validation to the next.
@@ -49,7 +52,10 @@ pub fn planned(train: &TrainModel, task: &TaskModel) -> u64 {
         (TrainerKind::Language, _) => 0,
         (TrainerKind::Supervised, Some(sequences)) if setting("epochs") > 0 => {
             let all = setting("epochs").saturating_mul(sequences as u64);
-            all.div_ceil(setting("batch")).min(u64::from(u32::MAX))
+            let chunks = Chunks::new(train, task.ports.steps).count();
+            all.div_ceil(setting("batch"))
+                .saturating_mul(chunks)
+                .min(u64::from(u32::MAX))
         }
         (TrainerKind::Reward | TrainerKind::Supervised, _) => setting("iterations"),
     }
@@ -63,6 +69,7 @@ impl Epochs {
         (train.trainer.kind == TrainerKind::Supervised).then(|| Epochs {
             sequences,
             batch: setting("batch"),
+            chunks: Chunks::new(train, task.steps()).count(),
             valid: task.sequences(Part::Valid).map(|count| count as u64),
             every: setting("valid_every"),
             patience: setting("patience"),
@@ -71,12 +78,17 @@ impl Epochs {
 
     /// The epoch, from 1, of the first sequence of an iteration, from 1.
     fn of(&self, iteration: u64) -> u64 {
-        iteration.saturating_sub(1).saturating_mul(self.batch) / self.sequences + 1
+        let batches = iteration.saturating_sub(1) / self.chunks;
+        batches.saturating_mul(self.batch) / self.sequences + 1
     }
 
     /// Tells if the validation file is looked at after so many iterations.
     pub fn validates(&self, done: u64) -> bool {
         let length = self.sequences * self.every;
+        if !done.is_multiple_of(self.chunks) {
+            return false;
+        }
+        let done = done / self.chunks;
         let ends = |done: u64| done.saturating_mul(self.batch) / length;
         self.valid.is_some() && done > 0 && ends(done) > ends(done - 1)
     }
@@ -128,6 +140,7 @@ impl Trainer {
                 greedy: false,
                 batch: self.batch,
                 part: Part::Valid,
+                chunk: None,
             };
             let Some(block) = &mut self.block else {
                 return Ok(None);
@@ -164,6 +177,7 @@ mod tests {
         let epochs = |sequences, batch, every| Epochs {
             sequences,
             batch,
+            chunks: 1,
             valid: Some(1),
             every,
             patience: 0,
@@ -176,5 +190,11 @@ mod tests {
         assert_eq!(ends(epochs(3, 4, 1), 3), [1, 2, 3]);
         let of = |k| epochs(10, 4, 1).of(k);
         assert_eq!([1, 2, 3, 4, 5, 6].map(of), [1, 1, 1, 2, 2, 3]);
+        let cut = Epochs {
+            chunks: 2,
+            ..epochs(10, 4, 1)
+        };
+        assert_eq!(ends(cut, 12), [6, 10]);
+        assert_eq!([5, 6, 7, 8].map(|k| cut.of(k)), [1, 1, 2, 2]);
     }
 }

@@ -16,6 +16,7 @@ use super::a2c::Parts;
 use super::average::Average;
 use super::block::{Block, BlockReport, EpisodeOptions, Objective};
 use super::blocks::{blocks, readers, Work};
+use super::chunks::Chunks;
 use super::device_block::update;
 use super::experiment::{built, experiment, optimizer};
 use super::gradient;
@@ -30,7 +31,6 @@ use crate::engine::experiment::{Experiment, Target};
 use crate::engine::params::ParamStore;
 use crate::engine::plan::{Limits, Plan};
 use crate::engine::BackendError;
-use crate::ir::Reset;
 use crate::lang::catalog::TrainerKind;
 use crate::machine::device::DeviceChoice;
 use crate::step::passes::Selection;
@@ -140,6 +140,8 @@ pub struct Trainer {
     rate: Rate,
     /// The ends of epochs, where each episode is one of a file.
     epochs: Option<Epochs>,
+    /// The chunks that episodes are run in.
+    chunks: Chunks,
     iteration: u64,
     rollbacks: u64,
     options: TrainerOptions,
@@ -171,6 +173,8 @@ struct CarriedSlot {
     slot: usize,
     path: String,
     dims: Vec<usize>,
+    /// Whether every iteration gives it back, once one was done.
+    always: bool,
 }
 
 /// The options of a [`Trainer`], beside the spec.
@@ -239,6 +243,7 @@ impl Trainer {
         let objective = Objective::new(train);
         let supervised = matches!(objective, Objective::Supervised(_));
         let planned = planned(train, task_model);
+        let chunks = Chunks::new(train, task.steps());
         let rate = match train.trainer.kind {
             TrainerKind::Language => Rate::CONSTANT,
             TrainerKind::Reward | TrainerKind::Supervised => Rate::new(&train.settings, planned),
@@ -252,6 +257,7 @@ impl Trainer {
             objective,
             update: update(described.as_ref(), &train.settings),
             lanes,
+            chunks,
             limits,
         };
         let mut language = None;
@@ -280,15 +286,14 @@ impl Trainer {
         let carried = states
             .iter()
             .enumerate()
-            .filter(|(_, slot)| {
-                // A text is one episode, read in many iterations.
-                language.is_some() || matches!(slot.reset, Reset::Never | Reset::Carry)
-            })
             .map(|(k, slot)| CarriedSlot {
                 slot: k,
                 path: slot.path.clone(),
                 dims: slot.dims.clone(),
+                // A text is one episode, read in many iterations.
+                always: language.is_some() || slot.outlives(),
             })
+            .filter(|slot| slot.always || chunks.count() > 1)
             .collect();
         Ok(Trainer {
             seed,
@@ -298,6 +303,7 @@ impl Trainer {
             planned,
             rate,
             epochs: Epochs::new(task, train),
+            chunks,
             iteration: 0,
             rollbacks: 0,
             options,
@@ -431,11 +437,12 @@ impl Trainer {
     pub fn next_episodes(&self) -> EpisodeOptions {
         EpisodeOptions {
             seed: self.episode_seed(),
-            iteration: self.iteration as u32,
+            iteration: self.chunks.batch(self.iteration) as u32,
             learn: true,
             greedy: false,
             batch: self.batch,
             part: Part::Train,
+            chunk: self.chunks.chunk(self.iteration),
         }
     }
 
@@ -493,6 +500,9 @@ impl Trainer {
     /// # Errors
     /// Those of the backend.
     pub fn evaluate(&mut self, episodes: usize, greedy: bool) -> Result<Evaluation, TrainError> {
+        // It may come between two chunks of training.
+        let between = (self.chunks.count() > 1).then(|| self.states.clone());
+        self.forget_episode();
         let mut out = Evaluation::default();
         let batches = episodes.div_ceil(self.batch);
         for k in 0..batches {
@@ -503,6 +513,7 @@ impl Trainer {
                 greedy,
                 batch: self.batch,
                 part: Part::Test,
+                chunk: None,
             })?;
             out.loss += report.loss / batches as f64;
             out.rewards.extend(&report.rewards);
@@ -514,7 +525,19 @@ impl Trainer {
         }
         out.rewards.truncate(episodes);
         out.scores.truncate(episodes);
+        if let Some(between) = between {
+            self.states = between;
+        }
         Ok(out)
+    }
+
+    /// Returns the states that do not outlive an episode to their first values.
+    fn forget_episode(&mut self) {
+        for slot in self.carried.iter().filter(|slot| !slot.always) {
+            if let Some(state) = self.states.get_mut(slot.slot) {
+                *state = None;
+            }
+        }
     }
 }
 

@@ -65,6 +65,8 @@ impl Trainer {
     /// ones would give it again.
     pub fn draw_other_episodes(&mut self, rollbacks: u64) {
         self.rollbacks = rollbacks;
+        // In the middle of sequences the rest of others is shown, from first values.
+        self.forget_episode();
     }
 
     /// Counts an iteration that could not be done, and changes nothing else.
@@ -87,7 +89,7 @@ impl Trainer {
         let mut states: States = Vec::new();
         for slot in &self.carried {
             let Some(saved) = checkpoint.states.get(&slot.path) else {
-                if checkpoint.header.iteration > 0 {
+                if checkpoint.header.iteration > 0 && slot.always {
                     return Err(TrainError::Checkpoint(CheckpointError::MissingState {
                         state: slot.path.clone(),
                     }));

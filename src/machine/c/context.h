@@ -25,7 +25,7 @@ typedef struct {
     float *gradients, *averages;
     double *squares, *norms, *history;
     double scale;
-    int lanes, iteration, learn, greedy, slot, burning, steps;
+    int lanes, iteration, learn, greedy, slot, burning, steps, first;
     float rates[4];
     /* The part of a mean over steps that this one is; 0 where there is no mean. */
     float average;

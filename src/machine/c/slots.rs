@@ -139,7 +139,7 @@ impl Writer<'_> {
                 continue;
             };
             let (step, still) = match noise.kind {
-                NoiseKind::Step => ("step", None),
+                NoiseKind::Step => ("a->first + step", None),
                 NoiseKind::Mask => ("0", Some(noise.draw.mean())),
             };
             let columns = noise.dims.last().copied().unwrap_or(1).max(1);

@@ -6,7 +6,6 @@ use super::text::Text;
 use super::update::{write_update, UpdateSizes};
 use super::writer::Writer;
 use super::{sweeps, vectors, DeviceSource, Episode, Feed, Product, Sizes, Threads};
-use crate::ir::Reset;
 use crate::machine::device::BlockLimits;
 use crate::program::code::{Instr, Place, RootKind, Sweep};
 use crate::program::ir::Home;
@@ -67,7 +66,8 @@ impl Verified<Program> {
         let mut carried = vec![None; episode.graph.states.len()];
         let mut carried_size = 0;
         for (slot, state) in episode.graph.states.iter().enumerate() {
-            if episode.passage || matches!(state.reset, Reset::Never | Reset::Carry) {
+            let all = episode.passage || episode.carries;
+            if all || state.outlives() {
                 let n = state.dims.iter().product();
                 carried[slot] = Some((carried_size, n));
                 carried_size += n;

@@ -265,6 +265,7 @@ pub struct Args {
     pub slot: i32,
     pub burning: i32,
     pub steps: i32,
+    pub first: i32,
     pub rates: [f32; RATES],
     pub average: f32,
 }

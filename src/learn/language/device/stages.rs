@@ -109,6 +109,7 @@ impl DeviceStages {
                             input_adjoints: earlier.collect(),
                             noises: stage.noises.clone(),
                             passage: true,
+                            carries: true,
                             places: Some(places.part(&stage.params)),
                             task: None,
                             objective: None,

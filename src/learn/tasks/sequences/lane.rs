@@ -151,6 +151,11 @@ impl Lane for SequenceLane {
         self.length = self.read_length();
     }
 
+    fn seek(&mut self, step: usize) -> bool {
+        self.step = step;
+        true
+    }
+
     fn observe(&mut self, inputs: &mut [f32]) {
         if self.step >= self.length {
             inputs.fill(0.0);

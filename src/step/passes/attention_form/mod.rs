@@ -125,6 +125,7 @@ fn recognise(graph: &Graph, trace: StateId, horizon: Horizon) -> Result<Stored, 
     let steps = match horizon {
         Horizon::Episode { steps } => steps.max(1),
         Horizon::Chunks => return Err(Dense::Chunks),
+        Horizon::Truncated => return Err(Dense::Truncated),
         Horizon::Observed => return Err(Dense::Observed),
         Horizon::Unknown => return Err(Dense::NoEpisode),
     };

@@ -59,6 +59,8 @@ pub enum Dense {
     Observed,
     /// It goes on from one chunk of a text to the next.
     Chunks,
+    /// It goes on from one chunk of an episode to the next.
+    Truncated,
     /// It is not reset once an episode.
     ResetOtherwise(Reset),
     /// It does not start at 0.
@@ -106,6 +108,7 @@ impl fmt::Display for Dense {
             Dense::NoEpisode => f.write_str("the spec does not say how many steps an episode has"),
             Dense::Observed => f.write_str("its values may be asked for"),
             Dense::Chunks => f.write_str("it goes on from one chunk of the text to the next"),
+            Dense::Truncated => f.write_str("`chunk` cuts the episode, and it goes on from each part to the next"),
             Dense::ResetOtherwise(Reset::Trial) => f.write_str("it is reset at every trial, not once an episode"),
             Dense::ResetOtherwise(Reset::Never | Reset::Carry | Reset::Episode) => {
                 f.write_str("it is kept from one episode to the next")
