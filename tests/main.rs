@@ -11,6 +11,7 @@ mod command;
 mod data_files;
 mod device;
 mod device_catalog;
+mod environments;
 mod export;
 mod faults;
 mod fixtures;

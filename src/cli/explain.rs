@@ -279,6 +279,8 @@ fn range(kind: SettingKind) -> String {
         SettingKind::Choice(words) => words.join(", "),
         SettingKind::Bytes => "size such as \"200MB\"".to_owned(),
         SettingKind::File => "path such as \"train.npz\"".to_owned(),
+        SettingKind::Folder => "path of a folder".to_owned(),
+        SettingKind::Text => "text in quotes".to_owned(),
     }
 }
 

@@ -40,6 +40,11 @@ pub trait Environment<E: Executor> {
         outputs: &[E::Tensor],
         states: &mut [E::Tensor],
     ) -> Result<(), BackendError>;
+
+    /// Whether nothing that later steps give would be used: then they are not run.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 /// Inputs known beforehand; the outputs of each step are kept.
@@ -154,6 +159,10 @@ impl<T: Clone> Rollout<T> {
             environment.outputs(executor, step, &results.outputs, &mut rollout.last)?;
             rollout.segment.push(entered);
             rollout.inputs.push(inputs);
+            if environment.is_over() {
+                rollout.steps = step + 1;
+                break;
+            }
         }
         Ok(rollout)
     }

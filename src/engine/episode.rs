@@ -15,7 +15,7 @@ pub type States = Vec<Option<Vec<f64>>>;
 /// The options of a batch of episodes.
 #[derive(Clone, Copy, Debug)]
 pub struct EpisodeRun<'a> {
-    /// Steps.
+    /// Steps; fewer are run where the environment is over before.
     pub steps: usize,
     /// True to go back through them.
     pub learn: bool,
@@ -91,7 +91,10 @@ pub trait Engine: Send {
 /// The world of a group of lanes: it gives the inputs of a step and sees its outputs before it gives those of the next.
 pub trait Environment: Send {
     /// Begins an episode.
-    fn start(&mut self);
+    ///
+    /// # Errors
+    /// Those of the environment.
+    fn start(&mut self) -> Result<(), BackendError>;
 
     /// Gives inputs and noise of a step.
     ///
@@ -104,6 +107,11 @@ pub trait Environment: Send {
     /// # Errors
     /// Those of the engine.
     fn after(&mut self, step: usize, lanes: &mut dyn Running) -> Result<(), BackendError>;
+
+    /// Whether nothing that later steps give would be used: then they are not run.
+    fn is_over(&self) -> bool {
+        false
+    }
 
     /// Ends an episode: from now on there are adjoints.
     fn finish(&mut self);

@@ -102,7 +102,7 @@ fn episodes<E: Executor>(
     interval: usize,
 ) -> Result<EpisodesRan, BackendError> {
     let start = Instant::now();
-    environment.start();
+    environment.start()?;
     let slots = executor.step_graph().states.iter().enumerate();
     let initial = slots
         .map(|(slot, state)| match part(run.states, slot, mine) {
@@ -252,6 +252,10 @@ impl<E: Executor> bptt::Environment<E> for Adapter<'_> {
         self.environment.after(step, &mut lanes)?;
         self.seconds += start.elapsed().as_secs_f64();
         Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.environment.is_over()
     }
 }
 

@@ -174,7 +174,7 @@ impl<T: Native> Shares<'_, T> {
             true => self.shape.interval,
             false => steps.max(1),
         };
-        environment.start();
+        environment.start()?;
         for (k, memory) in memories.iter_mut().enumerate() {
             memory.start(self.program, steps, interval);
             for slot in 0..self.graph.states.len() {
@@ -190,6 +190,9 @@ impl<T: Native> Shares<'_, T> {
             LaneMemory::step_together(memories, self.program, self.shared);
             lap(&mut times.forward);
             environment.after(step, &mut self.running(memories))?;
+            if environment.is_over() {
+                break;
+            }
         }
         lap(&mut times.environment);
         Ok(times)

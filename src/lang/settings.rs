@@ -30,6 +30,10 @@ pub enum SettingKind {
     Bytes,
     /// The path of a file or folder, relative to the spec or, in `--set`, to the current directory.
     File,
+    /// The path of a folder, relative as that of a file; by default the folder of the spec.
+    Folder,
+    /// Any text.
+    Text,
 }
 
 /// The value of a setting.
@@ -47,6 +51,10 @@ pub enum SettingValue {
     Bytes(Option<u64>),
     /// A path; `None` for none.
     File(Option<Arc<Path>>),
+    /// The path of a folder; `None` for that of the spec.
+    Folder(Option<Arc<Path>>),
+    /// A text; `None` for none.
+    Text(Option<Arc<str>>),
 }
 
 impl std::fmt::Display for SettingValue {
@@ -63,7 +71,10 @@ impl std::fmt::Display for SettingValue {
                 let name = path.file_name().unwrap_or(path.as_os_str());
                 write!(f, "\"{}\"", name.to_string_lossy())
             }
-            SettingValue::File(None) => f.write_str("none"),
+            SettingValue::Folder(Some(_)) => f.write_str("a folder"),
+            SettingValue::Folder(None) => f.write_str("that of the spec"),
+            SettingValue::Text(Some(text)) => write!(f, "\"{text}\""),
+            SettingValue::File(None) | SettingValue::Text(None) => f.write_str("none"),
         }
     }
 }
@@ -178,6 +189,26 @@ impl Setting {
         }
     }
 
+    /// A row for the path of a folder; the default is that of the spec.
+    pub const fn folder(name: &'static str, doc: &'static str) -> Setting {
+        Setting {
+            name,
+            kind: SettingKind::Folder,
+            default: SettingValue::Folder(None),
+            doc,
+        }
+    }
+
+    /// A row for a text; there is none by default.
+    pub const fn text(name: &'static str, doc: &'static str) -> Setting {
+        Setting {
+            name,
+            kind: SettingKind::Text,
+            default: SettingValue::Text(None),
+            doc,
+        }
+    }
+
     /// A row for one of several words; the first is the default.
     pub const fn choice(
         name: &'static str,
@@ -232,7 +263,11 @@ impl Settings {
             SettingValue::Int(value) => *value as usize,
             SettingValue::Real(value) => *value as usize,
             SettingValue::Bool(value) => usize::from(*value),
-            SettingValue::Word(_) | SettingValue::Bytes(_) | SettingValue::File(_) => 0,
+            SettingValue::Word(_)
+            | SettingValue::Bytes(_)
+            | SettingValue::File(_)
+            | SettingValue::Folder(_)
+            | SettingValue::Text(_) => 0,
         }
     }
 
@@ -242,7 +277,11 @@ impl Settings {
             SettingValue::Int(value) => *value as f64,
             SettingValue::Real(value) => *value,
             SettingValue::Bool(value) => f64::from(u8::from(*value)),
-            SettingValue::Word(_) | SettingValue::Bytes(_) | SettingValue::File(_) => f64::NAN,
+            SettingValue::Word(_)
+            | SettingValue::Bytes(_)
+            | SettingValue::File(_)
+            | SettingValue::Folder(_)
+            | SettingValue::Text(_) => f64::NAN,
         }
     }
 
@@ -259,7 +298,9 @@ impl Settings {
             | SettingValue::Real(_)
             | SettingValue::Bool(_)
             | SettingValue::Word(_)
-            | SettingValue::File(_) => None,
+            | SettingValue::File(_)
+            | SettingValue::Folder(_)
+            | SettingValue::Text(_) => None,
         }
     }
 
@@ -271,19 +312,36 @@ impl Settings {
             | SettingValue::Real(_)
             | SettingValue::Bool(_)
             | SettingValue::Bytes(_)
-            | SettingValue::File(_) => "",
+            | SettingValue::File(_)
+            | SettingValue::Folder(_)
+            | SettingValue::Text(_) => "",
         }
     }
 
-    /// A path; `None` if none is given.
+    /// The path of a file or a folder; `None` if none is given.
     pub fn file(&self, name: &str) -> Option<&Path> {
         match self.get(name) {
-            SettingValue::File(path) => path.as_deref(),
+            SettingValue::File(path) | SettingValue::Folder(path) => path.as_deref(),
             SettingValue::Int(_)
             | SettingValue::Real(_)
             | SettingValue::Bool(_)
             | SettingValue::Word(_)
-            | SettingValue::Bytes(_) => None,
+            | SettingValue::Bytes(_)
+            | SettingValue::Text(_) => None,
+        }
+    }
+
+    /// A text; `None` if none is given.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.get(name) {
+            SettingValue::Text(text) => text.as_deref(),
+            SettingValue::Int(_)
+            | SettingValue::Real(_)
+            | SettingValue::Bool(_)
+            | SettingValue::Word(_)
+            | SettingValue::Bytes(_)
+            | SettingValue::File(_)
+            | SettingValue::Folder(_) => None,
         }
     }
 }

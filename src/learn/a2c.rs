@@ -1,6 +1,6 @@
 //! The advantage actor-critic loss of one lane (Miconi et al. 2019, §4).
 //!
-//! With returns `R(t) = r(t) + γ R(t+1)`, zero after the end, advantage `A = stop(R - V)` and policy
+//! With returns `R(t) = r(t) + γ R(t+1)`, zero after the end of an episode, advantage `A = stop(R - V)` and policy
 //! `π = softmax(logits)`:
 //!
 //! `loss = scale Σ_t [ -log π(a_t) A + c_v (R - V)² + c_s Σ_a π_a² - c_e H(π) ]`, with `H = -Σ_a π_a log π_a`.
@@ -15,6 +15,8 @@ use crate::lang::settings::Settings;
 pub struct A2c {
     /// The discount γ.
     pub gamma: f64,
+    /// The share λ of what really followed in a return; the rest is the value of the next step.
+    pub lambda: f64,
     /// The coefficient c_v of the squared value error.
     pub value: f64,
     /// The coefficient c_s of the sum of squared action probabilities.
@@ -34,6 +36,42 @@ pub struct Episode<'a> {
     pub actions: &'a [usize],
     /// The rewards earned by the actions, `[T]`.
     pub rewards: &'a [f64],
+    /// The place of each step in its episode, `[T]`.
+    pub marks: &'a [Mark],
+}
+
+/// The place of a step in its episode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// The episode goes on.
+    On,
+    /// The episode is over after this step.
+    Terminated,
+    /// The episode is cut off after this step: what would have followed is worth the value of the next step.
+    Truncated,
+    /// A step after the end of an episode. Its action does nothing, and it adds nothing to the loss.
+    Idle,
+}
+
+impl Mark {
+    /// The marks of an episode of so many steps that ends with the last.
+    pub fn whole(steps: usize) -> Vec<Mark> {
+        let mut marks = vec![Mark::On; steps];
+        if let Some(last) = marks.last_mut() {
+            *last = Mark::Terminated;
+        }
+        marks
+    }
+}
+
+/// The return of each step, and whether the step counts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Returns {
+    /// The returns, `[T]`.
+    pub values: Vec<f64>,
+    /// The mark of steps that add to the loss, `[T]`. Steps after an end do not, nor does the last step where the episode
+    /// goes on: its value stands for what follows the step before.
+    pub counts: Vec<bool>,
 }
 
 /// The contribution of each term to the loss, including coefficient and scale.
@@ -70,19 +108,41 @@ impl A2c {
     pub fn new(settings: &Settings) -> A2c {
         A2c {
             gamma: settings.real("gamma"),
+            lambda: settings.real("lambda"),
             value: settings.real("value"),
             concentration: settings.real("concentration"),
             entropy: settings.real("entropy"),
         }
     }
 
-    /// The discounted returns of `rewards`, `[T]`.
-    pub fn returns(&self, rewards: &[f64]) -> Vec<f64> {
-        let mut returns = rewards.to_vec();
-        let mut later = 0.0;
-        for reward in returns.iter_mut().rev() {
-            later = *reward + self.gamma * later;
-            *reward = later;
+    /// The returns of a lane: `R(t) = r(t) + γ ((1 - λ) V(t+1) + λ R(t+1))`, without the second term where the episode is
+    /// over and with `V(t+1)` for both where it is cut off.
+    pub fn returns(&self, episode: &Episode<'_>) -> Returns {
+        let steps = episode.rewards.len();
+        let mut returns = Returns {
+            values: episode.rewards.to_vec(),
+            counts: vec![true; steps],
+        };
+        // What follows a step: the return and the value of the next one.
+        let mut next: Option<(f64, f64)> = None;
+        for t in (0..steps).rev() {
+            let value = episode.values[t];
+            let later = match (episode.marks[t], next) {
+                (Mark::On, Some((later, value))) => {
+                    Some((1.0 - self.lambda) * value + self.lambda * later)
+                }
+                (Mark::Truncated, Some((_, value))) => Some(value),
+                (Mark::Terminated, _) => Some(0.0),
+                (Mark::Idle, _) | (Mark::On | Mark::Truncated, None) => None,
+            };
+            match later {
+                Some(later) => returns.values[t] += self.gamma * later,
+                None => {
+                    returns.values[t] = value;
+                    returns.counts[t] = false;
+                }
+            }
+            next = Some((returns.values[t], value));
         }
         returns
     }
@@ -96,17 +156,22 @@ impl A2c {
         logit_adjoints: &mut [f64],
         value_adjoints: &mut [f64],
     ) -> Parts {
-        let returns = self.returns(episode.rewards);
-        let steps = returns.len();
+        let returns = self.returns(&episode);
+        let steps = returns.values.len();
         let actions = episode.logits.len() / steps.max(1);
         let mut log_probabilities = vec![0.0; actions];
         let mut parts = Parts::default();
         for t in 0..steps {
+            if !returns.counts[t] {
+                logit_adjoints[t * actions..(t + 1) * actions].fill(0.0);
+                value_adjoints[t] = 0.0;
+                continue;
+            }
             let logits = &episode.logits[t * actions..(t + 1) * actions];
             let adjoints = &mut logit_adjoints[t * actions..(t + 1) * actions];
             log_softmax(logits, &mut log_probabilities);
             let action = episode.actions[t];
-            let advantage = returns[t] - episode.values[t];
+            let advantage = returns.values[t] - episode.values[t];
 
             let mut squares = 0.0;
             let mut negative_entropy = 0.0;
@@ -141,7 +206,7 @@ impl A2c {
 
 #[cfg(test)]
 mod tests {
-    use super::{A2c, Episode, Parts};
+    use super::{A2c, Episode, Mark, Parts};
     use crate::ir::rng::{Key, Stream};
     use serde_json::Value;
 
@@ -175,6 +240,7 @@ mod tests {
         let (steps, actions, scale) = (5, 3, 0.07);
         let a2c = A2c {
             gamma: 0.8,
+            lambda: 1.0,
             value: 0.3,
             concentration: 0.4,
             entropy: 0.25,
@@ -185,6 +251,7 @@ mod tests {
         let rewards: Vec<f64> = (20..25).map(|k| place.normal(k)).collect();
         let taken = [0, 2, 1, 1, 0];
         let frozen = values.clone();
+        let marks = Mark::whole(5);
         let (mut d_logits, mut d_values) = (vec![f64::NAN; 15], vec![f64::NAN; 5]);
         let loss = |logits: &[f64], values: &[f64]| {
             let episode = Episode {
@@ -192,6 +259,7 @@ mod tests {
                 values,
                 actions: &taken,
                 rewards: &rewards,
+                marks: &marks,
             };
             plain_loss(&a2c, episode, &frozen, scale)
         };
@@ -200,6 +268,7 @@ mod tests {
             values: &values,
             actions: &taken,
             rewards: &rewards,
+            marks: &marks,
         };
         let parts = a2c.lane(episode, scale, &mut d_logits, &mut d_values);
         assert!((parts.total() - loss(&logits, &values)).abs() < 1e-13);
@@ -236,6 +305,7 @@ mod tests {
     fn a_certain_policy_gives_finite_numbers() {
         let a2c = A2c {
             gamma: 0.9,
+            lambda: 1.0,
             value: 0.1,
             concentration: 0.1,
             entropy: 0.1,
@@ -245,6 +315,7 @@ mod tests {
             values: &[0.0],
             actions: &[0],
             rewards: &[1.0],
+            marks: &[Mark::Terminated],
         };
         let (mut d_logits, mut d_values) = ([f64::NAN; 2], [f64::NAN]);
         let parts = a2c.lane(episode, 1.0, &mut d_logits, &mut d_values);
@@ -273,6 +344,7 @@ mod tests {
         let (lanes, steps, hidden, n) = (3, 6, 7, 4);
         let a2c = A2c {
             gamma: 0.9,
+            lambda: 1.0,
             value: 0.1,
             concentration: 0.03,
             entropy: 0.0,
@@ -292,19 +364,17 @@ mod tests {
                 .collect();
             let (values, rewards) = (lane_of(&v, lanes, 1, b), lane_of(&rewards, lanes, 1, b));
             let (logits, h) = (lane_of(&y, lanes, n, b), lane_of(&h, lanes, hidden, b));
-            for (ours, theirs) in a2c
-                .returns(&rewards)
-                .iter()
-                .zip(lane_of(&returns, lanes, 1, b))
-            {
-                assert!((ours - theirs).abs() < 1e-12);
-            }
             let episode = Episode {
                 logits: &logits,
                 values: &values,
                 actions: &actions,
                 rewards: &rewards,
+                marks: &Mark::whole(steps),
             };
+            let ours = a2c.returns(&episode).values;
+            for (ours, theirs) in ours.iter().zip(lane_of(&returns, lanes, 1, b)) {
+                assert!((ours - theirs).abs() < 1e-12);
+            }
             let (mut d_logits, mut d_values) = (vec![0.0; steps * n], vec![0.0; steps]);
             total += a2c.lane(episode, 1.0 / 18.0, &mut d_logits, &mut d_values);
             for t in 0..steps {

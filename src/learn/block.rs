@@ -117,7 +117,8 @@ impl BlockReport {
                 all.add(own);
             }
         }
-        self.step_rewards.resize(lane.rewards().len(), 0.0);
+        let steps = self.step_rewards.len().max(lane.rewards().len());
+        self.step_rewards.resize(steps, 0.0);
         for (total, reward) in self.step_rewards.iter_mut().zip(lane.rewards()) {
             *total += reward;
         }

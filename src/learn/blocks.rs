@@ -171,7 +171,11 @@ fn only<'a>(work: &Work<'a>) -> (&'a Graph, &'a Arc<Fused>) {
 fn lane_by_lane(work: &Work<'_>, options: &TrainerOptions) -> Result<Planned, TrainError> {
     let (step, program) = only(work);
     let size = [work.lanes, work.chunks.longest()];
-    let plan = work.experiment.plan(size, options.threads, work.limits);
+    let mut plan = work.experiment.plan(size, options.threads, work.limits);
+    if let Some(count) = work.task.groups() {
+        // A group is what one process serves.
+        plan.in_step = plan.lanes.div_ceil(count);
+    }
     fits(&plan, work.limits)?;
     let shape = Shape {
         lanes: plan.lanes,
@@ -181,7 +185,7 @@ fn lane_by_lane(work: &Work<'_>, options: &TrainerOptions) -> Result<Planned, Tr
     };
     let graph = Arc::new(step.clone());
     let engine = Box::new(Lanes::<f32>::new(Arc::clone(program), graph, shape));
-    let drive = EpisodeDrive::new(engine, work.task, work.objective.clone());
+    let drive = EpisodeDrive::new(engine, work.task, work.objective.clone())?;
     Ok((plan, Box::new(drive)))
 }
 
@@ -196,6 +200,13 @@ fn on_a_device(
         return Err(TrainError::Device(DeviceError::Absent {
             what: "the task has no device code, and what it shows depends on actions".to_owned(),
             help: "use `--backend candle`, or `--device cpu`".to_owned(),
+        }));
+    }
+    if matches!(&work.objective, Objective::A2c(a2c) if a2c.lambda != 1.0) {
+        return Err(TrainError::Device(DeviceError::Absent {
+            what: "the kernels of devices have no other returns than those of `lambda = 1`"
+                .to_owned(),
+            help: "use `--device cpu`, or `--backend candle`".to_owned(),
         }));
     }
     let device = device::open(options.device)?;
@@ -242,7 +253,7 @@ fn in_step(work: &Work<'_>, options: &TrainerOptions) -> Result<Planned, TrainEr
     }
     fits(&plan, limits)?;
     let engine = executors(prepared, options.backend, &plan, &candle)?;
-    let drive = EpisodeDrive::new(engine, task, work.objective.clone());
+    let drive = EpisodeDrive::new(engine, task, work.objective.clone())?;
     Ok((plan, Box::new(drive)))
 }
 

@@ -2,10 +2,10 @@
 
 use super::block::{Block, BlockReport, EpisodeOptions, Objective};
 use super::lane_episode::{LaneEpisode, LaneLoss, Wiring};
-use super::tasks::Task;
+use super::tasks::{Task, Together};
 use crate::engine::episode::{Engine, Environment, EpisodeRun, Running, States};
 use crate::engine::BackendError;
-use crate::ir::Graph;
+use crate::ir::{Graph, Reset};
 use crate::machine::kernel::KernelReport;
 use std::sync::Arc;
 
@@ -19,26 +19,43 @@ pub struct Group {
     pub(super) options: EpisodeOptions,
     /// By lane, once the episode is over.
     pub(super) losses: Vec<LaneLoss>,
+    /// The exchange of the lanes between steps.
+    together: Option<Box<dyn Together>>,
+    /// Whether a run may end when all lanes are over: no state outlives it.
+    ends: bool,
     /// The values of a lane, by output that is read.
     read: Vec<Vec<f64>>,
     noise: Vec<f64>,
 }
 
 /// The lanes of a task, in groups as an engine wants them.
-pub(super) fn groups(engine: &dyn Engine, task: &dyn Task, objective: Objective) -> Vec<Group> {
+///
+/// # Errors
+/// Where what the lanes need cannot be started.
+pub(super) fn groups(
+    engine: &dyn Engine,
+    task: &dyn Task,
+    objective: Objective,
+) -> Result<Vec<Group>, BackendError> {
     let graph = Arc::new(engine.graph().clone());
     let wiring = Arc::new(Wiring::new(&graph, task, objective));
-    let mut first = 0;
-    let sizes = engine.groups().into_iter();
-    let groups = sizes.map(|count| {
-        let own = first..first + count;
-        first += count;
+    let outlives = |reset| matches!(reset, Reset::Never | Reset::Carry);
+    let ends = !graph.states.iter().any(|state| outlives(state.reset));
+    let companies = task.companies(&engine.groups());
+    let mut next = 0;
+    let groups = companies.map_err(BackendError::Environment)?;
+    let groups = groups.into_iter().map(|company| {
+        let first = next;
+        next += company.lanes.len();
+        let lanes = company.lanes.into_iter().zip(first..);
         Group {
             graph: Arc::clone(&graph),
-            first: own.start,
-            lanes: own
-                .map(|lane| LaneEpisode::new(&wiring, task, lane))
+            first,
+            lanes: lanes
+                .map(|(lane, index)| LaneEpisode::new(&wiring, lane, index))
                 .collect(),
+            together: company.together,
+            ends,
             options: EpisodeOptions::default(),
             losses: Vec::new(),
             read: wiring.read().map(|_| Vec::new()).collect(),
@@ -46,7 +63,7 @@ pub(super) fn groups(engine: &dyn Engine, task: &dyn Task, objective: Objective)
             wiring: Arc::clone(&wiring),
         }
     });
-    groups.collect()
+    Ok(groups.collect())
 }
 
 impl Group {
@@ -65,6 +82,14 @@ impl Group {
         self.lanes[lane].observe(&self.wiring, put);
     }
 
+    /// Has the lanes do what they do together.
+    fn exchange(&mut self, step: Option<usize>) -> Result<(), BackendError> {
+        match &mut self.together {
+            None => Ok(()),
+            Some(together) => together.exchange(step).map_err(BackendError::Environment),
+        }
+    }
+
     /// The noise of a lane at a step.
     pub(super) fn noise(&self, lane: usize, slot: usize, step: usize, out: &mut [f64]) {
         self.lanes[lane].noise(&self.graph, slot, step, &self.options, out);
@@ -72,10 +97,11 @@ impl Group {
 }
 
 impl Environment for Group {
-    fn start(&mut self) {
+    fn start(&mut self) -> Result<(), BackendError> {
         for lane in &mut self.lanes {
             lane.start(&self.options);
         }
+        self.exchange(None)
     }
 
     fn before(&mut self, step: usize, lanes: &mut dyn Running) -> Result<(), BackendError> {
@@ -101,7 +127,15 @@ impl Environment for Group {
             let outputs = self.read.iter().map(Vec::as_slice);
             lane.take(&self.wiring, step, &self.options, outputs);
         }
+        self.exchange(Some(step))?;
+        for lane in &mut self.lanes {
+            lane.settle();
+        }
         Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.ends && self.lanes.iter().all(LaneEpisode::is_over)
     }
 
     fn finish(&mut self) {
@@ -117,7 +151,7 @@ impl Environment for Group {
     fn adjoint(&self, lane: usize, step: usize, slot: usize) -> Option<&[f64]> {
         let number = self.wiring.read().position(|read| read == slot)?;
         let adjoints = &self.losses[lane].seeds[number];
-        let width = adjoints.len() / self.options.steps(self.wiring.steps());
+        let width = self.graph.outputs[slot].dims.iter().product::<usize>();
         Some(&adjoints[step * width..(step + 1) * width])
     }
 }
@@ -130,11 +164,18 @@ pub struct EpisodeDrive {
 
 impl EpisodeDrive {
     /// The lanes of a task on an engine.
-    pub fn new(engine: Box<dyn Engine>, task: &dyn Task, objective: Objective) -> EpisodeDrive {
-        EpisodeDrive {
-            groups: groups(engine.as_ref(), task, objective),
+    ///
+    /// # Errors
+    /// Where what the lanes need cannot be started.
+    pub fn new(
+        engine: Box<dyn Engine>,
+        task: &dyn Task,
+        objective: Objective,
+    ) -> Result<EpisodeDrive, BackendError> {
+        Ok(EpisodeDrive {
+            groups: groups(engine.as_ref(), task, objective)?,
             engine,
-        }
+        })
     }
 }
 

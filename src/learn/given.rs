@@ -104,7 +104,9 @@ impl Recorded<'_> {
 }
 
 impl Environment for Recorded<'_> {
-    fn start(&mut self) {}
+    fn start(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
 
     fn before(&mut self, step: usize, lanes: &mut dyn Running) -> Result<(), BackendError> {
         for (slot, values) in self.given.inputs.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! The loss of given values, as the trainer computes it in training.
 
-use super::a2c::{A2c, Episode};
+use super::a2c::{A2c, Episode, Mark};
 use super::given::GivenValues;
 use super::losses::Losses;
 use super::supervised::{Errors, SupervisedLoss};
@@ -83,6 +83,7 @@ fn rewards(
             values: &values,
             actions: &actions,
             rewards: &rewards,
+            marks: &Mark::whole(steps),
         };
         let scale = 1.0 / (lanes * steps) as f64;
         loss += A2c::new(&train.settings)

@@ -1,6 +1,6 @@
 //! One lane's episode as the trainer sees it: inputs in, outputs and actions out, loss and seeds at the end.
 
-use super::a2c::{Episode, Parts};
+use super::a2c::{Episode, Mark, Parts};
 use super::action;
 use super::block::{EpisodeOptions, Objective};
 use super::score::{Kind, Tally};
@@ -8,7 +8,7 @@ use super::supervised::{Errors, SupervisedLoss};
 use crate::ir::rng::{noise, Key, Stream};
 use crate::ir::Graph;
 use crate::lang::sema::targets::TARGET;
-use crate::learn::tasks::{EpisodeKey, Lane, Score, Task};
+use crate::learn::tasks::{Ended, EpisodeKey, Lane, Score, Task};
 use crate::machine::c::Feed;
 use crate::step::lower::{GIVEN, TRIAL_START};
 
@@ -150,6 +150,8 @@ pub struct LaneEpisode {
     outputs: Vec<Vec<f64>>,
     actions: Vec<usize>,
     rewards: Vec<f64>,
+    /// For reward tasks, the place of each step in its episode.
+    marks: Vec<Mark>,
     /// Targets, `[output][T * size]`.
     targets: Vec<Vec<f64>>,
     /// The weight of each step, `[output][T]`.
@@ -167,6 +169,8 @@ pub struct LaneLoss {
     pub loss: f64,
     /// Reward of the episode, for reward tasks.
     pub reward: Option<f64>,
+    /// Steps of the episode, where episodes end at any step.
+    pub length: Option<usize>,
     /// The task's own measure, or the score of each output.
     pub scores: Vec<Tally>,
     /// Adjoints of the outputs read, `[output][T * size]`.
@@ -179,15 +183,16 @@ pub struct LaneLoss {
 
 impl LaneEpisode {
     /// Lane `index` of the batch.
-    pub fn new(wiring: &Wiring, task: &dyn Task, index: usize) -> LaneEpisode {
+    pub fn new(wiring: &Wiring, lane: Box<dyn Lane>, index: usize) -> LaneEpisode {
         LaneEpisode {
-            lane: task.lane(),
+            lane,
             index: index as u32,
             observation: vec![0.0; wiring.observation],
             signals: vec![0.0; wiring.signals],
             outputs: vec![Vec::new(); wiring.read.len()],
             actions: Vec::new(),
             rewards: Vec::new(),
+            marks: Vec::new(),
             targets: vec![Vec::new(); wiring.read.len()],
             weights: vec![Vec::new(); wiring.read.len()],
             target: vec![0.0; wiring.read.iter().map(|(_, size)| size).sum()],
@@ -210,6 +215,7 @@ impl LaneEpisode {
         }
         self.actions.clear();
         self.rewards.clear();
+        self.marks.clear();
         let first = options.first();
         if first > 0 && !self.lane.seek(first) {
             // What a task with targets shows does not depend on outputs.
@@ -260,7 +266,8 @@ impl LaneEpisode {
         noise(&graph.noises[slot], slot, how, at, out);
     }
 
-    /// Takes the outputs of step `step`, in the order of [`Wiring::read`], and ends the step.
+    /// Takes the outputs of step `step`, in the order of [`Wiring::read`], and ends the step, but for what lanes do together
+    /// there.
     pub fn take<'a>(
         &mut self,
         wiring: &Wiring,
@@ -283,6 +290,10 @@ impl LaneEpisode {
                 };
                 self.actions.push(action);
                 self.rewards.push(f64::from(self.lane.act(action)));
+                self.marks.push(match step + 1 == wiring.steps {
+                    true => Mark::Terminated,
+                    false => Mark::On,
+                });
             }
             Objective::Supervised(_) => {
                 self.lane.target(&mut self.target, &mut self.weight);
@@ -299,6 +310,27 @@ impl LaneEpisode {
         }
     }
 
+    /// Takes what the step came to, after what lanes do together.
+    pub fn settle(&mut self) {
+        let last = self.rewards.last_mut().zip(self.marks.last_mut());
+        let (Some(outcome), Some((reward, mark))) = (self.lane.outcome(), last) else {
+            return;
+        };
+        *reward = f64::from(outcome.reward);
+        *mark = match outcome.ended {
+            _ if outcome.idle => Mark::Idle,
+            Ended::No => Mark::On,
+            Ended::Terminated => Mark::Terminated,
+            Ended::Truncated => Mark::Truncated,
+        };
+    }
+
+    /// Whether all later steps of this run of the lane are idle.
+    pub fn is_over(&self) -> bool {
+        let outcome = self.lane.outcome();
+        outcome.is_some_and(|outcome| outcome.idle)
+    }
+
     /// Returns true if the current step is the first of a trial.
     pub fn trial_starts(&self) -> bool {
         self.lane.trial_starts()
@@ -309,14 +341,20 @@ impl LaneEpisode {
         &self.observation
     }
 
-    /// Actions of the steps so far; empty for supervised tasks.
-    pub fn actions(&self) -> &[usize] {
-        &self.actions
+    /// Steps so far until the end of the episode.
+    fn length(&self) -> usize {
+        let over = self.marks.iter().position(|mark| *mark == Mark::Idle);
+        over.unwrap_or(self.marks.len())
     }
 
-    /// Rewards of the steps so far; empty for supervised tasks.
+    /// Actions of the steps so far, to the end of the episode; empty for supervised tasks.
+    pub fn actions(&self) -> &[usize] {
+        &self.actions[..self.length()]
+    }
+
+    /// Rewards of the steps so far, to the end of the episode; empty for supervised tasks.
     pub fn rewards(&self) -> &[f64] {
-        &self.rewards
+        &self.rewards[..self.length()]
     }
 
     /// The loss of a finished episode, with seeds.
@@ -334,11 +372,16 @@ impl LaneEpisode {
                     values: &self.outputs[1],
                     actions: &self.actions,
                     rewards: &self.rewards,
+                    marks: &self.marks,
                 };
                 let (logits, values) = out.seeds.split_at_mut(1);
                 out.parts = a2c.lane(episode, scale, &mut logits[0], &mut values[0]);
                 out.loss = out.parts.total();
                 out.reward = Some(self.rewards.iter().sum());
+                if self.lane.outcome().is_some() {
+                    out.length = Some(self.length());
+                    out.scores = vec![Tally::own("length", self.length() as f64)];
+                }
             }
             Objective::Supervised(_) => {
                 out.scores.clone_from(&wiring.scores);

@@ -73,6 +73,12 @@ pub static TRAINERS: &[TrainerInfo] = &[
                 "Discount of the return: R(t) = r(t) + gamma R(t+1) (paper: 0.9).",
             ),
             Setting::real(
+                "lambda",
+                (0.0, 1.0),
+                1.0,
+                "Share of what really followed in a return; the rest is the value of the next step, which varies less and may be wrong. 1 takes only rewards (paper), 0 only the next one.",
+            ),
+            Setting::real(
                 "value",
                 (0.0, 1e6),
                 0.1,
@@ -116,13 +122,15 @@ pub static TRAINERS: &[TrainerInfo] = &[
                 ("p", "softmax(policy), the probability of each action"),
                 ("V", "the output value"),
                 ("action", "1 for the action taken, 0 for the others"),
-                ("R", "the return of the step: R(t) = r(t) + train.gamma * R(t+1), and R = 0 after the last step"),
+                ("R", "the return of the step: R(t) = r(t) + train.gamma * ((1 - train.lambda) * V(t+1) + train.lambda * R(t+1)), and 0 after the last step of an episode"),
             ],
         }],
         about_loss: "The advantage R - V in the first term is detached, as `stop` says: that term moves the policy alone.
-Finite differences of the loss are its gradients only while the advantage is held. The return is that
-of the whole episode; no value stands in for what follows the last step. The squared error has no
-factor 1/2.",
+Finite differences of the loss are its gradients only while return and advantage are held. Nothing
+follows the last step of an episode that is over. Where an episode is cut off, as by `truncated` of
+`task process` or by its last step, V(t+1) stands for what would have followed; a last step without
+a step after it gives its value and adds nothing else. Steps after the end of an episode add 0. The
+squared error has no factor 1/2.",
     },
     TrainerInfo {
         name: "supervised",

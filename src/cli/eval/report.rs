@@ -94,10 +94,11 @@ impl Report {
             row("maximum", s.maximum);
         }
         for (score, value) in &self.scores {
-            row(
-                &format!("{score} of all"),
-                value.as_f64().unwrap_or(f64::NAN),
-            );
+            let name = match score.as_str() {
+                "length" => "mean length".to_owned(),
+                score => format!("{score} of all"),
+            };
+            row(&name, value.as_f64().unwrap_or(f64::NAN));
         }
         row("loss of a batch", self.loss);
         self.curve(&mut text);

@@ -6,7 +6,7 @@ use serde::Serialize;
 /// Mean rewards within an episode; empty for tasks without rewards.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Curves {
-    /// The mean over episodes, by step.
+    /// The mean over episodes, by step; an episode that is over earns 0.
     pub steps: Vec<f64>,
     /// The mean by trial; empty if an episode is one trial.
     pub trials: Vec<TrialReward>,
@@ -25,9 +25,10 @@ pub struct TrialReward {
 }
 
 impl Curves {
-    /// The curves of episodes of equal length.
+    /// The curves of episodes.
     pub(super) fn of(episodes: &[LaneResult]) -> Curves {
-        let steps = episodes.first().map_or(0, |episode| episode.rewards.len());
+        let lengths = episodes.iter().map(|episode| episode.rewards.len());
+        let steps = lengths.max().unwrap_or(0);
         let mut curves = Curves {
             steps: vec![0.0; steps],
             trials: Vec::new(),
@@ -39,6 +40,7 @@ impl Curves {
             if steps == 0 {
                 continue;
             }
+            let steps = episode.rewards.len();
             for (k, start) in episode.trials.iter().enumerate() {
                 let end = episode.trials.get(k + 1).copied().unwrap_or(steps);
                 if curves.trials.len() == k {

@@ -246,6 +246,12 @@ impl Outcome {
         self.scores = scores
             .map(|score| (score.name.clone(), score.value()))
             .collect();
+        let lengths = self.episodes.iter().filter_map(|one| one.loss.length);
+        let lengths: Vec<usize> = lengths.collect();
+        if !lengths.is_empty() {
+            let mean = lengths.iter().sum::<usize>() as f64 / lengths.len() as f64;
+            self.scores.push(("length".to_owned(), mean));
+        }
     }
 
     /// The reward over the steps and trials of an episode.

@@ -115,7 +115,9 @@ impl Group<'_> {
 }
 
 impl Environment for Group<'_> {
-    fn start(&mut self) {}
+    fn start(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
 
     fn before(&mut self, step: usize, lanes: &mut dyn Running) -> Result<(), BackendError> {
         if step == 0 {

@@ -38,6 +38,7 @@ pub use store::{checkpoints, find_checkpoint, Which, BEST, CHECKPOINTS};
 use super::metrics::MetricsWriter;
 use crate::driver::Compilation;
 use crate::engine::device::MOST;
+use crate::engine::BackendError;
 use crate::lab::lock::Lock;
 use crate::learn::checkpoint::{BestTracker, Checkpoint};
 use crate::learn::replace::{clear_temporaries, replace};
@@ -380,7 +381,13 @@ impl Run {
                     metrics = self.metrics()?;
                     self.write_manifest()?;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    // All is as before the iteration.
+                    if matches!(error, TrainError::Backend(BackendError::Environment(_))) {
+                        self.checkpoint(&mut metrics)?;
+                    }
+                    return Err(error.into());
+                }
             }
             let done = self.trainer.iteration();
             if self.store.is_scheduled(done) && done < planned {

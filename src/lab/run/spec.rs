@@ -9,6 +9,7 @@ use crate::lang::syntax::{self, ast};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 
 /// The number of lines of each side that [`difference`] names.
 const LINES: usize = 6;
@@ -53,8 +54,13 @@ pub fn hash(model: &Model) -> String {
 pub fn files(model: &Model) -> BTreeMap<String, String> {
     let settings = model.task.iter().flat_map(|task| task.settings.iter());
     let files = settings.filter_map(|(name, value)| match value {
-        SettingValue::File(Some(path)) => {
-            let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        SettingValue::File(Some(path)) | SettingValue::Folder(Some(path)) => {
+            let here = if path.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                path
+            };
+            let whole = std::path::absolute(here).unwrap_or_else(|_| here.to_path_buf());
             Some((format!("task.{name}"), whole.display().to_string()))
         }
         _ => None,

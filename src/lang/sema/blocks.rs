@@ -325,6 +325,10 @@ impl<'a> Analyser<'a, '_> {
             }
         }
         for row in table {
+            if row.kind == SettingKind::Folder && !places.contains_key(row.name) {
+                let folder = self.catalog.directory.as_path();
+                settings.set(row.name, SettingValue::Folder(Some(folder.into())));
+            }
             let full = format!("{path}.{}", row.name);
             self.known_paths.insert(full.clone());
             if let Some((Initialiser::Value(value) | Initialiser::Draw(value), span)) =
@@ -380,6 +384,18 @@ impl<'a> Analyser<'a, '_> {
                 }
                 "a path such as \"train.npz\"".to_owned()
             }
+            SettingKind::Folder => {
+                if let ExprKind::Text(text) = &value.kind {
+                    return Some(SettingValue::Folder(Some(directory.join(text).into())));
+                }
+                "the path of a folder such as \"worlds\"".to_owned()
+            }
+            SettingKind::Text => {
+                if let ExprKind::Text(text) = &value.kind {
+                    return Some(SettingValue::Text(Some(text.as_str().into())));
+                }
+                "a text in quotes".to_owned()
+            }
             SettingKind::Choice(words) => {
                 if let Some(found) =
                     word(value).and_then(|word| words.iter().find(|choice| **choice == word))
@@ -418,7 +434,9 @@ impl<'a> Analyser<'a, '_> {
                     SettingKind::Bool
                     | SettingKind::Choice(_)
                     | SettingKind::Bytes
-                    | SettingKind::File => String::new(),
+                    | SettingKind::File
+                    | SettingKind::Folder
+                    | SettingKind::Text => String::new(),
                 };
                 self.diagnostics.push(
                     Diagnostic::new(

@@ -28,7 +28,7 @@ impl Overrides {
             let (before, value) = argument.split_at(at);
             let path = before.strip_suffix('=').unwrap_or(before).trim();
             // A shell removes the quotes of `memory="200MB"` and `train="train.npz"`.
-            let is_text = parse_bytes(value).is_some() || names_a_file(catalog, path);
+            let is_text = parse_bytes(value).is_some() || is_a_text(catalog, path);
             let bare = is_text && !value.trim().is_empty() && !value.trim().starts_with('"');
             let quoted = bare.then(|| format!("\"{}\"", value.trim()));
             let value = quoted.as_deref().unwrap_or(value);
@@ -100,12 +100,15 @@ impl Overrides {
     }
 }
 
-/// Tells if the setting of this path is the path of a file, in some task.
-fn names_a_file(catalog: &Catalog, path: &str) -> bool {
+/// Tells if the setting of this path is a text or the path of a file, in some task.
+fn is_a_text(catalog: &Catalog, path: &str) -> bool {
     let tables = catalog.tasks.iter().map(|task| task.settings);
     path.strip_prefix("task.").is_some_and(|name| {
-        tables
-            .flatten()
-            .any(|row| row.name == name && row.kind == SettingKind::File)
+        tables.flatten().filter(|row| row.name == name).any(|row| {
+            matches!(
+                row.kind,
+                SettingKind::File | SettingKind::Folder | SettingKind::Text
+            )
+        })
     })
 }

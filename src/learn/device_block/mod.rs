@@ -61,7 +61,7 @@ impl DeviceBlock {
         let host = if on_device { 0 } else { lanes };
         Ok(DeviceBlock {
             lanes: (0..host)
-                .map(|lane| LaneEpisode::new(&wiring, task, lane))
+                .map(|lane| LaneEpisode::new(&wiring, task.lane(), lane))
                 .collect(),
             shared: Shared::default(),
             count: lanes,

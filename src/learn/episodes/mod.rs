@@ -185,7 +185,7 @@ impl Episodes {
         let engine: Box<dyn Engine> = if let Some(program) = stage.fused() {
             let shape = Shape {
                 lanes: batch,
-                in_step: 1,
+                in_step: task.groups().map_or(1, |count| batch.div_ceil(count)),
                 running: batch,
                 interval: 1,
             };
@@ -209,7 +209,7 @@ impl Episodes {
         };
         let objective = Objective::new(train);
         Ok(Episodes {
-            groups: groups(engine.as_ref(), task, objective),
+            groups: groups(engine.as_ref(), task, objective)?,
             sequences: task.sequences(Part::Test),
             engine,
             graph,
@@ -354,8 +354,8 @@ struct Watched<'a, O> {
 }
 
 impl<O: Observer> Environment for Watched<'_, O> {
-    fn start(&mut self) {
-        self.group.start();
+    fn start(&mut self) -> Result<(), BackendError> {
+        self.group.start()
     }
 
     fn before(&mut self, step: usize, lanes: &mut dyn Running) -> Result<(), BackendError> {
@@ -407,6 +407,10 @@ impl<O: Observer> Environment for Watched<'_, O> {
 
     fn finish(&mut self) {
         self.group.finish();
+    }
+
+    fn is_over(&self) -> bool {
+        self.group.is_over()
     }
 
     fn reads(&self) -> Vec<usize> {

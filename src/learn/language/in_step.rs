@@ -50,7 +50,9 @@ struct Words<'a, 'b> {
 }
 
 impl Environment for Words<'_, '_> {
-    fn start(&mut self) {}
+    fn start(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
 
     fn before(&mut self, step: usize, lanes: &mut dyn Running) -> Result<(), BackendError> {
         let Passage { words, steps, .. } = self.passage;

@@ -5,6 +5,7 @@ mod cue_reward;
 mod delayed_match;
 mod maze;
 mod pattern_completion;
+mod process;
 mod sequences;
 mod text;
 
@@ -13,6 +14,7 @@ pub use cue_reward::CueReward;
 pub use delayed_match::DelayedMatch;
 pub use maze::Maze;
 pub use pattern_completion::PatternCompletion;
+pub use process::{Ended, Process};
 pub use sequences::Sequences;
 pub use text::Text;
 
@@ -40,6 +42,7 @@ pub static TASKS: &[TaskEntry] = &[
     delayed_match::ENTRY,
     maze::ENTRY,
     pattern_completion::ENTRY,
+    process::ENTRY,
     sequences::ENTRY,
     text::ENTRY,
 ];
@@ -110,6 +113,52 @@ pub trait Task: Send + Sync {
 
     /// A fresh lane. [`Lane::reset`] must be called before anything else.
     fn lane(&self) -> Box<dyn Lane>;
+
+    /// The number of groups of lanes that the task would like to be run in, as by a process each; `None` where it does not
+    /// matter.
+    fn groups(&self) -> Option<usize> {
+        None
+    }
+
+    /// Fresh lanes in groups of these sizes.
+    ///
+    /// # Errors
+    /// What is wrong, where something has to be started for them.
+    fn companies(&self, sizes: &[usize]) -> Result<Vec<Company>, String> {
+        let company = |size: &usize| Company {
+            lanes: (0..*size).map(|_| self.lane()).collect(),
+            together: None,
+        };
+        Ok(sizes.iter().map(company).collect())
+    }
+}
+
+/// Lanes that go in step.
+pub struct Company {
+    /// The lanes.
+    pub lanes: Vec<Box<dyn Lane>>,
+    /// What they do together between steps, where they do.
+    pub together: Option<Box<dyn Together>>,
+}
+
+/// What the lanes of a group do together, as asking another process.
+pub trait Together: Send {
+    /// Begins the episodes of lanes after [`Lane::reset`], or ends their step `step` after [`Lane::act`].
+    ///
+    /// # Errors
+    /// What is wrong, as a sentence that names step and lane.
+    fn exchange(&mut self, step: Option<usize>) -> Result<(), String>;
+}
+
+/// What a step of a lane whose episodes end at any step came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// The reward that the action earned.
+    pub reward: f32,
+    /// Whether the episode is over now.
+    pub ended: Ended,
+    /// The mark of a step after the end of an episode, whose action does nothing.
+    pub idle: bool,
 }
 
 /// A part of data from files; where episodes are drawn, all parts are alike.
@@ -185,6 +234,12 @@ pub trait Lane: Send {
     /// Ends the current step of a reward task with `action`; returns the reward it earned.
     fn act(&mut self, action: usize) -> f32;
 
+    /// What the step came to, after what lanes do [together](Together); `None` where [`Lane::act`] tells the reward and
+    /// all episodes have [`Task::steps`] steps.
+    fn outcome(&self) -> Option<Outcome> {
+        None
+    }
+
     /// Writes the targets of the current step of a supervised task and, for each output with one, the weight of its loss
     /// (0 where the output does not matter), and ends the step.
     fn target(&mut self, targets: &mut [f32], weights: &mut [f32]);
@@ -231,7 +286,8 @@ mod tests {
                 Some(task.map_err(|conflict| conflict.message).unwrap())
             }
             Err(conflict) => {
-                assert!(conflict.message.contains("needs a file"));
+                let needs = ["needs a file", "needs a command"];
+                assert!(needs.iter().any(|text| conflict.message.contains(text)));
                 None
             }
         }
@@ -254,7 +310,9 @@ mod tests {
                     }
                     (SettingKind::Bool, SettingValue::Bool(_))
                     | (SettingKind::Bytes, SettingValue::Bytes(_))
-                    | (SettingKind::File, SettingValue::File(None)) => {}
+                    | (SettingKind::File, SettingValue::File(None))
+                    | (SettingKind::Folder, SettingValue::Folder(None))
+                    | (SettingKind::Text, SettingValue::Text(None)) => {}
                     (SettingKind::Choice(words), SettingValue::Word(word)) => {
                         assert!(words.contains(&word));
                     }

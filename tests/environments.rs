@@ -1,0 +1,430 @@
+//! Environments in other processes: the one of the docs is trained, and each way to fail ends with an error that names it.
+//!
+//! They are Python programs. Without `python3` the tests say that they are skipped.
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::print_stderr, reason = "a skipped test says so")]
+
+use crate::runs_support::{command, metrics, run};
+use crate::scratch::scratch;
+use bpmc::lab::run::{find_checkpoint, Manifest, Which};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PAGE: &str = include_str!("../docs/environments.md");
+
+/// The first block of the page in a language.
+fn block(language: &str) -> &'static str {
+    let start = format!("```{language}\n");
+    let from = PAGE.find(&start).unwrap() + start.len();
+    let to = PAGE[from..].find("```").unwrap();
+    &PAGE[from..from + to]
+}
+
+/// A folder with the spec and the environment of the page, changed; `None` without Python.
+fn folder(name: &str, change: impl Fn(String) -> String) -> Option<std::path::PathBuf> {
+    if !Command::new("python3")
+        .arg("-c")
+        .arg("")
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        assert!(std::env::var_os("BPMC_REQUIRE_PYTHON").is_none());
+        eprintln!("skipped: there is no python3");
+        return None;
+    }
+    let root = scratch(name);
+    std::fs::write(root.join("agent.bpm"), block("bpm")).unwrap();
+    let program = change(block("python").to_owned());
+    std::fs::write(root.join("corridor.py"), program).unwrap();
+    Some(root)
+}
+
+/// Checks that a command succeeded, and returns what it printed.
+fn works(root: &Path, arguments: &[&str]) -> String {
+    let (code, out, err) = run(root, arguments);
+    assert_eq!(code, Some(0), "{arguments:?}: {err}");
+    out
+}
+
+/// Number and command line of the processes with a marker in their command line.
+fn alive(marker: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if line.contains(marker) && !line.contains("bpmc") {
+            let id = entry.file_name().to_string_lossy().into_owned();
+            found.push(format!("{id} {line}"));
+        }
+    }
+    found
+}
+
+/// Waits until no process has a marker in its command line.
+fn all_end(marker: &str) {
+    let started = Instant::now();
+    while !alive(marker).is_empty() {
+        assert!(
+            started.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            alive(marker)
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn the_environment_of_the_page_is_learned() {
+    let Some(root) = folder("environments", |text| text) else {
+        return;
+    };
+    assert!(
+        block("python")
+            .lines()
+            .filter(|line| !line.is_empty())
+            .count()
+            <= 42
+    );
+    works(&root, &["check", "agent.bpm"]);
+    works(
+        &root,
+        &[
+            "train",
+            "agent.bpm",
+            "-q",
+            "--out",
+            "a",
+            "--set",
+            "train.optimizer.lr=1e-2",
+        ],
+    );
+    let records = metrics(&root.join("a"));
+    let reward = |k: usize| records[k]["reward"].as_f64().unwrap();
+    assert!(reward(records.len() - 1) > 0.8, "{:?}", records.last());
+    let report = works(&root, &["eval", "a", "--episodes", "40", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert!(report["mean"].as_f64().unwrap() > 0.8, "{report}");
+    let length = report["scores"]["length"].as_f64().unwrap();
+    assert!((2.0..9.0).contains(&length), "{report}");
+}
+
+const SHORT: [&str; 7] = [
+    "train",
+    "agent.bpm",
+    "--quiet",
+    "--set",
+    "train.metrics_every=1",
+    "--iterations",
+    "4",
+];
+
+#[test]
+fn processes_and_threads_do_not_change_a_bit() {
+    let Some(root) = folder("environments-bits", |text| text) else {
+        return;
+    };
+    for (backend, all) in [
+        ("fused", &[(1, 1), (1, 2), (2, 1), (3, 2), (5, 2)][..]),
+        ("candle", &[(1, 1), (2, 2)][..]),
+        ("reference", &[(1, 2), (3, 1)][..]),
+    ] {
+        let mut first = None;
+        for (processes, threads) in all {
+            let name = format!("{backend}-{processes}-{threads}");
+            let set = format!("task.processes={processes}");
+            let threads = threads.to_string();
+            let more = [
+                "--set",
+                &set,
+                "--threads",
+                &threads,
+                "--backend",
+                backend,
+                "--out",
+                &name,
+            ];
+            works(&root, &[&SHORT[..], &more].concat());
+            let checkpoint = find_checkpoint(&root.join(&name), Which::Last).unwrap();
+            let (_, weights) = bytes_of_tensors(&std::fs::read(checkpoint).unwrap());
+            let found = (metrics(&root.join(&name)), weights);
+            match &first {
+                None => first = Some(found),
+                Some(first) => assert!(*first == found, "{name}"),
+            }
+        }
+    }
+}
+
+/// Header and data of a file in the form of safetensors. The header has the hash of the spec.
+fn bytes_of_tensors(bytes: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    (bytes[8..8 + length].to_vec(), bytes[8 + length..].to_vec())
+}
+
+#[test]
+fn a_run_goes_on_with_the_same_environment() {
+    let Some(root) = folder("environments-resume", |text| text) else {
+        return;
+    };
+    let more = ["--set", "train.checkpoint_every=1"];
+    works(&root, &[&SHORT[..], &more, &["--out", "straight"]].concat());
+    let half = [&SHORT[..6], &["2"], &more[..], &["--out", "runs/halves"]].concat();
+    works(&root, &half);
+    // The run remembers where its environment is, from any folder.
+    std::fs::create_dir(root.join("elsewhere")).unwrap();
+    works(
+        &root.join("elsewhere"),
+        &[
+            "train",
+            "--resume",
+            "../runs/halves",
+            "-q",
+            "--iterations",
+            "4",
+        ],
+    );
+    assert_eq!(
+        metrics(&root.join("straight")),
+        metrics(&root.join("runs/halves"))
+    );
+    works(
+        &root.join("elsewhere"),
+        &["eval", "../runs/halves", "--episodes", "5"],
+    );
+}
+
+#[test]
+fn a_command_is_started_once_by_check() {
+    let note = "open('started', 'a').write('x')\nimport json,";
+    let Some(root) = folder("environments-check", |text| {
+        text.replace("import json,", note)
+    }) else {
+        return;
+    };
+    works(&root, &["check", "agent.bpm"]);
+    assert_eq!(std::fs::read_to_string(root.join("started")).unwrap(), "x");
+    let bad = |set: &str| run(&root, &["check", "agent.bpm", "--set", set]).2;
+    let err = bad("task.command=no_such_program world.py");
+    assert!(
+        err.contains("there is no program `no_such_program`"),
+        "{err}"
+    );
+    let err = bad("task.command=python3 'corridor.py");
+    assert!(err.contains("a ' that is not closed"), "{err}");
+    let err = bad("task.command=python3 nothing_here.py");
+    assert!(
+        err.contains("ended with exit status 2") && err.contains("nothing_here.py"),
+        "{err}"
+    );
+    let err = bad("task.directory=/no/such/folder");
+    assert!(err.contains("there is no folder /no/such/folder"), "{err}");
+}
+
+/// Trains two lanes a process with an environment that fails in its own way, and returns the error.
+fn fails(root: &Path, marker: &str, processes: usize) -> String {
+    let started = Instant::now();
+    let [batch, processes] = [
+        ("train.batch", 2 * processes),
+        ("task.processes", processes),
+    ]
+    .map(|(name, n)| format!("{name}={n}"));
+    let more = [
+        "--set",
+        "task.timeout=3",
+        "--set",
+        &batch,
+        "--set",
+        &processes,
+        "--out",
+        "a",
+    ];
+    let (code, _, err) = run(root, &[&SHORT[..], &more].concat());
+    let lasted = started.elapsed();
+    assert_eq!(code, Some(1), "{err}");
+    // Python starts slowly where all cores are busy.
+    assert!(lasted < Duration::from_secs(20), "{lasted:?}: {err}");
+    all_end(marker);
+    err
+}
+
+/// Replaces the line that sends an answer from the fourth on by other lines, in the process of the first lanes.
+fn at_the_fourth(lines: &str) -> impl Fn(String) -> String + '_ {
+    move |text: String| {
+        let send = "    sys.stdout.buffer.write(struct.pack(\"<I\", len(answer)) + answer)\n";
+        assert!(text.contains(send));
+        let whole = "struct.pack(\"<I\", len(answer)) + answer";
+        let lines: String = lines
+            .lines()
+            .map(|line| format!("        {line}\n"))
+            .collect();
+        let lines = lines.replace("WHOLE", whole);
+        let text = text.replace(
+            send,
+            &format!("    count += 1\n    if count == 4 and not os.path.exists('mended'):\n{lines}    else:\n    {send}"),
+        );
+        text.replace("import json,", "import os, time, json,")
+            .replacen("while True:", "count = 0\nwhile True:", 1)
+    }
+}
+
+#[test]
+fn an_environment_that_dies_at_any_byte_stops_the_run() {
+    // Of two lanes: 4 bytes of length, 16 of observations, 8 of rewards, 2 of ends.
+    for bytes in [0, 1, 3, 4, 5, 19, 29] {
+        let name = format!("environments-dies-{bytes}");
+        let lines = format!(
+            "sys.stdout.buffer.write(({})[:{bytes}])\nsys.stdout.flush()\nraise SystemExit('the roof fell in')",
+            "WHOLE"
+        );
+        let Some(root) = folder(&name, at_the_fourth(&lines)) else {
+            return;
+        };
+        let command = format!("python3 corridor.py {name}-mark");
+        let spec = block("bpm").replace("python3 corridor.py", &command);
+        std::fs::write(root.join("agent.bpm"), spec).unwrap();
+        let err = fails(&root, &format!("{name}-mark"), 2);
+        // Both processes fail; either may be the first.
+        let [one, two] = [(1, "0 to 1"), (2, "2 to 3")].map(|(k, lanes)| {
+            let clause =
+                format!("(process {k} of 2) ended with exit status 1 instead of an answer");
+            err.contains(&format!("lanes {lanes}, step 2: the environment"))
+                && err.contains(&clause)
+        });
+        assert!(one || two, "{err}");
+        assert!(err.contains("the roof fell in"), "{err}");
+        assert_eq!(
+            err.contains(&format!("{bytes} bytes into it")),
+            bytes > 0,
+            "{err}"
+        );
+        // The run goes on where the environment is mended.
+        std::fs::write(root.join("mended"), "").unwrap();
+        let manifest = Manifest::read(&root.join("a/run.yaml")).unwrap();
+        assert_eq!(manifest.iterations, 0);
+        works(&root, &["train", "--resume", "a", "-q"]);
+        assert_eq!(metrics(&root.join("a")).len(), 4);
+    }
+}
+
+#[test]
+fn every_other_fault_of_an_environment_has_its_message() {
+    let faults = [
+        ("time.sleep(100)", "step 2: the environment", "did not answer within 3 s"),
+        ("sys.stdout.buffer.write(b'x')\nsys.stdout.flush()\nwhile True: pass", "lanes 0 to 1", "within 3 s"),
+        ("while True: sys.stdout.buffer.write(WHOLE)", "lanes 0 to 1", "bytes more than were due"),
+        ("while True: print('hello')", "lanes 0 to 1", "wrote the text \"hell\" where a frame is due"),
+        ("sys.stdout.buffer.write(struct.pack('<I', 7) + answer)", "step 2", "a frame of 7 bytes, and 26 are due"),
+        ("os.close(1)\ntime.sleep(100)", "step 2", "closed its standard output"),
+        ("observations[3] = float('nan')\nanswer = struct.pack('<6f', *observations, *rewards) + bytes(ended)\nsys.stdout.buffer.write(WHOLE)", "lane 1, step 2", "sent NaN as `obs[1]`"),
+        ("rewards[0] = float('inf')\nanswer = struct.pack('<6f', *observations, *rewards) + bytes(ended)\nsys.stdout.buffer.write(WHOLE)", "lane 0, step 2", "sent inf as reward"),
+        ("ended[1] = 9\nanswer = struct.pack('<6f', *observations, *rewards) + bytes(ended)\nsys.stdout.buffer.write(WHOLE)", "lane 1, step 2", "sent 9 for whether the episode is over"),
+    ];
+    for (k, (lines, place, clause)) in faults.iter().enumerate() {
+        let name = format!("environments-fault-{k}");
+        let Some(root) = folder(&name, at_the_fourth(lines)) else {
+            return;
+        };
+        let command = format!("python3 corridor.py {name}-mark");
+        let spec = block("bpm").replace("python3 corridor.py", &command);
+        std::fs::write(root.join("agent.bpm"), spec).unwrap();
+        let err = fails(&root, &format!("{name}-mark"), 1);
+        assert!(
+            err.contains(place) && err.contains(clause),
+            "{lines}: {err}"
+        );
+    }
+}
+
+#[test]
+fn an_environment_that_does_not_introduce_itself_is_refused() {
+    let first = "print(json.dumps({\"version\": 1,";
+    let faults = [
+        ("import time; time.sleep(100); print(json.dumps({\"version\": 1,", "did not answer within 1 s"),
+        ("while True: sys.stdout.write('x' * 1000)\nprint(json.dumps({\"version\": 1,", "without the end of its first line"),
+        ("print('loading'); print(json.dumps({\"version\": 1,", "did not begin with a line of JSON, but with `loading`"),
+        ("print(json.dumps({\"version\": 7,", "speaks version 7 of the protocol"),
+        ("sys.exit('no such world'); print(json.dumps({\"version\": 1,", "no such world"),
+        ("print(json.dumps({\"inputs\": {}, \"version\": 1, \"x\": 3,", "describes itself with `x`"),
+        ("print('{\"version\": 1, \"inputs\": {\"obs\": 2}, \"actions\": 2}\\nmore'); print(json.dumps({\"version\": 1,", "before it was asked"),
+    ];
+    for (k, (lines, clause)) in faults.iter().enumerate() {
+        let name = format!("environments-first-{k}");
+        let change = |text: String| text.replace(first, lines);
+        let Some(root) = folder(&name, change) else {
+            return;
+        };
+        let mut check = vec!["check", "agent.bpm"];
+        if clause.contains("within") {
+            check.extend(["--set", "task.start_timeout=1"]);
+        }
+        let started = Instant::now();
+        let (code, _, err) = run(&root, &check);
+        assert_eq!(code, Some(1), "{err}");
+        assert!(err.contains(clause), "{lines}: {err}");
+        assert!(err.contains("error["), "{err}");
+        assert!(started.elapsed() < Duration::from_secs(20), "{lines}");
+    }
+}
+
+#[test]
+fn no_environment_outlives_bpmc() {
+    // It neither reads its input nor ends, and has a child of its own.
+    let lines = "import subprocess\nsubprocess.Popen(['sleep', sys.argv[2]])\ntime.sleep(1000)";
+    for (k, signals) in [["-INT", "-INT"], ["-KILL", "-KILL"], ["-TERM", "-TERM"]]
+        .iter()
+        .enumerate()
+    {
+        let name = format!("environments-orphan-{k}");
+        let Some(root) = folder(&name, at_the_fourth(lines)) else {
+            return;
+        };
+        let mark = format!("{name}-mark");
+        let spec = block("bpm").replace("corridor.py", &format!("corridor.py {mark} 1000.{k}77"));
+        std::fs::write(root.join("agent.bpm"), spec).unwrap();
+        let mut child = command(&root, &[&SHORT[..], &["--out", "a"]].concat())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let started = Instant::now();
+        let sleeper = format!("sleep 1000.{k}77");
+        while alive(&sleeper).is_empty() {
+            assert!(started.elapsed() < Duration::from_secs(20));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        for signal in signals {
+            Command::new("kill")
+                .args([*signal, &child.id().to_string()])
+                .status()
+                .unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        child.wait().unwrap();
+        all_end(&mark);
+        if signals[0] == "-KILL" {
+            // The kernel ends only the process that bpmc started; what that one started is its own to end.
+            for id in alive(&sleeper) {
+                Command::new("kill")
+                    .arg(id.split(' ').next().unwrap())
+                    .status()
+                    .unwrap();
+            }
+        }
+        all_end(&sleeper);
+    }
+}
+
+#[test]
+fn on_a_device_an_environment_is_refused() {
+    let Some(root) = folder("environments-device", |text| text) else {
+        return;
+    };
+    let (code, _, err) = run(
+        &root,
+        &[&SHORT[..], &["--device", "emulated", "--out", "a"]].concat(),
+    );
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("`--device cpu`"), "{err}");
+}
