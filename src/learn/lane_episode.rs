@@ -380,7 +380,7 @@ impl LaneEpisode {
                 out.reward = Some(self.rewards.iter().sum());
                 if self.lane.outcome().is_some() {
                     out.length = Some(self.length());
-                    out.scores = vec![Tally::own("length", self.length() as f64)];
+                    out.scores = vec![Tally::own("length", Some(self.length() as f64))];
                 }
             }
             Objective::Supervised(_) => {
