@@ -22,6 +22,7 @@ mod report;
 mod rounding;
 mod shrink;
 mod tensors;
+mod texts;
 
 /// A number from the environment.
 fn number(variable: &str, default: u64) -> u64 {

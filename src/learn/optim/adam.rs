@@ -1,12 +1,11 @@
 //! Adam (Kingma, Ba 2015) with L2 coupled into the gradient, and AdamW (Loshchilov, Hutter 2019), whose
 //! decay acts on the parameter itself.
 
+use super::formula::{each_element, formula, sqrtf, Formula};
 use super::{Moment, Optimizer, OptimizerEntry, OptimizerState};
 use crate::lang::catalog::OptimizerInfo;
 use crate::lang::settings::{Setting, Settings};
-use crate::learn::gradient::PIECE;
 use crate::machine::device::{OptimizerSource, RATES};
-use rayon::prelude::*;
 
 const LR: Setting = Setting::real("lr", (0.0, 1e6), 1e-4, "Learning rate (paper: 1e-4).");
 const BETA1: Setting = Setting::real(
@@ -82,6 +81,17 @@ enum Decay {
     Decoupled(f64),
 }
 
+formula! {
+    /// The step of an element.
+    AdamStep { beta1, beta2, new1, new2, eps, l2 }
+    rates [step_size, square_scale, keep] moments [mean, square] (value, gradient) {
+        gradient = gradient + l2 * value;
+        mean = beta1 * mean + new1 * gradient;
+        square = beta2 * square + new2 * gradient * gradient;
+        value = value * keep - step_size * mean / (sqrtf(square * square_scale) + eps);
+    }
+}
+
 /// Adam or AdamW. With gradient `g`, step `n` from 1:
 /// `m ← β₁ m + (1-β₁) g`, `s ← β₂ s + (1-β₂) g²`,
 /// `p ← p - lr / (1-β₁ⁿ) · m / (√(s / (1-β₂ⁿ)) + ε)`.
@@ -111,11 +121,20 @@ impl Adam {
         }
     }
 
-    /// The L2 coefficient: this times the parameter is added to its gradient.
-    fn l2(&self) -> f32 {
-        match self.decay {
+    fn formula(&self) -> AdamStep {
+        let [beta1, beta2] = self.betas.map(|beta| beta as f32);
+        let [new1, new2] = self.betas.map(|beta| (1.0 - beta) as f32);
+        let l2 = match self.decay {
             Decay::Coupled(l2) => l2 as f32,
             Decay::Decoupled(_) => 0.0,
+        };
+        AdamStep {
+            beta1,
+            beta2,
+            new1,
+            new2,
+            eps: self.eps as f32,
+            l2,
         }
     }
 }
@@ -130,37 +149,9 @@ impl Optimizer for Adam {
 
     fn step(&mut self, parameters: &mut [&mut [f32]], gradients: &[Vec<f32>], rate: f64) {
         self.state.steps += 1;
-        let [step_size, square_scale, keep, _] = self.rates(self.state.steps, rate);
-        let (eps, l2) = (self.eps as f32, self.l2());
-        let [beta1, beta2] = self.betas.map(|beta| beta as f32);
-        let [new1, new2] = self.betas.map(|beta| (1.0 - beta) as f32);
-        let update =
-            |parameter: &mut [f32], gradient: &[f32], [means, squares]: [&mut [f32]; 2]| {
-                let moments = means.iter_mut().zip(squares);
-                for ((value, gradient), (mean, square)) in
-                    parameter.iter_mut().zip(gradient).zip(moments)
-                {
-                    let gradient = gradient + l2 * *value;
-                    *mean = beta1 * *mean + new1 * gradient;
-                    *square = beta2 * *square + new2 * gradient * gradient;
-                    *value =
-                        *value * keep - step_size * *mean / ((*square * square_scale).sqrt() + eps);
-                }
-            };
-        let (means, squares) = self.state.moments.split_at_mut(1);
-        let moments = means[0].values.iter_mut().zip(&mut squares[0].values);
-        for ((parameter, gradient), (means, squares)) in
-            parameters.iter_mut().zip(gradients).zip(moments)
-        {
-            parameter
-                .par_chunks_mut(PIECE)
-                .zip(gradient.par_chunks(PIECE))
-                .zip(means.par_chunks_mut(PIECE))
-                .zip(squares.par_chunks_mut(PIECE))
-                .for_each(|(((parameter, gradient), means), squares)| {
-                    update(parameter, gradient, [means, squares]);
-                });
-        }
+        let rates = self.rates(self.state.steps, rate);
+        let formula = self.formula();
+        formula.step(rates, &mut self.state, parameters, gradients);
     }
 
     fn rates(&self, number: u64, rate: f64) -> [f32; RATES] {
@@ -176,18 +167,7 @@ impl Optimizer for Adam {
     }
 
     fn device(&self) -> OptimizerSource {
-        OptimizerSource {
-            settings: OptimizerSource::settings(&[
-                ("BETA1", self.betas[0] as f32),
-                ("BETA2", self.betas[1] as f32),
-                ("NEW1", (1.0 - self.betas[0]) as f32),
-                ("NEW2", (1.0 - self.betas[1]) as f32),
-                ("EPS", self.eps as f32),
-                ("L2", self.l2()),
-            ]),
-            source: include_str!("adam.h"),
-            moments: self.state.moments.len(),
-        }
+        self.formula().device()
     }
 
     fn state(&self) -> &OptimizerState {

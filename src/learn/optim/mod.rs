@@ -1,7 +1,8 @@
-//! Optimizers over parameters on the host. Each optimizer is one file, with its device code in another beside
-//! it, and one line in [`OPTIMIZERS`].
+//! Optimizers over parameters. Each optimizer is one file and one line in [`OPTIMIZERS`]; its step is a formula for the host
+//! and for devices.
 
 mod adam;
+mod formula;
 mod sgd;
 
 pub use adam::Adam;

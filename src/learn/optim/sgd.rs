@@ -1,11 +1,10 @@
 //! Stochastic gradient descent with momentum and weight decay.
 
+use super::formula::{each_element, formula, Formula};
 use super::{Moment, Optimizer, OptimizerEntry, OptimizerState};
 use crate::lang::catalog::OptimizerInfo;
 use crate::lang::settings::{Setting, SettingConflict, Settings};
-use crate::learn::gradient::PIECE;
 use crate::machine::device::{OptimizerSource, RATES};
-use rayon::prelude::*;
 
 pub(super) const SGD: OptimizerEntry = OptimizerEntry {
     info: OptimizerInfo {
@@ -35,6 +34,32 @@ pub(super) const SGD: OptimizerEntry = OptimizerEntry {
     },
     build: |settings, lengths| Ok(Box::new(Sgd::new(settings, lengths)?)),
 };
+
+formula! {
+    /// The step of an element without momentum.
+    Plain { decay } rates [lr] moments [] (value, gradient) {
+        gradient = gradient + decay * value;
+        value = value - lr * gradient;
+    }
+}
+
+formula! {
+    /// The step along the velocity.
+    Momentum { momentum, decay } rates [lr] moments [velocity] (value, gradient) {
+        gradient = gradient + decay * value;
+        velocity = momentum * velocity + gradient;
+        value = value - lr * velocity;
+    }
+}
+
+formula! {
+    /// The step along the velocity of the next step.
+    Nesterov { momentum, decay } rates [lr] moments [velocity] (value, gradient) {
+        gradient = gradient + decay * value;
+        velocity = momentum * velocity + gradient;
+        value = value - lr * (gradient + momentum * velocity);
+    }
+}
 
 /// SGD. With gradient `g`, `g ← g + λ p`, `v ← μ v + g`, `p ← p - lr v`, or with Nesterov's
 /// form `p ← p - lr (g + μ v)`.
@@ -71,6 +96,15 @@ impl Sgd {
             state: OptimizerState { steps: 0, moments },
         })
     }
+
+    fn formula(&self) -> Box<dyn Formula> {
+        let (momentum, decay) = (self.momentum, self.weight_decay);
+        match self.nesterov {
+            _ if momentum == 0.0 => Box::new(Plain { decay }),
+            false => Box::new(Momentum { momentum, decay }),
+            true => Box::new(Nesterov { momentum, decay }),
+        }
+    }
 }
 
 impl Optimizer for Sgd {
@@ -80,44 +114,9 @@ impl Optimizer for Sgd {
 
     fn step(&mut self, parameters: &mut [&mut [f32]], gradients: &[Vec<f32>], rate: f64) {
         self.state.steps += 1;
-        let [lr, ..] = self.rates(self.state.steps, rate);
-        let (momentum, decay) = (self.momentum, self.weight_decay);
-        let tensors = parameters.iter_mut().zip(gradients);
-        let Some(velocity) = self.state.moments.first_mut() else {
-            for (parameter, gradient) in tensors {
-                let pieces = parameter.par_chunks_mut(PIECE);
-                pieces
-                    .zip(gradient.par_chunks(PIECE))
-                    .for_each(|(parameter, gradient)| {
-                        for (value, gradient) in parameter.iter_mut().zip(gradient) {
-                            *value -= lr * (gradient + decay * *value);
-                        }
-                    });
-            }
-            return;
-        };
-        let nesterov = self.nesterov;
-        let update = |parameter: &mut [f32], gradient: &[f32], velocity: &mut [f32]| {
-            for ((value, gradient), velocity) in parameter.iter_mut().zip(gradient).zip(velocity) {
-                let gradient = gradient + decay * *value;
-                *velocity = momentum * *velocity + gradient;
-                let direction = if nesterov {
-                    gradient + momentum * *velocity
-                } else {
-                    *velocity
-                };
-                *value -= lr * direction;
-            }
-        };
-        for ((parameter, gradient), velocity) in tensors.zip(&mut velocity.values) {
-            parameter
-                .par_chunks_mut(PIECE)
-                .zip(gradient.par_chunks(PIECE))
-                .zip(velocity.par_chunks_mut(PIECE))
-                .for_each(|((parameter, gradient), velocity)| {
-                    update(parameter, gradient, velocity)
-                });
-        }
+        let rates = self.rates(self.state.steps, rate);
+        let formula = self.formula();
+        formula.step(rates, &mut self.state, parameters, gradients);
     }
 
     fn rates(&self, _number: u64, rate: f64) -> [f32; RATES] {
@@ -125,15 +124,7 @@ impl Optimizer for Sgd {
     }
 
     fn device(&self) -> OptimizerSource {
-        OptimizerSource {
-            settings: OptimizerSource::settings(&[
-                ("MOMENTUM", self.momentum),
-                ("NESTEROV", f32::from(u8::from(self.nesterov))),
-                ("WEIGHT_DECAY", self.weight_decay),
-            ]),
-            source: include_str!("sgd.h"),
-            moments: self.state.moments.len(),
-        }
+        self.formula().device()
     }
 
     fn state(&self) -> &OptimizerState {

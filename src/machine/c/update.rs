@@ -96,8 +96,7 @@ pub(crate) fn write_update(
         update.optimizer.moments,
         update.clip_norm
     ));
-    text.raw(&update.optimizer.settings);
-    text.raw(update.optimizer.source);
+    text.raw(&update.optimizer.source);
     text.open("\nDEVICE float grad_scaled(const int i, const float x) {");
     for (place, slot) in places.places.iter().zip(slots) {
         let ParamPlace::Trained(at) = *place else {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// An optimizer in the C of `prelude.h` (`engine/fused/device`). It defines
+/// An optimizer in the C of `prelude.h`. It defines
 ///
 /// ```c
 /// DEVICE float optimizer_step(float value, float gradient, const float *rates, float *moments);
@@ -13,21 +13,45 @@ use std::fmt::Write;
 /// [`Optimizer::rates`](crate::learn::optim::Optimizer::rates) returns for the step.
 #[derive(Clone, Debug)]
 pub struct OptimizerSource {
-    /// The settings, as `#define`s.
-    pub settings: String,
     /// The function.
-    pub source: &'static str,
+    pub source: String,
     /// The number of moments per element.
     pub moments: usize,
 }
 
 impl OptimizerSource {
-    /// The definitions of `OPTIMIZER_NAME`, in the f32 that optimizers compute in.
-    pub fn settings(settings: &[(&str, f32)]) -> String {
-        let mut text = String::new();
+    /// The function of these assignments to `value`, `gradient` and moments; settings are in the f32 that optimizers compute in.
+    pub fn new(
+        settings: &[(&str, f32)],
+        rates: &[&str],
+        moments: &[&str],
+        assignments: &[&str],
+    ) -> OptimizerSource {
+        let mut body = String::new();
+        let mut line = |text: String| {
+            writeln!(body, "    {text};").expect("writing to a string");
+        };
         for (name, value) in settings {
-            writeln!(text, "#define OPTIMIZER_{name} ({value:e}f)").expect("writing to a string");
+            line(format!("const float {name} = {value:e}f"));
         }
-        text
+        for (k, name) in rates.iter().enumerate() {
+            line(format!("const float {name} = rates[{k}]"));
+        }
+        for (k, name) in moments.iter().enumerate() {
+            line(format!("float {name} = moments[{k}]"));
+        }
+        for assignment in assignments {
+            line((*assignment).to_owned());
+        }
+        for (k, name) in moments.iter().enumerate() {
+            line(format!("moments[{k}] = {name}"));
+        }
+        let head = "float value, float gradient, const float *rates, float *moments";
+        OptimizerSource {
+            source: format!(
+                "\nDEVICE float optimizer_step({head}) {{\n{body}    return value;\n}}\n"
+            ),
+            moments: moments.len(),
+        }
     }
 }

@@ -5,7 +5,7 @@ use super::memory::{named, record, share};
 use super::parameters::{epilogue, prologue};
 use super::partition::{classes, forward_values};
 use super::{assemble, blocks, Assembly, Leaf};
-use crate::ir::{Graph, InputId, NoiseId, OutputId, ResultKind, StateId, ValueId};
+use crate::ir::{Graph, InputId, NoiseId, Op, OutputId, ResultKind, StateId, ValueId};
 use crate::program::code::{Area, Place, RootKind, Source, Sweep};
 use crate::program::ir::{Ahead, Back, Home, Program, SlotNames};
 use crate::program::layout::{Layout, Slot};
@@ -19,6 +19,7 @@ impl Program {
     /// # Errors
     /// [`Unsupported`] if a graph contains something that programs do not support.
     pub fn build(step: &Graph, adjoint: &Graph) -> Result<Program, Unsupported> {
+        let step = &with_leaves_of(adjoint, step);
         let step_classes = classes(step);
         let adjoint_classes = classes(adjoint);
         let forward = forward_values(step, adjoint);
@@ -161,6 +162,19 @@ fn homes(
         });
     }
     Ok((homes, layouts))
+}
+
+/// The step with the inputs, noises and states that only its adjoint reads, so that it records them.
+fn with_leaves_of(adjoint: &Graph, step: &Graph) -> Graph {
+    let mut step = step.clone();
+    for id in adjoint.ids() {
+        let op = &adjoint.value(id).op;
+        if matches!(op, Op::Input(_) | Op::Noise(_) | Op::State(_)) {
+            step.add(op.clone(), &[])
+                .expect("step and adjoint have the same slots");
+        }
+    }
+    step
 }
 
 /// An update of traces that reads the values of its step from the record.
