@@ -3,9 +3,11 @@
 
 mod adam;
 mod formula;
+mod rmsprop;
 mod sgd;
 
 pub use adam::Adam;
+pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
 
 use crate::lang::catalog::OptimizerInfo;
@@ -24,7 +26,7 @@ pub struct OptimizerEntry {
 pub type BuildOptimizer = fn(&Settings, &[usize]) -> Result<Box<dyn Optimizer>, SettingConflict>;
 
 /// All optimizers, by name.
-pub static OPTIMIZERS: &[OptimizerEntry] = &[adam::ADAM, adam::ADAMW, sgd::SGD];
+pub static OPTIMIZERS: &[OptimizerEntry] = &[adam::ADAM, adam::ADAMW, rmsprop::RMSPROP, sgd::SGD];
 
 /// The optimizer with this name.
 pub fn find(name: &str) -> Option<&'static OptimizerEntry> {

@@ -67,6 +67,25 @@ fn adamw() {
 }
 
 #[test]
+fn rmsprop() {
+    assert_near(
+        run(build("rmsprop", &[("lr", 0.01), ("decay", 0.9)]).as_mut()),
+        [0.455517237, -1.4882011493, 1.9911099056],
+    );
+    let following = &[
+        ("lr", 0.02),
+        ("decay", 0.8),
+        ("eps", 1e-2),
+        ("momentum", 0.9),
+        ("weight_decay", 0.2),
+    ];
+    assert_near(
+        run(build("rmsprop", following).as_mut()),
+        [0.3643668394, -1.2550628035, 1.8187432787],
+    );
+}
+
+#[test]
 fn sgd() {
     let decay = ("weight_decay", 0.2);
     assert_near(
