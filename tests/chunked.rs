@@ -65,18 +65,25 @@ fn weight(k: usize) -> f32 {
     [1.0, 0.0, 0.5, 2.0, 1.5][k % 5]
 }
 
-fn data(path: &Path) {
+fn first(k: usize) -> f32 {
+    ((k * 29 % 41) as f32 / 50.0) - 0.4
+}
+
+fn data(path: &Path, starts: bool) {
     let all = [SEQUENCES, STEPS];
-    write(
-        path,
-        &[
-            ("x", floats(&[SEQUENCES, STEPS, SIZE], x)),
-            ("label", wholes(&all, |k| class(k) as i64)),
-            ("guess", floats(&[SEQUENCES, 1], guess)),
-            ("weight.label", floats(&all, weight)),
-            ("length", wholes(&[SEQUENCES], |s| length(s) as i64)),
-        ],
-    );
+    let mut arrays = vec![
+        ("x", floats(&[SEQUENCES, STEPS, SIZE], x)),
+        ("label", wholes(&all, |k| class(k) as i64)),
+        ("guess", floats(&[SEQUENCES, 1], guess)),
+        ("weight.label", floats(&all, weight)),
+        ("length", wholes(&[SEQUENCES], |s| length(s) as i64)),
+    ];
+    if starts {
+        arrays.push(("start.h", floats(&[SEQUENCES, N], first)));
+        let trace = floats(&[SEQUENCES, N, N], |k| first(k + 5));
+        arrays.push(("start.rec.hebb", trace));
+    }
+    write(path, &arrays);
 }
 
 fn program(text: &str, path: &Path, set: &[&str]) -> Compiled {
@@ -219,29 +226,55 @@ impl Written {
     }
 }
 
-/// The states that a checkpoint holds, of each lane; first values where it has none.
-fn states(checkpoint: &Checkpoint) -> Vec<(Vec<f64>, Vec<f64>)> {
-    let of = |path: &str, width: usize, first: f64, lane: usize| match checkpoint.states.get(path) {
-        Some(tensor) => {
-            assert_eq!(tensor.values.len(), LANES * width);
-            tensor.values[lane * width..(lane + 1) * width]
-                .iter()
-                .map(|x| f64::from(*x))
-                .collect()
+/// The states that a checkpoint holds, of each lane; first values where it has none: those of the file, or of the spec.
+fn states(checkpoint: &Checkpoint, batch: usize, starts: bool) -> Vec<(Vec<f64>, Vec<f64>)> {
+    let of = |path: &str, lane: usize, first: &dyn Fn(usize) -> f64, width: usize| -> Vec<f64> {
+        match checkpoint.states.get(path) {
+            Some(tensor) => {
+                assert_eq!(tensor.values.len(), LANES * width);
+                let own = &tensor.values[lane * width..(lane + 1) * width];
+                own.iter().map(|x| f64::from(*x)).collect()
+            }
+            None => (0..width).map(first).collect(),
         }
-        None => vec![first; width],
     };
-    (0..LANES)
-        .map(|lane| (of("h", N, 0.1, lane), of("rec.hebb", N * N, 0.0, lane)))
-        .collect()
+    let lane = |lane: usize| {
+        let sequence = (batch * LANES + lane) % SEQUENCES;
+        let h = |k: usize| {
+            if starts {
+                f64::from(first(sequence * N + k))
+            } else {
+                0.1
+            }
+        };
+        let hebb = |k: usize| {
+            if starts {
+                f64::from(first(sequence * N * N + k + 5))
+            } else {
+                0.0
+            }
+        };
+        (of("h", lane, &h, N), of("rec.hebb", lane, &hebb, N * N))
+    };
+    (0..LANES).map(lane).collect()
 }
 
 /// Each chunk's loss and gradients, against differences of the loss written out here, from the states that are carried.
 #[test]
 fn gradients_end_at_the_first_step_of_a_chunk() {
-    let folder = scratch("chunked_gradients");
+    gradients_are_differences("chunked_gradients", false);
+}
+
+/// Sequences that begin with states and traces of the file.
+#[test]
+fn sequences_begin_with_the_states_of_their_file() {
+    gradients_are_differences("chunked_starts", true);
+}
+
+fn gradients_are_differences(name: &str, starts: bool) {
+    let folder = scratch(name);
     let file = folder.join("train.npz");
-    data(&file);
+    data(&file, starts);
     let program = program(SPEC, &file, &[]);
     for (backend, device) in EVERYWHERE {
         let tolerance = if backend == BackendKind::Reference {
@@ -254,8 +287,8 @@ fn gradients_end_at_the_first_step_of_a_chunk() {
         for iteration in 0..7 {
             let at = format!("{backend:?} {device:?}, iteration {iteration}");
             let checkpoint = trainer.checkpoint("net", "").unwrap();
-            let entered = states(&checkpoint);
             let (batch, number) = (iteration / 3, iteration % 3);
+            let entered = states(&checkpoint, batch, starts);
             assert_eq!(checkpoint.states.is_empty(), number == 0, "{at}");
             if let Some(left) = left.filter(|_| number > 0) {
                 let pairs = left.iter().zip(&entered);
@@ -328,7 +361,7 @@ fn parameters(trainer: &Trainer) -> Vec<u32> {
 fn chunks_as_long_as_sequences_are_whole_sequences() {
     let folder = scratch("chunked_whole");
     let file = folder.join("train.npz");
-    data(&file);
+    data(&file, false);
     for place in EVERYWHERE {
         let run = |chunk: &str| {
             let program = program(SPEC, &file, &[chunk]);
@@ -373,7 +406,7 @@ train supervised { loss = half_sum_squares, batch = 4, iterations = 9, burn_in =
 fn the_way_forward_does_not_know_of_chunks() {
     let folder = scratch("chunked_forward");
     let file = folder.join("train.npz");
-    data(&file);
+    data(&file, false);
     let completion = "
 network net {
   input obs: [task.obs]
@@ -419,7 +452,7 @@ train supervised { loss = half_sum_squares, batch = 4, seed = 3, burn_in = 100 }
 #[test]
 fn a_run_in_chunks_resumes_in_the_middle_of_a_sequence() {
     let folder = scratch("chunked_resume");
-    data(&folder.join("train.npz"));
+    data(&folder.join("train.npz"), false);
     std::fs::write(folder.join("net.bpm"), SPEC).unwrap();
     let train = |name: &str, more: &[&str]| {
         let all = [&["train", "net.bpm", "--out", name, "--quiet"], more].concat();

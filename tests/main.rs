@@ -26,6 +26,7 @@ mod layout;
 mod loss_formulas;
 mod own_data;
 mod own_losses;
+mod own_starts;
 mod programs;
 mod properties;
 mod python;

@@ -96,6 +96,12 @@ pub trait Environment: Send {
     /// Those of the environment.
     fn start(&mut self) -> Result<(), BackendError>;
 
+    /// The values that a state of a lane begins the episode with, instead of those of the run; asked for after
+    /// [`Environment::start`].
+    fn first_state(&self, _lane: usize, _slot: usize) -> Option<&[f64]> {
+        None
+    }
+
     /// Gives inputs and noise of a step.
     ///
     /// # Errors

@@ -105,9 +105,17 @@ fn episodes<E: Executor>(
     environment.start()?;
     let slots = executor.step_graph().states.iter().enumerate();
     let initial = slots
-        .map(|(slot, state)| match part(run.states, slot, mine) {
-            Some(values) => executor.upload(values, &state.dims),
-            None => executor.fill(state.init, &state.dims),
+        .map(|(slot, state)| {
+            let lanes = 0..executor.lanes();
+            let given = lanes.map(|lane| environment.first_state(lane, slot));
+            // A task has first values for all lanes or for none.
+            if let Some(values) = given.collect::<Option<Vec<_>>>() {
+                return executor.upload(&values.concat(), &state.dims);
+            }
+            match part(run.states, slot, mine) {
+                Some(values) => executor.upload(values, &state.dims),
+                None => executor.fill(state.init, &state.dims),
+            }
         })
         .collect::<Result<_, _>>()?;
     let reads = environment.reads();

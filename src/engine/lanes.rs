@@ -179,7 +179,8 @@ impl<T: Native> Shares<'_, T> {
             memory.start(self.program, steps, interval);
             for slot in 0..self.graph.states.len() {
                 let mine = [first + k, 1, self.shape.lanes];
-                if let Some(values) = part(self.run.states, slot, mine) {
+                let given = environment.first_state(k, slot);
+                if let Some(values) = given.or(part(self.run.states, slot, mine)) {
                     memory.set_state(self.program, slot, values);
                 }
             }

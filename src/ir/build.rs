@@ -248,6 +248,7 @@ impl StateSlot {
             init,
             reset: Reset::Episode,
             trace: false,
+            given: false,
             span: None,
         }
     }

@@ -122,6 +122,8 @@ pub struct StateSlot {
     pub reset: Reset,
     /// True if it is a trace of a plastic bundle.
     pub trace: bool,
+    /// True if the task gives each episode other first values.
+    pub given: bool,
     /// The declaration.
     pub span: Option<Span>,
 }

@@ -49,6 +49,17 @@ impl Port {
     }
 }
 
+/// The first values of a state, one for each episode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// The path of the state.
+    pub path: String,
+    /// The dimensions.
+    pub dims: Vec<usize>,
+    /// The origin, as messages name it.
+    pub origin: String,
+}
+
 /// The names of a network that a task may serve.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interface {
@@ -71,6 +82,8 @@ pub struct TaskPorts {
     pub signals: Vec<String>,
     /// The outputs that the task has targets for; empty for a reward task.
     pub targets: Vec<Port>,
+    /// The states that begin an episode with values of the task.
+    pub starts: Vec<Start>,
     /// True if the task is a text, read from beginning to end.
     pub is_text: bool,
     /// The number of different episodes, if they come from a file: an epoch shows each of them once.

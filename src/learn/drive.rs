@@ -99,9 +99,13 @@ impl Group {
 impl Environment for Group {
     fn start(&mut self) -> Result<(), BackendError> {
         for lane in &mut self.lanes {
-            lane.start(&self.options);
+            lane.start(&self.wiring, &self.options);
         }
         self.exchange(None)
+    }
+
+    fn first_state(&self, lane: usize, slot: usize) -> Option<&[f64]> {
+        self.lanes[lane].first_state(slot)
     }
 
     fn before(&mut self, step: usize, lanes: &mut dyn Running) -> Result<(), BackendError> {

@@ -41,6 +41,8 @@ pub struct Wiring {
     /// For each of these, its empty score.
     scores: Vec<Tally>,
     steps: usize,
+    /// The states that begin an episode with values of the task: slot, path and number of elements.
+    given: Vec<(usize, String, usize)>,
 }
 
 impl Wiring {
@@ -90,6 +92,10 @@ impl Wiring {
             Objective::A2c(_) => Vec::new(),
             Objective::Supervised(losses) => names.iter().map(|name| losses.of(name)).collect(),
         };
+        let states = graph.states.iter().enumerate();
+        let given = states
+            .filter(|(_, state)| state.given)
+            .map(|(slot, state)| (slot, state.path.clone(), state.dims.iter().product()));
         let several = losses.len() > 1;
         let scores = losses.iter().zip(&names);
         let scores = scores.map(|((loss, _), name)| {
@@ -105,6 +111,7 @@ impl Wiring {
             signals: task.signals().len(),
             read,
             steps: task.steps(),
+            given: given.collect(),
         }
     }
 
@@ -158,6 +165,8 @@ pub struct LaneEpisode {
     weights: Vec<Vec<f64>>,
     target: Vec<f32>,
     weight: Vec<f32>,
+    /// First values of states: slot and elements.
+    first: Vec<(usize, Vec<f64>)>,
 }
 
 /// The share of one lane's episode in the batch.
@@ -197,11 +206,12 @@ impl LaneEpisode {
             weights: vec![Vec::new(); wiring.read.len()],
             target: vec![0.0; wiring.read.iter().map(|(_, size)| size).sum()],
             weight: vec![0.0; wiring.read.len()],
+            first: Vec::new(),
         }
     }
 
     /// Starts the episode of an iteration, or goes to the chunk of it that is run.
-    pub fn start(&mut self, options: &EpisodeOptions) {
+    pub fn start(&mut self, wiring: &Wiring, options: &EpisodeOptions) {
         self.lane.reset(EpisodeKey {
             seed: options.seed,
             iteration: options.iteration,
@@ -217,6 +227,16 @@ impl LaneEpisode {
         self.rewards.clear();
         self.marks.clear();
         let first = options.first();
+        self.first.clear();
+        if first == 0 {
+            for (slot, path, size) in &wiring.given {
+                let mut values = vec![0.0; *size];
+                if self.lane.first_state(path, &mut values) {
+                    let values = values.into_iter().map(f64::from).collect();
+                    self.first.push((*slot, values));
+                }
+            }
+        }
         if first > 0 && !self.lane.seek(first) {
             // What a task with targets shows does not depend on outputs.
             for _ in 0..first {
@@ -225,6 +245,12 @@ impl LaneEpisode {
                 self.lane.target(&mut self.target, &mut self.weight);
             }
         }
+    }
+
+    /// The first values of a state, where the task has some and the episode begins.
+    pub fn first_state(&self, slot: usize) -> Option<&[f64]> {
+        let found = self.first.iter().find(|(own, _)| *own == slot);
+        found.map(|(_, values)| values.as_slice())
     }
 
     /// The inputs of the current step: calls `put(slot, values)` for each input slot.

@@ -29,12 +29,10 @@ pub(super) fn find(
     program: &Compiled,
     episodes: &Episodes,
     params: &[Vec<f64>],
-    carried: &[Option<Vec<f64>>],
     seen: &Seen,
 ) -> Result<Option<Culprit>, TrainError> {
     let adjoint = adjoint(&program.step, Options::default())?;
     let read = episodes.read();
-    let batch = episodes.batch();
     for rounding in [false, true] {
         let found = episodes.pool().install(|| {
             seen.lanes
@@ -50,18 +48,7 @@ pub(super) fn find(
                         result,
                         rounding,
                     };
-                    let slots = program.step.states.iter().enumerate();
-                    let first = slots.map(|(slot, state)| {
-                        let elements: usize = state.dims.iter().product();
-                        match carried.get(slot).and_then(Option::as_ref) {
-                            Some(values) => {
-                                let width = values.len() / batch;
-                                values[number * width..(number + 1) * width].to_vec()
-                            }
-                            None => vec![state.init; elements],
-                        }
-                    });
-                    lane.back(number, first.collect()).transpose()
+                    lane.back(number, seen.first(number).to_vec()).transpose()
                 })
         });
         if let Some(found) = found {

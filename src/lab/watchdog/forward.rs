@@ -22,6 +22,8 @@ pub(super) struct Bad {
 struct Watch {
     lanes: usize,
     entering: Vec<Vec<f64>>,
+    /// The states that entered the first step.
+    first: Vec<Vec<f64>>,
     /// The inputs and noise by step, for all lanes.
     given: Vec<Given>,
     bad: Option<Bad>,
@@ -31,6 +33,8 @@ struct Watch {
 pub(super) struct Seen {
     /// The inputs and noise, by lane and step.
     given: Vec<Vec<Given>>,
+    /// The states that entered the first step, by lane.
+    first: Vec<Vec<Vec<f64>>>,
     /// The results of the episodes, by lane.
     pub(super) lanes: Vec<LaneResult>,
     bad: Vec<Bad>,
@@ -40,6 +44,11 @@ impl Seen {
     /// The earliest bad step; if several lanes share it, that of the first lane.
     pub(super) fn first_bad(&self) -> Option<&Bad> {
         self.bad.iter().min_by_key(|bad| (bad.step, bad.lane))
+    }
+
+    /// The states of a lane that entered its first step.
+    pub(super) fn first(&self, lane: usize) -> &[Vec<f64>] {
+        &self.first[lane]
     }
 
     /// The inputs and noise of each step of a lane.
@@ -73,6 +82,9 @@ impl Observer for Watch {
             self.entering = (0..moment.graph().states.len())
                 .map(|slot| moment.state(slot))
                 .collect::<Result<_, _>>()?;
+            if moment.step() == 0 {
+                self.first.clone_from(&self.entering);
+            }
         }
         Ok(())
     }
@@ -121,6 +133,7 @@ pub(super) fn run(
 ) -> Result<Seen, TrainError> {
     let batch = episodes.run(options, carried, |_, _| Watch::default())?;
     let mut given = Vec::with_capacity(batch.lanes.len());
+    let mut first = Vec::with_capacity(batch.lanes.len());
     for watch in &batch.observers {
         for lane in 0..watch.lanes {
             let mine = watch.given.iter().map(|all| Given {
@@ -128,11 +141,13 @@ pub(super) fn run(
                 noises: of_lane(&all.noises, lane, watch.lanes),
             });
             given.push(mine.collect());
+            first.push(of_lane(&watch.first, lane, watch.lanes));
         }
     }
     let bad = batch.observers.into_iter().filter_map(|watch| watch.bad);
     Ok(Seen {
         given,
+        first,
         lanes: batch.lanes,
         bad: bad.collect(),
     })

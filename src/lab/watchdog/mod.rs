@@ -141,7 +141,7 @@ fn find(
         return Ok(Some(bad.culprit(&program.step, &params)?));
     }
     match what {
-        NotFinite::Gradient => backward::find(program, &episodes, &params, &carried, &seen),
+        NotFinite::Gradient => backward::find(program, &episodes, &params, &seen),
         NotFinite::Loss | NotFinite::Parameter(_) => Ok(None),
     }
 }

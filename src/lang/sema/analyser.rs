@@ -412,6 +412,7 @@ impl<'a, 'd> Analyser<'a, 'd> {
                 .retain(|name| self.externals.contains_key(name));
         }
         super::ports::check(&model, self.diagnostics);
+        super::ports::give_states(&mut model, self.diagnostics);
         (!self.diagnostics.has_errors()).then_some(model)
     }
 

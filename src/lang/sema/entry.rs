@@ -55,6 +55,7 @@ impl<'a> Analyser<'a, '_> {
                     init,
                     reset,
                     trace: kind == DeclKind::Trace,
+                    given: false,
                     span: Some(entry.name.span),
                 });
                 self.state_types.push(ty);

@@ -3,7 +3,7 @@
 use super::constants::listed;
 use super::model::{DefKind, Model};
 use super::targets::TARGET;
-use crate::lang::catalog::{Port, TrainerKind};
+use crate::lang::catalog::{Port, Start, TrainerKind};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 
 /// Checks inputs and outputs against the task and the trainer.
@@ -12,6 +12,42 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     check_outputs(model, diagnostics);
     check_epochs(model, diagnostics);
     check_losses(model, diagnostics);
+}
+
+/// Marks the states whose first values come from the task, and checks that they are there with these dimensions.
+pub(super) fn give_states(model: &mut Model, diagnostics: &mut Diagnostics) {
+    let Some(task) = &model.task else { return };
+    for start in &task.ports.starts {
+        let Start { path, dims, origin } = start;
+        let slot = model.states.iter_mut().find(|slot| slot.path == *path);
+        if let Some(slot) = slot {
+            slot.given = true;
+            if slot.dims == *dims {
+                continue;
+            }
+            let message = format!(
+                "{origin}: it has {dims:?} for each sequence, and `{path}` is {:?}",
+                slot.dims
+            );
+            let mut diagnostic = Diagnostic::new(Code::WrongPort, task.span, message);
+            if let Some(span) = slot.span {
+                diagnostic = diagnostic.with_secondary(span, "the state is declared here");
+            }
+            diagnostics.push(
+                diagnostic
+                    .with_help("its shape is [sequences, ...], with the dimensions of the state"),
+            );
+            continue;
+        }
+        let states = model.states.iter();
+        let states = states.map(|slot| format!("`{}` {:?}", slot.path, slot.dims));
+        let help = match states.collect::<Vec<_>>().join(", ") {
+            all if all.is_empty() => "the network has no states".to_owned(),
+            all => format!("there are {all}"),
+        };
+        let message = format!("{origin}: the network has no state `{path}`");
+        diagnostics.push(Diagnostic::new(Code::WrongPort, task.span, message).with_help(help));
+    }
 }
 
 /// Checks that a `loss` block names the outputs with targets, all of them.

@@ -89,7 +89,17 @@ impl DeviceBlock {
 
     /// The states that outlive an episode as the device has them: first values where none were.
     fn carried(&self, states: &States) -> Vec<f32> {
-        let given = |slot: usize| states.get(slot).and_then(Option::as_ref);
+        let first = self.graph.states.iter().enumerate().map(|(slot, _)| {
+            let lanes = self.lanes.iter();
+            let given = lanes.map(|lane| lane.first_state(slot));
+            let given = given.collect::<Option<Vec<_>>>()?;
+            (!given.is_empty()).then(|| given.concat())
+        });
+        let first: States = first.collect();
+        let given = |slot: usize| {
+            let run = states.get(slot).and_then(Option::as_ref);
+            first[slot].as_ref().or(run)
+        };
         self.on.carried_from(&self.graph.states, given)
     }
 
@@ -106,7 +116,7 @@ impl DeviceBlock {
             sizes.map(|n: usize| Vec::with_capacity(rows * n)).collect();
         let silent = self.wiring.silent();
         for lane in &mut self.lanes {
-            lane.start(options);
+            lane.start(&self.wiring, options);
             for step in 0..steps {
                 lane.observe(&self.wiring, |slot, values| {
                     tables[slot].extend_from_slice(values);
@@ -139,7 +149,7 @@ impl DeviceBlock {
             .collect();
         let mut seeds: Vec<Vec<f32>> = vec![Vec::new(); tables.len()];
         for (k, lane) in self.lanes.iter_mut().enumerate() {
-            lane.start(options);
+            lane.start(&self.wiring, options);
             for step in 0..steps {
                 let row = k * steps + step;
                 let parts = tables.iter().map(|(n, own)| &own[row * n..(row + 1) * n]);
@@ -166,12 +176,12 @@ impl Block for DeviceBlock {
         let start = Instant::now();
         self.program.share(parameters, &mut self.shared)?;
         let run = self.episodes(&options);
-        let carried = self.carried(states);
         let inputs = if self.on_device {
             Vec::new()
         } else {
             self.inputs(&options)
         };
+        let carried = self.carried(states);
         self.on.forward(&self.shared, &run, &carried, &inputs)?;
         let mut states = self.on.carried()?;
         if options.ends(self.wiring.steps()) {

@@ -76,7 +76,7 @@ impl DevicePlan {
             input_adjoints: Vec::new(),
             noises: (0..graph.noises.len()).collect(),
             passage: false,
-            carries: chunks.count() > 1,
+            carries: chunks.count() > 1 || graph.states.iter().any(|state| state.given),
             places: on_device.then(|| ParamPlaces::new(&graph.params)),
             task: device,
             objective: coefficients.filter(|_| on_device),

@@ -358,6 +358,10 @@ impl<O: Observer> Environment for Watched<'_, O> {
         self.group.start()
     }
 
+    fn first_state(&self, lane: usize, slot: usize) -> Option<&[f64]> {
+        self.group.first_state(lane, slot)
+    }
+
     fn before(&mut self, step: usize, lanes: &mut dyn Running) -> Result<(), BackendError> {
         let Watched { group, given, .. } = self;
         given.inputs.iter_mut().for_each(Vec::clear);

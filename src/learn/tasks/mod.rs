@@ -73,6 +73,7 @@ fn ports(task: &dyn Task) -> TaskPorts {
             .map(|name| (*name).to_owned())
             .collect(),
         targets: task.targets(),
+        starts: Vec::new(),
         is_text: task.text().is_some(),
         sequences: task.sequences(Part::Train),
     }
@@ -214,6 +215,11 @@ impl EpisodeKey {
 pub trait Lane: Send {
     /// Starts the episode of `key` at step 0.
     fn reset(&mut self, key: EpisodeKey);
+
+    /// Writes the first values of the state with this path, where the episode has some: tells if it has.
+    fn first_state(&mut self, _path: &str, _out: &mut [f32]) -> bool {
+        false
+    }
 
     /// Goes to a step of the episode, from the first, where it can do so at once: tells if it did.
     fn seek(&mut self, _step: usize) -> bool {

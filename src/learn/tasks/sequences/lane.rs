@@ -1,6 +1,6 @@
 //! One lane: one sequence at a time.
 
-use super::layout::{Value, When};
+use super::layout::{Value, When, START};
 use super::order::shuffled;
 use super::split::Split;
 use super::Data;
@@ -149,6 +149,28 @@ impl Lane for SequenceLane {
             (index % count as u64) as usize
         };
         self.length = self.read_length();
+    }
+
+    fn first_state(&mut self, path: &str, out: &mut [f32]) -> bool {
+        let data = Arc::clone(&self.data);
+        let Some(k) = data
+            .layout
+            .starts
+            .iter()
+            .position(|start| start.path == path)
+        else {
+            return false;
+        };
+        data.part(self.part).starts[k].fill(self.sequence * out.len(), out);
+        if let Some(bad) = out.iter().position(|x| !x.is_finite()) {
+            let what = format!(
+                "element {bad} is {}, which is no finite number of single precision",
+                out[bad]
+            );
+            self.tell(&format!("{START}{path}"), None, &what);
+            out.fill(0.0);
+        }
+        true
     }
 
     fn seek(&mut self, step: usize) -> bool {

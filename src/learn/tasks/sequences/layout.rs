@@ -1,6 +1,6 @@
 //! The roles of the arrays of a file in the network, by name and shape.
 
-use crate::lang::catalog::{Interface, Port, TaskPorts};
+use crate::lang::catalog::{Interface, Port, Start, TaskPorts};
 use crate::learn::data::{DataError, Header, Source};
 
 /// Most steps of a sequence.
@@ -37,13 +37,18 @@ pub(super) struct Layout {
     pub targets: Vec<Value>,
     /// Numbers for each step.
     pub signals: Vec<String>,
+    /// First values of states.
+    pub starts: Vec<Start>,
 }
+
+/// The beginning of the names of arrays with first values of states.
+pub(super) const START: &str = "start.";
 
 /// Tells if an array of this name has a meaning of its own.
 fn is_reserved(name: &str) -> bool {
     matches!(name, "weight" | "length" | "trial")
         || name.starts_with("weight.")
-        || name.starts_with("start.")
+        || name.starts_with(START)
 }
 
 impl Layout {
@@ -56,6 +61,7 @@ impl Layout {
             inputs: Vec::new(),
             targets: Vec::new(),
             signals: Vec::new(),
+            starts: Vec::new(),
         };
         for name in &interface.inputs {
             let header = header(source, name)?.ok_or_else(|| {
@@ -101,6 +107,7 @@ impl Layout {
             }
         }
         layout.check_reserved(source)?;
+        layout.starts = layout.starts(source)?;
         Ok(layout)
     }
 
@@ -149,6 +156,15 @@ impl Layout {
                 .help(&format!("it has {}", source.describe())));
         }
         layout.signals.clone_from(&ports.signals);
+        let (found, wanted) = (shapes(&layout.starts), shapes(&ports.starts));
+        if found != wanted {
+            let what = format!(
+                "has the first values {}, and there should be {}",
+                told(&found),
+                told(&wanted)
+            );
+            return Err(source.fault(&what));
+        }
         Ok(layout)
     }
 
@@ -225,13 +241,8 @@ impl Layout {
     /// Checks the shapes of weights, lengths and trials.
     fn check_reserved(&self, source: &Source) -> Result<(), DataError> {
         for name in source.names() {
-            if name.starts_with("start.") {
-                return Err(source
-                    .fault_of(
-                        name,
-                        "first values of states cannot be read from a file yet",
-                    )
-                    .help("leave the array out"));
+            if name.starts_with(START) {
+                continue;
             }
             let dims: &[usize] = match name {
                 "length" => &[self.sequences],
@@ -254,6 +265,34 @@ impl Layout {
             }
         }
         Ok(())
+    }
+
+    /// The arrays with first values of states; the network is not known yet.
+    fn starts(&self, source: &Source) -> Result<Vec<Start>, DataError> {
+        let names = source.names();
+        let starts = names.filter_map(|name| Some((name, name.strip_prefix(START)?)));
+        let start = |(name, path): (&str, &str)| {
+            let header = header(source, name)?.filter(|header| !header.dims.is_empty());
+            let dims = header.map_or(&[][..], |header| &header.dims);
+            match dims.split_first() {
+                Some((sequences, dims)) if *sequences == self.sequences => Ok(Start {
+                    path: path.to_owned(),
+                    dims: dims.to_vec(),
+                    origin: source
+                        .fault_of(name, "")
+                        .message
+                        .trim_end_matches(": ")
+                        .to_owned(),
+                }),
+                _ => {
+                    let what =
+                        format!("it is {dims:?}, and there are {} sequences", self.sequences);
+                    let help = "first values have the shape [sequences, ...], with the dimensions of the state";
+                    Err(source.fault_of(name, &what).help(help))
+                }
+            }
+        };
+        starts.map(start).collect()
     }
 
     /// Checks that another part of the data can be shown to the same network.
@@ -300,6 +339,18 @@ impl Layout {
                 .fault_of(name, &what)
                 .help("all parts of the data have the same arrays"));
         }
+        let (mine, theirs) = (shapes(&self.starts), shapes(&other.starts));
+        if mine != theirs {
+            let what = format!(
+                "has the first values {}, and {} {}",
+                told(&theirs),
+                own.path().display(),
+                told(&mine)
+            );
+            return Err(source
+                .fault(&what)
+                .help("all parts of the data have the same arrays"));
+        }
         Ok(())
     }
 
@@ -326,9 +377,30 @@ impl Layout {
             inputs,
             signals: self.signals.clone(),
             targets,
+            starts: self.starts.clone(),
             is_text: false,
             sequences: Some(self.sequences),
         }
+    }
+}
+
+/// Names and dimensions of first values.
+fn shapes(starts: &[Start]) -> Vec<(&str, &[usize])> {
+    let shapes = starts
+        .iter()
+        .map(|start| (start.path.as_str(), start.dims.as_slice()));
+    shapes.collect()
+}
+
+/// Names and dimensions in words.
+fn told(shapes: &[(&str, &[usize])]) -> String {
+    let all: Vec<String> = shapes
+        .iter()
+        .map(|(path, dims)| format!("`{START}{path}` {dims:?}"))
+        .collect();
+    match all.as_slice() {
+        [] => "none".to_owned(),
+        all => all.join(", "),
     }
 }
 

@@ -1,6 +1,6 @@
 //! One part of the data with its arrays, mapped or in memory.
 
-use super::layout::{Layout, Value};
+use super::layout::{Layout, Value, START};
 use crate::learn::data::{Array, DataError, Source};
 use std::path::PathBuf;
 
@@ -19,6 +19,8 @@ pub(super) struct Split {
     pub weights: Vec<Option<(String, Array)>>,
     /// By signal.
     pub signals: Vec<Array>,
+    /// By state with first values.
+    pub starts: Vec<Array>,
     /// Steps of each sequence.
     pub lengths: Option<Array>,
     /// The array that marks where trials begin.
@@ -46,6 +48,8 @@ impl Split {
             });
         }
         let signals = layout.signals.iter().map(|name| source.array(name));
+        let starts = layout.starts.iter();
+        let starts = starts.map(|start| source.array(&format!("{START}{}", start.path)));
         Ok(Split {
             path: source.path().to_owned(),
             sequences: layout.sequences,
@@ -53,6 +57,7 @@ impl Split {
             targets: arrays(&layout.targets)?,
             weights,
             signals: signals.collect::<Result<_, _>>()?,
+            starts: starts.collect::<Result<_, _>>()?,
             lengths: optional("length")?,
             trials: optional("trial")?,
         })

@@ -110,6 +110,9 @@ fn recognise(graph: &Graph, trace: StateId, horizon: Horizon) -> Result<Stored, 
     if slot.reset != Reset::Episode {
         return Err(Dense::ResetOtherwise(slot.reset));
     }
+    if slot.given {
+        return Err(Dense::Given);
+    }
     if slot.init != 0.0 {
         return Err(Dense::Start(slot.init));
     }
