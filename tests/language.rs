@@ -79,6 +79,7 @@ fn agrees(text: &str) {
         let inputs = words(chunk, lanes * steps);
         let targets = words(10 + chunk, lanes * steps);
         let passage = Passage {
+            targets: (&targets, &vec![1.0; lanes * steps]),
             words: &inputs,
             steps,
             seed,

@@ -27,6 +27,7 @@ mod loss_formulas;
 mod own_data;
 mod own_losses;
 mod own_starts;
+mod own_targets;
 mod programs;
 mod properties;
 mod python;

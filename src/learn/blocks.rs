@@ -8,7 +8,7 @@ use super::drive::EpisodeDrive;
 use super::language::device::{DeviceReader, DeviceStages, TextGoal};
 use super::language::in_step::InStepReader;
 use super::language::objective::TextObjective;
-use super::language::reader::Reader;
+use super::language::reader::{is_target, Reader};
 use super::language::runner::StagedReader;
 use super::language::stream;
 use super::trainer::{BackendKind, TrainError, TrainerOptions};
@@ -101,6 +101,13 @@ pub(super) fn readers(
         return Ok((plan, both));
     }
     if options.device.kind != DeviceKind::Cpu {
+        let step = &experiment.step;
+        if (0..step.inputs.len()).any(|input| is_target(step, input)) {
+            return Err(TrainError::Device(DeviceError::Absent {
+                what: "on a device the rules of a language model cannot read targets".to_owned(),
+                help: "use `--device cpu`".to_owned(),
+            }));
+        }
         let limits = device::open(options.device)?;
         let (free, limits) = (limits.free(), limits.limits());
         let longest = longest(work);

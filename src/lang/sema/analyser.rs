@@ -146,6 +146,8 @@ pub(super) struct Analyser<'a, 'd> {
     pub sides: BTreeMap<DefId, Vec<(&'a ast::Path, SizeVar)>>,
     /// The inputs that carry signals of the task, by signal.
     pub externals: BTreeMap<String, InputId>,
+    /// The targets that are as large as an output: its name, the size, and where it is read.
+    pub open_targets: Vec<(String, SizeVar, Span)>,
     /// The definition being resolved; parameters of `linear` and `fanout` in it are named after it.
     pub owner: String,
     /// The number of parameters of each function in this definition so far.
@@ -201,6 +203,7 @@ impl<'a, 'd> Analyser<'a, 'd> {
             transmit_contexts: BTreeMap::new(),
             sides: BTreeMap::new(),
             externals: BTreeMap::new(),
+            open_targets: Vec::new(),
             owner: String::new(),
             owner_counts: BTreeMap::new(),
             call_params: BTreeMap::new(),
@@ -346,6 +349,7 @@ impl<'a, 'd> Analyser<'a, 'd> {
     ) -> Option<Model> {
         let known = std::mem::take(&mut self.known_paths);
         self.overrides.report_unknown(&known, self.diagnostics);
+        self.size_targets();
         let sizes = self.sizes.solve(self.diagnostics);
         let regions = self.solve_regions();
         if self.diagnostics.has_errors() {

@@ -164,7 +164,7 @@ fn inner_blocks(block: &Block) -> impl Iterator<Item = &Block> {
 
 impl<'a> Analyser<'a, '_> {
     /// The names of inputs and outputs of the network, as far as they are declared at its top level.
-    fn interface(&self) -> Interface {
+    pub(super) fn interface(&self) -> Interface {
         let mut interface = Interface::default();
         let networks = self.files.iter().flat_map(|file| &file.items);
         let body = networks.filter_map(|item| match &item.kind {

@@ -121,7 +121,7 @@ impl<'a> Analyser<'a, '_> {
                     _ => self.fanout(call, context, span),
                 }
             }
-            Function::Softmax => match self.vector(positional[0], context) {
+            Function::Softmax => match self.vector_or_side(positional[0], context) {
                 Some(x) => {
                     let value = Expr {
                         ty: x.ty,
@@ -182,6 +182,32 @@ impl<'a> Analyser<'a, '_> {
                     expr.span,
                     "this must be a vector of the network, not an element of a bundle",
                 ));
+                None
+            }
+        }
+    }
+
+    /// Resolves an argument as [`Analyser::vector`] does; in a bundle it may also be a value that has one side only, such as
+    /// `post`.
+    fn vector_or_side(&mut self, expr: &'a ast::Expr, context: Context) -> Option<Expr> {
+        let outside = Context {
+            vectors: true,
+            ..context
+        };
+        let x = self.expr(expr, outside);
+        match x.ty {
+            Type::Vector(_) | Type::Scalar => Some(x),
+            Type::Element { pre, post, .. } if pre != post => Some(x),
+            Type::Poison => None,
+            Type::Element { .. } => {
+                self.diagnostics.push(
+                    Diagnostic::new(
+                        Code::WrongAxes,
+                        expr.span,
+                        "this has a value for each connection, and a vector is needed",
+                    )
+                    .with_help("take a value with one side, such as `pre` or `post`"),
+                );
                 None
             }
         }

@@ -1,7 +1,7 @@
 //! A reader on an engine of episodes: the unfused network, all lanes in step. Slow, and what the stages are checked against; on
 //! a GPU it is how language models run.
 
-use super::reader::{ChunkRan, Judge, Outputs, Reader};
+use super::reader::{is_target, ChunkRan, Judge, Outputs, Reader};
 use super::runner::Passage;
 use crate::engine::episode::{Engine, Environment, EpisodeRun, Running, States};
 use crate::engine::params::ParamStore;
@@ -55,13 +55,23 @@ impl Environment for Words<'_, '_> {
     }
 
     fn before(&mut self, step: usize, lanes: &mut dyn Running) -> Result<(), BackendError> {
-        let Passage { words, steps, .. } = self.passage;
-        // All inputs are the word, as a vector with a 1 in its place.
+        let Passage {
+            words,
+            targets: (targets, weights),
+            steps,
+            ..
+        } = self.passage;
+        // All inputs are the word, or the one that follows it, as a vector with a 1 in its place.
         for (slot, input) in self.graph.inputs.iter().enumerate() {
             let width: usize = input.dims.iter().product();
             let mut hot = vec![0.0; self.lanes * width];
             for (lane, row) in hot.chunks_exact_mut(width).enumerate() {
-                row[words[lane * steps + step] as usize] = 1.0;
+                let at = lane * steps + step;
+                let (word, one) = match is_target(self.graph, slot) {
+                    true => (targets[at], f64::from(weights[at])),
+                    false => (words[at], 1.0),
+                };
+                row[word as usize] = one;
             }
             lanes.set_inputs(slot, &hot);
         }

@@ -7,7 +7,14 @@ use crate::engine::device::{HostArrays, Step, Trained};
 use crate::engine::episode::Times;
 use crate::engine::params::ParamStore;
 use crate::engine::BackendError;
+use crate::ir::Graph;
+use crate::lang::sema::targets::TARGET;
 use crate::machine::kernel::KernelReport;
+
+/// Tells if an input of the network is the word to predict, for rules that read it; the others are the word that is read.
+pub fn is_target(step: &Graph, input: usize) -> bool {
+    step.inputs[input].path.starts_with(TARGET)
+}
 
 /// Adjoints of outputs by slot, row after row; outputs without have none.
 pub type OutputAdjoints = Vec<(usize, Vec<f32>)>;

@@ -158,4 +158,8 @@ impl Lane for TextLane {
         self.put(self.step, targets);
         weights.fill(1.0);
     }
+
+    fn show_targets(&mut self, targets: &mut [f32]) {
+        self.put(self.step + 1, targets);
+    }
 }

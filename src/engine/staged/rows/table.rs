@@ -38,6 +38,14 @@ impl<'a> Table<'a> {
         })
     }
 
+    /// Borrows one-hot rows with their factors.
+    pub fn scaled((index, scale): (&'a [u32], &'a [f32])) -> Table<'a> {
+        Table::Hot(Hot {
+            index: Cow::Borrowed(index),
+            scale: Cow::Borrowed(scale),
+        })
+    }
+
     /// Expands to `rows` rows of `width` numbers.
     pub fn into_rows(self, rows: usize, width: usize) -> Vec<f32> {
         match self {

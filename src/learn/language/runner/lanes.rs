@@ -9,6 +9,7 @@ use crate::engine::plan::groups;
 use crate::engine::BackendError;
 use crate::ir::NoiseKind;
 use crate::learn::gradient::PIECE;
+use crate::learn::language::reader::is_target;
 use crate::step::split::{Source, Stage};
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -102,9 +103,12 @@ impl StagedReader {
                 }
                 Source::Input(input) => {
                     let size: usize = experiment.step.inputs[*input].dims.iter().product();
-                    let word = passage.words[row] as usize;
-                    let values: Vec<f32> =
-                        (0..size).map(|k| f32::from(u8::from(k == word))).collect();
+                    let (word, one) = match is_target(&experiment.step, *input) {
+                        true => (passage.targets.0[row] as usize, passage.targets.1[row]),
+                        false => (passage.words[row] as usize, 1.0),
+                    };
+                    let mut values = vec![0.0; size];
+                    values[word] = one;
                     memory.set_input(fused, slot, &values, |x| x);
                 }
             }

@@ -23,6 +23,8 @@ use std::time::Instant;
 pub struct Passage<'a> {
     /// Words read, row `lane * steps + step`.
     pub words: &'a [u32],
+    /// The words that follow, and their weights.
+    pub targets: (&'a [u32], &'a [f32]),
     /// Steps.
     pub steps: usize,
     /// Seed of the run.
@@ -38,6 +40,7 @@ impl<'a> Passage<'a> {
     pub fn learned(chunk: &'a Chunk, seed: u64, iteration: u32) -> Passage<'a> {
         Passage {
             words: &chunk.inputs,
+            targets: (&chunk.targets, &chunk.weights),
             steps: chunk.steps,
             seed,
             iteration,

@@ -5,6 +5,7 @@ use crate::engine::experiment::Experiment;
 use crate::engine::params::ParamStore;
 use crate::engine::staged::rows::{evaluate, Leaves, Table};
 use crate::ir::{Graph, NoiseKind, ResultKind};
+use crate::learn::language::reader::is_target;
 use crate::step::split::{Source, Stage};
 use std::borrow::Cow;
 
@@ -35,6 +36,9 @@ impl StagedReader {
                 .inputs
                 .iter()
                 .map(|source| match source {
+                    Source::Input(input) if is_target(&experiment.step, *input) => {
+                        Table::scaled(passage.targets)
+                    }
                     Source::Input(_) => Table::hot(passage.words),
                     Source::Earlier(number) => Table::rows(&self.tables[*number]),
                 })
