@@ -1,5 +1,4 @@
 //! First values of states and traces from a file of sequences.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use crate::data_files::{archive, npy};
 use crate::own_data::{bpmc, floats, wholes, write};
