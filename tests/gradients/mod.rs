@@ -8,7 +8,7 @@ mod cases;
 mod cells;
 mod discovered;
 mod functions;
-mod library;
+pub(crate) mod library;
 mod operations;
 mod passes;
 mod plastic;
