@@ -36,6 +36,18 @@ fn specs(folder: &str) -> Vec<PathBuf> {
     found
 }
 
+/// A file with arrays for a spec of sequences in the gallery: that of its folder.
+pub(crate) fn fixture(path: &Path) -> PathBuf {
+    let folder = path
+        .parent()
+        .unwrap()
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap();
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{folder}.npz"))
+}
+
 fn compiled(path: &Path, set: &[&str]) -> Compilation {
     let text = std::fs::read_to_string(path).unwrap();
     let mut set: Vec<String> = set.iter().map(|s| (*s).to_owned()).collect();
@@ -48,7 +60,7 @@ fn compiled(path: &Path, set: &[&str]) -> Compilation {
         set.extend(tables);
     } else if text.contains("task sequences") {
         // Their files are made by a script; these have the same arrays, and fewer sequences.
-        let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/digits.npz");
+        let files = fixture(path);
         let parts = ["train", "valid", "test"];
         set.extend(parts.map(|part| format!("task.{part}={}", files.display())));
     }

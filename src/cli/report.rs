@@ -20,9 +20,9 @@ Examples:
   bpmc report runs/cue_reward -o report.html --no-ablations --partial
 
 The page needs no other file and no network. It has the equations as they ran, parameters, what
-differs from the paper, curves, what modulators and traces do in fresh episodes, ablations, and the
-commands that reproduce it; of a sweep, medians and quartiles over seeds with rank-sum tests, and one
-network of each condition.";
+differs from the paper, curves, what modulators and traces do in fresh episodes, ablations, the
+rules of traces with the numbers that training found, and the commands that reproduce it; of a
+sweep, medians and quartiles over seeds with rank-sum tests, and one network of each condition.";
 
 /// Write a page about a run or a sweep: equations, curves, modulators, traces, ablations.
 #[derive(Args, Debug)]
@@ -83,14 +83,18 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         report::ReportError::NoGroup { .. } => Failure::Usage(format!("--baseline: {error}")),
         error => Failure::Run(anyhow::Error::new(error)),
     })?;
-    let mut said = String::new();
+    let mut said: String = report
+        .rules
+        .iter()
+        .map(|rule| format!("rule as trained: {rule}\n"))
+        .collect();
     if let Some(directory) = &arguments.figures {
         figures(&report, directory)?;
         let count = report.figures.len();
-        said = format!(
+        said.push_str(&format!(
             "wrote {count} figures, each as SVG and PNG, into {}\n",
             directory.display()
-        );
+        ));
     }
     let output = &arguments.output;
     replace(output, report.page.as_bytes())

@@ -24,6 +24,7 @@ use crate::lab::sweep::{Directory, SweepError};
 use crate::learn::trainer::TrainError;
 use crate::step::InternalFault;
 use figures::{Figure, FigureError};
+use gather::learned::Learned;
 use std::path::{Path, PathBuf};
 
 /// The options of a report.
@@ -61,6 +62,8 @@ pub struct Report {
     pub page: String,
     /// All figures.
     pub figures: Vec<Figure>,
+    /// The rules of traces of a run with the numbers that training found, each in one line.
+    pub rules: Vec<String>,
 }
 
 /// The reason why there is no report.
@@ -153,6 +156,7 @@ pub fn make(
         return Ok(Report {
             page,
             figures: distinct(illustrated.into_figures()),
+            rules: run.learned.iter().map(Learned::plain).collect(),
         });
     }
     let opened = match Directory::open(directory) {
@@ -168,6 +172,7 @@ pub fn make(
     Ok(Report {
         page,
         figures: distinct(illustrated.into_figures()),
+        rules: Vec::new(),
     })
 }
 

@@ -5,6 +5,7 @@ pub mod behaviour;
 pub mod commands;
 pub mod equations;
 pub mod formula;
+pub mod learned;
 pub mod metrics;
 pub mod preset;
 pub mod run;

@@ -1,6 +1,7 @@
 //! The contents of the report of a run.
 
 use super::behaviour::{ablations, has_episodes, observe, Behaviour};
+use super::learned::{learned, Learned};
 use super::metrics::{read, Series};
 use super::Experiment;
 use crate::lab::report::{Options, ReportError};
@@ -17,6 +18,8 @@ pub struct RunReport {
     pub experiment: Experiment,
     /// The metrics.
     pub series: Series,
+    /// The rules of its traces with the numbers of a checkpoint.
+    pub learned: Vec<Learned>,
     /// The behaviour of its network, or the reason why it is unknown.
     pub behaviour: Result<Behaviour, String>,
 }
@@ -46,14 +49,37 @@ pub fn gather(
     let stem = Path::new(&manifest.spec).file_stem().unwrap_or_default();
     let stem = stem.to_string_lossy();
     let experiment = Experiment::of(&opened.compilation, &manifest.overrides, &stem);
+    let learned = rules(&opened, options)?;
     let behaviour = behaviour(&opened, options, tell)?;
     Ok(RunReport {
         directory: opened.directory,
         manifest: opened.manifest,
         experiment,
         series,
+        learned,
         behaviour,
     })
+}
+
+/// The rules of traces with the numbers of the checkpoint; empty if there is none.
+fn rules(opened: &OpenedRun, options: &Options) -> Result<Vec<Learned>, ReportError> {
+    let Ok(program) = opened.program() else {
+        return Ok(Vec::new());
+    };
+    if run::checkpoints(&opened.directory)?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let parameters = opened.parameters(&opened.checkpoint(options.checkpoint)?)?;
+    let model = &program.model;
+    Ok(learned(model, &|id| {
+        let path = &model.params[id.index()].path;
+        let mut slots = program.step.params.iter();
+        let slot = slots.position(|slot| slot.path == *path)?;
+        match parameters.get(slot)?.as_slice() {
+            [value] => Some(*value),
+            _ => None,
+        }
+    }))
 }
 
 /// The behaviour of the network of a run, or the reason why it is unknown: it is not trained yet, or a

@@ -3,6 +3,7 @@
 use super::Html;
 use crate::lab::report::figures::number::whole;
 use crate::lab::report::gather::equations::Declared;
+use crate::lab::report::gather::learned::Learned;
 use crate::lab::report::gather::preset::{Change, Difference};
 use crate::lab::report::gather::Experiment;
 
@@ -51,6 +52,26 @@ pub fn equations(experiment: &Experiment, html: &mut Html) {
             &others,
         );
     }
+}
+
+/// Writes the rules of traces with the numbers that training found.
+pub fn learned(rules: &[Learned], html: &mut Html) {
+    html.element("div", &[("class", "equations")], |html| {
+        for rule in rules {
+            let (before, sign) = rule.signs();
+            html.element("div", &[], |html| {
+                html.text(before);
+                html.formula(&rule.trace);
+                html.text(sign);
+                html.formula(&rule.right);
+                html.text(&rule.within());
+            });
+        }
+    });
+    html.note(
+        "Trained parameters that are one number stand here with their value, rounded to three digits. Products are \
+         multiplied out, terms that are alike added, and the largest stand first. Δ is the change of the trace in one step.",
+    );
 }
 
 /// Writes the parameters with their numbers.

@@ -139,6 +139,12 @@ pub fn sections<'a>(
         ]);
     }
     let of = &report.experiment;
+    if !report.learned.is_empty() {
+        sections.push(Section::new("rules", "Rules as trained", |html| {
+            experiment::learned(&report.learned, html);
+            Ok(())
+        }));
+    }
     sections.extend([
         Section::new("equations", "Equations", move |html| {
             experiment::equations(of, html);
