@@ -227,7 +227,7 @@ fn experiments_with_sizes_of_one_agree_with_the_reference() {
         }
         compared += 1;
     }
-    assert_eq!(compared, 33);
+    assert_eq!(compared, 35);
 }
 
 /// Trained parameters of a spec.

@@ -30,6 +30,8 @@ WORKLOADS = {
     "text-lstm": ("specs/paper/ptb_small/lstm.bpm", []),
     "text-simple": ("specs/paper/ptb_small/simple.bpm", []),
     "text-retroactive": ("specs/paper/ptb_small/retroactive.bpm", []),
+    "completion": ("specs/gallery/pattern_completion/plastic.bpm", []),
+    "completion-small": ("specs/gallery/pattern_completion/plastic.bpm", ["N=100"]),
 }
 
 # Each peer, first in the form that is mostly the fastest, then in the others, which `--all-forms` adds.
@@ -37,8 +39,9 @@ PEERS = {
     "torch": ("torch_peer.py", [[], ["--compile"]]),
     "jax": ("jax_peer.py", [[], ["--alpha-gradient", "sum"]]),
 }
-# Of the language models.
+# Of the language models, and of pattern completion.
 TEXT_PEERS = {"torch": ("torch_text.py", [[]])}
+COMPLETION_PEERS = {"torch": ("torch_completion.py", [[]])}
 
 # PyTorch frees and maps its large tensors anew in every step unless the allocator keeps them.
 KEEP_MEMORY = {
@@ -96,7 +99,8 @@ def programs(arguments, workload):
     for setting in settings:
         ours += ["--set", setting]
     found = [("bpmc", ours, {})]
-    peers = TEXT_PEERS if workload.startswith("text-") else PEERS
+    kind = workload.split("-")[0]
+    peers = {"text": TEXT_PEERS, "completion": COMPLETION_PEERS}.get(kind, PEERS)
     for peer in arguments.peer or peers:
         if peer not in peers:
             sys.exit(f"{workload} has no peer in {peer}")

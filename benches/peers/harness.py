@@ -77,6 +77,22 @@ TEXTS = {
 }
 
 
+@dataclass(frozen=True)
+class Completion:
+    """One iteration of pattern completion."""
+
+    bits: int
+    lanes: int = 2
+    rate: float = 1e-3
+    clip_norm: float = 5.0
+
+
+COMPLETIONS = {
+    "completion": Completion(1000),
+    "completion-small": Completion(100),
+}
+
+
 def parser(description, workloads=WORKLOADS):
     """The arguments that every peer takes."""
     p = argparse.ArgumentParser(description=description)
@@ -96,8 +112,8 @@ def use_processors(count):
     os.sched_setaffinity(0, set(mine[-max(1, count) :]))
 
 
-def measure(arguments, name, iteration):
-    """Times `iteration`, which does one whole training iteration and returns its mean reward, and prints."""
+def measure(arguments, name, iteration, told="last_reward"):
+    """Times `iteration`, which does one whole training iteration and returns its mean reward or another measure, and prints."""
     rewards = [iteration() for _ in range(arguments.warm_up)]
     times = []
     begin = time.perf_counter()
@@ -119,7 +135,7 @@ def measure(arguments, name, iteration):
         "median_seconds": statistics.median(times),
         "fastest_seconds": min(times),
         "peak_memory_bytes": peak_memory(),
-        "last_reward": statistics.fmean(rewards[-100:]),
+        told: statistics.fmean(rewards[-100:]),
     }
     if arguments.json:
         print(json.dumps(result))
