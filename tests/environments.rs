@@ -7,7 +7,11 @@
 
 use crate::runs_support::{command, metrics, run};
 use crate::scratch::scratch;
+use bpmc::driver::compile;
 use bpmc::lab::run::{find_checkpoint, Manifest, Which};
+use bpmc::learn::trainer::{BackendKind, Probe, Trainer, TrainerOptions};
+use bpmc::machine::device::DeviceChoice;
+use bpmc::step::passes::Selection;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -427,4 +431,184 @@ fn on_a_device_an_environment_is_refused() {
     );
     assert_eq!(code, Some(1), "{err}");
     assert!(err.contains("`--device cpu`"), "{err}");
+}
+
+/// The spec of the page, learned from several times, with episodes that follow each other.
+fn stream() -> String {
+    let spec = block("bpm");
+    let train = "train a2c { batch = 16, iterations = 300 }";
+    assert!(spec.contains(train) && spec.contains("steps = 20 }"));
+    spec.replace(
+        train,
+        "train ppo { batch = 16, iterations = 60, optimizer adam { lr = 1e-2 } }",
+    )
+    .replace(
+        "steps = 20 }",
+        "steps = 32, episodes = stream, longest = 40 }",
+    )
+}
+
+#[test]
+fn episodes_that_follow_each_other_are_learned_from_several_times() {
+    let Some(root) = folder("environments-stream", |text| text) else {
+        return;
+    };
+    std::fs::write(root.join("agent.bpm"), stream()).unwrap();
+    works(&root, &["train", "agent.bpm", "-q", "--out", "a"]);
+    let records = metrics(&root.join("a"));
+    assert!(
+        records[records.len() - 1]["reward"].as_f64().unwrap() > 0.8,
+        "{records:?}"
+    );
+    let report = works(&root, &["eval", "a", "--episodes", "30", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert!(report["mean"].as_f64().unwrap() > 0.8, "{report}");
+    assert_eq!(report["episodes"], 30);
+    assert!(
+        (2.0..9.0).contains(&report["scores"]["length"].as_f64().unwrap()),
+        "{report}"
+    );
+    // A stopped run begins new episodes.
+    works(
+        &root,
+        &["train", "--resume", "a", "-q", "--iterations", "62"],
+    );
+}
+
+#[test]
+fn streams_have_the_same_bits_for_all_processes_and_threads() {
+    let Some(root) = folder("environments-stream-bits", |text| text) else {
+        return;
+    };
+    std::fs::write(root.join("agent.bpm"), stream()).unwrap();
+    let mut first = None;
+    for (processes, threads) in [(1, "1"), (2, "2"), (5, "2")] {
+        let name = format!("{processes}-{threads}");
+        let set = format!("task.processes={processes}");
+        let more = ["--set", &set, "--threads", threads, "--out", &name];
+        works(&root, &[&SHORT[..], &more].concat());
+        let checkpoint = find_checkpoint(&root.join(&name), Which::Last).unwrap();
+        let (_, weights) = bytes_of_tensors(&std::fs::read(checkpoint).unwrap());
+        let found = (metrics(&root.join(&name)), weights);
+        match &first {
+            None => first = Some(found),
+            Some(first) => assert!(*first == found, "{name}"),
+        }
+    }
+}
+
+/// Losses and gradients of the first batch.
+fn probe(text: &str, backend: BackendKind) -> Probe {
+    let load = |_: &Path| -> std::io::Result<String> { panic!("nothing is imported") };
+    let compilation = compile("agent.bpm", text, &[], &load).unwrap();
+    let options = TrainerOptions {
+        threads: 2,
+        backend,
+        device: DeviceChoice::CPU,
+        passes: Selection::default(),
+        memory: None,
+    };
+    let program = compilation.program.unwrap();
+    Trainer::new(&program, options).unwrap().probe().unwrap()
+}
+
+#[test]
+fn the_first_step_of_ppo_is_that_of_actor_and_critic() {
+    let a2c = block("bpm").replace(
+        "train a2c { batch = 16, iterations = 300 }",
+        "train a2c { batch = 6, gamma = 0.9, lambda = 0.8, value = 0.3, entropy = 0.1 }",
+    );
+    let a2c = a2c.replace(
+        "task process { command = \"python3 corridor.py\", steps = 20 }",
+        "task bandit { steps = 9 }",
+    );
+    let a2c = a2c.replace("  input last_action: [task.actions]\n", "");
+    let a2c = a2c.replace(" + linear(last_action)", "");
+    let ppo = a2c.replace(
+        "train a2c {",
+        "train ppo { epochs = 1, minibatches = 1, normalise = false,",
+    );
+    for backend in BackendKind::ALL {
+        let (one, other) = (probe(&a2c, backend), probe(&ppo, backend));
+        assert_eq!(one.rewards, other.rewards);
+        for (a, b) in one.gradients.iter().zip(&other.gradients) {
+            let (Some(a), Some(b)) = (a, b) else { continue };
+            let scale = a.iter().fold(0.0f64, |most, x| most.max(x.abs()));
+            for (a, b) in a.iter().zip(b) {
+                assert!((a - b).abs() <= 1e-5 * scale, "{a} {b}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_environment_of_gymnasium_is_trained_in() {
+    let name = "environments-gymnasium";
+    if crate::python::python("numpy, gymnasium", "print(1)", Path::new(".")).is_none() {
+        return;
+    }
+    let root = scratch(name);
+    works(&root, &["new", "pole", "--env", "CartPole-v1"]);
+    works(&root, &["check", "pole.bpm"]);
+    works(&root, &["fmt", "--check", "pole.bpm"]);
+    works(
+        &root,
+        &["train", "pole.bpm", "-q", "--out", "a", "--iterations", "3"],
+    );
+    let report = works(&root, &["eval", "a", "--episodes", "8", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    // A step earns 1.
+    assert_eq!(report["mean"], report["scores"]["length"]);
+    let spec = works(&root, &["env", "CartPole-v1", "--keep", "0,2"]);
+    assert!(
+        spec.contains("bpmc env CartPole-v1 --keep 0,2 --serve"),
+        "{spec}"
+    );
+    // Observations of several kinds, and combinations of actions.
+    let world = "
+import gymnasium, numpy as np
+from gymnasium import spaces
+class World(gymnasium.Env):
+    observation_space = spaces.Dict({
+        'place': spaces.Discrete(3), 'eye': spaces.Box(-1, 1, (2, 2)),
+        'arms': spaces.Tuple((spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(2))),
+    })
+    action_space = spaces.MultiDiscrete([2, 3])
+    def show(self):
+        return {'place': 2, 'eye': np.ones((2, 2)), 'arms': (np.array([1, 0]), np.array([0, 1]))}
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.show(), {}
+    def step(self, action):
+        return self.show(), float(10 * action[0] + action[1]), False, self.np_random.random() < 0.5, {}
+gymnasium.register('World-v0', World)
+";
+    std::fs::write(root.join("worlds.py"), world).unwrap();
+    let in_folder = |arguments: &[&str]| {
+        let mut command = command(&root, arguments);
+        crate::runs_support::outcome(command.env("PYTHONPATH", &root).output().unwrap())
+    };
+    let (code, spec, err) = in_folder(&["env", "worlds:World-v0"]);
+    assert_eq!(code, Some(0), "{err}");
+    for input in ["place", "eye", "arms_0", "arms_1"] {
+        assert!(
+            spec.contains(&format!("input {input}: [task.{input}]")),
+            "{spec}"
+        );
+    }
+    assert!(spec.contains("with 6 actions"), "{spec}");
+    std::fs::write(root.join("world.bpm"), spec).unwrap();
+    let (code, _, err) = in_folder(&[
+        "train",
+        "world.bpm",
+        "-q",
+        "--out",
+        "b",
+        "--iterations",
+        "2",
+    ]);
+    assert_eq!(code, Some(0), "{err}");
+    let (code, _, err) = in_folder(&["env", "Pendulum-v1"]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("not discrete"), "{err}");
 }

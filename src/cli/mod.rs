@@ -5,6 +5,7 @@ mod check;
 mod compile;
 mod device;
 mod doctor;
+mod env;
 mod eval;
 mod explain;
 mod export;
@@ -76,6 +77,7 @@ enum Command {
     Bench(bench::Arguments),
     Verify(verify::Arguments),
     Doctor(doctor::Arguments),
+    Env(env::Arguments),
 }
 
 /// The reason why a subcommand did not succeed.
@@ -138,6 +140,7 @@ pub fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments, &screen),
         Command::Explain(arguments) => explain::run(&arguments, &screen),
         Command::Doctor(arguments) => doctor::run(&arguments, &screen),
+        Command::Env(arguments) => env::run(&arguments, &screen),
     };
     status(outcome, &screen)
 }

@@ -1,7 +1,7 @@
 //! The command `bpmc new`.
 
 use super::screen::Screen;
-use super::{Failure, Outcome};
+use super::{env, Failure, Outcome};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use std::fs::OpenOptions;
@@ -12,7 +12,8 @@ const AFTER_HELP: &str = "\
 Examples:
   bpmc new agent                          writes agent.bpm
   bpmc new experiments/maze --from maze   writes experiments/maze.bpm
-  bpmc new trials --from sequences        writes trials.bpm and small files of data beside it";
+  bpmc new trials --from sequences        writes trials.bpm and small files of data beside it
+  bpmc new pole --env CartPole-v1         writes pole.bpm for an environment of Gymnasium";
 
 /// Write a commented spec to start from.
 #[derive(Args, Debug)]
@@ -24,6 +25,10 @@ pub struct Arguments {
     /// Template of the spec
     #[arg(long, value_enum, default_value_t = Template::CueReward)]
     pub from: Template,
+
+    /// Environment of Gymnasium that the spec is for; `bpmc env` has more options
+    #[arg(long, value_name = "ENV_ID", conflicts_with = "from")]
+    pub env: Option<String>,
 }
 
 /// A template that comes with the command.
@@ -78,8 +83,15 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             .with_context(|| format!("cannot make the directory {}", directory.display()))?;
     }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let text = arguments.from.text().replace(NAME, &stem);
-    let beside = arguments.from.data().iter();
+    let text = match &arguments.env {
+        Some(id) => env::spec(&env::Arguments::new(id), &stem)?,
+        None => arguments.from.text().replace(NAME, &stem),
+    };
+    let data = match arguments.env {
+        Some(_) => &[],
+        None => arguments.from.data(),
+    };
+    let beside = data.iter();
     let beside = beside.map(|(end, text)| (path.with_file_name(format!("{stem}{end}")), *text));
     let files: Vec<(PathBuf, &str)> = std::iter::once((path.clone(), text.as_str()))
         .chain(beside)
@@ -157,6 +169,7 @@ mod tests {
         let arguments = Arguments {
             name: directory.join("inner/agent"),
             from: Template::Maze,
+            env: None,
         };
         run(&arguments, &screen).unwrap();
         let path = directory.join("inner/agent.bpm");

@@ -107,6 +107,8 @@ pub enum Reset {
     Never,
     /// The restart of the data stream; from one BPTT chunk to the next the value is kept, but detached.
     Carry,
+    /// The start of every episode, also within a run of a lane; from one run to the next the value is kept, but detached.
+    Stream,
 }
 
 /// A state or trace.
@@ -131,7 +133,7 @@ pub struct StateSlot {
 impl StateSlot {
     /// Tells if its value outlives an episode.
     pub fn outlives(&self) -> bool {
-        matches!(self.reset, Reset::Never | Reset::Carry)
+        matches!(self.reset, Reset::Never | Reset::Carry | Reset::Stream)
     }
 }
 

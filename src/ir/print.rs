@@ -161,6 +161,7 @@ fn print_state(f: &mut fmt::Formatter<'_>, slot: &StateSlot) -> fmt::Result {
         Reset::Trial => "trial",
         Reset::Never => "never",
         Reset::Carry => "carry",
+        Reset::Stream => "stream",
     };
     writeln!(
         f,

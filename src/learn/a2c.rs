@@ -88,6 +88,17 @@ pub struct Parts {
 }
 
 impl Parts {
+    /// All terms times a factor.
+    #[must_use]
+    pub fn scaled(self, factor: f64) -> Parts {
+        Parts {
+            policy: factor * self.policy,
+            value: factor * self.value,
+            concentration: factor * self.concentration,
+            entropy: factor * self.entropy,
+        }
+    }
+
     /// The loss.
     pub fn total(&self) -> f64 {
         self.policy + self.value + self.concentration + self.entropy
@@ -173,34 +184,48 @@ impl A2c {
             let action = episode.actions[t];
             let advantage = returns.values[t] - episode.values[t];
 
-            let mut squares = 0.0;
-            let mut negative_entropy = 0.0;
-            for log_probability in &log_probabilities {
-                let probability = log_probability.exp();
-                squares += probability * probability;
-                negative_entropy += probability * log_probability;
-            }
             parts.policy -= scale * log_probabilities[action] * advantage;
             parts.value += scale * self.value * advantage * advantage;
-            parts.concentration += scale * self.concentration * squares;
-            parts.entropy += scale * self.entropy * negative_entropy;
-
-            // With log π_k = z_k - log Σ exp z:  d(-log π_a)/dz_k = π_k - δ_ka,
-            // d(Σ π²)/dz_k = 2 π_k (π_k - Σ π²),  d(-H)/dz_k = π_k (log π_k + H).
-            for (k, (adjoint, log_probability)) in
-                adjoints.iter_mut().zip(&log_probabilities).enumerate()
-            {
-                let probability = log_probability.exp();
-                let chosen = if k == action { 1.0 } else { 0.0 };
-                let policy = advantage * (probability - chosen);
-                let concentration = 2.0 * probability * (probability - squares);
-                let entropy = probability * (log_probability - negative_entropy);
-                *adjoint =
-                    scale * (policy + self.concentration * concentration + self.entropy * entropy);
-            }
+            parts += self.policy(&log_probabilities, (action, advantage), scale, adjoints);
             value_adjoints[t] = -2.0 * scale * self.value * advantage;
         }
         parts
+    }
+
+    /// The terms of the policy alone in a step, and the derivatives of all terms by its logits. `pull` is how much the loss
+    /// falls with `log π` of the action.
+    pub(super) fn policy(
+        &self,
+        log_probabilities: &[f64],
+        (action, pull): (usize, f64),
+        scale: f64,
+        adjoints: &mut [f64],
+    ) -> Parts {
+        let mut squares = 0.0;
+        let mut negative_entropy = 0.0;
+        for log_probability in log_probabilities {
+            let probability = log_probability.exp();
+            squares += probability * probability;
+            negative_entropy += probability * log_probability;
+        }
+        // With log π_k = z_k - log Σ exp z:  d(-log π_a)/dz_k = π_k - δ_ka,
+        // d(Σ π²)/dz_k = 2 π_k (π_k - Σ π²),  d(-H)/dz_k = π_k (log π_k + H).
+        for (k, (adjoint, log_probability)) in
+            adjoints.iter_mut().zip(log_probabilities).enumerate()
+        {
+            let probability = log_probability.exp();
+            let chosen = if k == action { 1.0 } else { 0.0 };
+            let policy = pull * (probability - chosen);
+            let concentration = 2.0 * probability * (probability - squares);
+            let entropy = probability * (log_probability - negative_entropy);
+            *adjoint =
+                scale * (policy + self.concentration * concentration + self.entropy * entropy);
+        }
+        Parts {
+            concentration: scale * self.concentration * squares,
+            entropy: scale * self.entropy * negative_entropy,
+            ..Parts::default()
+        }
     }
 }
 
@@ -298,6 +323,67 @@ mod tests {
                 (slope - d_values[k]).abs() < 1e-9,
                 "{k}: {slope} {d_values:?}"
             );
+        }
+    }
+
+    /// Sums of temporal differences, by their definition, for episodes that end anywhere.
+    #[test]
+    fn returns_are_values_with_sums_of_later_differences() {
+        let marks = [Mark::On, Mark::Terminated, Mark::Truncated, Mark::Idle];
+        let a2c = A2c {
+            gamma: 0.9,
+            lambda: 0.7,
+            value: 0.3,
+            concentration: 0.0,
+            entropy: 0.0,
+        };
+        for seed in 0..200 {
+            let place = Key::new(seed, Stream::Task).at(0, 0, 0);
+            let steps = 1 + place.below(0, 12);
+            let mut drawn: Vec<Mark> = (0..steps as u32)
+                .map(|k| marks[place.below(k + 1, 3)])
+                .collect();
+            // What follows an end is idle, once.
+            for t in 1..steps {
+                if matches!(drawn[t - 1], Mark::Terminated | Mark::Truncated) {
+                    drawn[t] = Mark::Idle;
+                }
+            }
+            let numbers = |from: u32| -> Vec<f64> {
+                (0..steps as u32).map(|k| place.normal(from + k)).collect()
+            };
+            let (rewards, values) = (numbers(100), numbers(200));
+            let episode = Episode {
+                logits: &vec![0.0; 2 * steps],
+                values: &values,
+                actions: &vec![0; steps],
+                rewards: &rewards,
+                marks: &drawn,
+            };
+            let found = a2c.returns(&episode);
+            for t in 0..steps {
+                let last = t + 1 == steps;
+                let counts = drawn[t] == Mark::Terminated || (!last && drawn[t] != Mark::Idle);
+                assert_eq!(found.counts[t], counts, "{drawn:?} {t}");
+                if !counts {
+                    continue;
+                }
+                let (mut advantage, mut share) = (0.0, 1.0);
+                for k in t..steps {
+                    let over = drawn[k] == Mark::Terminated;
+                    if !over && k + 1 == steps {
+                        break;
+                    }
+                    let next = if over { 0.0 } else { values[k + 1] };
+                    advantage += share * (rewards[k] + 0.9 * next - values[k]);
+                    share *= 0.9 * 0.7;
+                    if drawn[k] != Mark::On {
+                        break;
+                    }
+                }
+                let error = found.values[t] - values[t] - advantage;
+                assert!(error.abs() < 1e-12, "{drawn:?} {t}: {error}");
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use super::lane_episode::{LaneEpisode, LaneLoss};
 use super::learner::{IterationResult, IterationResults, Learner};
 use super::losses::Losses;
 use super::phases::Phases;
+use super::ppo::Ppo;
 use super::score::Tally;
 use super::supervised::SupervisedLoss;
 use super::tasks::Part;
@@ -20,6 +21,8 @@ use crate::machine::kernel::KernelReport;
 pub enum Objective {
     /// Rewards.
     A2c(A2c),
+    /// Rewards, learned from several times.
+    Ppo(Ppo),
     /// Targets.
     Supervised(Losses),
 }
@@ -28,6 +31,12 @@ impl Objective {
     /// The objective of a trainer with its settings.
     pub fn new(train: &TrainModel) -> Objective {
         match train.trainer.kind {
+            TrainerKind::Reward if train.trainer.name == "ppo" => {
+                Objective::Ppo(Ppo::new(&train.settings))
+            }
+            TrainerKind::Reward if train.settings.bool("normalise") => {
+                Objective::Ppo(Ppo::once(&train.settings))
+            }
             TrainerKind::Reward => Objective::A2c(A2c::new(&train.settings)),
             TrainerKind::Language => {
                 Objective::Supervised(Losses::all(SupervisedLoss::CrossEntropy))
@@ -107,7 +116,7 @@ impl BlockReport {
         self.loss += loss.loss;
         self.fault = self.fault.take().or(loss.fault);
         self.weighted |= loss.weighted;
-        self.rewards.extend(loss.reward);
+        self.rewards.extend(loss.rewards);
         self.values
             .extend(loss.scores.first().and_then(Tally::of_episode));
         if self.scores.is_empty() {
@@ -138,6 +147,19 @@ pub trait Block: Send {
         options: EpisodeOptions,
         states: &States,
     ) -> Result<BlockReport, BackendError>;
+
+    /// The number of optimizer steps for which the last episodes are run again; 0 where they are learned from as they run.
+    fn turns(&self) -> u64 {
+        0
+    }
+
+    /// Runs a part of the last episodes again, with their actions, and returns loss and gradients.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    fn again(&mut self, _parameters: &[Vec<f64>], _turn: u64) -> Result<BlockReport, BackendError> {
+        Ok(BlockReport::default())
+    }
 
     /// Whole iterations with their steps of the optimizer, where it does them by itself, with the states that outlive
     /// episodes: `None` where it does not. The same numbers however many are asked for at once.

@@ -1,5 +1,6 @@
 //! The choice of blocks for the lanes of an experiment, and of the reader of a text. No other file knows all backends and devices.
 
+use super::again::Again;
 use super::average::Average;
 use super::block::{Block, Objective};
 use super::chunks::Chunks;
@@ -191,9 +192,53 @@ fn lane_by_lane(work: &Work<'_>, options: &TrainerOptions) -> Result<Planned, Tr
         interval: plan.interval,
     };
     let graph = Arc::new(step.clone());
-    let engine = Box::new(Lanes::<f32>::new(Arc::clone(program), graph, shape));
-    let drive = EpisodeDrive::new(engine, work.task, work.objective.clone())?;
-    Ok((plan, Box::new(drive)))
+    let lanes = |shape| -> Box<dyn Engine> {
+        Box::new(Lanes::<f32>::new(
+            Arc::clone(program),
+            Arc::clone(&graph),
+            shape,
+        ))
+    };
+    let drive = EpisodeDrive::new(lanes(shape), work.task, work.objective.clone())?;
+    let learner = |count: usize| {
+        let size = [count, work.task.steps()];
+        let plan = work.experiment.plan(size, options.threads, work.limits);
+        fits(&plan, work.limits)?;
+        Ok(lanes(Shape {
+            lanes: count,
+            in_step: plan.in_step,
+            running: plan.running(),
+            interval: plan.interval,
+        }))
+    };
+    let block = learned(work, drive, learner)?;
+    Ok((plan, block))
+}
+
+/// Episodes as they are learned from: once, or several times with an engine for the lanes of a minibatch.
+fn learned(
+    work: &Work<'_>,
+    drive: EpisodeDrive,
+    learner: impl FnOnce(usize) -> Result<Box<dyn Engine>, TrainError>,
+) -> Result<Box<dyn Block>, TrainError> {
+    let Objective::Ppo(ppo) = work.objective else {
+        return Ok(Box::new(drive));
+    };
+    let parts = ppo.minibatches;
+    if !work.lanes.is_multiple_of(parts) {
+        return Err(TrainError::Settings {
+            message: format!(
+                "{} lanes cannot be dealt into {parts} minibatches of equal size",
+                work.lanes
+            ),
+            help: format!(
+                "set `batch` to a multiple of `minibatches`, as {}",
+                work.lanes.next_multiple_of(parts)
+            ),
+        });
+    }
+    let engine = learner(work.lanes / parts)?;
+    Ok(Box::new(Again::new(drive, engine, ppo)))
 }
 
 /// Generated kernels on a device.
@@ -203,10 +248,18 @@ fn on_a_device(
     watch: &mut Stopwatch,
 ) -> Result<Planned, TrainError> {
     let (step, program) = only(work);
-    if matches!(work.objective, Objective::A2c(_)) && work.task.device().is_none() {
+    let rewards = matches!(work.objective, Objective::A2c(_) | Objective::Ppo(_));
+    if rewards && work.task.device().is_none() {
         return Err(TrainError::Device(DeviceError::Absent {
             what: "the task has no device code, and what it shows depends on actions".to_owned(),
             help: "use `--backend candle`, or `--device cpu`".to_owned(),
+        }));
+    }
+    if matches!(work.objective, Objective::Ppo(_)) {
+        return Err(TrainError::Device(DeviceError::Absent {
+            what: "the kernels of devices do not run episodes again, as `ppo` and `normalise` do"
+                .to_owned(),
+            help: "use `--device cpu`, or `--backend candle`".to_owned(),
         }));
     }
     if matches!(&work.objective, Objective::A2c(a2c) if a2c.lambda != 1.0) {
@@ -261,7 +314,15 @@ fn in_step(work: &Work<'_>, options: &TrainerOptions) -> Result<Planned, TrainEr
     fits(&plan, limits)?;
     let engine = executors(prepared, options.backend, &plan, &candle)?;
     let drive = EpisodeDrive::new(engine, task, work.objective.clone())?;
-    Ok((plan, Box::new(drive)))
+    let learner = |count: usize| {
+        let mut plan = experiment.plan([count, task.steps()], options.threads, limits);
+        if options.device.kind != DeviceKind::Cpu {
+            plan.together = Together::Blocks(vec![plan.lanes]);
+        }
+        executors(prepared, options.backend, &plan, &candle)
+    };
+    let block = learned(work, drive, learner)?;
+    Ok((plan, block))
 }
 
 /// Executors for the lanes of a plan, each with a block of them in step.

@@ -35,10 +35,10 @@ pub struct Group {
 pub(super) fn groups(
     engine: &dyn Engine,
     task: &dyn Task,
-    objective: Objective,
+    (objective, steps): (Objective, usize),
 ) -> Result<Vec<Group>, BackendError> {
     let graph = Arc::new(engine.graph().clone());
-    let wiring = Arc::new(Wiring::new(&graph, task, objective));
+    let wiring = Arc::new(Wiring::new(&graph, task, objective).with_steps(steps));
     let outlives = |reset| matches!(reset, Reset::Never | Reset::Carry);
     let ends = !graph.states.iter().any(|state| outlives(state.reset));
     let companies = task.companies(&engine.groups());
@@ -177,17 +177,29 @@ impl EpisodeDrive {
         objective: Objective,
     ) -> Result<EpisodeDrive, BackendError> {
         Ok(EpisodeDrive {
-            groups: groups(engine.as_ref(), task, objective)?,
+            groups: groups(engine.as_ref(), task, (objective, task.steps()))?,
             engine,
         })
     }
 }
 
-impl Block for EpisodeDrive {
-    fn run(
+impl EpisodeDrive {
+    /// All lanes, with what their last episodes gave.
+    pub(super) fn lanes(&self) -> impl Iterator<Item = &LaneEpisode> {
+        self.groups.iter().flat_map(|group| &group.lanes)
+    }
+
+    /// How the step is connected to task and trainer.
+    pub(super) fn wiring(&self) -> Arc<Wiring> {
+        let group = self.groups.first();
+        Arc::clone(&group.expect("an engine has a group of lanes").wiring)
+    }
+
+    /// Runs one episode in every lane; goes back only where `learn` says so.
+    fn episodes(
         &mut self,
         parameters: &[Vec<f64>],
-        options: EpisodeOptions,
+        (options, learn): (EpisodeOptions, bool),
         states: &States,
     ) -> Result<BlockReport, BackendError> {
         for group in &mut self.groups {
@@ -196,7 +208,7 @@ impl Block for EpisodeDrive {
         let whole = self.groups.first().map_or(0, Group::steps);
         let run = EpisodeRun {
             steps: options.steps(whole),
-            learn: options.learn,
+            learn,
             states,
             all_states: !options.ends(whole),
             first_adjoints: false,
@@ -217,6 +229,30 @@ impl Block for EpisodeDrive {
             }
         }
         Ok(report)
+    }
+
+    /// Runs one episode in every lane, as for learning but forward only.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub(super) fn forward(
+        &mut self,
+        parameters: &[Vec<f64>],
+        options: EpisodeOptions,
+        states: &States,
+    ) -> Result<BlockReport, BackendError> {
+        self.episodes(parameters, (options, false), states)
+    }
+}
+
+impl Block for EpisodeDrive {
+    fn run(
+        &mut self,
+        parameters: &[Vec<f64>],
+        options: EpisodeOptions,
+        states: &States,
+    ) -> Result<BlockReport, BackendError> {
+        self.episodes(parameters, (options, options.learn), states)
     }
 
     fn measure_kernels(&mut self, on: bool) {

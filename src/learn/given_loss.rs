@@ -1,8 +1,10 @@
 //! The loss of given values, as the trainer computes it in training.
 
-use super::a2c::{A2c, Episode, Mark};
+use super::a2c::{Episode, Mark};
+use super::block::Objective;
 use super::given::GivenValues;
 use super::losses::Losses;
+use super::ppo::{normalise, Taken};
 use super::supervised::{Errors, SupervisedLoss};
 use crate::lang::catalog::TrainerKind;
 use crate::lang::sema::model::TrainModel;
@@ -70,29 +72,68 @@ fn rewards(
     seeds: &mut [Vec<f64>],
 ) -> f64 {
     let (steps, lanes) = (given.steps, given.lanes);
-    let mut loss = 0.0;
-    for lane in 0..lanes {
-        let logits = lane_of(&outputs[policy], lane, steps, lanes);
-        let values = lane_of(&outputs[value], lane, steps, lanes);
+    let marks = Mark::whole(steps);
+    let of = |lane: usize| {
         let at = |t: usize| t * lanes + lane;
-        let actions: Vec<usize> = (0..steps).map(|t| given.actions[at(t)]).collect();
-        let rewards: Vec<f64> = (0..steps).map(|t| given.rewards[at(t)]).collect();
-        let (mut d_logits, mut d_values) = (vec![0.0; logits.len()], vec![0.0; values.len()]);
-        let episode = Episode {
-            logits: &logits,
-            values: &values,
-            actions: &actions,
-            rewards: &rewards,
-            marks: &Mark::whole(steps),
+        Lane {
+            logits: lane_of(&outputs[policy], lane, steps, lanes),
+            values: lane_of(&outputs[value], lane, steps, lanes),
+            actions: (0..steps).map(|t| given.actions[at(t)]).collect(),
+            rewards: (0..steps).map(|t| given.rewards[at(t)]).collect(),
+        }
+    };
+    let all: Vec<Lane> = (0..lanes).map(of).collect();
+    let scale = 1.0 / (lanes * steps) as f64;
+    let objective = Objective::new(train);
+    let mut taken = Vec::new();
+    if let Objective::Ppo(ppo) = &objective {
+        taken.extend(
+            all.iter()
+                .map(|lane| Taken::new(&ppo.a2c, lane.episode(&marks))),
+        );
+        if ppo.normalise {
+            normalise(&mut taken);
+        }
+    }
+    let mut loss = 0.0;
+    for (k, lane) in all.iter().enumerate() {
+        let mut d_logits = vec![0.0; lane.logits.len()];
+        let mut d_values = vec![0.0; lane.values.len()];
+        let parts = match &objective {
+            Objective::A2c(a2c) => {
+                a2c.lane(lane.episode(&marks), scale, &mut d_logits, &mut d_values)
+            }
+            Objective::Ppo(ppo) => {
+                let adjoints = [d_logits.as_mut_slice(), d_values.as_mut_slice()];
+                ppo.lane(&taken[k], [&lane.logits, &lane.values], scale, adjoints)
+            }
+            Objective::Supervised(_) => continue,
         };
-        let scale = 1.0 / (lanes * steps) as f64;
-        loss += A2c::new(&train.settings)
-            .lane(episode, scale, &mut d_logits, &mut d_values)
-            .total();
-        put_lane(&mut seeds[policy], &d_logits, lane, steps, lanes);
-        put_lane(&mut seeds[value], &d_values, lane, steps, lanes);
+        loss += parts.total();
+        put_lane(&mut seeds[policy], &d_logits, k, steps, lanes);
+        put_lane(&mut seeds[value], &d_values, k, steps, lanes);
     }
     loss
+}
+
+/// The episode of a lane.
+struct Lane {
+    logits: Vec<f64>,
+    values: Vec<f64>,
+    actions: Vec<usize>,
+    rewards: Vec<f64>,
+}
+
+impl Lane {
+    fn episode<'a>(&'a self, marks: &'a [Mark]) -> Episode<'a> {
+        Episode {
+            logits: &self.logits,
+            values: &self.values,
+            actions: &self.actions,
+            rewards: &self.rewards,
+            marks,
+        }
+    }
 }
 
 /// The loss of outputs against their targets; `share` is a factor on what a lane adds, from the weights of all lanes.

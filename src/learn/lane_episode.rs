@@ -3,6 +3,7 @@
 use super::a2c::{Episode, Mark, Parts};
 use super::action;
 use super::block::{EpisodeOptions, Objective};
+use super::ppo::Ppo;
 use super::score::{Kind, Tally};
 use super::supervised::{Errors, SupervisedLoss};
 use crate::ir::rng::{noise, Key, Stream};
@@ -77,7 +78,7 @@ impl Wiring {
             .collect();
         let targets = task.targets();
         let names: Vec<&str> = match &objective {
-            Objective::A2c(_) => vec!["policy", "value"],
+            Objective::A2c(_) | Objective::Ppo(_) => vec!["policy", "value"],
             Objective::Supervised(_) => targets.iter().map(|port| port.name.as_str()).collect(),
         };
         let read = names
@@ -89,7 +90,7 @@ impl Wiring {
             })
             .collect();
         let losses: Vec<(SupervisedLoss, f64)> = match &objective {
-            Objective::A2c(_) => Vec::new(),
+            Objective::A2c(_) | Objective::Ppo(_) => Vec::new(),
             Objective::Supervised(losses) => names.iter().map(|name| losses.of(name)).collect(),
         };
         let states = graph.states.iter().enumerate();
@@ -113,6 +114,12 @@ impl Wiring {
             steps: task.steps(),
             given: given.collect(),
         }
+    }
+
+    /// The same for so many steps.
+    #[must_use]
+    pub fn with_steps(self, steps: usize) -> Wiring {
+        Wiring { steps, ..self }
     }
 
     /// Steps of an episode.
@@ -159,6 +166,14 @@ pub struct LaneEpisode {
     rewards: Vec<f64>,
     /// For reward tasks, the place of each step in its episode.
     marks: Vec<Mark>,
+    /// What was shown, `[slot][T * size]`; kept where episodes are run again.
+    inputs: Vec<Vec<f32>>,
+    keeps: bool,
+    /// Episodes that are over, and the present one: reward and length.
+    over: Vec<(f64, usize)>,
+    present: (f64, usize),
+    /// The mark of a run whose episode the next run goes on with.
+    streams: bool,
     /// Targets, `[output][T * size]`.
     targets: Vec<Vec<f64>>,
     /// The weight of each step, `[output][T]`.
@@ -176,10 +191,10 @@ pub struct LaneLoss {
     pub parts: Parts,
     /// The loss.
     pub loss: f64,
-    /// Reward of the episode, for reward tasks.
-    pub reward: Option<f64>,
-    /// Steps of the episode, where episodes end at any step.
-    pub length: Option<usize>,
+    /// Reward of each episode that is over, for reward tasks.
+    pub rewards: Vec<f64>,
+    /// Steps of each of these episodes, where they end at any step.
+    pub lengths: Vec<usize>,
     /// The task's own measure, or the score of each output.
     pub scores: Vec<Tally>,
     /// Adjoints of the outputs read, `[output][T * size]`.
@@ -202,6 +217,11 @@ impl LaneEpisode {
             actions: Vec::new(),
             rewards: Vec::new(),
             marks: Vec::new(),
+            inputs: vec![Vec::new(); wiring.sources.len()],
+            keeps: matches!(wiring.objective, Objective::Ppo(_)),
+            over: Vec::new(),
+            present: (0.0, 0),
+            streams: false,
             targets: vec![Vec::new(); wiring.read.len()],
             weights: vec![Vec::new(); wiring.read.len()],
             target: vec![0.0; wiring.read.iter().map(|(_, size)| size).sum()],
@@ -226,6 +246,13 @@ impl LaneEpisode {
         self.actions.clear();
         self.rewards.clear();
         self.marks.clear();
+        self.over.clear();
+        self.inputs.iter_mut().for_each(Vec::clear);
+        let streams = self.lane.streams();
+        if !(streams && self.streams) {
+            self.present = (0.0, 0);
+        }
+        self.streams = streams;
         let first = options.first();
         self.first.clear();
         if first == 0 {
@@ -253,8 +280,15 @@ impl LaneEpisode {
         found.map(|(_, values)| values.as_slice())
     }
 
-    /// The inputs of the current step: calls `put(slot, values)` for each input slot.
-    pub fn observe(&mut self, wiring: &Wiring, mut put: impl FnMut(usize, &[f32])) {
+    /// The inputs of the current step: calls `give(slot, values)` for each input slot.
+    pub fn observe(&mut self, wiring: &Wiring, mut give: impl FnMut(usize, &[f32])) {
+        let (keeps, kept) = (self.keeps, &mut self.inputs);
+        let mut put = |slot: usize, values: &[f32]| {
+            if keeps {
+                kept[slot].extend_from_slice(values);
+            }
+            give(slot, values);
+        };
         self.lane.observe(&mut self.observation);
         self.lane.signals(&mut self.signals);
         let reads = |source: &InputSource| matches!(source, InputSource::Target(..));
@@ -305,7 +339,7 @@ impl LaneEpisode {
             all.extend_from_slice(values);
         }
         match &wiring.objective {
-            Objective::A2c(_) => {
+            Objective::A2c(_) | Objective::Ppo(_) => {
                 let size = wiring.read[0].1;
                 let logits = &self.outputs[0][step * size..];
                 let action = if options.greedy {
@@ -349,12 +383,21 @@ impl LaneEpisode {
             Ended::Terminated => Mark::Terminated,
             Ended::Truncated => Mark::Truncated,
         };
+        match *mark {
+            Mark::Idle => return,
+            Mark::On | Mark::Terminated | Mark::Truncated => {
+                self.present.0 += *reward;
+                self.present.1 += 1;
+            }
+        }
+        if *mark != Mark::On {
+            self.over.push(std::mem::take(&mut self.present));
+        }
     }
 
     /// Whether all later steps of this run of the lane are idle.
     pub fn is_over(&self) -> bool {
-        let outcome = self.lane.outcome();
-        outcome.is_some_and(|outcome| outcome.idle)
+        self.lane.is_over()
     }
 
     /// Returns true if the current step is the first of a trial.
@@ -367,10 +410,10 @@ impl LaneEpisode {
         &self.observation
     }
 
-    /// Steps so far until the end of the episode.
+    /// Steps so far until the lane waits.
     fn length(&self) -> usize {
-        let over = self.marks.iter().position(|mark| *mark == Mark::Idle);
-        over.unwrap_or(self.marks.len())
+        let waits = |mark: &&Mark| !self.streams && **mark == Mark::Idle;
+        self.marks.len() - self.marks.iter().rev().take_while(waits).count()
     }
 
     /// Actions of the steps so far, to the end of the episode; empty for supervised tasks.
@@ -383,6 +426,27 @@ impl LaneEpisode {
         &self.rewards[..self.length()]
     }
 
+    /// The episode of a reward task so far.
+    pub fn episode(&self) -> Episode<'_> {
+        Episode {
+            logits: &self.outputs[0],
+            values: &self.outputs[1],
+            actions: &self.actions,
+            rewards: &self.rewards,
+            marks: &self.marks,
+        }
+    }
+
+    /// The inputs that were shown at a step, where they are kept: calls `put(slot, values)` for each input slot. After the
+    /// last step they are those of the last.
+    pub fn shown(&self, step: usize, mut put: impl FnMut(usize, &[f32])) {
+        let step = step.min(self.marks.len().saturating_sub(1));
+        for (slot, all) in self.inputs.iter().enumerate() {
+            let width = all.len() / self.marks.len().max(1);
+            put(slot, &all[step * width..(step + 1) * width]);
+        }
+    }
+
     /// The loss of a finished episode, with seeds.
     pub fn loss(&self, wiring: &Wiring, options: &EpisodeOptions) -> LaneLoss {
         let mut out = LaneLoss {
@@ -391,22 +455,25 @@ impl LaneEpisode {
             ..LaneLoss::default()
         };
         match &wiring.objective {
-            Objective::A2c(a2c) => {
+            Objective::A2c(a2c) | Objective::Ppo(Ppo { a2c, .. }) => {
                 let scale = 1.0 / (options.batch * wiring.steps.max(1)) as f64;
-                let episode = Episode {
-                    logits: &self.outputs[0],
-                    values: &self.outputs[1],
-                    actions: &self.actions,
-                    rewards: &self.rewards,
-                    marks: &self.marks,
-                };
+                let episode = self.episode();
                 let (logits, values) = out.seeds.split_at_mut(1);
                 out.parts = a2c.lane(episode, scale, &mut logits[0], &mut values[0]);
                 out.loss = out.parts.total();
-                out.reward = Some(self.rewards.iter().sum());
-                if self.lane.outcome().is_some() {
-                    out.length = Some(self.length());
-                    out.scores = vec![Tally::own("length", Some(self.length() as f64))];
+                if self.lane.outcome().is_none() {
+                    out.rewards = vec![self.rewards.iter().sum()];
+                } else {
+                    // Without a next run the present episode is cut off here.
+                    let cut = Some(self.present).filter(|(_, steps)| !self.streams && *steps > 0);
+                    let all = self.over.iter().copied().chain(cut);
+                    (out.rewards, out.lengths) = all.unzip();
+                    let mut tally = Tally::new(Kind::Own("length"), None);
+                    for length in &out.lengths {
+                        tally.add(&Tally::own("length", Some(*length as f64)));
+                    }
+                    out.scores
+                        .extend((!out.lengths.is_empty()).then_some(tally));
                 }
             }
             Objective::Supervised(_) => {

@@ -6,6 +6,7 @@
 
 pub mod a2c;
 pub mod action;
+mod again;
 mod average;
 pub mod block;
 mod blocks;
@@ -25,6 +26,7 @@ pub mod learner;
 pub mod losses;
 pub mod optim;
 pub mod phases;
+pub mod ppo;
 pub mod rate;
 pub mod replace;
 pub mod score;
@@ -96,6 +98,11 @@ pub static TRAINERS: &[TrainerInfo] = &[
                 0.0,
                 "Coefficient of the entropy of the policy, taken from the loss (paper: 0).",
             ),
+            Setting::flag(
+                "normalise",
+                false,
+                "Scale the advantages of an iteration to mean 0 and standard deviation 1; episodes are then run a second time for their gradients.",
+            ),
             RATE,
             WARM_UP,
             DECAY,
@@ -131,6 +138,98 @@ follows the last step of an episode that is over. Where an episode is cut off, a
 `task process` or by its last step, V(t+1) stands for what would have followed; a last step without
 a step after it gives its value and adds nothing else. Steps after the end of an episode add 0. The
 squared error has no factor 1/2.",
+    },
+    TrainerInfo {
+        name: "ppo",
+        summary: "proximal policy optimisation: several clipped steps on each batch of episodes (Schulman et al. 2017)",
+        settings: &[
+            BATCH,
+            ITERATIONS,
+            SEED,
+            Setting::real("gamma", (0.0, 1.0), 0.99, "Discount of the return."),
+            Setting::real(
+                "lambda",
+                (0.0, 1.0),
+                0.95,
+                "Share of what really followed in a return; the rest is the value of the next step.",
+            ),
+            Setting::real(
+                "clip",
+                (0.0, 1e6),
+                0.2,
+                "How far from 1 the ratio of an action's probabilities has an effect.",
+            ),
+            Setting::int(
+                "epochs",
+                (1, 1000),
+                4,
+                "How often each lane of an iteration is learned from.",
+            ),
+            Setting::int(
+                "minibatches",
+                (1, 65_536),
+                4,
+                "Parts of the lanes with an optimizer step each; `batch` must be a multiple.",
+            ),
+            Setting::flag(
+                "normalise",
+                true,
+                "Scale the advantages of an iteration to mean 0 and standard deviation 1.",
+            ),
+            Setting::real(
+                "value",
+                (0.0, 1e6),
+                0.5,
+                "Coefficient of the squared error of the value.",
+            ),
+            Setting::real(
+                "concentration",
+                (0.0, 1e6),
+                0.0,
+                "Coefficient of the sum of squared action probabilities, which keeps the policy open.",
+            ),
+            Setting::real(
+                "entropy",
+                (0.0, 1e6),
+                0.0,
+                "Coefficient of the entropy of the policy, taken from the loss.",
+            ),
+            RATE,
+            WARM_UP,
+            DECAY,
+            DECAY_EVERY,
+            CLIP_NORM,
+            BURN_IN,
+            CHECKPOINT_EVERY,
+            KEEP_CHECKPOINTS,
+            METRICS_EVERY,
+            MEMORY,
+        ],
+        blocks: &[TrainerBlock::Optimizer, TrainerBlock::GradScale],
+        kind: TrainerKind::Reward,
+        losses: &[Formula {
+            choice: "",
+            parts: &[Part {
+                over: Over::LanesAndSteps,
+                term: "-min(rho * stop(A), clip(rho, 1 - train.clip, 1 + train.clip) * stop(A))
+                       + train.value * (stop(R) - V)^2
+                       + train.concentration * sum(p^2)
+                       + train.entropy * sum(p * log(p))",
+            }],
+            names: &[
+                ("p", "softmax(policy), the probability of each action"),
+                ("rho", "the probability of the action taken, divided by what it was when it was taken"),
+                ("V", "the output value"),
+                ("R", "the return of the step: R(t) = r(t) + train.gamma * ((1 - train.lambda) * V(t+1) + train.lambda * R(t+1)), and 0 after the last step of an episode"),
+                ("A", "R - V; with train.normalise minus its mean, divided by its standard deviation"),
+            ],
+        }],
+        about_loss: "R and A are those of when the action was taken, and are held. In each epoch the lanes are dealt into
+`minibatches`, in another order each time. The lanes of a minibatch run again from the states they
+began with, with the same inputs and actions, and the optimizer takes a step. The mean is over the
+steps of the minibatch that count: those after the end of an episode do not, nor does a last step
+after which the episode would go on, whose value stands for what follows. The loss of an iteration
+is the mean over its optimizer steps. The squared error has no factor 1/2.",
     },
     TrainerInfo {
         name: "supervised",

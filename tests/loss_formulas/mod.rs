@@ -107,11 +107,23 @@ impl Case {
                     .map(|k| f64::from(u8::from(k == action)))
                     .collect()
             }
-            "R" => {
-                let later = (t..STEPS).map(|k| {
-                    settings.real("gamma").powi((k - t) as i32) * self.given.rewards[k * LANES + b]
-                });
-                vec![later.sum()]
+            "R" => vec![self.returned(&|k| of("value", k)[0], t, b)],
+            "A" => {
+                let advantage = |t: usize, b: usize| {
+                    let slot = slots.iter().position(|slot| slot.path == "value").unwrap();
+                    let value = |k: usize| Self::at(&outputs[slot], k, b)[0];
+                    self.returned(&value, t, b) - value(t)
+                };
+                let every = (0..STEPS).flat_map(|t| (0..LANES).map(move |b| (t, b)));
+                let all: Vec<f64> = every.map(|(t, b)| advantage(t, b)).collect();
+                let mean = all.iter().sum::<f64>() / all.len() as f64;
+                let squares: f64 = all.iter().map(|a| (a - mean).powi(2)).sum();
+                let deviation = (squares / all.len() as f64).sqrt();
+                vec![(advantage(t, b) - mean) / (deviation + 1e-8)]
+            }
+            "chosen" => {
+                let action = self.given.actions[t * LANES + b];
+                vec![self.name("p", outputs, output, t, b)[action]]
             }
             "before" => of("activity", t - 1),
             path => match path.strip_prefix("train.") {
@@ -119,6 +131,18 @@ impl Case {
                 None => of(path, t),
             },
         }
+    }
+
+    /// The return of step `t` of lane `b` where the values of its steps are these.
+    fn returned(&self, value: &dyn Fn(usize) -> f64, t: usize, b: usize) -> f64 {
+        let settings = &self.program.model.train.as_ref().unwrap().settings;
+        let (gamma, lambda) = (settings.real("gamma"), settings.real("lambda"));
+        let reward = self.given.rewards[t * LANES + b];
+        if t + 1 == STEPS {
+            return reward;
+        }
+        let later = self.returned(value, t + 1, b);
+        reward + gamma * ((1.0 - lambda) * value(t + 1) + lambda * later)
     }
 
     /// The printed loss for these outputs, with `stop` at its value for `held`.
@@ -138,8 +162,14 @@ impl Case {
             let term = expression(part.term);
             for output in &compared {
                 let value = |t: usize, b: usize| {
-                    let names: &Names<'_> = &|name| self.name(name, outputs, *output, t, b);
                     let fixed: &Names<'_> = &|name| self.name(name, held, *output, t, b);
+                    let names: &Names<'_> = &|name| match name {
+                        "rho" => {
+                            let now = self.name("chosen", outputs, *output, t, b)[0];
+                            vec![now / fixed("chosen")[0]]
+                        }
+                        name => self.name(name, outputs, *output, t, b),
+                    };
                     let value = terms::evaluate(&term, names, fixed);
                     assert_eq!(value.len(), 1, "{}", part.term);
                     value[0]
@@ -253,7 +283,11 @@ fn printed_losses_are_those_that_are_trained_with() {
             };
             let choice =
                 (!formula.choice.is_empty()).then(|| format!("train.loss={}", formula.choice));
-            let case = Case::new(text, choice.as_slice());
+            let text = match trainer.name {
+                "ppo" => text.replace("train a2c {", "train ppo {"),
+                _ => text.to_owned(),
+            };
+            let case = Case::new(&text, choice.as_slice());
             let what = format!("{} {}", trainer.name, formula.choice);
             let off = case.check(&what);
             let detached = formula.parts.iter().any(|part| part.term.contains("stop("));

@@ -58,6 +58,11 @@ pub fn evaluate(expr: &Expr, names: &Names<'_>, held: &Names<'_>) -> Vec<f64> {
             };
             let total = |x: &[f64]| x.iter().sum::<f64>();
             match function.name.as_str() {
+                "min" => vec![x[0].min(value(&args[1].value)[0])],
+                "clip" => {
+                    let [lo, hi] = [1, 2].map(|k: usize| value(&args[k].value)[0]);
+                    vec![x[0].clamp(lo, hi)]
+                }
                 "sum" => vec![total(&x)],
                 "mean" => vec![total(&x) / x.len() as f64],
                 "log" => x.iter().map(|x| x.ln()).collect(),

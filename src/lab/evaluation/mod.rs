@@ -218,9 +218,9 @@ impl Outcome {
     fn measure(&mut self, episodes: usize, batch: usize) {
         self.episodes.truncate(episodes);
         for episode in &self.episodes {
-            if let Some(reward) = episode.loss.reward {
+            if let Some(reward) = episode.loss.rewards.first() {
                 self.measure = Some("reward".to_owned());
-                self.values.push(reward);
+                self.values.push(*reward);
             } else if let Some(score) = episode.loss.scores.first() {
                 if score.is_of_episode() {
                     self.measure = Some(score.name.clone());
@@ -246,7 +246,10 @@ impl Outcome {
         self.scores = scores
             .map(|score| (score.name.clone(), score.value()))
             .collect();
-        let lengths = self.episodes.iter().filter_map(|one| one.loss.length);
+        let lengths = self
+            .episodes
+            .iter()
+            .filter_map(|one| one.loss.lengths.first().copied());
         let lengths: Vec<usize> = lengths.collect();
         if !lengths.is_empty() {
             let mean = lengths.iter().sum::<usize>() as f64 / lengths.len() as f64;

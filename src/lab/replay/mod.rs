@@ -290,7 +290,7 @@ impl Replay {
 
     fn recording(self, done: &[LaneResult], series: Vec<Series>) -> Recording {
         let rewards = self.lanes.iter();
-        let rewards = rewards.filter_map(|lane| done[*lane].loss.reward);
+        let rewards = rewards.filter_map(|lane| done[*lane].loss.rewards.first().copied());
         Recording {
             iteration: self.iteration,
             steps: self.plan.recorded(self.steps()).len(),

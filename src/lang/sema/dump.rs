@@ -42,6 +42,7 @@ fn write_model(model: &Model, out: &mut String) -> std::fmt::Result {
             Reset::Trial => write!(out, " reset trial")?,
             Reset::Never => write!(out, " reset never")?,
             Reset::Carry => write!(out, " reset carry")?,
+            Reset::Stream => write!(out, " reset stream")?,
         }
         writeln!(out)?;
     }

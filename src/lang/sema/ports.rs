@@ -195,8 +195,8 @@ fn check_outputs(model: &Model, diagnostics: &mut Diagnostics) {
                         Code::WrongPort,
                         train.span,
                         format!(
-                            "`a2c` needs a task with actions, and `{}` has none",
-                            task.info.name
+                            "`{}` needs a task with actions, and `{}` has none",
+                            train.trainer.name, task.info.name
                         ),
                     )
                     .with_secondary(task.span, "the task is chosen here")

@@ -43,7 +43,7 @@ impl DevicePlan {
                 concentration: a2c.concentration,
                 entropy: a2c.entropy,
             }),
-            Objective::Supervised(_) => None,
+            Objective::Ppo(_) | Objective::Supervised(_) => None,
         };
         let device = task.device().filter(|_| coefficients.is_some());
         let on_device = device.is_some();

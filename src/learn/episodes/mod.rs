@@ -196,7 +196,7 @@ impl Episodes {
                 free: options.memory,
                 allowed: train.settings.bytes("memory"),
             };
-            let plan = experiment.plan([batch, task.steps()], options.threads, limits);
+            let plan = experiment.plan([batch, task.longest()], options.threads, limits);
             if let Some(refusal) = plan.refusal(limits) {
                 return Err(TrainError::Memory(refusal));
             }
@@ -209,7 +209,7 @@ impl Episodes {
         };
         let objective = Objective::new(train);
         Ok(Episodes {
-            groups: groups(engine.as_ref(), task, objective)?,
+            groups: groups(engine.as_ref(), task, (objective, task.longest()))?,
             sequences: task.sequences(Part::Test),
             engine,
             graph,

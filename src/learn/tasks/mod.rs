@@ -14,7 +14,7 @@ pub use cue_reward::CueReward;
 pub use delayed_match::DelayedMatch;
 pub use maze::Maze;
 pub use pattern_completion::PatternCompletion;
-pub use process::{Ended, Process};
+pub use process::{environment, Ended, Process, Surroundings};
 pub use sequences::Sequences;
 pub use text::Text;
 
@@ -75,6 +75,7 @@ fn ports(task: &dyn Task) -> TaskPorts {
         targets: task.targets(),
         starts: Vec::new(),
         is_text: task.text().is_some(),
+        streams: task.streams(),
         sequences: task.sequences(Part::Train),
     }
 }
@@ -114,6 +115,16 @@ pub trait Task: Send + Sync {
 
     /// A fresh lane. [`Lane::reset`] must be called before anything else.
     fn lane(&self) -> Box<dyn Lane>;
+
+    /// Whether the lanes of training begin new episodes within a run, and go on where the run before ended.
+    fn streams(&self) -> bool {
+        false
+    }
+
+    /// Steps of the longest episode of an evaluation.
+    fn longest(&self) -> usize {
+        self.steps()
+    }
 
     /// The number of groups of lanes that the task would like to be run in, as by a process each; `None` where it does not
     /// matter.
@@ -212,7 +223,7 @@ impl EpisodeKey {
 }
 
 /// One lane of a task: one episode at a time.
-pub trait Lane: Send {
+pub trait Lane: Send + Sync {
     /// Starts the episode of `key` at step 0.
     fn reset(&mut self, key: EpisodeKey);
 
@@ -244,6 +255,16 @@ pub trait Lane: Send {
     /// all episodes have [`Task::steps`] steps.
     fn outcome(&self) -> Option<Outcome> {
         None
+    }
+
+    /// Whether nothing that later steps of this run give would be used.
+    fn is_over(&self) -> bool {
+        false
+    }
+
+    /// Whether this run goes on where the run before ended, and the next one where this one ends.
+    fn streams(&self) -> bool {
+        false
     }
 
     /// Writes the targets of the current step of a supervised task and, for each output with one, the weight of its loss

@@ -1,7 +1,10 @@
 //! Iterations: one after another, or as many as a device does before it is asked what came of them.
 
 use super::epochs::values_of;
+use super::restore_point::RestorePoint;
 use super::{mean_of, IterationReport, TrainError, Trainer};
+use crate::learn::a2c::Parts;
+use crate::learn::block::BlockReport;
 use crate::learn::learner::Learner;
 use crate::learn::phases::Phases;
 use std::time::Instant;
@@ -117,10 +120,8 @@ impl Trainer {
         }
     }
 
-    fn batch_of_episodes(&mut self) -> Result<IterationReport, TrainError> {
-        let start = Instant::now();
-        let number = self.iteration + 1;
-        let report = self.episodes(self.next_episodes())?;
+    /// A step of the optimizer with the gradients of a report; returns their norm.
+    fn learn_from(&mut self, report: &mut BlockReport) -> Result<f64, TrainError> {
         let update = Instant::now();
         let mut gradients: Vec<Vec<f32>> = Vec::new();
         for id in self.parameters.trained_ids() {
@@ -132,16 +133,66 @@ impl Trainer {
                 None => vec![0.0; size],
             });
         }
-        let loss = report.loss;
         let rate = self.rate.factor(self.iteration);
-        // A chunk without targets has nothing to learn from, and no loss.
-        let (loss, norm) = match self.chunks.count() > 1 && !report.weighted {
-            true => (f64::NAN, f64::NAN),
-            false => (loss, self.update(loss, &mut gradients, rate)?),
+        let norm = self.update(report.loss, &mut gradients, rate)?;
+        report.phases.update += update.elapsed().as_secs_f64();
+        Ok(norm)
+    }
+
+    /// Steps of the optimizer on parts of the last episodes, so many; the loss of the report becomes the mean of theirs.
+    /// Returns the mean norm of their gradients. Where one fails, all is as before the first.
+    fn learn_again(&mut self, report: &mut BlockReport, turns: u64) -> Result<f64, TrainError> {
+        let mut before = RestorePoint::default();
+        before.save(&self.parameters, self.optimizer.as_ref());
+        let (mut loss, mut parts, mut norms) = (0.0, Parts::default(), 0.0);
+        for turn in 0..turns {
+            let learned = self.run_again(turn).and_then(|mut part| {
+                let norm = self.learn_from(&mut part)?;
+                Ok((part, norm))
+            });
+            let (part, norm) = match learned {
+                Ok(learned) => learned,
+                Err(error) => {
+                    before.restore(&mut self.parameters, self.optimizer.as_mut());
+                    return Err(error);
+                }
+            };
+            loss += part.loss / turns as f64;
+            parts += part.parts;
+            norms += norm / turns as f64;
+            report.phases += part.phases;
+        }
+        report.loss = loss;
+        report.parts = parts.scaled(1.0 / turns as f64);
+        Ok(norms)
+    }
+
+    /// Runs a part of the last episodes again.
+    pub(super) fn run_again(&mut self, turn: u64) -> Result<BlockReport, TrainError> {
+        let values = self.parameters.wide();
+        let Some(block) = &mut self.block else {
+            return Ok(BlockReport::default());
         };
+        Ok(self.pool.install(|| block.again(&values, turn))?)
+    }
+
+    fn batch_of_episodes(&mut self) -> Result<IterationReport, TrainError> {
+        let start = Instant::now();
+        let number = self.iteration + 1;
+        let mut report = self.episodes(self.next_episodes())?;
+        let turns = self.block.as_ref().map_or(0, |block| block.turns());
+        // A chunk without targets has nothing to learn from, and no loss.
+        let (loss, norm) = if self.chunks.count() > 1 && !report.weighted {
+            (f64::NAN, f64::NAN)
+        } else {
+            let norm = match turns {
+                0 => self.learn_from(&mut report)?,
+                turns => self.learn_again(&mut report, turns)?,
+            };
+            (report.loss, norm)
+        };
+        let phases = report.phases;
         self.iteration = number;
-        let mut phases = report.phases;
-        phases.update = update.elapsed().as_secs_f64();
         let seconds = start.elapsed().as_secs_f64();
         let validation = self.validate_episodes()?;
         Ok(IterationReport {

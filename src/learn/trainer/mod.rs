@@ -415,7 +415,11 @@ impl Trainer {
                 gradients: chunk.gradients.into_iter().map(|g| g.map(wide)).collect(),
             });
         }
-        let report = self.episodes(self.next_episodes())?;
+        let mut report = self.episodes(self.next_episodes())?;
+        if self.block.as_ref().is_some_and(|block| block.turns() > 0) {
+            let part = self.run_again(0)?;
+            (report.loss, report.gradients) = (part.loss, part.gradients);
+        }
         Ok(Probe {
             loss: report.loss,
             rewards: report.rewards,

@@ -74,7 +74,9 @@ impl<'a> Lowerer<'a> {
         let mut trial_start = None;
         // A text is one trial from its beginning to its end.
         let trials = !reads_text(model);
-        if trials && model.states.iter().any(|slot| slot.reset == Reset::Trial) {
+        let streams = model.task.as_ref().is_some_and(|task| task.ports.streams);
+        let restarts = |reset| reset == Reset::Trial || (streams && reset == Reset::Episode);
+        if trials && model.states.iter().any(|slot| restarts(slot.reset)) {
             let known = model
                 .inputs
                 .iter()
@@ -91,15 +93,19 @@ impl<'a> Lowerer<'a> {
         }
         let mut entering = Vec::new();
         for slot in &model.states {
-            let id = graph.add_state(slot.clone());
+            let mut own = slot.clone();
+            if streams && restarts(slot.reset) {
+                own.reset = Reset::Stream;
+            }
+            let id = graph.add_state(own);
             let value = graph.add(Op::State(id), &[]).expect(SOUND);
-            entering.push(match (slot.reset, trial_start) {
-                (Reset::Trial, Some(start)) => {
+            entering.push(match trial_start {
+                Some(start) if restarts(slot.reset) => {
                     let start = graph.broadcast_to(start, &slot.dims, &[]).expect(SOUND);
                     let first = graph.fill(slot.init, &slot.dims).expect(SOUND);
                     graph.select(start, first, value).expect(SOUND)
                 }
-                (Reset::Trial | Reset::Episode | Reset::Never | Reset::Carry, _) => value,
+                Some(_) | None => value,
             });
         }
         Lowerer {

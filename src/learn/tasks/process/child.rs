@@ -112,7 +112,12 @@ impl Child {
             true => Path::new("."),
             false => folder,
         };
-        let mut command = Command::new(&words[0]);
+        // The adapter of this very program, wherever it lies.
+        let program = match std::env::current_exe() {
+            Ok(own) if words[0] == "bpmc" && own.file_stem() == Some("bpmc".as_ref()) => own,
+            _ => words[0].clone().into(),
+        };
+        let mut command = Command::new(program);
         command
             .args(&words[1..])
             .current_dir(folder)

@@ -2,7 +2,7 @@
 
 use super::protocol::{answers, request, Description, Ended, Order};
 use super::server::Server;
-use crate::learn::tasks::{EpisodeKey, Lane, Outcome, Together};
+use crate::learn::tasks::{EpisodeKey, Lane, Outcome, Part, Together};
 use rand_core::RngCore;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +21,12 @@ struct Cell {
     over: bool,
     /// The mark of a step without an action of its own.
     idle: bool,
+    /// The mark of a lane that begins its next episode itself.
+    streams: bool,
+    /// The mark of an episode that the next run goes on with.
+    runs: bool,
+    /// Steps of this run so far.
+    step: usize,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -29,6 +35,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A lane of an environment in another process.
 pub(super) struct ProcessLane {
+    /// Whether episodes of training follow each other.
+    streams: bool,
     cell: Arc<Mutex<Cell>>,
 }
 
@@ -36,7 +44,14 @@ impl Lane for ProcessLane {
     fn reset(&mut self, key: EpisodeKey) {
         let mut cell = locked(&self.cell);
         cell.key = key;
-        cell.order = Order::Reset(key.episode().draws().next_u64());
+        cell.step = 0;
+        cell.streams = self.streams && key.part == Part::Train;
+        cell.order = match cell.streams && cell.runs {
+            true => Order::Wait,
+            false => Order::Reset(key.episode().draws().next_u64()),
+        };
+        cell.runs = cell.streams;
+        cell.idle = false;
     }
 
     fn observe(&mut self, inputs: &mut [f32]) {
@@ -64,10 +79,12 @@ impl Lane for ProcessLane {
     fn act(&mut self, action: usize) -> f32 {
         let mut cell = locked(&self.cell);
         cell.idle = cell.over;
-        cell.order = match cell.over {
-            true => Order::Wait,
-            false => Order::Act(action as u32),
+        cell.order = match (cell.over, cell.streams) {
+            (false, _) => Order::Act(action as u32),
+            (true, false) => Order::Wait,
+            (true, true) => Order::Reset(cell.key.step(cell.step).draws().next_u64()),
         };
+        cell.step += 1;
         0.0
     }
 
@@ -80,6 +97,16 @@ impl Lane for ProcessLane {
             ended: cell.ended,
             idle: cell.idle,
         })
+    }
+
+    fn is_over(&self) -> bool {
+        let cell = locked(&self.cell);
+        // The step after the end shows what an episode that is cut off would have gone on from.
+        !cell.streams && cell.over && (cell.idle || cell.ended == Ended::Terminated)
+    }
+
+    fn streams(&self) -> bool {
+        locked(&self.cell).streams
     }
 }
 
@@ -99,6 +126,7 @@ impl Exchange {
     pub fn lanes(
         server: &Arc<Mutex<Server>>,
         description: &Arc<Description>,
+        streams: bool,
         first: [usize; 2],
         count: usize,
     ) -> (Vec<Box<dyn Lane>>, Exchange) {
@@ -111,6 +139,7 @@ impl Exchange {
             (0..count).map(|_| Arc::new(Mutex::new(cell()))).collect();
         let lane = |cell: &Arc<Mutex<Cell>>| -> Box<dyn Lane> {
             Box::new(ProcessLane {
+                streams,
                 cell: Arc::clone(cell),
             })
         };

@@ -14,7 +14,7 @@ pub use protocol::Ended;
 
 use super::{Company, Lane, Task, TaskEntry};
 use crate::lang::catalog::{Interface, Port, TaskInfo, TaskPorts};
-use crate::lang::settings::{Setting, SettingConflict, Settings};
+use crate::lang::settings::{Setting, SettingConflict, SettingValue, Settings};
 use lane::Exchange;
 use protocol::Description;
 use server::{Start, StartFault};
@@ -44,7 +44,18 @@ const SETTINGS: &[Setting] = &[
         "steps",
         (1, 1_000_000),
         200,
-        "Steps of an episode at most; one that is not over by then is cut off.",
+        "Steps of an iteration. With `episodes = whole` an episode that is not over by then is cut off.",
+    ),
+    Setting::choice(
+        "episodes",
+        &["whole", "stream"],
+        "Each lane has one episode an iteration, and waits when it is over; or begins the next one at once, and goes on with it in the next iteration.",
+    ),
+    Setting::int(
+        "longest",
+        (1, 1_000_000),
+        1000,
+        "Steps at which an evaluation cuts an episode off, with `episodes = stream`.",
     ),
     Setting::int(
         "processes",
@@ -76,6 +87,8 @@ const REWARD: &str = "reward";
 pub struct Process {
     start: Start,
     steps: usize,
+    streams: bool,
+    longest: usize,
     processes: usize,
     description: Arc<Description>,
 }
@@ -93,6 +106,30 @@ fn conflict(fault: StartFault) -> SettingConflict {
         message: fault.message,
         help,
     }
+}
+
+/// What an environment gives and takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The inputs.
+    pub inputs: Vec<Port>,
+    /// The number of actions.
+    pub actions: usize,
+}
+
+/// Asks a command in a folder what it is.
+///
+/// # Errors
+/// Where it fails.
+pub fn environment(command: &str, folder: &Path) -> Result<Surroundings, SettingConflict> {
+    let mut settings = Settings::defaults(SETTINGS);
+    settings.set("command", SettingValue::Text(Some(command.into())));
+    settings.set("directory", SettingValue::Folder(Some(folder.into())));
+    let task = Process::new(&settings)?;
+    Ok(Surroundings {
+        inputs: task.description.inputs.clone(),
+        actions: task.description.actions,
+    })
 }
 
 fn described(settings: &Settings, _: &Interface) -> Result<TaskPorts, SettingConflict> {
@@ -134,6 +171,8 @@ impl Process {
         Ok(Process {
             start,
             steps: settings.int("steps"),
+            streams: settings.word("episodes") == "stream",
+            longest: settings.int("longest"),
             processes: settings.int("processes"),
             description,
         })
@@ -177,6 +216,17 @@ impl Task for Process {
         Vec::new()
     }
 
+    fn streams(&self) -> bool {
+        self.streams
+    }
+
+    fn longest(&self) -> usize {
+        match self.streams {
+            true => self.longest,
+            false => self.steps,
+        }
+    }
+
     fn groups(&self) -> Option<usize> {
         Some(self.processes)
     }
@@ -202,8 +252,13 @@ impl Task for Process {
             let own = [first, begun[process]];
             first += size;
             begun[process] += size;
-            let (lanes, exchange) =
-                Exchange::lanes(&servers[process], &self.description, own, *size);
+            let (lanes, exchange) = Exchange::lanes(
+                &servers[process],
+                &self.description,
+                self.streams,
+                own,
+                *size,
+            );
             Company {
                 lanes,
                 together: Some(Box::new(exchange)),

@@ -379,6 +379,7 @@ impl Layout {
             targets,
             starts: self.starts.clone(),
             is_text: false,
+            streams: false,
             sequences: Some(self.sequences),
         }
     }

@@ -112,7 +112,7 @@ impl fmt::Display for Dense {
             Dense::Chunks => f.write_str("it goes on from one chunk of the text to the next"),
             Dense::Truncated => f.write_str("`chunk` cuts the episode, and it goes on from each part to the next"),
             Dense::ResetOtherwise(Reset::Trial) => f.write_str("it is reset at every trial, not once an episode"),
-            Dense::ResetOtherwise(Reset::Never | Reset::Carry | Reset::Episode) => {
+            Dense::ResetOtherwise(Reset::Never | Reset::Carry | Reset::Episode | Reset::Stream) => {
                 f.write_str("it is kept from one episode to the next")
             }
             Dense::Given => f.write_str("each episode has first values of its own"),
