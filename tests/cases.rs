@@ -63,7 +63,7 @@ pub(crate) struct Case {
 
 /// All cases of a stage, by name.
 fn cases(stage: &str) -> Vec<Case> {
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(directory(stage))
+    let paths: Vec<PathBuf> = std::fs::read_dir(directory(stage))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|end| end == "bpm"))
