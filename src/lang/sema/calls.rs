@@ -26,11 +26,15 @@ impl<'a> Analyser<'a, '_> {
                 function.span,
                 format!("no function is called `{}`", function.name),
             );
-            if let Some(near) = Diagnostics::nearest(&function.name, names) {
-                diagnostic = diagnostic.with_help(format!("did you mean `{near}`?"));
+            let elsewhere = functions::ELSEWHERE.iter();
+            let mut known = elsewhere.filter(|(names, _)| names.contains(&function.name.as_str()));
+            diagnostic = if let Some((_, instead)) = known.next() {
+                diagnostic.with_help(format!("write {instead}"))
+            } else if let Some(near) = Diagnostics::nearest(&function.name, names) {
+                diagnostic.with_help(format!("did you mean `{near}`?"))
             } else {
-                diagnostic = diagnostic.with_help("`bpmc explain` lists them");
-            }
+                diagnostic.with_help("`bpmc explain` lists them")
+            };
             self.diagnostics.push(diagnostic);
             return poison(span);
         };

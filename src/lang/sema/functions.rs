@@ -218,6 +218,39 @@ pub static FUNCTIONS: &[FunctionInfo] = &[
     ),
 ];
 
+/// Names of functions in other languages, each with what to write instead.
+pub static ELSEWHERE: &[(&[&str], &str)] = &[
+    (
+        &["step", "heaviside"],
+        "a comparison, as `x > 0`, which is 1 or 0",
+    ),
+    (
+        &["where", "if", "ifelse", "cond"],
+        "`select(condition, a, b)`",
+    ),
+    (&["clamp", "hardtanh"], "`clip(x, lo, hi)`"),
+    (&["pow", "power"], "`a ^ b`"),
+    (&["ln"], "`log(x)`"),
+    (&["logistic", "expit"], "`sigmoid(x)`"),
+    (&["sqr"], "`square(x)`"),
+    (
+        &["dot", "matmul", "einsum"],
+        "`linear(x, size)`, or `sum(a * b)` of two vectors",
+    ),
+    (&["dense", "affine"], "`linear(x, size)`"),
+    (&["outer"], "`pre * post` in a plastic bundle"),
+    (&["cat"], "`concat(a, b)`"),
+    (&["detach", "stop_gradient"], "`stop(x)`"),
+    (&["len", "length"], "`size(x)`"),
+    (&["leaky_relu"], "`max(x, 0.01 * x)`"),
+    (&["silu", "swish"], "`x * sigmoid(x)`"),
+    (&["tan"], "`sin(x) / cos(x)`"),
+    (
+        &["normal", "uniform", "randn", "rand"],
+        "`noise xi ~ normal(0, 1)`, and `xi` here",
+    ),
+];
+
 /// The function of this name.
 pub fn find(name: &str) -> Option<&'static FunctionInfo> {
     FUNCTIONS.iter().find(|info| info.name == name)

@@ -1,9 +1,10 @@
 //! Lint W0104: traces that can grow without bound.
 
-use super::reads_state;
-use crate::ir::{Binary, StateId, Unary};
+use super::{definitions_in, reads_state};
+use crate::ir::{Binary, Draw, StateId, Unary};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
-use crate::lang::sema::model::{Expr, ExprKind, Model};
+use crate::lang::sema::model::{DefKind, Definition, Expr, ExprKind, Model, Type};
+use std::collections::BTreeSet;
 
 /// Checks that a trace that adds to itself has a clip, a decay or a forgetting term, unless every read clips
 /// it.
@@ -13,7 +14,7 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
         let (true, Some(next), Some(span)) = (slot.trace, &model.nexts[k], slot.span) else {
             continue;
         };
-        if !accumulates(next, id) || only_read_clipped(model, id) {
+        if !accumulates(model, next, id) || only_read_clipped(model, id) {
             continue;
         }
         diagnostics.push(
@@ -30,40 +31,122 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     }
 }
 
-/// Returns true if the value is the state plus terms that do not contain it.
-fn accumulates(next: &Expr, state: StateId) -> bool {
+/// Returns true if the value is the state, times 1 or more, plus terms that do not contain it.
+fn accumulates(model: &Model, next: &Expr, state: StateId) -> bool {
+    let next = behind(model, next);
     match &next.kind {
-        ExprKind::Convert(x) | ExprKind::Stop(x) => accumulates(x, state),
         // One branch is usually the unchanged state, for connections outside a region or without an event.
-        ExprKind::Select(_, a, b) => accumulates(a, state) || accumulates(b, state),
-        ExprKind::Binary(Binary::Add | Binary::Sub, ..) => {
+        ExprKind::Select(_, a, b) => accumulates(model, a, state) || accumulates(model, b, state),
+        _ => {
             let mut terms = Vec::new();
-            sum_terms(next, false, &mut terms);
-            let bare = |term: &Expr| is_state(term, state);
-            terms.len() > 1
-                && terms.iter().any(|(term, negative)| !negative && bare(term))
-                && !terms
-                    .iter()
-                    .any(|(term, _)| !bare(term) && reads_state(term, state))
+            sum_terms(model, next, 1.0, &mut terms);
+            let (mut gain, mut exact, mut others) = (0.0, true, false);
+            for (term, sign) in terms {
+                match gain_of(model, term, state) {
+                    Some(factor) => {
+                        gain += sign * factor;
+                        exact &= factor == 1.0;
+                    }
+                    None if contains(model, term, state) => return false,
+                    None => others = true,
+                }
+            }
+            // A decay whose rate starts at 0 has a gain of 1 as well; the rate is there to be learned.
+            gain > 1.0 || (others && exact && gain == 1.0)
         }
-        _ => false,
     }
 }
 
-fn sum_terms<'a>(expr: &'a Expr, negative: bool, terms: &mut Vec<(&'a Expr, bool)>) {
+/// The expression behind names of the bundle's local values and conversions.
+fn behind<'a>(model: &'a Model, mut expr: &'a Expr) -> &'a Expr {
+    loop {
+        expr = match &expr.kind {
+            ExprKind::Convert(x) | ExprKind::Stop(x) => x,
+            ExprKind::Definition(id) => match &model.definitions[id.index()] {
+                local if is_local(local) => &local.expr,
+                _ => return expr,
+            },
+            _ => return expr,
+        }
+    }
+}
+
+/// Returns true for values of connections. The activity of neurons is not looked through: it is bounded by their own function.
+fn is_local(definition: &Definition) -> bool {
+    definition.kind == DefKind::Value && matches!(definition.expr.ty, Type::Element { .. })
+}
+
+/// Adds the terms of a sum, each with its sign.
+fn sum_terms<'a>(model: &'a Model, expr: &'a Expr, sign: f64, terms: &mut Vec<(&'a Expr, f64)>) {
+    let expr = behind(model, expr);
     match &expr.kind {
-        ExprKind::Convert(x) => sum_terms(x, negative, terms),
-        ExprKind::Unary(Unary::Neg, x) => sum_terms(x, !negative, terms),
+        ExprKind::Unary(Unary::Neg, x) => sum_terms(model, x, -sign, terms),
         ExprKind::Binary(Binary::Add, a, b) => {
-            sum_terms(a, negative, terms);
-            sum_terms(b, negative, terms);
+            sum_terms(model, a, sign, terms);
+            sum_terms(model, b, sign, terms);
         }
         ExprKind::Binary(Binary::Sub, a, b) => {
-            sum_terms(a, negative, terms);
-            sum_terms(b, !negative, terms);
+            sum_terms(model, a, sign, terms);
+            sum_terms(model, b, -sign, terms);
         }
-        _ => terms.push((expr, negative)),
+        _ => terms.push((expr, sign)),
     }
+}
+
+/// The factor of a term that is the state times numbers, trained ones at their first values; `None` for other terms.
+fn gain_of(model: &Model, term: &Expr, state: StateId) -> Option<f64> {
+    let term = behind(model, term);
+    match &term.kind {
+        ExprKind::State(id) => (*id == state).then_some(1.0),
+        ExprKind::Binary(Binary::Mul, a, b) => match gain_of(model, a, state) {
+            Some(gain) => Some(gain * number(model, b)?),
+            None => Some(number(model, a)? * gain_of(model, b, state)?),
+        },
+        ExprKind::Binary(Binary::Div, a, b) => Some(gain_of(model, a, state)? / number(model, b)?),
+        _ => None,
+    }
+}
+
+/// The value of an expression of numbers and of parameters that start at one number.
+fn number(model: &Model, expr: &Expr) -> Option<f64> {
+    let expr = behind(model, expr);
+    match &expr.kind {
+        ExprKind::Number(value) => Some(*value),
+        ExprKind::Param(id) => match model.params[id.index()].init {
+            Draw::Constant(value) => Some(value),
+            _ => None,
+        },
+        ExprKind::Unary(Unary::Neg, x) => Some(-number(model, x)?),
+        ExprKind::Binary(f, a, b) => {
+            let (a, b) = (number(model, a)?, number(model, b)?);
+            match f {
+                Binary::Add => Some(a + b),
+                Binary::Sub => Some(a - b),
+                Binary::Mul => Some(a * b),
+                Binary::Div => Some(a / b),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// Returns true if an expression reads the state, also by the names of local values.
+fn contains(model: &Model, expr: &Expr, state: StateId) -> bool {
+    let mut stack = vec![expr];
+    let mut seen = BTreeSet::new();
+    while let Some(expr) = stack.pop() {
+        if reads_state(expr, state) {
+            return true;
+        }
+        for id in definitions_in(expr) {
+            let definition = &model.definitions[id.index()];
+            if is_local(definition) && seen.insert(id.index()) {
+                stack.push(&definition.expr);
+            }
+        }
+    }
+    false
 }
 
 fn is_state(expr: &Expr, state: StateId) -> bool {

@@ -1,8 +1,8 @@
 //! Lint W0105: unused values, bundles and inputs.
 
-use super::needed_through_time;
+use super::{definitions_in, needed_through_time, states_in};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
-use crate::lang::sema::model::{DefId, DefKind, ExprKind, Model};
+use crate::lang::sema::model::{DefId, DefKind, Expr, ExprKind, Model};
 use std::collections::BTreeSet;
 
 /// Checks that something uses each value, bundle and input.
@@ -18,7 +18,9 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
             DefKind::Received => "bundle",
             DefKind::Modulator | DefKind::Output => continue,
         };
-        if !needed.contains(&DefId(k as u32)) {
+        let read_by_parts = definition.kind == DefKind::Received
+            && parts_are_read(model, &definition.path, &needed);
+        if !needed.contains(&DefId(k as u32)) && !read_by_parts {
             diagnostics.push(
                 Diagnostic::new(
                     Code::UnusedValue,
@@ -54,4 +56,26 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
             );
         }
     }
+}
+
+/// Returns true if something outside a bundle reads a local value or a trace of it, as `BUNDLE.NAME`.
+fn parts_are_read(model: &Model, bundle: &str, needed: &BTreeSet<DefId>) -> bool {
+    let inside = |path: &str| {
+        let rest = path.strip_prefix(bundle);
+        rest.is_some_and(|rest| rest.starts_with('.'))
+    };
+    let reads = |expr: &Expr| {
+        let mut definitions = definitions_in(expr).into_iter();
+        let mut states = states_in(expr).into_iter();
+        definitions.any(|id| inside(&model.definitions[id.index()].path))
+            || states.any(|id| inside(&model.states[id.index()].path))
+    };
+    let definitions = model.definitions.iter().enumerate();
+    let mut definitions = definitions
+        .filter(|(k, d)| needed.contains(&DefId(*k as u32)) || d.kind == DefKind::Output)
+        .map(|(_, d)| (&d.path, &d.expr));
+    let states = model.states.iter().zip(&model.nexts);
+    let mut states = states.filter_map(|(slot, next)| Some((&slot.path, next.as_ref()?)));
+    definitions.any(|(path, expr)| !inside(path) && reads(expr))
+        || states.any(|(path, expr)| !inside(path) && reads(expr))
 }
