@@ -234,3 +234,48 @@ fn files_that_do_not_fit_are_named_where_they_stand() {
         assert!(all.contains("wrong.bpm:"), "the place is told: {all}");
     }
 }
+
+/// A mask of the spec of `mask_from_file` in a list of its rows, and the same mask from a file.
+#[test]
+fn arrays_are_written_out_in_a_spec() {
+    let root = scratch("given-literal");
+    let [_, gain] = files(&root);
+    let rows: Vec<String> = MASK.chunks(4).map(|row| format!("{row:?}")).collect();
+    let spec = SPEC
+        .replace(
+            "file(\"arrays/mask.npy\")",
+            &format!("[{}]", rows.join(", ")),
+        )
+        .replace("file(\"arrays/gain.safetensors\")", &format!("{gain:?}"));
+    assert!(
+        spec.contains("const mask = [[0.0, 1.0, 0.0, 0.0], [0.0, "),
+        "{spec}"
+    );
+    std::fs::write(root.join("written.bpm"), &spec).unwrap();
+    let parameters = |name: &str| {
+        works(
+            &root,
+            &["train", &format!("{name}.bpm"), "-q", "--out", name],
+        );
+        let path = find_checkpoint(&root.join(name), Which::Last).unwrap();
+        Checkpoint::read(&path).unwrap().parameters
+    };
+    assert!(parameters("net") == parameters("written"));
+    let manifest = open(&root.join("written")).unwrap().manifest;
+    assert_eq!(manifest.file_hashes.keys().collect::<Vec<_>>(), ["rec.w"]);
+    works(&root, &["fmt", "--check", "written/spec.bpm"]);
+    let refused = |from: &str, to: &str| {
+        std::fs::write(root.join("bad.bpm"), spec.replace(from, to)).unwrap();
+        let (code, _, said) = run(&root, &["check", "bad.bpm"]);
+        assert_eq!(code, Some(1), "{said}");
+        said.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let first = "[[0.0, 1.0, 0.0, 0.0],";
+    assert!(refused(first, "[[0.0, 1.0, 0.0],")
+        .contains("this row has 4 elements, and the first has 3"));
+    assert!(refused(first, "[").contains("this array is [3, 4], and `rec.mask` is [4, 4]"));
+    assert!(refused(first, "[[0.0, 1.0, 0.0, obs],").contains("known at compile time"));
+    assert!(
+        refused(&format!("{gain:?}"), "[]").contains("an array has finite numbers, at least one")
+    );
+}

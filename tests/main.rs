@@ -28,6 +28,7 @@ mod layout;
 mod loss_formulas;
 mod own_data;
 mod own_losses;
+mod own_runs;
 mod own_starts;
 mod own_targets;
 mod programs;

@@ -317,7 +317,7 @@ impl Start {
         let opened = open(directory).map_err(anyhow::Error::new)?;
         let manifest = opened.manifest;
         self.file = directory.join(SPEC);
-        self.set = manifest.all_overrides();
+        self.set = manifest.all_overrides(directory);
         self.location = RunLocation::At(directory.clone());
         self.passes = manifest.passes.parse().unwrap_or_default();
         self.backend = BackendKind::parse(&manifest.backend);

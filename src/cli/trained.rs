@@ -41,7 +41,7 @@ pub fn load(
             let message = "`--set` changes a spec, and a run has the settings it was trained with";
             return Err(Failure::Usage(message.to_owned()));
         }
-        let opened = run::open(source).map_err(anyhow::Error::new)?;
+        let opened = run::open_apart(source).map_err(anyhow::Error::new)?;
         if opened.compilation.program.is_none() {
             spec::program(&opened.compilation, screen)?;
         }

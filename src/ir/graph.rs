@@ -22,17 +22,32 @@ pub struct Value {
     pub span: Option<Span>,
 }
 
-/// An array from a file.
+/// An array from a file, or one that the spec writes out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GivenArray {
-    /// The file.
-    pub file: std::path::PathBuf,
-    /// The SHA-256 of the file.
-    pub sha256: String,
+    /// The file, if there is one, with its SHA-256.
+    pub file: Option<(std::path::PathBuf, String)>,
     /// The dimensions.
     pub dims: Vec<usize>,
     /// The values, row by row; all finite.
     pub values: Vec<f64>,
+}
+
+impl GivenArray {
+    /// The array as a spec writes it out: lists of rows.
+    pub fn literal(&self) -> String {
+        let row = |values: &[f64]| {
+            let values: Vec<String> = values.iter().map(f64::to_string).collect();
+            format!("[{}]", values.join(", "))
+        };
+        match self.dims.as_slice() {
+            [_, columns] => {
+                let rows: Vec<String> = self.values.chunks((*columns).max(1)).map(row).collect();
+                format!("[{}]", rows.join(", "))
+            }
+            _ => row(&self.values),
+        }
+    }
 }
 
 /// The initial value of a parameter, or the distribution of a noise source.

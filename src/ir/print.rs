@@ -178,7 +178,10 @@ impl fmt::Display for Draw {
             Draw::Normal(mean, deviation) => write!(f, "normal({mean}, {deviation})"),
             Draw::Bernoulli(p) => write!(f, "bernoulli({p})"),
             Draw::Identity(scale) => write!(f, "identity({scale})"),
-            Draw::Given(given) => write!(f, "file({:?})", given.file.display().to_string()),
+            Draw::Given(given) => match &given.file {
+                Some((file, _)) => write!(f, "file({:?})", file.display().to_string()),
+                None => f.write_str(&given.literal()),
+            },
         }
     }
 }

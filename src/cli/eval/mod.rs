@@ -98,7 +98,11 @@ fn other_file(arguments: &Arguments, opened: &mut OpenedRun) -> Result<(), Failu
 
 /// Evaluates and prints.
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
-    let mut opened = run::open(&arguments.run).map_err(anyhow::Error::new)?;
+    let opened = match &arguments.data {
+        Some(_) => run::open_apart(&arguments.run),
+        None => run::open(&arguments.run),
+    };
+    let mut opened = opened.map_err(anyhow::Error::new)?;
     other_file(arguments, &mut opened)?;
     // Warnings were shown when the run was started.
     let program = match &opened.compilation.program {

@@ -1,8 +1,10 @@
 //! Run directories: their location, and the rule that no two runs share one.
 
+use super::arrays::{self, OUTLINE};
 use super::manifest::Manifest;
 use super::{RunError, CHECKPOINTS};
 use crate::lab::lock::Lock;
+use crate::lang::sema::Model;
 use crate::learn::replace::{create, replace};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -33,12 +35,22 @@ pub enum RunLocation {
     },
 }
 
+/// The contents of a new run directory, beside its manifest.
+pub(super) struct Contents<'a> {
+    /// The spec.
+    pub spec: &'a str,
+    /// Its model, for the files that first values come from.
+    pub model: &'a Model,
+    /// The outline of the data, if it comes from files.
+    pub outline: Option<Vec<u8>>,
+}
+
 /// Creates the directory and writes spec and manifest into it, the manifest last: a directory with a manifest
 /// holds a run, however the process that made it ended.
 pub(super) fn claim(
     location: &RunLocation,
-    manifest: &Manifest,
-    spec: &str,
+    manifest: &mut Manifest,
+    contents: &Contents<'_>,
 ) -> Result<(PathBuf, Lock), RunError> {
     let path = match location {
         RunLocation::At(path) => {
@@ -68,7 +80,12 @@ pub(super) fn claim(
         }
     }
     let file = path.join(SPEC);
-    replace(&file, spec.as_bytes()).map_err(|e| RunError::file("write", &file, e))?;
+    replace(&file, contents.spec.as_bytes()).map_err(|e| RunError::file("write", &file, e))?;
+    if let Some(outline) = &contents.outline {
+        let file = path.join(OUTLINE);
+        replace(&file, outline).map_err(|e| RunError::file("write", &file, e))?;
+    }
+    manifest.files.extend(arrays::keep(&path, contents.model)?);
     let file = path.join(MANIFEST);
     match manifest
         .to_yaml()

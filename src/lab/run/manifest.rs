@@ -1,5 +1,6 @@
 //! The manifest of a run, `run.yaml`: the spec, the settings, and how the run ended.
 
+use super::arrays::located;
 use super::InitFrom;
 use crate::step::passes::Selection;
 use serde::{Deserialize, Serialize};
@@ -82,7 +83,8 @@ pub struct Manifest {
     pub spec_hash: String,
     /// The `path=value` overrides, in order.
     pub overrides: Vec<String>,
-    /// The files that the spec names, by the path of the setting, from the root of the file system.
+    /// The files that the spec names, by the path of the setting, from the root of the file system; those of first values,
+    /// by the path of the parameter, are copies in the directory.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, String>,
     /// The SHA-256 of the files that first values of parameters come from, by the path of the parameter.
@@ -158,9 +160,9 @@ fn default_passes() -> String {
 
 impl Manifest {
     /// The overrides that the spec in the directory is compiled with: it lies elsewhere than its files are relative to.
-    pub fn all_overrides(&self) -> Vec<String> {
+    pub fn all_overrides(&self, directory: &Path) -> Vec<String> {
         let files = self.files.iter();
-        let files = files.map(|(path, file)| format!("{path}={file}"));
+        let files = files.map(|(path, file)| format!("{path}={}", located(directory, file)));
         self.overrides.iter().cloned().chain(files).collect()
     }
 

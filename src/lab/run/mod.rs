@@ -7,12 +7,15 @@
 //! | `metrics.jsonl`, `metrics.csv` | a record every `metrics_every` iterations and after the last: means over the iterations since the record before |
 //! | `events.out.tfevents.*` | the same for TensorBoard, where asked for |
 //! | `init.safetensors` | the first parameters, if they were given |
+//! | `arrays/` | copies of the files that first values come from |
+//! | `outline.safetensors` | names and shapes of the arrays of sequences, so that the network can be used without them |
 //! | `checkpoints/` | all that is needed to go on, every `checkpoint_every` iterations and at the end: the last few, and the best |
 //! | `log.txt` | what happened when |
 //!
 //! On the CPU the same spec and seed give the same bytes in metrics (timing apart) and checkpoints, whatever the
 //! number of threads and wherever a run was interrupted, killed and resumed.
 
+mod arrays;
 mod best;
 mod directory;
 mod error;
@@ -26,12 +29,13 @@ mod spec;
 mod store;
 mod window;
 
+use directory::Contents;
 pub use directory::{RunLocation, MANIFEST, METRICS, METRICS_TABLE, SPEC, VOCABULARY};
 pub use error::RunError;
 pub use init::{Init, InitFrom, INIT};
 pub use log::LOG;
 pub use manifest::{Earlier, Incident, Manifest, OnNan, Status, Test};
-pub use opened::{open, OpenedRun};
+pub use opened::{open, open_apart, OpenedRun};
 pub use spec::{hash, merged};
 pub use store::{checkpoints, find_checkpoint, Which, BEST, CHECKPOINTS};
 
@@ -198,6 +202,8 @@ impl Run {
             run.store = CheckpointStore::new(&run.directory, keep, schedule.clone(), measure);
             // Before all that depends on the length of the text.
             run.vocabulary(true)?;
+            let kept = arrays::keep(&run.directory, model)?;
+            run.manifest.files.extend(kept);
             run.go_on(model, options.change)?;
         } else {
             let first = options
@@ -206,7 +212,14 @@ impl Run {
                 .map(|init| run.start_from(init))
                 .transpose()?;
             let spec = merged(compilation);
-            let (directory, lock) = directory::claim(&options.location, &run.manifest, &spec)?;
+            let outline = run.trainer.outline();
+            let contents = Contents {
+                spec: &spec,
+                model,
+                outline,
+            };
+            let (directory, lock) =
+                directory::claim(&options.location, &mut run.manifest, &contents)?;
             run.lock = Some(lock);
             run.store = CheckpointStore::new(&directory, keep, schedule.clone(), measure);
             run.directory = directory;

@@ -1,5 +1,6 @@
 //! Runs opened for inspection, not for training: manifest, spec, and any state the run has passed through.
 
+use super::arrays::OUTLINE;
 use super::{find_checkpoint, init, Manifest, OnNan, RunError, Which, MANIFEST, SPEC};
 use crate::driver::{self, Compilation};
 use crate::engine::params::ParamStore;
@@ -34,11 +35,42 @@ pub fn open(directory: &Path) -> Result<OpenedRun, RunError> {
 }
 
 pub(super) fn open_with(directory: &Path, manifest: &Manifest) -> Result<OpenedRun, RunError> {
+    compiled(directory, manifest, &manifest.all_overrides(directory))
+}
+
+/// Reads the run in `directory` for uses of its network that need none of the data it was trained on: only their outline,
+/// which is in the directory.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_apart(directory: &Path) -> Result<OpenedRun, RunError> {
+    let path = directory.join(MANIFEST);
+    let outline = directory.join(OUTLINE);
+    if !path.is_file() || !outline.is_file() {
+        return open(directory);
+    }
+    let mut manifest = Manifest::read(&path).map_err(|e| RunError::file("read", &path, e))?;
+    let whole = manifest.clone();
+    let outline = std::path::absolute(&outline).unwrap_or(outline);
+    for part in ["task.train", "task.valid", "task.test"] {
+        if let Some(file) = manifest.files.get_mut(part) {
+            *file = outline.display().to_string();
+        }
+    }
+    let mut opened = compiled(directory, &manifest, &manifest.all_overrides(directory))?;
+    opened.manifest = whole;
+    Ok(opened)
+}
+
+fn compiled(
+    directory: &Path,
+    manifest: &Manifest,
+    overrides: &[String],
+) -> Result<OpenedRun, RunError> {
     let path = directory.join(SPEC);
     let text = driver::read_text(&path).map_err(|e| RunError::file("read", &path, e))?;
     let name = path.display().to_string();
-    let overrides = manifest.all_overrides();
-    let compilation = driver::compile(&name, &text, &overrides, &driver::from_disk)?;
+    let compilation = driver::compile(&name, &text, overrides, &driver::from_disk)?;
     Ok(OpenedRun {
         directory: directory.to_owned(),
         manifest: manifest.clone(),

@@ -50,7 +50,7 @@ pub fn hash(model: &Model) -> String {
     text
 }
 
-/// The values that a model reads from files, by their paths, with paths of files from the root of the file system.
+/// The files that settings name, by the paths of these, from the root of the file system.
 pub fn files(model: &Model) -> BTreeMap<String, String> {
     let settings = model.task.iter().flat_map(|task| task.settings.iter());
     let files = settings.filter_map(|(name, value)| match value {
@@ -65,20 +65,16 @@ pub fn files(model: &Model) -> BTreeMap<String, String> {
         }
         _ => None,
     });
-    let given = model.params.iter().filter_map(|slot| match &slot.init {
-        Draw::Given(given) => {
-            let whole = std::path::absolute(&given.file).unwrap_or_else(|_| given.file.clone());
-            Some((slot.path.clone(), format!("file(\"{}\")", whole.display())))
-        }
-        _ => None,
-    });
-    files.chain(given).collect()
+    files.collect()
 }
 
 /// The hashes of the files that first values come from, by the path of the parameter.
 pub fn file_hashes(model: &Model) -> BTreeMap<String, String> {
     let given = model.params.iter().filter_map(|slot| match &slot.init {
-        Draw::Given(given) => Some((slot.path.clone(), given.sha256.clone())),
+        Draw::Given(given) => {
+            let (_, sha256) = given.file.as_ref()?;
+            Some((slot.path.clone(), sha256.clone()))
+        }
         _ => None,
     });
     given.collect()

@@ -134,7 +134,10 @@ pub(crate) fn draw(draw: &Draw) -> String {
         Draw::Bernoulli(p) => format!("~ bernoulli({p})"),
         Draw::Identity(scale) => format!("~ identity({scale})"),
         // The content, wherever the file lies.
-        Draw::Given(given) => format!("= file of SHA-256 {}", given.sha256),
+        Draw::Given(given) => match &given.file {
+            Some((_, sha256)) => format!("= file of SHA-256 {sha256}"),
+            None => format!("= {}", given.literal()),
+        },
     }
 }
 

@@ -63,10 +63,14 @@ pub(super) fn fill_slots(
         }
         if let (Draw::Given(given), Some(span)) = (&slot.init, slot.span) {
             if given.dims != dims {
-                let (file, found) = (given.file.display(), &given.dims);
-                let message = format!("{file} is {found:?}, and `{}` is {dims:?}", slot.path);
+                let found = &given.dims;
+                let what = match &given.file {
+                    Some((file, _)) => file.display().to_string(),
+                    None => "this array".to_owned(),
+                };
+                let message = format!("{what} is {found:?}, and `{}` is {dims:?}", slot.path);
                 let mut diagnostic = Diagnostic::new(Code::BadInitialiser, span, message);
-                if given.values.len() == dims.iter().product::<usize>() {
+                if given.file.is_some() && given.values.len() == dims.iter().product::<usize>() {
                     diagnostic =
                         diagnostic.with_help("NumPy's `reshape` gives an array other dimensions");
                 } else if dims.len() < given.dims.len() {

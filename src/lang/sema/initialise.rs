@@ -3,7 +3,7 @@
 use super::analyser::Analyser;
 use super::constants::listed;
 use super::scope::Context;
-use crate::ir::{Draw, Reset};
+use crate::ir::{Draw, GivenArray, Reset};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
 use crate::lang::syntax::ast::{Arg, DeclEntry, Expr, ExprKind, Ident, Initialiser};
 use std::path::Path;
@@ -118,6 +118,9 @@ impl<'a> Analyser<'a, '_> {
             Some(Initialiser::Value(value)) if file_call(value).is_some() => {
                 self.given_file(value, path).unwrap_or(Draw::Constant(0.0))
             }
+            Some(Initialiser::Value(value)) if matches!(value.kind, ExprKind::List(_)) => self
+                .written_array(value, context)
+                .unwrap_or(Draw::Constant(0.0)),
             Some(Initialiser::Value(value)) => {
                 Draw::Constant(self.constant(value, context).unwrap_or(0.0))
             }
@@ -166,6 +169,64 @@ impl<'a> Analyser<'a, '_> {
                 self.bad_file(value, message, help)
             }
         }
+    }
+
+    /// Reads an array that the spec writes out: `[1, 2]`, or a matrix by its rows, `[[1, 0], [0, 1]]`.
+    pub(super) fn written_array(&mut self, value: &'a Expr, context: Context) -> Option<Draw> {
+        let ExprKind::List(items) = &value.kind else {
+            return None;
+        };
+        let rows: Option<Vec<&'a [Expr]>> = items
+            .iter()
+            .map(|item| match &item.kind {
+                ExprKind::List(row) => Some(row.as_slice()),
+                _ => None,
+            })
+            .collect();
+        let (dims, elements): (Vec<usize>, Vec<&'a Expr>) = match rows {
+            Some(rows) if !rows.is_empty() => {
+                let columns = rows[0].len();
+                let odd = rows.iter().position(|row| row.len() != columns);
+                if let Some(odd) = odd {
+                    let (found, first) = (rows[odd].len(), columns);
+                    self.diagnostics.push(
+                        Diagnostic::new(
+                            Code::BadInitialiser,
+                            items[odd].span,
+                            format!("this row has {found} elements, and the first has {first}"),
+                        )
+                        .with_secondary(items[0].span, "the first row"),
+                    );
+                    return None;
+                }
+                (
+                    vec![rows.len(), columns],
+                    rows.into_iter().flatten().collect(),
+                )
+            }
+            _ => (vec![items.len()], items.iter().collect()),
+        };
+        let values: Option<Vec<f64>> = elements
+            .into_iter()
+            .map(|element| self.constant(element, context))
+            .collect();
+        let values = values?;
+        if values.is_empty() || values.iter().any(|value| !value.is_finite()) {
+            self.diagnostics.push(
+                Diagnostic::new(
+                    Code::BadInitialiser,
+                    value.span,
+                    "an array has finite numbers, at least one",
+                )
+                .with_help("write `[1, 2]`, or a matrix by its rows: `[[1, 0], [0, 1]]`"),
+            );
+            return None;
+        }
+        Some(Draw::Given(Arc::new(GivenArray {
+            file: None,
+            dims,
+            values,
+        })))
     }
 
     fn bad_file(&mut self, value: &Expr, message: String, help: &str) -> Option<Draw> {

@@ -48,8 +48,10 @@ pub fn given_array(path: &Path, name: &str) -> Result<GivenArray, DataError> {
         return Err(source.fault_of(chosen, &what));
     }
     Ok(GivenArray {
-        file: path.to_owned(),
-        sha256: sha256(path).map_err(|error| DataError::unreadable(path, &error))?,
+        file: Some((
+            path.to_owned(),
+            sha256(path).map_err(|error| DataError::unreadable(path, &error))?,
+        )),
         dims,
         values,
     })

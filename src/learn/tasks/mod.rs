@@ -103,6 +103,11 @@ pub trait Task: Send + Sync {
         None
     }
 
+    /// A small file that says what the task's files look like, in the place of which the network can be compiled.
+    fn outline(&self) -> Option<Vec<u8>> {
+        None
+    }
+
     /// The task of predicting a text, for trainers that read it from beginning to end.
     fn text(&self) -> Option<&Text> {
         None

@@ -140,6 +140,8 @@ pub struct Trainer {
     rate: Rate,
     /// The ends of epochs, where each episode is one of a file.
     epochs: Option<Epochs>,
+    /// The outline of the task's files.
+    outline: Option<Vec<u8>>,
     /// The chunks that episodes are run in.
     chunks: Chunks,
     iteration: u64,
@@ -303,6 +305,7 @@ impl Trainer {
             planned,
             rate,
             epochs: Epochs::new(task, train),
+            outline: task.outline(),
             chunks,
             iteration: 0,
             rollbacks: 0,
@@ -325,6 +328,11 @@ impl Trainer {
             experiment,
             times: watch.stages,
         })
+    }
+
+    /// Takes the outline of the task's files, if there are any.
+    pub fn outline(&mut self) -> Option<Vec<u8>> {
+        self.outline.take()
     }
 
     /// The compiled experiment.

@@ -184,7 +184,10 @@ fn draw(draw: &Draw) -> String {
         Draw::Normal(mean, deviation) => format!("normal({}, {})", exact(*mean), exact(*deviation)),
         Draw::Bernoulli(p) => format!("bernoulli({})", exact(*p)),
         Draw::Identity(scale) => format!("identity({})", exact(*scale)),
-        Draw::Given(given) => format!("file(\"{}\")", given.file.display()),
+        Draw::Given(given) => match &given.file {
+            Some((file, _)) => format!("file(\"{}\")", file.display()),
+            None => given.literal(),
+        },
     }
 }
 

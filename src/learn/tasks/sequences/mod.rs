@@ -4,6 +4,7 @@ mod classes;
 mod lane;
 mod layout;
 mod order;
+mod outline;
 mod split;
 
 use super::{Lane, Part, Task, TaskEntry};
@@ -187,6 +188,10 @@ impl Task for Sequences {
             Part::Train | Part::Test => data.part(part),
         };
         Some(split.sequences)
+    }
+
+    fn outline(&self) -> Option<Vec<u8>> {
+        outline::outline(&self.data.layout)
     }
 
     fn lane(&self) -> Box<dyn Lane> {
