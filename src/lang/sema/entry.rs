@@ -188,7 +188,11 @@ impl<'a> Analyser<'a, '_> {
                 report(
                     per.span,
                     "granularities (`per ...`) belong in a bundle or rule".to_owned(),
-                    "in the network itself give a size: `trained g: [10] = 1`",
+                    match (kind, &entry.size) {
+                        (Noise, _) => "noise is drawn at every step; leave `per ...` out",
+                        (_, Some(_)) => "leave it out: the size is given",
+                        (_, None) => "in the network itself give a size: `trained g: [10] = 1`",
+                    },
                 );
             }
         }

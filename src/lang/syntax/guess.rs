@@ -166,6 +166,14 @@ fn misused_sign(failure: &Failure<'_>) -> Option<Guess> {
         "&" => "write `&&`",
         "|" => "write `||`",
         "#" => "comments begin with `//`",
+        "'" if updates && failure.part == BrokenPart::Statement => {
+            return Some(Guess::help(format!(
+                "the value of the next step is written `{first} <- ...`"
+            )));
+        }
+        "," if matches!(failure.first.text, "state" | "input") && failure.before.contains('[') => {
+            "states and inputs are vectors, `[8]`; a matrix is a `trace` of a plastic bundle"
+        }
         "'" | "`" | "“" | "”" | "„" => "texts stand in double quotes: `\"text\"`",
         "×" | "·" => "write `*`",
         "−" | "–" | "—" => "write `-`",
