@@ -78,6 +78,7 @@ codes! {
     DecayRange = "W0106", "a decay rate that starts outside [0, 1]";
     ZeroCoefficient = "W0107", "a coefficient that starts where plasticity cannot move a weight";
     TargetLeak = "W0108", "an output that reads the target of its own step";
+    OneSidedUpdate = "W0109", "a trace whose update does not vary over one side of its bundle";
 }
 
 impl Code {

@@ -3,6 +3,7 @@
 
 mod decay_range;
 mod no_gradient;
+mod one_sided_update;
 mod target_leak;
 mod unbounded_trace;
 mod unread_trace;
@@ -36,6 +37,7 @@ pub static CHECKS: &[Check] = &[
     check(Code::DecayRange, decay_range::check),
     check(Code::ZeroCoefficient, zero_coefficient::check),
     check(Code::TargetLeak, target_leak::check),
+    check(Code::OneSidedUpdate, one_sided_update::check),
 ];
 
 /// Runs all lints. `reached` tells for each parameter whether its gradient can be nonzero.

@@ -72,7 +72,7 @@ fn behind<'a>(model: &'a Model, mut expr: &'a Expr) -> &'a Expr {
 }
 
 /// Returns true for values of connections. The activity of neurons is not looked through: it is bounded by their own function.
-fn is_local(definition: &Definition) -> bool {
+pub(super) fn is_local(definition: &Definition) -> bool {
     definition.kind == DefKind::Value && matches!(definition.expr.ty, Type::Element { .. })
 }
 

@@ -1,0 +1,101 @@
+//! Lint W0109: traces of connections whose update does not vary over one side of the bundle.
+
+use super::unbounded_trace::is_local;
+use crate::ir::StateId;
+use crate::lang::diag::{Code, Diagnostic, Diagnostics};
+use crate::lang::sema::model::{Expr, ExprKind, Model, Type};
+
+/// Reports a trace with a value for each connection that changes equally for all connections of a neuron.
+pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
+    for (k, slot) in model.states.iter().enumerate() {
+        let id = StateId(k as u32);
+        let (true, Some(next), Some(span)) = (slot.trace, &model.nexts[k], slot.span) else {
+            continue;
+        };
+        if !matches!(
+            model.state_types[k],
+            Type::Element {
+                pre: true,
+                post: true,
+                ..
+            }
+        ) {
+            continue;
+        }
+        // Nothing varies over a single neuron.
+        let mut sides = Sides {
+            changed: false,
+            pre: model.dims(model.state_types[k])[0] == 1,
+            post: model.dims(model.state_types[k])[1] == 1,
+        };
+        sides.add(model, next, id);
+        let (missing, present) = match sides {
+            Sides { changed: false, .. }
+            | Sides {
+                pre: true,
+                post: true,
+                ..
+            } => continue,
+            Sides { pre: true, .. } => ("post", "pre"),
+            Sides { post: true, .. } => ("pre", "post"),
+            Sides { .. } => ("pre and post", "network"),
+        };
+        diagnostics.push(
+            Diagnostic::new(
+                Code::OneSidedUpdate,
+                span,
+                format!(
+                    "the update of trace `{}` does not vary over {missing}",
+                    slot.path
+                ),
+            )
+            .with_secondary(next.span, "this is the same for all of these connections")
+            .with_help(format!(
+                "multiply by activity, as in `pre * post`, or declare the trace `per {present}`"
+            )),
+        );
+    }
+}
+
+/// The sides of the bundle over which a change varies.
+#[derive(Clone, Copy)]
+struct Sides {
+    /// True if anything but the trace itself is in the update.
+    changed: bool,
+    pre: bool,
+    post: bool,
+}
+
+impl Sides {
+    /// Adds the sides over which an expression varies, apart from the trace itself and from regions.
+    fn add(&mut self, model: &Model, expr: &Expr, trace: StateId) {
+        match &expr.kind {
+            ExprKind::State(id) if *id == trace => {}
+            // A vector becomes a side of the bundle by its conversion.
+            ExprKind::Convert(x) | ExprKind::Stop(x) if !matches!(x.ty, Type::Vector(_)) => {
+                self.add(model, x, trace);
+            }
+            ExprKind::Definition(id) if is_local(&model.definitions[id.index()]) => {
+                self.add(model, &model.definitions[id.index()].expr, trace);
+            }
+            ExprKind::Number(_) | ExprKind::InRegion(..) => {}
+            ExprKind::Clip(x, ..) | ExprKind::Unary(_, x) => self.add(model, x, trace),
+            ExprKind::Binary(_, a, b) => {
+                self.add(model, a, trace);
+                self.add(model, b, trace);
+            }
+            ExprKind::Select(condition, a, b) => {
+                self.add(model, condition, trace);
+                self.add(model, a, trace);
+                self.add(model, b, trace);
+            }
+            _ => {
+                self.changed = true;
+                if let Type::Element { pre, post, .. } = expr.ty {
+                    self.pre |= pre;
+                    self.post |= post;
+                }
+            }
+        }
+    }
+}
