@@ -67,16 +67,16 @@ def write(path, width, height, panels):
 
 def curves(path, measure, chance, *runs):
     """The measure of runs over their iterations."""
-    found = {}
+    found, last = {}, 0
     for named in runs:
         name, run = named.split("=", 1)
         records = [json.loads(line) for line in (Path(run) / "metrics.jsonl").read_text().splitlines()]
         every = max(len(records) // 25, 1)
+        last = max(last, records[-1]["iteration"])
         found[name] = []
         for end in range(every, len(records) + 1, every):
             part = records[end - every : end]
             found[name].append((part[-1]["iteration"], sum(record[measure] for record in part) / every))
-    last = max(points[-1][0] for points in found.values())
     top = 1 if measure == "accuracy" else 0.5
     panel = Panel(60, 400, 16, 250, (0, last), (0, top))
     ticks = [last * k / 4 for k in range(5)]
@@ -84,7 +84,8 @@ def curves(path, measure, chance, *runs):
     panel.line([(0, float(chance)), (last, float(chance))], "#888888", 'stroke-dasharray="4 3"')
     for (name, points), colour in zip(found.items(), COLOURS):
         panel.line(points, colour)
-        panel.text(408, panel.at(*points[-1])[1] + 4, name, f'fill="{colour}"')
+        x, y = panel.at(*points[-1])
+        panel.text(x + 8, y + 4, name, f'fill="{colour}"')
     write(path, 520, 300, [panel])
 
 

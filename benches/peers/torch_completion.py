@@ -2,7 +2,7 @@
 """Pattern completion in PyTorch: the network and training of specs/gallery/pattern_completion/plastic.bpm.
 
 Five patterns of random bits are shown twice for six steps, each time with four steps of zeros after it; then comes one of them
-with half of its bits set to 0. All neurons are connected with all: `y = tanh(20 x + h (w + alpha hebb))`, and
+with half of its bits set to 0. All neurons are connected with all: `y = tanh(20 x + h (w + alpha hebb))` with an `alpha` for each post neuron, and
 `hebb` becomes `0.999 hebb + 0.01 h y`. The loss is half the squared error of the last step.
 """
 
@@ -43,15 +43,15 @@ def main():
     load = harness.COMPLETIONS[arguments.workload]
     bits, lanes = load.bits, load.lanes
     symmetric = lambda: torch.empty(bits, bits).uniform_(-0.01, 0.01).requires_grad_()
-    w, alpha = symmetric(), symmetric()
+    w, alpha = symmetric(), torch.empty(bits).uniform_(-0.01, 0.01).requires_grad_()
     optimizer = torch.optim.Adam([w, alpha], lr=arguments.rate or load.rate)
 
     def iteration():
         x, wanted, erased = episodes(draws, lanes, bits)
         h, hebb = torch.zeros(lanes, bits), torch.zeros(lanes, bits, bits)
         for given in torch.from_numpy(20 * x).unbind(0):
-            drive = (given + h @ w).unsqueeze(1)
-            y = torch.tanh(torch.baddbmm(drive, h.unsqueeze(1), alpha * hebb)).squeeze(1)
+            drive = torch.addmm(given, h, w)
+            y = torch.tanh(drive + alpha * torch.bmm(h.unsqueeze(1), hebb).squeeze(1))
             hebb = torch.baddbmm(hebb, h.unsqueeze(2), y.unsqueeze(1), beta=1 - FORGET, alpha=RATE)
             h = y
         loss = 0.5 * (h - torch.from_numpy(wanted)).square().sum()
