@@ -206,8 +206,8 @@ fn files_that_do_not_fit_are_named_where_they_stand() {
         ),
         (
             "state h: [N] = 0",
-            "state h: [N] = file(\"arrays/gain.safetensors\")",
-            "`h` starts every episode at a number, not at the values of a file",
+            "state h: [N] = file(\"arrays/mask.npy\")",
+            "mask.npy is [4, 4], and `h` is [4]",
         ),
         (
             "  y = tanh(",

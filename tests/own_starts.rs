@@ -119,7 +119,7 @@ fn a_run_and_its_evaluation_begin_with_the_same_states() {
     let forms: Vec<String> = experiment.forms().map(ToString::to_string).collect();
     assert_eq!(
         forms,
-        ["`rec.hebb`: form: dense, because each episode has first values of its own"]
+        ["`rec.hebb`: form: dense, because its first values are not one number"]
     );
     for (device, backend) in [
         ("cpu", "fused"),
@@ -213,4 +213,210 @@ fn a_run_and_its_evaluation_begin_with_the_same_states() {
     std::fs::write(folder.join("other.npz"), bytes).unwrap();
     let (good, said) = bpmc(&folder, &["eval", "fused-cpu", "--data", "other.npz"]);
     assert!(!good && said.contains("start.h"), "{said}");
+}
+
+/// States and traces that begin with arrays are those of a file of sequences in which all begin alike.
+#[test]
+fn states_and_traces_begin_with_arrays() {
+    let folder = scratch("own_starts_arrays");
+    let h: Vec<f32> = (0..24).map(|k| (k * 31 % 17) as f32 / 16.0 - 0.5).collect();
+    let hebb = |k: usize| ((k * 13 % 23) as f32 - 11.0) / 32.0;
+    data(
+        &folder.join("train.npz"),
+        &[
+            ("start.h", floats(&[5, 24], |k| h[k % 24])),
+            ("start.rec.hebb", floats(&[5, 24, 24], |k| hebb(k % 576))),
+        ],
+    );
+    data(&folder.join("plain.npz"), &[]);
+    std::fs::write(folder.join("hebb.npy"), floats(&[24, 24], hebb)).unwrap();
+    let arrays = SPEC
+        .replace("state h: [N] = 0", &format!("state h: [N] = {h:?}"))
+        .replace("trace hebb = 0", "trace hebb = file(\"hebb.npy\")")
+        .replace("train.npz", "plain.npz");
+    assert!(arrays.contains("= [-0.5, ") && arrays.contains("file(\"hebb.npy\")"));
+    std::fs::write(folder.join("given.bpm"), SPEC).unwrap();
+    std::fs::write(folder.join("arrays.bpm"), &arrays).unwrap();
+    let done = |arguments: &[&str]| {
+        let (good, said) = bpmc(&folder, arguments);
+        assert!(good, "{arguments:?}: {said}");
+        said
+    };
+    for (device, backend) in [
+        ("cpu", "fused"),
+        ("cpu", "candle"),
+        ("cpu", "reference"),
+        ("emulated", "fused"),
+    ] {
+        for chunk in ["train.chunk=0", "train.chunk=3"] {
+            let records = |spec: &str| {
+                let name = format!("{spec}-{backend}-{device}-{}", &chunk[12..]);
+                let spec = format!("{spec}.bpm");
+                done(&[
+                    "train",
+                    &spec,
+                    "--device",
+                    device,
+                    "--backend",
+                    backend,
+                    "--out",
+                    &name,
+                    "--quiet",
+                    "--set",
+                    chunk,
+                ]);
+                metrics(&folder.join(name))
+            };
+            assert_eq!(
+                records("arrays"),
+                records("given"),
+                "{backend} {device} {chunk}"
+            );
+        }
+    }
+    // The run has the array, and its evaluations begin with it.
+    std::fs::remove_file(folder.join("hebb.npy")).unwrap();
+    let loss = |arguments: &[&str]| -> f64 {
+        let said = done(&[arguments, &["--json"]].concat());
+        let found: serde_json::Value = serde_json::from_str(&said).unwrap();
+        found["loss"].as_f64().unwrap()
+    };
+    assert_eq!(
+        loss(&["eval", "arrays-fused-cpu-0"]),
+        loss(&["eval", "given-fused-cpu-0"])
+    );
+    // Traces that are reset before the first step are where they begin.
+    let said = done(&[
+        "eval",
+        "arrays-fused-cpu-0",
+        "--ablate",
+        "reset:0",
+        "--json",
+    ]);
+    let found: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(found["ablations"][0]["mean"], found["mean"], "{said}");
+    let outputs = |run: &str, inputs: &str| {
+        done(&["run", run, "--inputs", inputs, "-o", "out.npz"]);
+        let source = bpmc::learn::data::Source::open(&folder.join("out.npz")).unwrap();
+        let label = source.array("label").unwrap();
+        (0..60).map(|k| label.real(k)).collect::<Vec<f64>>()
+    };
+    assert_eq!(
+        outputs("arrays-fused-cpu-0", "plain.npz"),
+        outputs("given-fused-cpu-0", "train.npz")
+    );
+    let (good, said) = bpmc(
+        &folder,
+        &["export", "arrays-fused-cpu-0", "--to", "numpy", "-o", "out"],
+    );
+    assert!(!good && said.contains("begins with an array"), "{said}");
+    let manifest = bpmc::lab::run::open(&folder.join("arrays-fused-cpu-0"))
+        .unwrap()
+        .manifest;
+    assert_eq!(
+        manifest.file_hashes.keys().collect::<Vec<_>>(),
+        ["rec.hebb"]
+    );
+    // What does not fit is named with the state.
+    let bad = arrays.replace("file(\"hebb.npy\")", "[[1, 2], [3, 4]]");
+    std::fs::write(folder.join("bad.bpm"), bad).unwrap();
+    let (good, said) = bpmc(&folder, &["check", "bad.bpm"]);
+    assert!(
+        !good && said.contains("this array is [2, 2], and `rec.hebb` is [24, 24]"),
+        "{said}"
+    );
+}
+
+/// An array of equal numbers is that number: of trials, of values for gradients, and of texts in chunks.
+#[test]
+fn arrays_of_one_number_are_that_number() {
+    let folder = scratch("own_starts_equal");
+    let spec = "
+network net {
+  input word: [task.words]
+  state h: [3] = FIRST reset RESET
+  plastic rec: h -> y {
+    weight w ~ uniform(-0.5, 0.5)
+    trace hebb = 0
+    transmit w + hebb
+    hebb <- 0.9 * hebb + 0.1 * pre * post
+  }
+  y = tanh(linear(word) + rec)
+  h <- y
+  output next_word = linear(y, task.words)
+}
+task text { words = 11, steps = 5 }
+";
+    let done = |arguments: &[&str]| {
+        let (good, said) = bpmc(&folder, arguments);
+        assert!(good, "{arguments:?}: {said}");
+        said
+    };
+    let trainers = [
+        "train supervised { loss = cross_entropy, batch = 2, iterations = 3, metrics_every = 1 }",
+        "train language_model { batch = 2, epochs = 1, metrics_every = 1, checkpoint_every = 0 }",
+    ];
+    for (number, trainer) in trainers.iter().enumerate() {
+        for backend in ["fused", "candle", "reference"] {
+            let records = |first: &str, name: &str| {
+                let reset = if number == 0 { "trial" } else { "episode" };
+                let text = spec.replace("FIRST", first).replace("RESET", reset);
+                std::fs::write(folder.join("net.bpm"), format!("{text}{trainer}")).unwrap();
+                let name = format!("{name}-{backend}-{number}");
+                let mut all = vec![
+                    "train",
+                    "net.bpm",
+                    "--backend",
+                    backend,
+                    "--out",
+                    &name,
+                    "--quiet",
+                ];
+                if number == 1 {
+                    // A short text of its own.
+                    all.extend(["--data", "text"]);
+                }
+                done(&all);
+                metrics(&folder.join(name))
+            };
+            std::fs::create_dir_all(folder.join("text")).unwrap();
+            for part in ["train", "valid", "test"] {
+                let text = "a b c d\nb c a\nd d a b\n".repeat(3);
+                std::fs::write(folder.join(format!("text/{part}.txt")), text).unwrap();
+            }
+            assert_eq!(
+                records("[0.25, 0.25, 0.25]", "array"),
+                records("0.25", "number"),
+                "{backend} {trainer}"
+            );
+        }
+    }
+    // Values for gradients begin with the array, in the template and where a file lacks it.
+    let text = "
+network net {
+  input x: [2]
+  state h: [3] = [0.5, -1, 2]
+  h <- tanh(linear(x) + h)
+  output out = linear(h, 1)
+}
+train supervised { loss = half_sum_squares, batch = 2, steps = 2 }
+";
+    std::fs::write(folder.join("net.bpm"), text).unwrap();
+    let template = done(&["grad", "net.bpm", "--template"]);
+    let mut values: serde_json::Value = serde_json::from_str(&template).unwrap();
+    assert_eq!(
+        values["initial_state"]["h"],
+        serde_json::json!([[0.5, -1.0, 2.0], [0.5, -1.0, 2.0]])
+    );
+    let loss = |values: &serde_json::Value| {
+        std::fs::write(folder.join("values.json"), values.to_string()).unwrap();
+        let found: serde_json::Value =
+            serde_json::from_str(&done(&["grad", "net.bpm", "--values", "values.json"])).unwrap();
+        found["loss"].as_f64().unwrap()
+    };
+    let whole = loss(&values);
+    values.as_object_mut().unwrap().remove("initial_state");
+    assert_eq!(loss(&values), whole);
+    values["initial_state"] = serde_json::json!({"h": [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]});
+    assert!(loss(&values) != whole);
 }

@@ -2,7 +2,7 @@
 
 use super::options::{Overrides, Passes};
 use super::screen::Screen;
-use super::{spec, trained, Outcome};
+use super::{spec, trained, Failure, Outcome};
 use crate::engine::experiment::{Experiment, Target};
 use crate::lab::export::{Dialect, Export, Form};
 use crate::lab::run::Which;
@@ -80,6 +80,13 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         screen,
     )?;
     let program = spec::program(&trained.compilation, screen)?;
+    let mut states = program.step.states.iter();
+    if let Some(state) = states.find(|state| state.first.is_some()) {
+        return Err(Failure::Usage(format!(
+            "`{}` begins with an array, and exported modules begin with numbers only; begin with a number, and give the array as the first state",
+            state.path
+        )));
+    }
     let passes = arguments.passes.selection(trained.passes)?;
     // Nothing reads a trace by another name, so it keeps its form.
     let experiment = Experiment::of_graphs(

@@ -61,7 +61,7 @@ impl<E: Executor<Tensor: Send> + Send> Engine for InStep<E> {
             .into_par_iter()
             .map(|(block, environment, mine)| {
                 block.set_parameters(parameters)?;
-                episodes(block, &mut **environment, run, mine, interval)
+                episodes(block, parameters, &mut **environment, run, mine, interval)
             })
             .collect();
         let mut all = EpisodesRan::default();
@@ -96,6 +96,7 @@ impl<E: Executor<Tensor: Send> + Send> Engine for InStep<E> {
 /// Episodes of a block, the lanes `mine` (the first, how many, of how many).
 fn episodes<E: Executor>(
     executor: &mut E,
+    parameters: &[Vec<f64>],
     environment: &mut dyn Environment,
     run: EpisodeRun<'_>,
     mine: [usize; 3],
@@ -114,7 +115,13 @@ fn episodes<E: Executor>(
             }
             match part(run.states, slot, mine) {
                 Some(values) => executor.upload(values, &state.dims),
-                None => executor.fill(state.init, &state.dims),
+                None => match state.first {
+                    Some(first) => {
+                        let values = parameters[first.index()].repeat(executor.lanes());
+                        executor.upload(&values, &state.dims)
+                    }
+                    None => executor.fill(state.init, &state.dims),
+                },
             }
         })
         .collect::<Result<_, _>>()?;

@@ -98,6 +98,7 @@ struct Shares<'a, T> {
     program: &'a Fused,
     graph: &'a Graph,
     shared: &'a Shared<T>,
+    parameters: &'a [Vec<f64>],
     shape: Shape,
     run: EpisodeRun<'a>,
 }
@@ -180,7 +181,10 @@ impl<T: Native> Shares<'_, T> {
             for slot in 0..self.graph.states.len() {
                 let mine = [first + k, 1, self.shape.lanes];
                 let given = environment.first_state(k, slot);
-                if let Some(values) = given.or(part(self.run.states, slot, mine)) {
+                let first = self.graph.states[slot].first;
+                let first = first.map(|first| self.parameters[first.index()].as_slice());
+                let given = given.or(part(self.run.states, slot, mine));
+                if let Some(values) = given.or(first) {
                     memory.set_state(self.program, slot, values);
                 }
             }
@@ -312,6 +316,7 @@ impl<T: Native> Engine for Lanes<T> {
             program: &self.program,
             graph: &self.graph,
             shared: &shared,
+            parameters,
             shape: self.shape,
             run,
         };

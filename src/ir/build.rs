@@ -246,6 +246,7 @@ impl StateSlot {
             path: path.into(),
             dims: dims.into(),
             init,
+            first: None,
             reset: Reset::Episode,
             trace: false,
             given: false,

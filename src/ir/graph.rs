@@ -135,6 +135,8 @@ pub struct StateSlot {
     pub dims: Vec<usize>,
     /// The value at the start of an episode.
     pub init: f64,
+    /// The parameter of the network with the values at the start of an episode, in the place of `init`.
+    pub first: Option<ParamId>,
     /// The time of its reset.
     pub reset: Reset,
     /// True if it is a trace of a plastic bundle.

@@ -109,6 +109,7 @@ pub(super) fn readers(
                 help: "use `--device cpu`".to_owned(),
             }));
         }
+        no_arrays(step)?;
         let limits = device::open(options.device)?;
         let (free, limits) = (limits.free(), limits.limits());
         let longest = longest(work);
@@ -144,6 +145,20 @@ pub(super) fn readers(
     let reader =
         |lanes| Box::new(StagedReader::new(Arc::clone(experiment), lanes)) as Box<dyn Reader>;
     Ok((plan, [reader(lanes), reader(eval_lanes)]))
+}
+
+/// Refuses states with arrays of first values where a device runs iterations by itself.
+fn no_arrays(step: &Graph) -> Result<(), TrainError> {
+    match step.states.iter().find(|state| state.first.is_some()) {
+        Some(state) => Err(TrainError::Device(DeviceError::Absent {
+            what: format!(
+                "on a device `{}` cannot begin with an array in this training",
+                state.path
+            ),
+            help: "use `--device cpu`, or begin with a number".to_owned(),
+        })),
+        None => Ok(()),
+    }
 }
 
 /// Steps of the longest chunk.
@@ -268,6 +283,9 @@ fn on_a_device(
                 .to_owned(),
             help: "use `--device cpu`, or `--backend candle`".to_owned(),
         }));
+    }
+    if work.task.device().is_some() {
+        no_arrays(step)?;
     }
     let device = device::open(options.device)?;
     let update = work.update.clone();

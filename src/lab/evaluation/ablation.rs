@@ -3,6 +3,7 @@
 use super::{collect_with, Outcome, Wanted};
 use crate::engine::BackendError;
 use crate::ir::rng::{Key, Stream};
+use crate::ir::StateSlot;
 use crate::lang::diag::Diagnostics;
 use crate::lang::sema::model::{DefId, DefKind, Model};
 use crate::learn::episodes::{Episodes, Moment, Observer};
@@ -95,7 +96,7 @@ pub(super) enum Prepared {
     Parameters(Vec<Vec<f64>>),
     /// The traces to reset, with their initial values.
     Reset {
-        slots: Vec<(usize, f64)>,
+        slots: Vec<(usize, Vec<f64>)>,
         step: usize,
     },
     /// The modulators to replace.
@@ -130,9 +131,13 @@ impl Ablation {
             Ablation::Shuffle(name) => modulators(model, name.as_deref(), true),
             Ablation::Reset(step) => {
                 let states = program.step.states.iter().enumerate();
-                let slots: Vec<(usize, f64)> = states
+                let first = |state: &StateSlot| match state.first {
+                    Some(first) => parameters[first.index()].clone(),
+                    None => vec![state.init; state.dims.iter().product()],
+                };
+                let slots: Vec<(usize, Vec<f64>)> = states
                     .filter(|(_, state)| state.trace)
-                    .map(|(slot, state)| (slot, state.init))
+                    .map(|(slot, state)| (slot, first(state)))
                     .collect();
                 let steps = model.task.as_ref().map_or(0, |task| task.ports.steps);
                 if slots.is_empty() {
@@ -198,12 +203,12 @@ fn modulators(
 
 /// An observer that resets traces to their initial values before one step.
 pub(super) struct ResetTraces {
-    slots: Vec<(usize, f64)>,
+    slots: Vec<(usize, Vec<f64>)>,
     step: usize,
 }
 
 impl ResetTraces {
-    pub(super) fn new(slots: &[(usize, f64)], step: usize) -> ResetTraces {
+    pub(super) fn new(slots: &[(usize, Vec<f64>)], step: usize) -> ResetTraces {
         ResetTraces {
             slots: slots.to_vec(),
             step,
@@ -215,8 +220,7 @@ impl Observer for ResetTraces {
     fn before(&mut self, moment: &mut Moment<'_>) -> Result<(), BackendError> {
         if moment.step() == self.step {
             for (slot, first) in &self.slots {
-                let elements: usize = moment.graph().states[*slot].dims.iter().product();
-                let values = vec![*first; elements * moment.lanes().len()];
+                let values = first.repeat(moment.lanes().len());
                 moment.set_state(*slot, &values)?;
             }
         }

@@ -48,7 +48,12 @@ impl Given {
             states: graph
                 .states
                 .iter()
-                .map(|slot| Some(vec![slot.init; lanes * slot.dims.iter().product::<usize>()]))
+                .map(|slot| {
+                    let elements: usize = slot.dims.iter().product();
+                    slot.first
+                        .is_none()
+                        .then(|| vec![slot.init; lanes * elements])
+                })
                 .collect(),
             first_step: 0,
         };

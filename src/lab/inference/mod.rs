@@ -18,7 +18,7 @@ use crate::engine::in_step::InStep;
 use crate::engine::lanes::{Lanes, Shape};
 use crate::engine::reference::Reference;
 use crate::engine::BackendError;
-use crate::ir::{Graph, OutputId, ResultKind};
+use crate::ir::{Graph, OutputId, ResultKind, StateSlot};
 use crate::learn::data::DataError;
 use crate::learn::trainer::{BackendKind, TrainerOptions};
 use crate::step::lower::{lower_with, Changes};
@@ -182,10 +182,14 @@ impl Network {
     /// The first values of all states, `[lanes, dims...]` by slot.
     pub fn first_states(&self) -> States {
         let slots = self.graph.states.iter();
-        let first = |init: f64, n: usize| Some(vec![init; self.lanes * n]);
-        slots
-            .map(|slot| first(slot.init, slot.dims.iter().product()))
-            .collect()
+        // Those that begin with an array are left to the engine.
+        let first = |slot: &StateSlot| {
+            let elements: usize = slot.dims.iter().product();
+            slot.first
+                .is_none()
+                .then(|| vec![slot.init; self.lanes * elements])
+        };
+        slots.map(first).collect()
     }
 
     /// Runs all steps of the given inputs.

@@ -2,7 +2,7 @@
 
 use super::RunError;
 use crate::ir::Draw;
-use crate::lang::sema::Model;
+use crate::lang::sema::{Model, FIRST};
 use crate::learn::replace::replace;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,7 +32,8 @@ pub(super) fn keep(directory: &Path, model: &Model) -> Result<BTreeMap<String, S
             copied(file, &copy)?;
         }
         let [begin, end] = CALL;
-        kept.insert(slot.path.clone(), format!("{begin}{name}{end}"));
+        let path = slot.path.strip_suffix(FIRST).unwrap_or(&slot.path);
+        kept.insert(path.to_owned(), format!("{begin}{name}{end}"));
     }
     Ok(kept)
 }

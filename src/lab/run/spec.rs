@@ -3,7 +3,7 @@
 use crate::driver::Compilation;
 use crate::ir::Draw;
 use crate::lang::diag::{Diagnostics, SourceMap};
-use crate::lang::sema::{dump, Model};
+use crate::lang::sema::{dump, Model, FIRST};
 use crate::lang::settings::SettingValue;
 use crate::lang::syntax::{self, ast};
 use sha2::{Digest, Sha256};
@@ -73,7 +73,8 @@ pub fn file_hashes(model: &Model) -> BTreeMap<String, String> {
     let given = model.params.iter().filter_map(|slot| match &slot.init {
         Draw::Given(given) => {
             let (_, sha256) = given.file.as_ref()?;
-            Some((slot.path.clone(), sha256.clone()))
+            let path = slot.path.strip_suffix(FIRST).unwrap_or(&slot.path);
+            Some((path.to_owned(), sha256.clone()))
         }
         _ => None,
     });

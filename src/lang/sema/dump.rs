@@ -32,11 +32,11 @@ fn write_model(model: &Model, out: &mut String) -> std::fmt::Result {
     }
     for slot in &model.states {
         let word = if slot.trace { "trace" } else { "state" };
-        write!(
-            out,
-            "  {word} {} {:?} = {}",
-            slot.path, slot.dims, slot.init
-        )?;
+        write!(out, "  {word} {} {:?} = ", slot.path, slot.dims)?;
+        match slot.first {
+            Some(first) => write!(out, "{}", model.params[first.index()].path)?,
+            None => write!(out, "{}", slot.init)?,
+        }
         match slot.reset {
             Reset::Episode => {}
             Reset::Trial => write!(out, " reset trial")?,

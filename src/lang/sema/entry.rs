@@ -44,6 +44,7 @@ impl<'a> Analyser<'a, '_> {
             DeclKind::State | DeclKind::Trace => {
                 let ty = self.declared_type(kind, entry, context);
                 let init = self.state_init(entry, &path, context);
+                let first = self.state_array(entry, &path, ty, context);
                 let default = context
                     .bundle
                     .and_then(|bundle| self.bundles[bundle.index()].reset);
@@ -53,6 +54,7 @@ impl<'a> Analyser<'a, '_> {
                     path,
                     dims: Vec::new(),
                     init,
+                    first,
                     reset,
                     trace: kind == DeclKind::Trace,
                     given: false,

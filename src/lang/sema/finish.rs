@@ -1,6 +1,7 @@
 //! The last stage: slots get their solved dimensions.
 
 use super::analyser::{ParamType, PendingParam};
+use super::initialise::FIRST;
 use super::model::{ExprKind, Model, Type};
 use super::sizes::MAX_ELEMENTS;
 use crate::ir::{Draw, InputSlot, NoiseSlot, StateSlot};
@@ -68,7 +69,8 @@ pub(super) fn fill_slots(
                     Some((file, _)) => file.display().to_string(),
                     None => "this array".to_owned(),
                 };
-                let message = format!("{what} is {found:?}, and `{}` is {dims:?}", slot.path);
+                let path = slot.path.strip_suffix(FIRST).unwrap_or(&slot.path);
+                let message = format!("{what} is {found:?}, and `{path}` is {dims:?}");
                 let mut diagnostic = Diagnostic::new(Code::BadInitialiser, span, message);
                 if given.file.is_some() && given.values.len() == dims.iter().product::<usize>() {
                     diagnostic =

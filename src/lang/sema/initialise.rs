@@ -1,9 +1,10 @@
 //! Initial values: numbers and distributions of declarations, their overrides, and the reset of states.
 
-use super::analyser::Analyser;
+use super::analyser::{Analyser, ParamType};
 use super::constants::listed;
+use super::model::Type;
 use super::scope::Context;
-use crate::ir::{Draw, GivenArray, Reset};
+use crate::ir::{Draw, GivenArray, ParamId, Reset};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
 use crate::lang::syntax::ast::{Arg, DeclEntry, Expr, ExprKind, Ident, Initialiser};
 use std::path::Path;
@@ -29,6 +30,14 @@ fn file_call(expr: &Expr) -> Option<&[Arg]> {
     }
 }
 
+/// The end of the path of the constant that holds the first values of a state.
+pub(crate) const FIRST: &str = ".first";
+
+/// Tells if an initialiser is an array: of a file, or written out.
+fn is_array(expr: &Expr) -> bool {
+    file_call(expr).is_some() || matches!(expr.kind, ExprKind::List(_))
+}
+
 impl<'a> Analyser<'a, '_> {
     pub(super) fn bad_init(&mut self, entry: &DeclEntry, message: String) {
         self.diagnostics
@@ -47,17 +56,7 @@ impl<'a> Analyser<'a, '_> {
     pub(super) fn state_init(&mut self, entry: &'a DeclEntry, path: &str, context: Context) -> f64 {
         match self.initialiser(entry, path) {
             None => 0.0,
-            Some(Initialiser::Value(value)) if file_call(value).is_some() => {
-                self.diagnostics.push(
-                    Diagnostic::new(
-                        Code::BadInitialiser,
-                        value.span,
-                        format!("`{path}` starts every episode at a number, not at the values of a file"),
-                    )
-                    .with_help("a file gives first values of `const`, `weight`, `coeff` and `trained`; `bpmc run --state` begins with given states"),
-                );
-                0.0
-            }
+            Some(Initialiser::Value(value)) if is_array(value) => 0.0,
             Some(Initialiser::Value(value)) => self.constant(value, context).unwrap_or(0.0),
             Some(Initialiser::Draw(value)) => {
                 self.diagnostics.push(
@@ -71,6 +70,26 @@ impl<'a> Analyser<'a, '_> {
                 0.0
             }
         }
+    }
+
+    /// The constant that holds the first values of a state, where these are an array.
+    pub(super) fn state_array(
+        &mut self,
+        entry: &'a DeclEntry,
+        path: &str,
+        ty: Type,
+        context: Context,
+    ) -> Option<ParamId> {
+        let Some(Initialiser::Value(value)) = self.initialiser(entry, path) else {
+            return None;
+        };
+        let array = match value.kind {
+            ExprKind::List(_) => self.written_array(value, context),
+            _ if file_call(value).is_some() => self.given_file(value, path),
+            _ => None,
+        }?;
+        let name = format!("{path}{FIRST}");
+        Some(self.add_param(name, false, array, ParamType::Value(ty), entry.name.span))
     }
 
     /// The policy of the word after `reset`.

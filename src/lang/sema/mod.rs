@@ -34,6 +34,7 @@ mod updates;
 pub use cells::{add_library, expand, Expansion};
 pub use dump::dump;
 pub use imports::{parse_all, Loader};
+pub(crate) use initialise::FIRST;
 pub use model::Model;
 pub use overrides::Overrides;
 pub use sizes::{SizeVar, MAX_ELEMENTS, MAX_SIZE};

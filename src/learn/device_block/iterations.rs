@@ -13,9 +13,13 @@ impl DeviceBlock {
         mut learner: Learner<'_>,
         states: &mut States,
     ) -> Result<Option<IterationResults<IterationResult>>, BackendError> {
+        if !self.on_device {
+            return Ok(None);
+        }
         let (rate, first) = (learner.rate, u64::from(learner.options.iteration));
         let steps = learner.steps(|k| rate.factor(first + k), None);
-        let (run, carried) = (self.episodes(&learner.options), self.carried(states));
+        // States that begin with arrays are refused where a device runs iterations.
+        let (run, carried) = (self.episodes(&learner.options), self.carried(&[], states));
         let mut host = learner.host_arrays();
         let Some(trained) = self.on.iterate(&run, &carried, &steps, &mut host)? else {
             return Ok(None);

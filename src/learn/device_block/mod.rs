@@ -88,7 +88,7 @@ impl DeviceBlock {
     }
 
     /// The states that outlive an episode as the device has them: first values where none were.
-    fn carried(&self, states: &States) -> Vec<f32> {
+    fn carried(&self, parameters: &[Vec<f64>], states: &States) -> Vec<f32> {
         let first = self.graph.states.iter().enumerate().map(|(slot, _)| {
             let lanes = self.lanes.iter();
             let given = lanes.map(|lane| lane.first_state(slot));
@@ -96,9 +96,15 @@ impl DeviceBlock {
             (!given.is_empty()).then(|| given.concat())
         });
         let first: States = first.collect();
+        let slots = self.graph.states.iter();
+        let arrays = slots.map(|state| {
+            let array = &parameters[state.first?.index()];
+            Some(array.repeat(self.count))
+        });
+        let arrays: States = arrays.collect();
         let given = |slot: usize| {
             let run = states.get(slot).and_then(Option::as_ref);
-            first[slot].as_ref().or(run)
+            first[slot].as_ref().or(run).or(arrays[slot].as_ref())
         };
         self.on.carried_from(&self.graph.states, given)
     }
@@ -181,7 +187,7 @@ impl Block for DeviceBlock {
         } else {
             self.inputs(&options)
         };
-        let carried = self.carried(states);
+        let carried = self.carried(parameters, states);
         self.on.forward(&self.shared, &run, &carried, &inputs)?;
         let mut states = self.on.carried()?;
         if options.ends(self.wiring.steps()) {

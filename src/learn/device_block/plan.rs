@@ -76,7 +76,11 @@ impl DevicePlan {
             input_adjoints: Vec::new(),
             noises: (0..graph.noises.len()).collect(),
             passage: false,
-            carries: chunks.count() > 1 || graph.states.iter().any(|state| state.given),
+            carries: chunks.count() > 1
+                || graph
+                    .states
+                    .iter()
+                    .any(|state| state.given || state.first.is_some()),
             places: on_device.then(|| ParamPlaces::new(&graph.params)),
             task: device,
             objective: coefficients.filter(|_| on_device),

@@ -68,6 +68,8 @@ enum First {
     Same(f64),
     /// The draw of this parameter's initializer.
     Parameter(usize),
+    /// The same in every lane.
+    Repeated(usize),
     /// Nothing: this value is seldom wanted.
     Absent,
 }
@@ -125,7 +127,10 @@ impl ValuesLayout {
             );
         }
         for slot in &graph.states {
-            let init = First::Same(slot.init);
+            let init = match slot.first {
+                Some(first) => First::Repeated(first.index()),
+                None => First::Same(slot.init),
+            };
             let lead: &[usize] = &[lanes];
             layout.row(
                 "initial_state",
@@ -214,6 +219,10 @@ impl ValuesLayout {
             let values = match &row.first {
                 First::Same(value) => nested(&vec![*value; row.dims.iter().product()], &row.dims),
                 First::Parameter(slot) => nested(&draw(&graph.params[*slot], seed), &row.dims),
+                First::Repeated(slot) => {
+                    let values = draw(&graph.params[*slot], seed).repeat(self.lanes);
+                    nested(&values, &row.dims)
+                }
                 First::Absent => continue,
             };
             let entry = file

@@ -130,11 +130,17 @@ impl ValuesLayout {
         for (row, slot) in self.section("initial_state").zip(&graph.states) {
             given.states.push(match find(sections, row) {
                 Some(_) => self.values(sections, row)?,
+                None if slot.first.is_some() => Vec::new(),
                 None => vec![slot.init; row.dims.iter().product()],
             });
         }
         for row in self.section("parameters") {
             given.params.push(self.values(sections, row)?);
+        }
+        for (values, slot) in given.states.iter_mut().zip(&graph.states) {
+            if let Some(first) = slot.first.filter(|_| values.is_empty()) {
+                *values = given.params[first.index()].repeat(self.lanes);
+            }
         }
         if self.kind == TrainerKind::Reward {
             self.episode(sections, graph, &mut given)?;

@@ -102,7 +102,11 @@ impl<'a> Lowerer<'a> {
             entering.push(match trial_start {
                 Some(start) if restarts(slot.reset) => {
                     let start = graph.broadcast_to(start, &slot.dims, &[]).expect(SOUND);
-                    let first = graph.fill(slot.init, &slot.dims).expect(SOUND);
+                    let first = match slot.first {
+                        Some(first) => graph.add(Op::Param(first), &[]),
+                        None => graph.fill(slot.init, &slot.dims),
+                    };
+                    let first = first.expect(SOUND);
                     graph.select(start, first, value).expect(SOUND)
                 }
                 Some(_) | None => value,

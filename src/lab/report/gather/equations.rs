@@ -89,7 +89,10 @@ impl Equations {
                 (false, Reset::Stream) => "state, reset at each episode",
             },
             dims: slot.dims.clone(),
-            first: exact(slot.init),
+            first: match slot.first {
+                Some(first) => model.params[first.index()].path.clone(),
+                None => exact(slot.init),
+            },
             trained: false,
         });
         let noises = model.noises.iter().map(|slot| Declared {

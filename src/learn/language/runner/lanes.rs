@@ -48,6 +48,14 @@ impl StagedReader {
                         memory.go_on(fused, steps, interval);
                     } else {
                         memory.start(fused, steps, interval);
+                        for (slot, state) in stage.graph.states.iter().enumerate() {
+                            if let Some(first) = state.first {
+                                let values = &parameters.get(first).values;
+                                let values: Vec<f64> =
+                                    values.iter().map(|x| f64::from(*x)).collect();
+                                memory.set_state(fused, slot, &values);
+                            }
+                        }
                     }
                     memory.remember();
                 }

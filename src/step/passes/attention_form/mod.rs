@@ -110,7 +110,7 @@ fn recognise(graph: &Graph, trace: StateId, horizon: Horizon) -> Result<Stored, 
     if slot.reset != Reset::Episode {
         return Err(Dense::ResetOtherwise(slot.reset));
     }
-    if slot.given {
+    if slot.given || slot.first.is_some() {
         return Err(Dense::Given);
     }
     if slot.init != 0.0 {

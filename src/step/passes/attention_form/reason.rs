@@ -63,7 +63,7 @@ pub enum Dense {
     Truncated,
     /// It is not reset once an episode.
     ResetOtherwise(Reset),
-    /// The task gives each episode other first values.
+    /// Its first values are those of an array, or the task gives each episode others.
     Given,
     /// It does not start at 0.
     Start(f64),
@@ -115,7 +115,7 @@ impl fmt::Display for Dense {
             Dense::ResetOtherwise(Reset::Never | Reset::Carry | Reset::Episode | Reset::Stream) => {
                 f.write_str("it is kept from one episode to the next")
             }
-            Dense::Given => f.write_str("each episode has first values of its own"),
+            Dense::Given => f.write_str("its first values are not one number"),
             Dense::Start(value) => write!(f, "it starts an episode at {value}, not at 0"),
             Dense::Clipped(Place::Update) => {
                 f.write_str("it is clipped, so the trace need not be a sum of its updates")
