@@ -267,9 +267,9 @@ fn what_does_not_fit_names_file_array_and_remedy() {
         ),
         (
             "j.npz",
-            vec![x(), y(), floats("start.h", "(2, 4)", &[0.0; 8])],
-            "first values of states",
-            "leave",
+            vec![x(), y(), floats("start.h", "(3, 4)", &[0.0; 12])],
+            "array `start.h`: it is [3, 4], and there are 2 sequences",
+            "first values have the shape [sequences, ...]",
         ),
         (
             "k.npz",
