@@ -238,7 +238,8 @@ mod tests {
 
     #[test]
     fn without_rewards_or_time_the_line_is_shorter() {
-        let meter = Meter::new(0);
+        let mut meter = Meter::new(0);
+        meter.add(&at(0, 0, None));
         let line = meter.line(&at(0, 0, None));
         assert_eq!(line, "0/1000  loss 0.1235  gradient 2.500");
     }

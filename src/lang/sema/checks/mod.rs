@@ -75,6 +75,23 @@ fn reads_state(expr: &Expr, state: StateId) -> bool {
     states_in(expr).contains(&state)
 }
 
+/// The definitions that some expressions need in the same step, directly or through others.
+fn needed_within_step<'a>(
+    model: &'a Model,
+    roots: impl Iterator<Item = &'a Expr>,
+) -> BTreeSet<DefId> {
+    let mut definitions = BTreeSet::new();
+    let mut stack: Vec<&Expr> = roots.collect();
+    while let Some(expr) = stack.pop() {
+        for id in definitions_in(expr) {
+            if definitions.insert(id) {
+                stack.push(&model.definitions[id.index()].expr);
+            }
+        }
+    }
+    definitions
+}
+
 /// The definitions and states that some expressions need, directly or through others; a state needs what its
 /// update needs.
 fn needed_through_time<'a>(

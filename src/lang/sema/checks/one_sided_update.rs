@@ -4,6 +4,7 @@ use super::unbounded_trace::is_local;
 use crate::ir::StateId;
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
 use crate::lang::sema::model::{Expr, ExprKind, Model, Type};
+use std::collections::BTreeSet;
 
 /// Reports a trace with a value for each connection that changes equally for all connections of a neuron.
 pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
@@ -27,6 +28,7 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
             changed: false,
             pre: model.dims(model.state_types[k])[0] == 1,
             post: model.dims(model.state_types[k])[1] == 1,
+            seen: BTreeSet::new(),
         };
         sides.add(model, next, id);
         let (missing, present) = match sides {
@@ -58,12 +60,13 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
 }
 
 /// The sides of the bundle over which a change varies.
-#[derive(Clone, Copy)]
 struct Sides {
     /// True if anything but the trace itself is in the update.
     changed: bool,
     pre: bool,
     post: bool,
+    /// The local values that were added.
+    seen: BTreeSet<usize>,
 }
 
 impl Sides {
@@ -76,7 +79,10 @@ impl Sides {
                 self.add(model, x, trace);
             }
             ExprKind::Definition(id) if is_local(&model.definitions[id.index()]) => {
-                self.add(model, &model.definitions[id.index()].expr, trace);
+                // A value that doubles another would be looked at over and over.
+                if self.seen.insert(id.index()) {
+                    self.add(model, &model.definitions[id.index()].expr, trace);
+                }
             }
             ExprKind::Number(_) | ExprKind::InRegion(..) => {}
             ExprKind::Clip(x, ..) | ExprKind::Unary(_, x) => self.add(model, x, trace),

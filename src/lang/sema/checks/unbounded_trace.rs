@@ -4,6 +4,7 @@ use super::{definitions_in, reads_state};
 use crate::ir::{Binary, Draw, StateId, Unary};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
 use crate::lang::sema::model::{DefKind, Definition, Expr, ExprKind, Model, Type};
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 /// Checks that a trace that adds to itself has a clip, a decay or a forgetting term, unless every read clips
@@ -14,7 +15,11 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
         let (true, Some(next), Some(span)) = (slot.trace, &model.nexts[k], slot.span) else {
             continue;
         };
-        if !accumulates(model, next, id) || only_read_clipped(model, id) {
+        let names = Names {
+            model,
+            left: Cell::new(MOST),
+        };
+        if !accumulates(&names, next, id) || names.left.get() == 0 || only_read_clipped(model, id) {
             continue;
         }
         diagnostics.push(
@@ -32,22 +37,22 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
 }
 
 /// Returns true if the value is the state, times 1 or more, plus terms that do not contain it.
-fn accumulates(model: &Model, next: &Expr, state: StateId) -> bool {
-    let next = behind(model, next);
+fn accumulates<'a>(names: &Names<'a>, next: &'a Expr, state: StateId) -> bool {
+    let next = names.behind(next);
     match &next.kind {
         // One branch is usually the unchanged state, for connections outside a region or without an event.
-        ExprKind::Select(_, a, b) => accumulates(model, a, state) || accumulates(model, b, state),
+        ExprKind::Select(_, a, b) => accumulates(names, a, state) || accumulates(names, b, state),
         _ => {
             let mut terms = Vec::new();
-            sum_terms(model, next, 1.0, &mut terms);
+            sum_terms(names, next, 1.0, &mut terms);
             let (mut gain, mut exact, mut others) = (0.0, true, false);
             for (term, sign) in terms {
-                match gain_of(model, term, state) {
+                match gain_of(names, term, state) {
                     Some(factor) => {
                         gain += sign * factor;
                         exact &= factor == 1.0;
                     }
-                    None if contains(model, term, state) => return false,
+                    None if contains(names.model, term, state) => return false,
                     None => others = true,
                 }
             }
@@ -57,16 +62,33 @@ fn accumulates(model: &Model, next: &Expr, state: StateId) -> bool {
     }
 }
 
-/// The expression behind names of the bundle's local values and conversions.
-fn behind<'a>(model: &'a Model, mut expr: &'a Expr) -> &'a Expr {
-    loop {
-        expr = match &expr.kind {
-            ExprKind::Convert(x) | ExprKind::Stop(x) => x,
-            ExprKind::Definition(id) => match &model.definitions[id.index()] {
-                local if is_local(local) => &local.expr,
+/// The local values of bundles, by their names. A name that stands twice is looked through twice, so the number of looks
+/// is limited: values that double would take forever.
+struct Names<'a> {
+    model: &'a Model,
+    left: Cell<usize>,
+}
+
+/// The most names and operations that are looked at for one trace.
+const MOST: usize = 4096;
+
+impl<'a> Names<'a> {
+    /// The expression behind names of the bundle's local values and conversions; the expression itself once the limit is
+    /// reached.
+    fn behind(&self, mut expr: &'a Expr) -> &'a Expr {
+        loop {
+            let Some(left) = self.left.get().checked_sub(1) else {
+                return expr;
+            };
+            self.left.set(left);
+            expr = match &expr.kind {
+                ExprKind::Convert(x) | ExprKind::Stop(x) => x,
+                ExprKind::Definition(id) => match &self.model.definitions[id.index()] {
+                    local if is_local(local) => &local.expr,
+                    _ => return expr,
+                },
                 _ => return expr,
-            },
-            _ => return expr,
+            }
         }
     }
 }
@@ -77,48 +99,48 @@ pub(super) fn is_local(definition: &Definition) -> bool {
 }
 
 /// Adds the terms of a sum, each with its sign.
-fn sum_terms<'a>(model: &'a Model, expr: &'a Expr, sign: f64, terms: &mut Vec<(&'a Expr, f64)>) {
-    let expr = behind(model, expr);
+fn sum_terms<'a>(names: &Names<'a>, expr: &'a Expr, sign: f64, terms: &mut Vec<(&'a Expr, f64)>) {
+    let expr = names.behind(expr);
     match &expr.kind {
-        ExprKind::Unary(Unary::Neg, x) => sum_terms(model, x, -sign, terms),
+        ExprKind::Unary(Unary::Neg, x) => sum_terms(names, x, -sign, terms),
         ExprKind::Binary(Binary::Add, a, b) => {
-            sum_terms(model, a, sign, terms);
-            sum_terms(model, b, sign, terms);
+            sum_terms(names, a, sign, terms);
+            sum_terms(names, b, sign, terms);
         }
         ExprKind::Binary(Binary::Sub, a, b) => {
-            sum_terms(model, a, sign, terms);
-            sum_terms(model, b, -sign, terms);
+            sum_terms(names, a, sign, terms);
+            sum_terms(names, b, -sign, terms);
         }
         _ => terms.push((expr, sign)),
     }
 }
 
 /// The factor of a term that is the state times numbers, trained ones at their first values; `None` for other terms.
-fn gain_of(model: &Model, term: &Expr, state: StateId) -> Option<f64> {
-    let term = behind(model, term);
+fn gain_of<'a>(names: &Names<'a>, term: &'a Expr, state: StateId) -> Option<f64> {
+    let term = names.behind(term);
     match &term.kind {
         ExprKind::State(id) => (*id == state).then_some(1.0),
-        ExprKind::Binary(Binary::Mul, a, b) => match gain_of(model, a, state) {
-            Some(gain) => Some(gain * number(model, b)?),
-            None => Some(number(model, a)? * gain_of(model, b, state)?),
+        ExprKind::Binary(Binary::Mul, a, b) => match gain_of(names, a, state) {
+            Some(gain) => Some(gain * number(names, b)?),
+            None => Some(number(names, a)? * gain_of(names, b, state)?),
         },
-        ExprKind::Binary(Binary::Div, a, b) => Some(gain_of(model, a, state)? / number(model, b)?),
+        ExprKind::Binary(Binary::Div, a, b) => Some(gain_of(names, a, state)? / number(names, b)?),
         _ => None,
     }
 }
 
 /// The value of an expression of numbers and of parameters that start at one number.
-fn number(model: &Model, expr: &Expr) -> Option<f64> {
-    let expr = behind(model, expr);
+fn number<'a>(names: &Names<'a>, expr: &'a Expr) -> Option<f64> {
+    let expr = names.behind(expr);
     match &expr.kind {
         ExprKind::Number(value) => Some(*value),
-        ExprKind::Param(id) => match model.params[id.index()].init {
+        ExprKind::Param(id) => match names.model.params[id.index()].init {
             Draw::Constant(value) => Some(value),
             _ => None,
         },
-        ExprKind::Unary(Unary::Neg, x) => Some(-number(model, x)?),
+        ExprKind::Unary(Unary::Neg, x) => Some(-number(names, x)?),
         ExprKind::Binary(f, a, b) => {
-            let (a, b) = (number(model, a)?, number(model, b)?);
+            let (a, b) = (number(names, a)?, number(names, b)?);
             match f {
                 Binary::Add => Some(a + b),
                 Binary::Sub => Some(a - b),

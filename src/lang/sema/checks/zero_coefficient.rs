@@ -1,15 +1,21 @@
 //! Lint W0107: coefficients of traces that start at 0.
 
-use super::states_in;
+use super::unbounded_trace::is_local;
+use super::{needed_within_step, states_in};
 use crate::ir::{Binary, Draw, ParamId};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
-use crate::lang::sema::model::{Expr, ExprKind, Model};
+use crate::lang::sema::model::{DefId, Expr, ExprKind, Model};
 use std::collections::BTreeSet;
 
 /// Reports a trained factor of a trace that starts at 0 everywhere: no gradient reaches the trace's rule.
 pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     let mut scaling = BTreeSet::new();
-    for definition in &model.definitions {
+    // A local value that only an update reads scales what is added to the trace, not what it does.
+    let roots = model.definitions.iter().filter(|d| !is_local(d));
+    let needed = needed_within_step(model, roots.map(|definition| &definition.expr));
+    let definitions = model.definitions.iter().enumerate();
+    let read = definitions.filter(|(k, d)| !is_local(d) || needed.contains(&DefId(*k as u32)));
+    for (_, definition) in read {
         definition.expr.walk(&mut |e| {
             if matches!(e.kind, ExprKind::Binary(Binary::Mul, ..)) {
                 scaling_params(model, e, &mut scaling);
