@@ -83,7 +83,10 @@ fn with_task(task: &str, optimizer: &str) -> Compiled {
 fn all_tasks_learn_with_all_optimizers_as_on_the_processor() {
     // The data of sequences are not shipped; `own_data` makes its own. Environments of one's own run on the processor only.
     let elsewhere = ["sequences", "process"];
-    for task in TASKS.iter().filter(|task| !elsewhere.contains(&task.info.name)) {
+    for task in TASKS
+        .iter()
+        .filter(|task| !elsewhere.contains(&task.info.name))
+    {
         for optimizer in OPTIMIZERS {
             let (task, optimizer) = (task.info.name, optimizer.info.name);
             let program = with_task(task, &format!("optimizer {optimizer} {{ lr = 1e-3 }}"));
