@@ -59,6 +59,9 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     }
 }
 
+/// The most names that are looked through for one trace.
+const MOST: usize = 256;
+
 /// The sides of the bundle over which a change varies.
 struct Sides {
     /// True if anything but the trace itself is in the update.
@@ -79,8 +82,10 @@ impl Sides {
                 self.add(model, x, trace);
             }
             ExprKind::Definition(id) if is_local(&model.definitions[id.index()]) => {
-                // A value that doubles another would be looked at over and over.
-                if self.seen.insert(id.index()) {
+                // A value that doubles another would be looked at over and over. Long chains are left out.
+                if self.seen.len() == MOST {
+                    (self.pre, self.post) = (true, true);
+                } else if self.seen.insert(id.index()) {
                     self.add(model, &model.definitions[id.index()].expr, trace);
                 }
             }

@@ -52,7 +52,7 @@ fn accumulates<'a>(names: &Names<'a>, next: &'a Expr, state: StateId) -> bool {
                         gain += sign * factor;
                         exact &= factor == 1.0;
                     }
-                    None if contains(names.model, term, state) => return false,
+                    None if contains(names, term, state) => return false,
                     None => others = true,
                 }
             }
@@ -70,7 +70,7 @@ struct Names<'a> {
 }
 
 /// The most names and operations that are looked at for one trace.
-const MOST: usize = 4096;
+const MOST: usize = 256;
 
 impl<'a> Names<'a> {
     /// The expression behind names of the bundle's local values and conversions; the expression itself once the limit is
@@ -154,7 +154,7 @@ fn number<'a>(names: &Names<'a>, expr: &'a Expr) -> Option<f64> {
 }
 
 /// Returns true if an expression reads the state, also by the names of local values.
-fn contains(model: &Model, expr: &Expr, state: StateId) -> bool {
+fn contains<'a>(names: &Names<'a>, expr: &'a Expr, state: StateId) -> bool {
     let mut stack = vec![expr];
     let mut seen = BTreeSet::new();
     while let Some(expr) = stack.pop() {
@@ -162,8 +162,12 @@ fn contains(model: &Model, expr: &Expr, state: StateId) -> bool {
             return true;
         }
         for id in definitions_in(expr) {
-            let definition = &model.definitions[id.index()];
+            let definition = &names.model.definitions[id.index()];
             if is_local(definition) && seen.insert(id.index()) {
+                let Some(left) = names.left.get().checked_sub(1) else {
+                    return true;
+                };
+                names.left.set(left);
                 stack.push(&definition.expr);
             }
         }

@@ -2,7 +2,7 @@
 
 use super::{definitions_in, needed_through_time, states_in};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics};
-use crate::lang::sema::model::{DefId, DefKind, Expr, ExprKind, Model};
+use crate::lang::sema::model::{DefId, DefKind, ExprKind, Model};
 use std::collections::BTreeSet;
 
 /// Checks that something uses each value, bundle and input.
@@ -12,15 +12,15 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
         .iter()
         .map(|id| &model.definitions[id.index()].expr);
     let needed = needed_through_time(model, outputs.chain(model.nexts.iter().flatten()));
+    let by_parts = read_by_parts(model, &needed);
     for (k, definition) in model.definitions.iter().enumerate() {
         let what = match definition.kind {
             DefKind::Value => "value",
             DefKind::Received => "bundle",
             DefKind::Modulator | DefKind::Output => continue,
         };
-        let read_by_parts = definition.kind == DefKind::Received
-            && parts_are_read(model, &definition.path, &needed);
-        if !needed.contains(&DefId(k as u32)) && !read_by_parts {
+        let by_parts = what == "bundle" && by_parts.contains(definition.path.as_str());
+        if !needed.contains(&DefId(k as u32)) && !by_parts {
             diagnostics.push(
                 Diagnostic::new(
                     Code::UnusedValue,
@@ -58,24 +58,29 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     }
 }
 
-/// Returns true if something outside a bundle reads a local value or a trace of it, as `BUNDLE.NAME`.
-fn parts_are_read(model: &Model, bundle: &str, needed: &BTreeSet<DefId>) -> bool {
-    let inside = |path: &str| {
-        let rest = path.strip_prefix(bundle);
-        rest.is_some_and(|rest| rest.starts_with('.'))
-    };
-    let reads = |expr: &Expr| {
-        let mut definitions = definitions_in(expr).into_iter();
-        let mut states = states_in(expr).into_iter();
-        definitions.any(|id| inside(&model.definitions[id.index()].path))
-            || states.any(|id| inside(&model.states[id.index()].path))
-    };
+/// The bundles of which something outside reads a local value or a trace, as `BUNDLE.NAME`.
+fn read_by_parts<'a>(model: &'a Model, needed: &BTreeSet<DefId>) -> BTreeSet<&'a str> {
     let definitions = model.definitions.iter().enumerate();
-    let mut definitions = definitions
+    let definitions = definitions
         .filter(|(k, d)| needed.contains(&DefId(*k as u32)) || d.kind == DefKind::Output)
         .map(|(_, d)| (&d.path, &d.expr));
     let states = model.states.iter().zip(&model.nexts);
-    let mut states = states.filter_map(|(slot, next)| Some((&slot.path, next.as_ref()?)));
-    definitions.any(|(path, expr)| !inside(path) && reads(expr))
-        || states.any(|(path, expr)| !inside(path) && reads(expr))
+    let states = states.filter_map(|(slot, next)| Some((&slot.path, next.as_ref()?)));
+    let mut found = BTreeSet::new();
+    for (reader, expr) in definitions.chain(states) {
+        let values = definitions_in(expr).into_iter();
+        let values = values.map(|id| &model.definitions[id.index()].path);
+        let traces = states_in(expr).into_iter();
+        let traces = traces.map(|id| &model.states[id.index()].path);
+        for (owner, _) in values
+            .chain(traces)
+            .filter_map(|path| path.rsplit_once('.'))
+        {
+            let rest = reader.strip_prefix(owner);
+            if !rest.is_some_and(|rest| rest.starts_with('.')) {
+                found.insert(owner);
+            }
+        }
+    }
+    found
 }
