@@ -53,7 +53,7 @@ impl Arguments {
         }
     }
 
-    /// What follows the program on the command line.
+    /// The arguments after the program's name.
     fn words(&self) -> Vec<String> {
         let mut words = vec![self.id.clone()];
         for (name, value) in self.keep.iter().map(|keep| ("--keep", keep)) {

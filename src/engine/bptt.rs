@@ -41,7 +41,7 @@ pub trait Environment<E: Executor> {
         states: &mut [E::Tensor],
     ) -> Result<(), BackendError>;
 
-    /// Whether nothing that later steps give would be used: then they are not run.
+    /// Returns true if nothing that later steps give would be used: then they are not run.
     fn is_over(&self) -> bool {
         false
     }

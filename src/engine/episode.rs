@@ -93,7 +93,7 @@ pub trait Environment: Send {
     /// Begins an episode.
     ///
     /// # Errors
-    /// Those of the environment.
+    /// Fails as the environment does.
     fn start(&mut self) -> Result<(), BackendError>;
 
     /// The values that a state of a lane begins the episode with, instead of those of the run; asked for after
@@ -105,16 +105,16 @@ pub trait Environment: Send {
     /// Gives inputs and noise of a step.
     ///
     /// # Errors
-    /// Those of the engine.
+    /// Fails as the engine does.
     fn before(&mut self, step: usize, lanes: &mut dyn Running) -> Result<(), BackendError>;
 
     /// Sees what a step gave.
     ///
     /// # Errors
-    /// Those of the engine.
+    /// Fails as the engine does.
     fn after(&mut self, step: usize, lanes: &mut dyn Running) -> Result<(), BackendError>;
 
-    /// Whether nothing that later steps give would be used: then they are not run.
+    /// Returns true if nothing that later steps give would be used: then they are not run.
     fn is_over(&self) -> bool {
         false
     }
@@ -143,7 +143,7 @@ pub trait Running {
     /// An output of a lane.
     ///
     /// # Errors
-    /// Those of the engine.
+    /// Fails as the engine does.
     fn output(&mut self, lane: usize, slot: usize, out: &mut Vec<f64>) -> Result<(), BackendError>;
 
     /// Sets an input of all lanes.
@@ -152,19 +152,19 @@ pub trait Running {
     /// An output of all lanes.
     ///
     /// # Errors
-    /// Those of the engine.
+    /// Fails as the engine does.
     fn outputs(&mut self, slot: usize) -> Result<Vec<f64>, BackendError>;
 
     /// A state of all lanes: before a step that which enters it, after it that which left it.
     ///
     /// # Errors
-    /// Those of the engine.
+    /// Fails as the engine does.
     fn state(&mut self, slot: usize) -> Result<Vec<f64>, BackendError>;
 
     /// Changes a state of all lanes.
     ///
     /// # Errors
-    /// Those of the engine.
+    /// Fails as the engine does.
     fn set_state(&mut self, slot: usize, values: &[f64]) -> Result<(), BackendError>;
 
     /// A value of the last step by its name, of all lanes, where the engine still has it as it was computed.

@@ -86,7 +86,7 @@ pub struct TaskPorts {
     pub starts: Vec<Start>,
     /// True if the task is a text, read from beginning to end.
     pub is_text: bool,
-    /// Whether episodes begin within a run of a lane, which goes on where the one before ended.
+    /// True if episodes begin within a run of a lane, which goes on where the one before ended.
     pub streams: bool,
     /// The number of different episodes, if they come from a file: an epoch shows each of them once.
     pub sequences: Option<usize>,

@@ -16,12 +16,12 @@ use std::sync::Arc;
 /// Episodes that are learned from several times.
 pub struct Again {
     drive: EpisodeDrive,
-    /// What runs a part of the lanes again.
+    /// The groups that run a part of the lanes again.
     learner: Box<dyn Engine>,
     ppo: Ppo,
     graph: Arc<Graph>,
     wiring: Arc<Wiring>,
-    /// What was run last.
+    /// The episodes that were run last.
     options: EpisodeOptions,
     states: States,
     taken: Vec<Taken>,

@@ -105,7 +105,7 @@ pub struct BlockReport {
     pub phases: Phases,
     /// The reason why the task could not give an episode; the other numbers are then meaningless.
     pub fault: Option<String>,
-    /// Whether any step of a supervised task had a weight.
+    /// True if any step of a supervised task had a weight.
     pub weighted: bool,
 }
 
@@ -140,7 +140,7 @@ pub trait Block: Send {
     /// Runs one episode in every lane with the given parameters, by slot, and the states that outlive episodes.
     ///
     /// # Errors
-    /// Those of the engine.
+    /// Fails as the engine does.
     fn run(
         &mut self,
         parameters: &[Vec<f64>],
@@ -156,7 +156,7 @@ pub trait Block: Send {
     /// Runs a part of the last episodes again, with their actions, and returns loss and gradients.
     ///
     /// # Errors
-    /// Those of the engine.
+    /// Fails as the engine does.
     fn again(&mut self, _parameters: &[Vec<f64>], _turn: u64) -> Result<BlockReport, BackendError> {
         Ok(BlockReport::default())
     }
@@ -165,7 +165,7 @@ pub trait Block: Send {
     /// episodes: `None` where it does not. The same numbers however many are asked for at once.
     ///
     /// # Errors
-    /// Those of the engine.
+    /// Fails as the engine does.
     fn learn(
         &mut self,
         _learner: Learner<'_>,

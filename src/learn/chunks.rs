@@ -11,7 +11,7 @@ use crate::step::truncated;
 pub struct Chunk {
     /// The first, counted from 0.
     pub first: usize,
-    /// How many.
+    /// The number of steps.
     pub steps: usize,
 }
 

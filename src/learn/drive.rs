@@ -21,7 +21,7 @@ pub struct Group {
     pub(super) losses: Vec<LaneLoss>,
     /// The exchange of the lanes between steps.
     together: Option<Box<dyn Together>>,
-    /// Whether a run may end when all lanes are over: no state outlives it.
+    /// True if a run may end when all lanes are over: no state outlives it.
     ends: bool,
     /// The values of a lane, by output that is read.
     read: Vec<Vec<f64>>,
@@ -31,7 +31,7 @@ pub struct Group {
 /// The lanes of a task, in groups as an engine wants them.
 ///
 /// # Errors
-/// Where what the lanes need cannot be started.
+/// Fails if something that the lanes need cannot be started.
 pub(super) fn groups(
     engine: &dyn Engine,
     task: &dyn Task,
@@ -170,7 +170,7 @@ impl EpisodeDrive {
     /// The lanes of a task on an engine.
     ///
     /// # Errors
-    /// Where what the lanes need cannot be started.
+    /// Fails if something that the lanes need cannot be started.
     pub fn new(
         engine: Box<dyn Engine>,
         task: &dyn Task,
@@ -189,7 +189,7 @@ impl EpisodeDrive {
         self.groups.iter().flat_map(|group| &group.lanes)
     }
 
-    /// How the step is connected to task and trainer.
+    /// The connections of the step with task and trainer.
     pub(super) fn wiring(&self) -> Arc<Wiring> {
         let group = self.groups.first();
         Arc::clone(&group.expect("an engine has a group of lanes").wiring)
@@ -234,7 +234,7 @@ impl EpisodeDrive {
     /// Runs one episode in every lane, as for learning but forward only.
     ///
     /// # Errors
-    /// Those of the engine.
+    /// Fails as the engine does.
     pub(super) fn forward(
         &mut self,
         parameters: &[Vec<f64>],

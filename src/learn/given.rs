@@ -51,7 +51,7 @@ pub struct GivenResults {
 /// Evaluates the trainer's loss and all gradients on an engine whose lanes all go in step.
 ///
 /// # Errors
-/// Those of the engine.
+/// Fails as the engine does.
 pub fn evaluate(
     engine: &mut dyn Engine,
     train: &TrainModel,

@@ -166,7 +166,7 @@ pub struct LaneEpisode {
     rewards: Vec<f64>,
     /// For reward tasks, the place of each step in its episode.
     marks: Vec<Mark>,
-    /// What was shown, `[slot][T * size]`; kept where episodes are run again.
+    /// The observations, `[slot][T * size]`; kept where episodes are run again.
     inputs: Vec<Vec<f32>>,
     keeps: bool,
     /// Episodes that are over, and the present one: reward and length.
@@ -201,7 +201,7 @@ pub struct LaneLoss {
     pub seeds: Vec<Vec<f64>>,
     /// The reason why the task could not give the episode.
     pub fault: Option<String>,
-    /// Whether any step has a weight.
+    /// True if any step has a weight.
     pub weighted: bool,
 }
 
@@ -395,7 +395,7 @@ impl LaneEpisode {
         }
     }
 
-    /// Whether all later steps of this run of the lane are idle.
+    /// Returns true if all later steps of this run of the lane are idle.
     pub fn is_over(&self) -> bool {
         self.lane.is_over()
     }

@@ -16,17 +16,17 @@ use crate::lang::settings::Settings;
 pub struct Ppo {
     /// Discount, returns, and the coefficients of the other terms.
     pub a2c: A2c,
-    /// How far ε from 1 the ratio ρ has an effect.
+    /// The distance ε from 1 beyond which the ratio ρ has no effect.
     pub clip: f64,
-    /// How often each lane is learned from.
+    /// The number of times that each lane is learned from.
     pub epochs: usize,
     /// Parts of the batch with an optimizer step each.
     pub minibatches: usize,
-    /// Whether advantages are scaled to mean 0 and standard deviation 1.
+    /// True if advantages are scaled to mean 0 and standard deviation 1.
     pub normalise: bool,
 }
 
-/// What is kept of the steps of a lane when they were taken.
+/// The record of a lane's steps at the time they were taken.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Taken {
     /// The actions, `[T]`.
@@ -42,7 +42,7 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// What is kept of an episode.
+    /// The record of an episode.
     pub fn new(a2c: &A2c, episode: Episode<'_>) -> Taken {
         let returns = a2c.returns(&episode);
         let steps = returns.values.len();

@@ -56,7 +56,7 @@ fn compare(
     }
 }
 
-/// What `bpmc grad` computes from given values.
+/// The results of `bpmc grad` for given values.
 fn of_values(folder: &Path, case: &str, expected: &Value) {
     let (spec, values) = (format!("{case}.bpm"), format!("{case}_values.json"));
     let grad = |more: &[&str]| {
@@ -88,7 +88,7 @@ fn of_values(folder: &Path, case: &str, expected: &Value) {
     }
 }
 
-/// What training computes from the file.
+/// The results of training on the file.
 fn of_training(folder: &Path, case: &str, expected: &Value) {
     let path = folder.join(format!("{case}.bpm"));
     let text = std::fs::read_to_string(&path).unwrap();

@@ -42,7 +42,7 @@ pub(super) fn open_with(directory: &Path, manifest: &Manifest) -> Result<OpenedR
 /// which is in the directory.
 ///
 /// # Errors
-/// As [`open`].
+/// Fails as [`open`] does.
 pub fn open_apart(directory: &Path) -> Result<OpenedRun, RunError> {
     let path = directory.join(MANIFEST);
     let outline = directory.join(OUTLINE);

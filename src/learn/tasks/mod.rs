@@ -121,7 +121,7 @@ pub trait Task: Send + Sync {
     /// A fresh lane. [`Lane::reset`] must be called before anything else.
     fn lane(&self) -> Box<dyn Lane>;
 
-    /// Whether the lanes of training begin new episodes within a run, and go on where the run before ended.
+    /// Returns true if the lanes of training begin new episodes within a run, and go on where the run before ended.
     fn streams(&self) -> bool {
         false
     }
@@ -140,7 +140,7 @@ pub trait Task: Send + Sync {
     /// Fresh lanes in groups of these sizes.
     ///
     /// # Errors
-    /// What is wrong, where something has to be started for them.
+    /// The fault, if something that they need could not be started.
     fn companies(&self, sizes: &[usize]) -> Result<Vec<Company>, String> {
         let company = |size: &usize| Company {
             lanes: (0..*size).map(|_| self.lane()).collect(),
@@ -154,25 +154,25 @@ pub trait Task: Send + Sync {
 pub struct Company {
     /// The lanes.
     pub lanes: Vec<Box<dyn Lane>>,
-    /// What they do together between steps, where they do.
+    /// The exchange of all lanes between steps, if there is one.
     pub together: Option<Box<dyn Together>>,
 }
 
-/// What the lanes of a group do together, as asking another process.
+/// The common exchange of a group of lanes, such as a question to another process.
 pub trait Together: Send {
     /// Begins the episodes of lanes after [`Lane::reset`], or ends their step `step` after [`Lane::act`].
     ///
     /// # Errors
-    /// What is wrong, as a sentence that names step and lane.
+    /// The fault, as a sentence that names step and lane.
     fn exchange(&mut self, step: Option<usize>) -> Result<(), String>;
 }
 
-/// What a step of a lane whose episodes end at any step came to.
+/// The result of a step of a lane whose episodes may end at any step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Outcome {
     /// The reward that the action earned.
     pub reward: f32,
-    /// Whether the episode is over now.
+    /// True if the episode is over now.
     pub ended: Ended,
     /// The mark of a step after the end of an episode, whose action does nothing.
     pub idle: bool,
@@ -256,18 +256,18 @@ pub trait Lane: Send + Sync {
     /// Ends the current step of a reward task with `action`; returns the reward it earned.
     fn act(&mut self, action: usize) -> f32;
 
-    /// What the step came to, after what lanes do [together](Together); `None` where [`Lane::act`] tells the reward and
+    /// The result of the step, after what lanes do [together](Together); `None` where [`Lane::act`] tells the reward and
     /// all episodes have [`Task::steps`] steps.
     fn outcome(&self) -> Option<Outcome> {
         None
     }
 
-    /// Whether nothing that later steps of this run give would be used.
+    /// Returns true if nothing that later steps of this run give would be used.
     fn is_over(&self) -> bool {
         false
     }
 
-    /// Whether this run goes on where the run before ended, and the next one where this one ends.
+    /// Returns true if this run goes on where the run before ended, and the next one where this one ends.
     fn streams(&self) -> bool {
         false
     }

@@ -175,7 +175,7 @@ struct CarriedSlot {
     slot: usize,
     path: String,
     dims: Vec<usize>,
-    /// Whether every iteration gives it back, once one was done.
+    /// True if every iteration gives it back, once one was done.
     always: bool,
 }
 

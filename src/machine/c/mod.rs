@@ -115,7 +115,7 @@ pub struct Episode<'a> {
     /// True if it is a passage of a text: all states continue, not only those that outlive an episode, and
     /// tables are shared with other stages.
     pub passage: bool,
-    /// Whether the host gives and takes all states, as where episodes are run in chunks.
+    /// True if the host gives and takes all states, as where episodes are run in chunks.
     pub carries: bool,
     /// The places of the parameters; `None` if the host lays them out for the kernels.
     pub places: Option<ParamPlaces>,

@@ -16,7 +16,7 @@ const DIGITS: i32 = 3;
 pub struct Learned {
     /// The trace.
     pub trace: Formula,
-    /// Whether `right` is the change of the trace in a step, not its next value.
+    /// True if `right` is the change of the trace in a step, not its next value.
     pub change: bool,
     /// The change, or the next value.
     pub right: Formula,

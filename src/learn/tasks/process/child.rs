@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// Bytes of standard error that are kept for messages.
 const LAST_WORDS: usize = 2000;
 
-/// How long a process may take to end by itself once its standard input ended.
+/// The time in which a process must end by itself once its standard input ended.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// A process that is asked one thing at a time.
@@ -27,7 +27,7 @@ pub(super) struct Child {
     input: Option<ChildStdin>,
     output: ChildStdout,
     error: Option<ChildStderr>,
-    /// What it wrote and nobody has taken yet.
+    /// The bytes that it wrote and nobody has taken yet.
     written: Vec<u8>,
     /// The end of what it wrote to standard error.
     last_words: VecDeque<u8>,
@@ -95,7 +95,7 @@ fn without_waiting(fd: RawFd) -> std::io::Result<()> {
     }
 }
 
-/// What a reading of a pipe came to.
+/// The result of reading a pipe.
 #[derive(PartialEq, Eq)]
 enum Pipe {
     Waits,
@@ -106,7 +106,7 @@ impl Child {
     /// Starts a command in a folder.
     ///
     /// # Errors
-    /// What is wrong, as a clause whose subject is the command.
+    /// The fault, as a clause whose subject is the command.
     pub fn start(words: &[String], folder: &Path) -> Result<Child, String> {
         let folder = match folder.as_os_str().is_empty() {
             true => Path::new("."),
@@ -298,7 +298,7 @@ impl Child {
     /// Sends a first line and returns that of the process.
     ///
     /// # Errors
-    /// What is wrong, as a clause whose subject is the command.
+    /// The fault, as a clause whose subject is the command.
     pub fn greet(&mut self, line: &str, timeout: Duration) -> Result<Vec<u8>, String> {
         self.ask(line.as_bytes(), timeout, |written| {
             let whole = written.contains(&b'\n');
@@ -319,7 +319,7 @@ impl Child {
     /// Sends a frame and returns the one that comes back, of so many bytes without its length.
     ///
     /// # Errors
-    /// What is wrong, as a clause whose subject is the command.
+    /// The fault, as a clause whose subject is the command.
     pub fn exchange(
         &mut self,
         frame: &[u8],

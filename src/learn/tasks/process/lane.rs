@@ -6,7 +6,7 @@ use crate::learn::tasks::{EpisodeKey, Lane, Outcome, Part, Together};
 use rand_core::RngCore;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What a lane knows of its episode.
+/// The state of a lane's episode.
 #[derive(Debug, Default)]
 struct Cell {
     key: EpisodeKey,
@@ -35,7 +35,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A lane of an environment in another process.
 pub(super) struct ProcessLane {
-    /// Whether episodes of training follow each other.
+    /// True if episodes of training follow each other.
     streams: bool,
     cell: Arc<Mutex<Cell>>,
 }

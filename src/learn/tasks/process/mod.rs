@@ -108,7 +108,7 @@ fn conflict(fault: StartFault) -> SettingConflict {
     }
 }
 
-/// What an environment gives and takes.
+/// The ports of an environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Surroundings {
     /// The inputs.
@@ -120,7 +120,7 @@ pub struct Surroundings {
 /// Asks a command in a folder what it is.
 ///
 /// # Errors
-/// Where it fails.
+/// The error if it fails.
 pub fn environment(command: &str, folder: &Path) -> Result<Surroundings, SettingConflict> {
     let mut settings = Settings::defaults(SETTINGS);
     settings.set("command", SettingValue::Text(Some(command.into())));
@@ -140,7 +140,7 @@ impl Process {
     /// The task; starts the command once to ask what it is, unless that is known.
     ///
     /// # Errors
-    /// Where there is no command, or it fails.
+    /// Fails if there is no command, or if the command fails.
     pub fn new(settings: &Settings) -> Result<Process, SettingConflict> {
         let Some(command) = settings.text("command") else {
             return Err(SettingConflict {

@@ -14,7 +14,7 @@ pub(super) const LONGEST_LINE: usize = 1 << 20;
 /// The most elements of all inputs of a lane.
 const MOST_ELEMENTS: usize = 1 << 24;
 
-/// What an environment says of itself.
+/// The first answer of an environment, which describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Description {
     /// The inputs that it gives, in the order of the frames.
@@ -48,7 +48,7 @@ impl Description {
     /// Reads the first line of an environment.
     ///
     /// # Errors
-    /// What is wrong with it, as a clause whose subject is the environment.
+    /// The fault, as a clause whose subject is the environment.
     pub fn read(line: &[u8]) -> Result<Description, String> {
         let shown = || shorten(&String::from_utf8_lossy(line));
         let value: Value = serde_json::from_slice(line)
@@ -153,7 +153,7 @@ impl Description {
     }
 }
 
-/// What a lane asks of its environment in a step.
+/// The order of a lane to its environment in a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Order {
     /// Nothing: its episode is over.
@@ -193,7 +193,7 @@ pub(super) fn request(first: usize, orders: &[Order], out: &mut Vec<u8>) {
     }));
 }
 
-/// Whether an episode goes on after a step.
+/// True if an episode goes on after a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ended {
     /// It goes on.
@@ -205,7 +205,7 @@ pub enum Ended {
     Truncated,
 }
 
-/// What an environment answers for one lane.
+/// The answer of an environment for one lane.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Answer<'a> {
     description: &'a Description,
@@ -217,7 +217,7 @@ pub(super) struct Answer<'a> {
 /// The answers of a frame without its length, for so many lanes.
 ///
 /// # Errors
-/// What is wrong with it, as a clause whose subject is the environment.
+/// The fault, as a clause whose subject is the environment.
 pub(super) fn answers<'a>(
     description: &'a Description,
     bytes: &'a [u8],
@@ -260,7 +260,7 @@ impl Answer<'_> {
     /// Writes the inputs and the signals; returns the reward and whether the episode is over.
     ///
     /// # Errors
-    /// What is wrong with the numbers, as a clause whose subject is the environment.
+    /// The fault of the numbers, as a clause whose subject is the environment.
     pub fn read(&self, inputs: &mut [f32], signals: &mut [f32]) -> Result<(f32, Ended), String> {
         let (width, count) = (self.description.width(), self.description.signals.len());
         for (k, to) in inputs.iter_mut().take(width).enumerate() {

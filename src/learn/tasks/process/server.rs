@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// What starts an environment.
+/// The command that starts an environment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Start {
     pub command: String,
@@ -17,7 +17,7 @@ pub(super) struct Start {
     pub timeouts: [Duration; 2],
 }
 
-/// What the processes of a task have in common.
+/// The data that the processes of a task have in common.
 #[derive(Debug, Default)]
 pub(super) struct Common {
     /// The mark of a fault in one of them: the others need not go on.
@@ -120,7 +120,7 @@ impl Server {
     /// Sends a frame and returns the one that comes back.
     ///
     /// # Errors
-    /// What is wrong, as a clause whose subject is the environment.
+    /// The fault, as a clause whose subject is the environment.
     pub fn exchange(&mut self, frame: &[u8], wanted: usize) -> Result<&[u8], String> {
         if self.common.failed.load(Ordering::Relaxed) {
             return Err("was ended, because another process failed".to_owned());

@@ -3,7 +3,7 @@
 /// Splits a command at blanks. Quotes, single or double, keep blanks within a word.
 ///
 /// # Errors
-/// Where a quote is not closed, or there is no word: what is wrong.
+/// Fails if a quote is not closed or there is no word.
 pub(super) fn words(command: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
