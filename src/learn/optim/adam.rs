@@ -5,7 +5,7 @@ use super::formula::{each_element, formula, sqrtf, Formula};
 use super::{Moment, Optimizer, OptimizerEntry, OptimizerState};
 use crate::lang::catalog::OptimizerInfo;
 use crate::lang::settings::{Setting, Settings};
-use crate::machine::device::{OptimizerSource, RATES};
+use crate::machine::device::RATES;
 
 const LR: Setting = Setting::real("lr", (0.0, 1e6), 1e-4, "Learning rate (paper: 1e-4).");
 const BETA1: Setting = Setting::real(
@@ -120,23 +120,6 @@ impl Adam {
             },
         }
     }
-
-    fn formula(&self) -> AdamStep {
-        let [beta1, beta2] = self.betas.map(|beta| beta as f32);
-        let [new1, new2] = self.betas.map(|beta| (1.0 - beta) as f32);
-        let l2 = match self.decay {
-            Decay::Coupled(l2) => l2 as f32,
-            Decay::Decoupled(_) => 0.0,
-        };
-        AdamStep {
-            beta1,
-            beta2,
-            new1,
-            new2,
-            eps: self.eps as f32,
-            l2,
-        }
-    }
 }
 
 impl Optimizer for Adam {
@@ -147,11 +130,21 @@ impl Optimizer for Adam {
         }
     }
 
-    fn step(&mut self, parameters: &mut [&mut [f32]], gradients: &[Vec<f32>], rate: f64) {
-        self.state.steps += 1;
-        let rates = self.rates(self.state.steps, rate);
-        let formula = self.formula();
-        formula.step(rates, &mut self.state, parameters, gradients);
+    fn formula(&self) -> Box<dyn Formula> {
+        let [beta1, beta2] = self.betas.map(|beta| beta as f32);
+        let [new1, new2] = self.betas.map(|beta| (1.0 - beta) as f32);
+        let l2 = match self.decay {
+            Decay::Coupled(l2) => l2 as f32,
+            Decay::Decoupled(_) => 0.0,
+        };
+        Box::new(AdamStep {
+            beta1,
+            beta2,
+            new1,
+            new2,
+            eps: self.eps as f32,
+            l2,
+        })
     }
 
     fn rates(&self, number: u64, rate: f64) -> [f32; RATES] {
@@ -164,10 +157,6 @@ impl Optimizer for Adam {
         };
         let rates = [lr / unbiased[0], 1.0 / unbiased[1], keep, 0.0];
         rates.map(|rate| rate as f32)
-    }
-
-    fn device(&self) -> OptimizerSource {
-        self.formula().device()
     }
 
     fn state(&self) -> &OptimizerState {

@@ -6,7 +6,7 @@ use crate::machine::device::{OptimizerSource, RATES};
 use rayon::prelude::*;
 
 /// The step of every element of every parameter.
-pub(super) trait Formula: Send + Sync {
+pub trait Formula: Send + Sync {
     /// Makes the step on the host. Threads share the elements.
     fn step(
         &self,
@@ -62,9 +62,9 @@ macro_rules! formula {
                 );
             }
 
-            fn device(&self) -> OptimizerSource {
+            fn device(&self) -> $crate::machine::device::OptimizerSource {
                 let moments: &[&str] = &[$(stringify!($moment)),*];
-                OptimizerSource::new(
+                $crate::machine::device::OptimizerSource::new(
                     &[$((stringify!($setting), self.$setting)),*],
                     &[$(stringify!($rate)),*],
                     moments,

@@ -7,6 +7,7 @@ mod rmsprop;
 mod sgd;
 
 pub use adam::Adam;
+pub use formula::Formula;
 pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
 
@@ -67,13 +68,24 @@ pub trait Optimizer: Send {
 
     /// Makes one step. Parameters and gradients have the order and lengths that it was built for. `rate` is a
     /// factor on the learning rate: 1 unless the trainer has a schedule.
-    fn step(&mut self, parameters: &mut [&mut [f32]], gradients: &[Vec<f32>], rate: f64);
+    fn step(&mut self, parameters: &mut [&mut [f32]], gradients: &[Vec<f32>], rate: f64) {
+        let number = self.state().steps + 1;
+        let (formula, rates) = (self.formula(), self.rates(number, rate));
+        let state = self.state_mut();
+        state.steps = number;
+        formula.step(rates, state, parameters, gradients);
+    }
+
+    /// The step of an element, with the settings.
+    fn formula(&self) -> Box<dyn Formula>;
 
     /// The scalars that all elements of step `number` (from 1) share, in the form that the device code takes.
     fn rates(&self, number: u64, rate: f64) -> [f32; RATES];
 
     /// The device code.
-    fn device(&self) -> OptimizerSource;
+    fn device(&self) -> OptimizerSource {
+        self.formula().device()
+    }
 
     /// The memory.
     fn state(&self) -> &OptimizerState;

@@ -4,7 +4,7 @@ use super::formula::{each_element, formula, sqrtf, Formula};
 use super::{Moment, Optimizer, OptimizerEntry, OptimizerState};
 use crate::lang::catalog::OptimizerInfo;
 use crate::lang::settings::{Setting, Settings};
-use crate::machine::device::{OptimizerSource, RATES};
+use crate::machine::device::RATES;
 
 pub(super) const RMSPROP: OptimizerEntry = OptimizerEntry {
     info: OptimizerInfo {
@@ -88,6 +88,12 @@ impl RmsProp {
             state: OptimizerState { steps: 0, moments },
         }
     }
+}
+
+impl Optimizer for RmsProp {
+    fn name(&self) -> &'static str {
+        RMSPROP.info.name
+    }
 
     fn formula(&self) -> Box<dyn Formula> {
         let (keep, new) = (self.decay as f32, (1.0 - self.decay) as f32);
@@ -108,26 +114,9 @@ impl RmsProp {
             momentum,
         })
     }
-}
-
-impl Optimizer for RmsProp {
-    fn name(&self) -> &'static str {
-        RMSPROP.info.name
-    }
-
-    fn step(&mut self, parameters: &mut [&mut [f32]], gradients: &[Vec<f32>], rate: f64) {
-        self.state.steps += 1;
-        let rates = self.rates(self.state.steps, rate);
-        let formula = self.formula();
-        formula.step(rates, &mut self.state, parameters, gradients);
-    }
 
     fn rates(&self, _number: u64, rate: f64) -> [f32; RATES] {
         [(self.lr * rate) as f32, 0.0, 0.0, 0.0]
-    }
-
-    fn device(&self) -> OptimizerSource {
-        self.formula().device()
     }
 
     fn state(&self) -> &OptimizerState {

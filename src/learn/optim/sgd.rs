@@ -4,7 +4,7 @@ use super::formula::{each_element, formula, Formula};
 use super::{Moment, Optimizer, OptimizerEntry, OptimizerState};
 use crate::lang::catalog::OptimizerInfo;
 use crate::lang::settings::{Setting, SettingConflict, Settings};
-use crate::machine::device::{OptimizerSource, RATES};
+use crate::machine::device::RATES;
 
 pub(super) const SGD: OptimizerEntry = OptimizerEntry {
     info: OptimizerInfo {
@@ -96,6 +96,12 @@ impl Sgd {
             state: OptimizerState { steps: 0, moments },
         })
     }
+}
+
+impl Optimizer for Sgd {
+    fn name(&self) -> &'static str {
+        SGD.info.name
+    }
 
     fn formula(&self) -> Box<dyn Formula> {
         let (momentum, decay) = (self.momentum, self.weight_decay);
@@ -105,26 +111,9 @@ impl Sgd {
             true => Box::new(Nesterov { momentum, decay }),
         }
     }
-}
-
-impl Optimizer for Sgd {
-    fn name(&self) -> &'static str {
-        SGD.info.name
-    }
-
-    fn step(&mut self, parameters: &mut [&mut [f32]], gradients: &[Vec<f32>], rate: f64) {
-        self.state.steps += 1;
-        let rates = self.rates(self.state.steps, rate);
-        let formula = self.formula();
-        formula.step(rates, &mut self.state, parameters, gradients);
-    }
 
     fn rates(&self, _number: u64, rate: f64) -> [f32; RATES] {
         [(self.lr * rate) as f32, 0.0, 0.0, 0.0]
-    }
-
-    fn device(&self) -> OptimizerSource {
-        self.formula().device()
     }
 
     fn state(&self) -> &OptimizerState {
