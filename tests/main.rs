@@ -39,6 +39,7 @@ mod report;
 mod run;
 mod runs_support;
 mod scratch;
+mod sequences;
 mod shipped;
 mod slurm;
 mod stopwatch;

@@ -19,7 +19,7 @@ In a spec, `command = \"bpmc env CartPole-v1 --serve\"` is the environment itsel
 gymnasium and numpy: python3, or what BPMC_PYTHON names.";
 
 /// The program that runs the environments.
-const ADAPTER: &str = include_str!("../../python/bpmc_gym.py");
+const ADAPTER: &str = include_str!("../../python/bpmc/gym.py");
 
 /// Print a spec for an environment of Gymnasium, or serve the environment for `task process`.
 #[derive(Args, Debug)]

@@ -169,7 +169,16 @@ fn function(info: &FunctionInfo) -> Topic {
 
 /// Prints the page asked for, or the list of all.
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
-    let mut topic: Vec<&str> = arguments.topic.iter().map(String::as_str).collect();
+    let topic: Vec<&str> = arguments.topic.iter().map(String::as_str).collect();
+    screen.print(&about(&topic)?)
+}
+
+/// The page of a topic, or the list of all.
+///
+/// # Errors
+/// [`Failure::Usage`] where there is no such page.
+pub fn about(topic: &[&str]) -> Result<String, Failure> {
+    let mut topic = topic.to_vec();
     if let Some(kind @ &mut "trainer") = topic.first_mut() {
         // `trainer` is accepted, too; in a spec the word is `train`.
         *kind = "train";
@@ -177,7 +186,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     if let Some(kind @ &mut "passes") = topic.first_mut() {
         *kind = "pass";
     }
-    screen.print(&page(&topic, &topics())?)
+    page(&topic, &topics())
 }
 
 fn page(topic: &[&str], topics: &[Topic]) -> Result<String, Failure> {

@@ -7,7 +7,7 @@ mod device;
 mod doctor;
 mod env;
 mod eval;
-mod explain;
+pub mod explain;
 mod export;
 mod fmt;
 mod grad;
@@ -29,6 +29,7 @@ mod verify;
 
 use clap::{Parser, Subcommand};
 use screen::{ColorChoice, Screen};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 const AFTER_HELP: &str = "\
@@ -106,20 +107,27 @@ impl From<anyhow::Error> for Failure {
 /// The result of a subcommand.
 pub type Outcome = Result<(), Failure>;
 
-/// Parses the arguments, runs the subcommand and returns its exit status.
+/// Parses the arguments of the process, runs the subcommand and returns its exit status.
 ///
 /// To be called before any thread exists.
 pub fn main() -> ExitCode {
+    ExitCode::from(run(std::env::args_os()))
+}
+
+/// Parses arguments, of which the first is the name of the program, runs the subcommand and returns its exit status.
+///
+/// To be called before any thread exists.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     // Candle's own threads would make the order of sums depend on the machine; bpmc splits lanes over
     // threads of its own.
     std::env::set_var("RAYON_NUM_THREADS", "1");
     panic::install();
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Printing fails only if the reader is gone, and then nobody reads an error either.
             let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
     let screen = Screen::new(arguments.color);
@@ -145,19 +153,19 @@ pub fn main() -> ExitCode {
     status(outcome, &screen)
 }
 
-fn status(outcome: Outcome, screen: &Screen) -> ExitCode {
+fn status(outcome: Outcome, screen: &Screen) -> u8 {
     match outcome {
-        Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
-        Err(Failure::Reported) => ExitCode::from(1),
-        Err(Failure::Interrupted) => ExitCode::from(130),
-        Err(Failure::Killed) => ExitCode::from(crate::lab::sweep::slurm::TRY_AGAIN),
+        Ok(()) | Err(Failure::OutputClosed) => 0,
+        Err(Failure::Reported) => 1,
+        Err(Failure::Interrupted) => 130,
+        Err(Failure::Killed) => crate::lab::sweep::slurm::TRY_AGAIN,
         Err(Failure::Run(error)) => {
             screen.error(&sentence(&error));
-            ExitCode::from(1)
+            1
         }
         Err(Failure::Usage(message)) => {
             screen.error(&message);
-            ExitCode::from(2)
+            2
         }
     }
 }

@@ -110,6 +110,19 @@ impl Experiment {
         Experiment::new(step, Horizon::Observed, target, passes)
     }
 
+    /// As [`Experiment::observed`] with kernels, and with adjoints of the inputs too.
+    ///
+    /// # Errors
+    /// As [`Experiment::trained`].
+    pub fn differentiable(step: &Graph, passes: &Selection) -> Result<Experiment, CompileError> {
+        let parts = (Horizon::Observed, Target::Kernels);
+        let mut experiment = Experiment::prepared(step, parts, passes, None, true)?;
+        for stage in &mut experiment.stages {
+            stage.compile()?;
+        }
+        Ok(experiment)
+    }
+
     /// A step whose states live as long as `horizon` says.
     ///
     /// # Errors
@@ -142,6 +155,17 @@ impl Experiment {
         passes: &Selection,
         last: Option<&Pass>,
     ) -> Result<Experiment, InternalFault> {
+        Experiment::prepared(step, (horizon, target), passes, last, false)
+    }
+
+    /// As [`Experiment::of_graphs`]; `inputs` asks for the adjoints of the network's inputs.
+    fn prepared(
+        step: &Graph,
+        (horizon, target): (Horizon, Target),
+        passes: &Selection,
+        last: Option<&Pass>,
+        inputs: bool,
+    ) -> Result<Experiment, InternalFault> {
         let started = Instant::now();
         let cut = match (horizon, target) {
             (Horizon::Chunks, Target::Kernels) => split(step).map_err(|error| InternalFault {
@@ -163,9 +187,9 @@ impl Experiment {
         }
         let mut passes = *passes;
         for cut in cut.stages {
-            // The adjoint of what earlier stages give is wanted, that of inputs of the network is not.
+            // The adjoint of what earlier stages give is always wanted.
             let earlier = |source: &Source| matches!(source, Source::Earlier(_));
-            let inputs = cut.inputs.iter().any(earlier);
+            let inputs = inputs || cut.inputs.iter().any(earlier);
             let graphs = prepare_through(&cut.graph, Options { inputs }, &passes, horizon, last)?;
             if let Some(left) = passes.stop_after() {
                 let spent: usize = graphs.passes.iter().map(|pass| pass.rewrites).sum();

@@ -64,14 +64,28 @@ impl<T: Native> Lanes<T> {
 }
 
 /// Gradient sums over lanes, added up in the order of the lanes whichever is finished first.
-struct Total<T> {
+pub(super) struct Total<T> {
     sums: Vec<f64>,
     next: usize,
     waiting: BTreeMap<usize, Vec<T>>,
 }
 
 impl<T: Real> Total<T> {
-    fn add(&mut self, lane: usize, sums: &[T]) {
+    /// Sums of so many elements, all 0.
+    pub(super) fn new(elements: usize) -> Total<T> {
+        Total {
+            sums: vec![0.0; elements],
+            next: 0,
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    /// The sums.
+    pub(super) fn sums(&self) -> &[f64] {
+        &self.sums
+    }
+
+    pub(super) fn add(&mut self, lane: usize, sums: &[T]) {
         if lane != self.next {
             self.waiting.insert(lane, sums.to_vec());
             return;
@@ -279,7 +293,7 @@ impl<T: Native> Running for Group<'_, T> {
             // Reading applies the updates that are still pending.
             for (other, state) in self.graph.states.iter().enumerate() {
                 if state.dims.len() == 2 {
-                    memory.state(self.program, self.shared, other);
+                    memory.state::<f64>(self.program, self.shared, other);
                 }
             }
             memory.set_state(self.program, slot, values);
@@ -320,11 +334,7 @@ impl<T: Native> Engine for Lanes<T> {
             shape: self.shape,
             run,
         };
-        let total = Mutex::new(Total {
-            sums: vec![0.0; self.program.sums_size()],
-            next: 0,
-            waiting: BTreeMap::new(),
-        });
+        let total = Mutex::new(Total::new(self.program.sums_size()));
         let (lanes, together) = (self.shape.lanes, self.shape.in_step.max(1));
         // Lanes are begun in their order, so that few sums wait for their turn.
         let groups: Vec<Mutex<(&mut dyn Environment, Option<GroupRan>)>> = environments
@@ -405,6 +415,6 @@ impl<T: Native> Engine for Lanes<T> {
 }
 
 /// A lock that no panic can have left half written: what it holds is replaced, never changed in steps.
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

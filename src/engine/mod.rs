@@ -13,6 +13,9 @@
 //!
 //! Episodes run on an [`episode::Engine`]: [`in_step::InStep`] holds executors, [`lanes::Lanes`] the fused kernels. An engine
 //! knows nothing of tasks, losses and optimizers; they are the [`episode::Environment`] of its lanes.
+//!
+//! [`sequences::Sequences`] runs the fused kernels on inputs that are known beforehand, and back from adjoints that the caller
+//! gives: a network as a part of somebody else's program.
 
 pub mod bptt;
 pub mod candle;
@@ -25,6 +28,7 @@ pub mod lanes;
 pub mod params;
 pub mod plan;
 pub mod reference;
+pub mod sequences;
 pub mod staged;
 
 use crate::ir::Graph;

@@ -18,6 +18,7 @@
 //! | `profile` | where the time goes |
 //! | [`c`] | programs as CUDA C |
 //! | [`mod@memory`] | how much memory there is |
+//! | [`own`] | the program that runs |
 //! | [`device`] | GPUs, and their emulation |
 
 mod abi;
@@ -34,6 +35,7 @@ pub(crate) mod mat_vec;
 pub mod memory;
 pub(crate) mod native;
 pub(crate) mod outer;
+pub mod own;
 #[cfg(any(test, not(all(target_arch = "x86_64", unix))))]
 mod portable;
 mod processor;

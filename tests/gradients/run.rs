@@ -228,7 +228,7 @@ pub fn fused_with<T: Native>(
             }
         }
         for (slot, all) in outcome.last_states.iter_mut().enumerate() {
-            all.extend(memory.state(&program, &shared, slot));
+            all.extend(memory.state::<f64>(&program, &shared, slot));
         }
         memory.start_back(&program);
         for (slot, values) in numbers.last.iter().enumerate() {
@@ -240,7 +240,7 @@ pub fn fused_with<T: Native>(
             }
         });
         for (slot, all) in outcome.states.iter_mut().enumerate() {
-            all.extend(memory.state_adjoint(&program, slot));
+            all.extend(memory.state_adjoint::<f64>(&program, slot));
         }
         memory.add_sums(&program, &mut sums);
     }

@@ -208,7 +208,8 @@ fn here(arguments: &Arguments, path: &Path, screen: &Screen) -> Result<SpecRepor
 
 /// Measures a spec in a process of its own, so that its memory is its own too.
 fn apart(arguments: &Arguments, path: &Path) -> Result<SpecReport, Failure> {
-    let program = std::env::current_exe().context("cannot find the program that is running")?;
+    let program =
+        crate::machine::own::program().context("cannot find the program that is running")?;
     let mut command = Command::new(program);
     command
         .arg("bench")

@@ -8,7 +8,6 @@ use super::screen::Screen;
 use super::{spec, timing, Failure, Outcome};
 use crate::lab::evaluation::{Ablation, AblationError, Evaluator, Wanted};
 use crate::lab::run::{self, OpenedRun, Which};
-use crate::lang::settings::SettingValue;
 use crate::step::reads_text;
 use anyhow::Context;
 use clap::Args;
@@ -74,26 +73,13 @@ const EPISODES: usize = 100;
 
 /// Has a task that reads files take its test from the file that is given.
 fn other_file(arguments: &Arguments, opened: &mut OpenedRun) -> Result<(), Failure> {
-    let program = opened.compilation.program.as_mut();
-    let (Some(path), Some(program)) = (&arguments.data, program) else {
+    let Some(path) = &arguments.data else {
         return Ok(());
     };
-    if reads_text(&program.model) {
-        return Ok(());
-    }
-    let Some(task) = &mut program.model.task else {
-        return Ok(());
-    };
-    if task.ports.sequences.is_none() {
-        return Err(Failure::Usage(format!(
-            "--data {}: the task `{}` reads no files",
-            path.display(),
-            task.info.name
-        )));
-    }
-    let file = SettingValue::File(Some(path.as_path().into()));
-    task.settings.set("test", file);
-    Ok(())
+    opened.test_on(path).map_err(|task| {
+        let path = path.display();
+        Failure::Usage(format!("--data {path}: the task `{task}` reads no files"))
+    })
 }
 
 /// Evaluates and prints.

@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             directory.cell(cell).display()
         )));
     }
-    let program = std::env::current_exe().context("cannot find the command bpmc")?;
+    let program = crate::machine::own::program().context("cannot find the command bpmc")?;
     let interrupts = count_interrupts("stopping: the cell finishes an iteration and saves\n")?;
     let share = CoreAllocation {
         workers: 1,

@@ -80,7 +80,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     } else {
         Directory::prepare(&out, plan).map_err(anyhow::Error::new)?
     };
-    let program = std::env::current_exe().context("cannot find the command bpmc")?;
+    let program = crate::machine::own::program().context("cannot find the command bpmc")?;
     match arguments.engine {
         EngineKind::Local => run_here(arguments, &file, &directory, &program, screen),
         EngineKind::Slurm => run_slurm(arguments, &file, &directory, &program, screen),

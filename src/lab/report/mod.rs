@@ -10,6 +10,7 @@
 //! | [`illustrate`] | which figures show it |
 //! | [`figures`] | how each kind of figure is drawn, on both back ends |
 //! | [`page`] | the page |
+//! | [`parts`] | parts of it by themselves, for notebooks |
 //!
 //! A report changes nothing in the directory, and the same directory gives the same bytes.
 
@@ -17,6 +18,7 @@ pub mod figures;
 pub mod gather;
 pub mod illustrate;
 pub mod page;
+pub mod parts;
 
 use crate::lab::evaluation::AblationError;
 use crate::lab::run::{RunError, Which};

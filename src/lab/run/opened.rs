@@ -4,11 +4,12 @@ use super::arrays::OUTLINE;
 use super::{find_checkpoint, init, Manifest, OnNan, RunError, Which, MANIFEST, SPEC};
 use crate::driver::{self, Compilation};
 use crate::engine::params::ParamStore;
+use crate::lang::settings::SettingValue;
 use crate::learn::checkpoint::Checkpoint;
 use crate::learn::trainer::{BackendKind, TrainError, Trainer, TrainerOptions};
 use crate::machine::device::DeviceChoice;
 use crate::step::passes::Selection;
-use crate::step::Compiled;
+use crate::step::{reads_text, Compiled};
 use std::path::{Path, PathBuf};
 
 /// A run read from its directory.
@@ -98,6 +99,26 @@ impl OpenedRun {
             passes: self.passes(),
             memory: crate::machine::memory::free(),
         }
+    }
+
+    /// Has a task that reads files take its test from the file at `path`. Nothing happens where the task reads a text.
+    ///
+    /// # Errors
+    /// The name of the task, if it reads no files.
+    pub fn test_on(&mut self, path: &Path) -> Result<(), &'static str> {
+        let program = self.compilation.program.as_mut();
+        let Some(program) = program.filter(|program| !reads_text(&program.model)) else {
+            return Ok(());
+        };
+        let Some(task) = &mut program.model.task else {
+            return Ok(());
+        };
+        if task.ports.sequences.is_none() {
+            return Err(task.info.name);
+        }
+        let file = SettingValue::File(Some(path.into()));
+        task.settings.set("test", file);
+        Ok(())
     }
 
     /// The passes of the run.

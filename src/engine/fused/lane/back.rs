@@ -1,7 +1,7 @@
 //! The backward pass of an episode: traces are recomputed from stored ones, adjoints pass from step to step,
 //! gradients add up.
 
-use super::{append, numbers, LaneMemory};
+use super::{append, cast, numbers, LaneMemory};
 use crate::engine::fused::compiled::Fused;
 use crate::ir::Real;
 use crate::machine::aligned::Aligned;
@@ -65,7 +65,7 @@ impl<T: Native> LaneMemory<T> {
     }
 
     /// Sets the adjoint of a final state, by slot, after [`LaneMemory::start_back`].
-    pub fn set_state_adjoint(&mut self, program: &Fused, slot: usize, values: &[f64]) {
+    pub fn set_state_adjoint<U: Real>(&mut self, program: &Fused, slot: usize, values: &[U]) {
         match program.homes[slot] {
             Home::Vector {
                 adjoint: Some(at),
@@ -73,12 +73,12 @@ impl<T: Native> LaneMemory<T> {
                 ..
             } => {
                 for (o, x) in self.adjoint[at..at + n].iter_mut().zip(values) {
-                    *o = T::from_f64(*x);
+                    *o = cast(*x);
                 }
             }
             Home::Vector { adjoint: None, .. } => {}
             Home::Block { index, layout } => {
-                layout.pack(values, &mut self.block_adjoints[index], T::from_f64);
+                layout.pack(values, &mut self.block_adjoints[index], cast);
             }
         }
     }
@@ -321,10 +321,10 @@ impl<T: Native> LaneMemory<T> {
     }
 
     /// The adjoint of an initial state, by slot, after [`LaneMemory::back`].
-    pub fn state_adjoint(&self, program: &Fused, slot: usize) -> Vec<f64> {
+    pub fn state_adjoint<U: Real>(&self, program: &Fused, slot: usize) -> Vec<U> {
         if let Home::Block { index, layout } = program.homes[slot] {
-            let mut out = vec![0.0; layout.rows * layout.cols];
-            layout.unpack(&self.block_adjoints[index], &mut out, T::to_f64);
+            let mut out = vec![U::ZERO; layout.rows * layout.cols];
+            layout.unpack(&self.block_adjoints[index], &mut out, cast);
             return out;
         }
         let mut at = 0;

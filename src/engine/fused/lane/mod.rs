@@ -110,24 +110,24 @@ impl<T: Native> LaneMemory<T> {
     }
 
     /// Sets a state on entry, by slot, before the first step.
-    pub fn set_state(&mut self, program: &Fused, slot: usize, values: &[f64]) {
+    pub fn set_state<U: Real>(&mut self, program: &Fused, slot: usize, values: &[U]) {
         match program.homes[slot] {
             Home::Vector {
                 step: Some(at), n, ..
             } => {
                 for (o, x) in self.step[at..at + n].iter_mut().zip(values) {
-                    *o = T::from_f64(*x);
+                    *o = cast(*x);
                 }
             }
             Home::Vector { step: None, .. } => {}
             Home::Block { index, layout } => {
-                layout.pack(values, &mut self.blocks[index], T::from_f64);
+                layout.pack(values, &mut self.blocks[index], cast);
             }
         }
     }
 
     /// The current value of a state, by slot; the initial value if nothing reads it.
-    pub fn state(&mut self, program: &Fused, shared: &Shared<T>, slot: usize) -> Vec<f64> {
+    pub fn state<U: Real>(&mut self, program: &Fused, shared: &Shared<T>, slot: usize) -> Vec<U> {
         match program.homes[slot] {
             Home::Vector {
                 step: Some(at), n, ..
@@ -143,18 +143,18 @@ impl<T: Native> LaneMemory<T> {
                             }
                         };
                         if place.stride == 0 {
-                            vec![memory[place.at].to_f64(); n]
+                            vec![cast(memory[place.at]); n]
                         } else {
                             numbers(&memory[place.at..place.at + n])
                         }
                     }
-                    Some(_) | None => vec![program.first[slot]; n],
+                    Some(_) | None => vec![U::from_f64(program.first[slot]); n],
                 }
             }
             Home::Block { index, layout } => {
                 self.settle(program, shared);
-                let mut out = vec![0.0; layout.rows * layout.cols];
-                layout.unpack(&self.blocks[index], &mut out, T::to_f64);
+                let mut out = vec![U::ZERO; layout.rows * layout.cols];
+                layout.unpack(&self.blocks[index], &mut out, cast);
                 out
             }
         }
@@ -215,8 +215,13 @@ impl<T: Native> LaneMemory<T> {
     }
 }
 
-fn numbers<T: Real>(values: &[T]) -> Vec<f64> {
-    values.iter().map(|x| x.to_f64()).collect()
+fn numbers<T: Real, U: Real>(values: &[T]) -> Vec<U> {
+    values.iter().map(|x| cast(*x)).collect()
+}
+
+/// A number in another precision.
+fn cast<T: Real, U: Real>(x: T) -> U {
+    U::from_f64(x.to_f64())
 }
 
 fn append<T: Real>(out: &mut Vec<T>, memory: &[T], place: Place, n: usize) {

@@ -13,6 +13,7 @@ pub mod sweep;
 pub mod traces;
 
 use crate::driver::Compilation;
+use crate::lang::sema::Model;
 use equations::Equations;
 use preset::Difference;
 
@@ -28,6 +29,15 @@ pub struct Experiment {
 }
 
 impl Experiment {
+    /// A network by itself.
+    pub fn of_model(model: &Model) -> Experiment {
+        Experiment {
+            equations: Some(Equations::of(model)),
+            task: model.task.as_ref().map(|task| task.info.name),
+            difference: None,
+        }
+    }
+
     /// The experiment of a compiled spec. `stem` is the name of its file.
     pub fn of(compilation: &Compilation, overrides: &[String], stem: &str) -> Experiment {
         let model = compilation.program.as_ref().map(|program| &program.model);

@@ -1,7 +1,7 @@
 //! The choice of figures for the gathered contents.
 
 mod behaviour;
-mod curves;
+pub mod curves;
 
 pub use behaviour::BehaviourFigures;
 

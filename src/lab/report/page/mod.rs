@@ -6,6 +6,7 @@ mod network;
 mod run;
 mod sweep;
 
+pub use experiment::equations;
 pub use html::{escaped, Html};
 
 use super::figures::palette::dark_rules;
@@ -75,6 +76,27 @@ pub fn sweep(
         |html| sweep::head(report, html),
         sweep::sections(report, figures, options),
     )
+}
+
+/// A part of a page that stands in another page: its style touches nothing outside.
+///
+/// # Errors
+/// Those of `write`.
+pub fn framed<E>(write: impl FnOnce(&mut Html) -> Result<(), E>) -> Result<String, E> {
+    let mut html = Html::default();
+    html.element("div", &[("class", "bpmc")], |html| {
+        let dark = format!("{DARK}\n{}", dark_rules());
+        let style = format!(
+            "{}@media (prefers-color-scheme: dark) {{ {dark} }}",
+            include_str!("style.css")
+        );
+        let style = style.replace(":root", "&");
+        html.element("style", &[], |html| {
+            html.raw(&format!(".bpmc {{\n{style}\n}}"))
+        });
+        write(html)
+    })?;
+    Ok(html.finish())
 }
 
 fn whole(

@@ -113,7 +113,7 @@ impl Child {
             false => folder,
         };
         // The adapter of this very program, wherever it lies.
-        let program = match std::env::current_exe() {
+        let program = match crate::machine::own::program() {
             Ok(own) if words[0] == "bpmc" && own.file_stem() == Some("bpmc".as_ref()) => own,
             _ => words[0].clone().into(),
         };

@@ -65,7 +65,7 @@ fn results(program: &Verified<Program>, step: &Graph) -> Vec<f64> {
         }
     });
     for slot in 0..step.states.len() {
-        out.extend(lane.state_adjoint(&fused, slot));
+        out.extend(lane.state_adjoint::<f64>(&fused, slot));
     }
     let mut sums = vec![0.0; fused.sums_size()];
     lane.add_sums(&fused, &mut sums);

@@ -2,13 +2,9 @@
 
     bpmc env CartPole-v1                       prints a spec to begin with
     command = "bpmc env CartPole-v1 --serve"   in a spec; this file may also be run by itself:
-    command = "python3 bpmc_gym.py CartPole-v1"
+    command = "python3 -m bpmc.gym CartPole-v1"
 """
 import argparse, json, os, re, struct, sys
-
-# Libraries print: standard output belongs to the protocol, so everything else goes to standard error.
-frames = os.fdopen(os.dup(1), "wb")
-os.dup2(2, 1)
 
 try:
     import numpy as np
@@ -95,34 +91,32 @@ def actions_of(space):
     return count, lambda k: np.array(np.unravel_index(k, sizes), dtype=space.dtype).reshape(space.shape)
 
 
-def read(size):
-    data = sys.stdin.buffer.read(size)
-    if len(data) < size:
-        sys.exit()
-    return data
+def serve(source, sink, lanes_of, described):
+    """Speaks the protocol on two files. `lanes_of` makes so many environments; `described` tells their inputs, the number of
+    actions, and how an action is made of a number."""
 
+    def read(size):
+        data = source.read(size)
+        if len(data) < size:
+            raise EOFError
+        return data
 
-def send(data):
-    frames.write(data)
-    frames.flush()
+    def send(data):
+        sink.write(data)
+        sink.flush()
 
-
-def main():
-    options = parsed()
-    arguments = dict(argument(text) for text in options.make)
-    hello = json.loads(sys.stdin.buffer.readline() or sys.exit())
-    lanes = [gymnasium.make(options.id, **arguments) for _ in range(hello["lanes"])]
-    inputs = inputs_of(lanes[0].observation_space)
-    if options.keep:
-        kept = [int(k) for k in options.keep.split(",")]
-        inputs = [(name, len(kept), lambda value, read=read: read(value)[kept]) for name, _, read in inputs]
-    count, action = actions_of(lanes[0].action_space)
+    hello = json.loads(source.readline() or sys.exit())
+    lanes = lanes_of(hello["lanes"])
+    inputs, count, action = described(lanes)
     sizes = {name: size for name, size, _ in inputs}
     send((json.dumps({"version": 1, "inputs": sizes, "actions": count}) + "\n").encode())
     width = sum(sizes.values())
     observations = np.zeros((len(lanes), width), np.float32)
     while True:
-        frame = read(*struct.unpack("<I", read(4)))
+        try:
+            frame = read(*struct.unpack("<I", read(4)))
+        except EOFError:
+            return
         first, n = struct.unpack_from("<II", frame)
         seeds = np.frombuffer(frame, "<u8", n, 8)
         actions = np.frombuffer(frame, "<u4", n, 8 + 8 * n)
@@ -143,6 +137,23 @@ def main():
                 at += size
         answer = observations[first:first + n].astype("<f4").tobytes() + rewards.tobytes() + ended.tobytes()
         send(struct.pack("<I", len(answer)) + answer)
+
+
+def main():
+    options = parsed()
+    # Libraries print: standard output belongs to the protocol, so everything else goes to standard error.
+    frames = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    arguments = dict(argument(text) for text in options.make)
+
+    def described(lanes):
+        inputs = inputs_of(lanes[0].observation_space)
+        if options.keep:
+            kept = [int(k) for k in options.keep.split(",")]
+            inputs = [(name, len(kept), lambda value, read=read: read(value)[kept]) for name, _, read in inputs]
+        return inputs, *actions_of(lanes[0].action_space)
+
+    serve(sys.stdin.buffer, frames, lambda count: [gymnasium.make(options.id, **arguments) for _ in range(count)], described)
 
 
 if __name__ == "__main__":
