@@ -5,9 +5,22 @@ use bpmc::driver;
 use bpmc::lang::diag::{render, Style};
 use bpmc::lang::syntax::MAX_BYTES;
 use std::fmt::Write;
+use std::sync::OnceLock;
 use std::time::Duration;
 
-const LIMIT: Duration = Duration::from_secs(5);
+/// The longest that a text may take: a compiler that takes the square of the length takes minutes.
+///
+/// A busy or a slow machine takes longer for every text, so the limit grows with the time of a plain one.
+fn limit() -> Duration {
+    static PLAIN: OnceLock<Duration> = OnceLock::new();
+    let plain = PLAIN.get_or_init(|| {
+        let text = repeat(ROOM, |k| format!("dim a{k} = {k} + 1\n")) + &network("");
+        let watch = Stopwatch::start();
+        driver::compile("plain", &text, &[], &driver::from_disk).unwrap();
+        watch.elapsed()
+    });
+    (*plain * 16).max(Duration::from_secs(10))
+}
 
 /// `line(0)`, `line(1)` and so on until `bytes` are full.
 fn repeat(bytes: usize, line: impl Fn(usize) -> String) -> String {
@@ -59,7 +72,7 @@ fn check(name: &str, text: &str) {
         let compilation = driver::compile(name, text, &[], &driver::from_disk).unwrap();
         render(&compilation.diagnostics, &compilation.sources, Style::PLAIN);
         time = time.min(watch.elapsed());
-        if time < LIMIT {
+        if time < limit() {
             let mut codes: Vec<&str> = compilation
                 .diagnostics
                 .iter()

@@ -266,7 +266,8 @@ impl<'a> Analyser<'a, '_> {
                         &target.name,
                         names
                             .iter()
-                            .filter(|(_, n)| !full && matches!(n.symbol, Symbol::State(_)))
+                            .take_while(|_| !full)
+                            .filter(|(_, n)| matches!(n.symbol, Symbol::State(_)))
                             .map(|(name, _)| name.as_str()),
                     );
                     let help = match near {

@@ -59,7 +59,12 @@ impl Start {
 
     fn described(&self, child: &mut Child, lanes: usize) -> Result<Description, StartFault> {
         let line = child.greet(&hello(lanes), self.timeouts[0]);
-        let found = line.and_then(|line| Description::read(&line));
+        // What stands on a line that is no JSON tells more than what follows it.
+        let found = line.and_then(|line| {
+            let description = Description::read(&line)?;
+            child.nothing_left()?;
+            Ok(description)
+        });
         found.map_err(|clause| {
             child.end();
             StartFault {
