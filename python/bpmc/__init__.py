@@ -7,6 +7,9 @@
     tape = net.record(xs)
     grads = tape.backward({"label": d_label})                   # parameters, inputs, first states
 
+    run = bpmc.train("agent.bpm", data={"x": x, "label": y})    # arrays, files, or an environment
+    run.metrics["loss"], run.parameters["rec.alpha"], run.replay(iteration=100, probe="rec.hebb")
+
     layer = bpmc.torch.Layer("rule.bpm")                        # inside any PyTorch model
     f = bpmc.jax.function("rule.bpm")                           # a JAX function with its derivative
 """
@@ -21,12 +24,13 @@ from ._errors import (
 )
 from ._network import Gradients, Network, Parameters, State, Tape
 from ._program import Diagnostics, check
+from ._training import Evaluation, Metrics, Run, Sweep, evaluate, sweep, train
 
 __version__: str = _native.__version__
 __all__ = [
-    "CompileError", "CompileWarning", "Diagnostics", "EnvironmentFailed", "Error", "FreedError", "Gradients", "InternalError",
-    "Interrupted", "Network", "NotFiniteError", "Parameters", "RunError", "State", "Tape", "check", "explain", "jax",
-    "set_threads", "torch",
+    "CompileError", "CompileWarning", "Diagnostics", "EnvironmentFailed", "Error", "Evaluation", "FreedError", "Gradients",
+    "InternalError", "Interrupted", "Metrics", "Network", "NotFiniteError", "Parameters", "Run", "RunError", "State", "Sweep", "Tape",
+    "check", "evaluate", "explain", "jax", "set_threads", "sweep", "torch", "train",
 ]
 
 

@@ -10,8 +10,9 @@ try:
     import numpy as np
     import gymnasium
     from gymnasium import spaces
+    MISSING = None
 except ImportError as error:
-    sys.exit(f"{error}; install it with: {sys.executable} -m pip install gymnasium numpy")
+    MISSING = f"{error}; install it with: {sys.executable} -m pip install gymnasium numpy"
 
 MOST_ACTIONS = 4096
 
@@ -140,6 +141,8 @@ def serve(source, sink, lanes_of, described):
 
 
 def main():
+    if MISSING:
+        sys.exit(MISSING)
     options = parsed()
     # Libraries print: standard output belongs to the protocol, so everything else goes to standard error.
     frames = os.fdopen(os.dup(1), "wb")

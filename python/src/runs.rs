@@ -83,8 +83,9 @@ fn sound(compilation: &mut Compilation) -> Result<(), Failure> {
     ))
 }
 
-/// `train(options, observe) -> JSON`: `observe(iteration, total, measure, value, loss, seconds)` is called now and then, with
-/// `each` after each iteration; where it raises, the run ends after the iteration and is saved before the exception goes on.
+/// `train(options, observe) -> (JSON, exception or None)`: `observe(iteration, total, measure, value, loss, seconds)` is called now and then, with
+/// `each` after each iteration; where it raises, the run ends after the iteration, is saved, and the exception is
+/// handed back.
 pub fn train(arguments: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
     let py = arguments.py();
     let (options, observe): (String, Py<PyAny>) = arguments.extract()?;
@@ -146,10 +147,8 @@ pub fn train(arguments: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
         })
         .to_string())
     });
-    match raised {
-        Some(error) => Err(error),
-        None => Ok(result?.into_pyobject(py)?.into_any().unbind()),
-    }
+    let raised = raised.map(|error| error.into_value(py).into_any());
+    Ok((result?, raised).into_pyobject(py)?.into_any().unbind())
 }
 
 /// The spec and the options of a run, new or resumed.

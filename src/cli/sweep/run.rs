@@ -165,7 +165,9 @@ fn finish(
     let all = directory.plan.cells.len();
     let done = summary.before + summary.done;
     let again = || {
-        let words: Vec<String> = std::env::args().skip(1).map(|word| quoted(&word)).collect();
+        // Before it stands what started bpmc, which may be a Python with words of its own.
+        let words = std::env::args().skip_while(|word| word != "sweep");
+        let words: Vec<String> = words.map(|word| quoted(&word)).collect();
         format!("bpmc {}", words.join(" "))
     };
     let stopped = summary.interrupted + summary.left;
