@@ -20,6 +20,7 @@ mod given_files;
 mod given_values;
 mod gradients;
 mod independent_gradients;
+mod independent_rewards;
 mod inference;
 mod inferred_rule;
 mod kill;

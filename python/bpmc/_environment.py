@@ -84,8 +84,8 @@ def _lanes(env: Any) -> Callable[[int], list[Any]]:
     return lanes
 
 
-def _described(lanes: list[Any]) -> tuple[list, int, Callable[[int], Any]]:
-    """Inputs, the number of actions, and what makes an action of a number."""
+def _described(lanes: list[Any]) -> tuple[list, Any, Callable[[Any], Any]]:
+    """Inputs, what the first line says of actions, and what makes an action of its numbers."""
     first = lanes[0]
     if not isinstance(first, _Plain):
         from . import gym
@@ -100,7 +100,7 @@ def _described(lanes: list[Any]) -> tuple[list, int, Callable[[int], Any]]:
         inputs = [(name, size, lambda value, name=name: np.ravel(value[name])) for name, size in sizes]
     else:
         inputs = [("obs", int(np.size(value)), np.ravel)]
-    return inputs, actions, lambda k: k
+    return inputs, actions, lambda numbers: int(numbers[0])
 
 
 class Served:

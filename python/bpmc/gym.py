@@ -14,8 +14,6 @@ try:
 except ImportError as error:
     MISSING = f"{error}; install it with: {sys.executable} -m pip install gymnasium numpy"
 
-MOST_ACTIONS = 4096
-
 
 def parsed():
     parser = argparse.ArgumentParser(prog="bpmc env")
@@ -77,24 +75,30 @@ def inputs_of(space):
 
 
 def actions_of(space):
-    """The number of actions, and a function from a number to an action."""
+    """What the first line says of actions, and a function from the numbers of an action to what the environment takes."""
     if isinstance(space, spaces.Discrete):
-        return int(space.n), lambda k: k + int(space.start)
+        return int(space.n), lambda numbers: int(numbers[0]) + int(space.start)
     if isinstance(space, spaces.MultiDiscrete):
-        sizes = space.nvec.ravel()
-    elif isinstance(space, spaces.MultiBinary):
-        sizes = np.full(int(np.prod(space.shape)), 2)
-    else:
-        sys.exit(f"actions of {type(space).__name__} are not discrete, and `task process` has discrete actions alone")
-    count = int(np.prod(sizes, dtype=object))
-    if count > MOST_ACTIONS:
-        sys.exit(f"there are {count} combinations of actions, more than {MOST_ACTIONS}")
-    return count, lambda k: np.array(np.unravel_index(k, sizes), dtype=space.dtype).reshape(space.shape)
+        start = getattr(space, "start", 0)
+        return [int(n) for n in space.nvec.ravel()], lambda numbers: (
+            numbers.reshape(space.shape).astype(space.dtype) + start)
+    if isinstance(space, spaces.MultiBinary):
+        size = int(np.prod(space.shape))
+        return [2] * size, lambda numbers: numbers.reshape(space.shape).astype(space.dtype)
+    if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
+        # From -1 to 1 where the range has two ends; what lies outside is clipped.
+        low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+        ends = np.isfinite(low) & np.isfinite(high)
+        centre = np.where(ends, low / 2 + high / 2, 0.0)
+        half = np.where(ends, high / 2 - low / 2, 1.0)
+        return {"continuous": int(np.prod(space.shape))}, lambda numbers: np.clip(
+            centre + half * numbers.reshape(space.shape), low, high).astype(space.dtype)
+    sys.exit(f"actions of {type(space).__name__} cannot be taken; wrap the environment in one with a Discrete or a Box")
 
 
 def serve(source, sink, lanes_of, described):
-    """Speaks the protocol on two files. `lanes_of` makes so many environments; `described` tells their inputs, the number of
-    actions, and how an action is made of a number."""
+    """Speaks the protocol on two files. `lanes_of` makes so many environments; `described` tells their inputs, what the first line
+    says of actions, and how an action is made of its numbers."""
 
     def read(size):
         data = source.read(size)
@@ -108,9 +112,13 @@ def serve(source, sink, lanes_of, described):
 
     hello = json.loads(source.readline() or sys.exit())
     lanes = lanes_of(hello["lanes"])
-    inputs, count, action = described(lanes)
+    inputs, kind, action = described(lanes)
+    if isinstance(kind, dict):
+        numbers_as, heads = "<f4", kind["continuous"]
+    else:
+        numbers_as, heads = "<u4", len(kind) if isinstance(kind, list) else 1
     sizes = {name: size for name, size, _ in inputs}
-    send((json.dumps({"version": 1, "inputs": sizes, "actions": count}) + "\n").encode())
+    send((json.dumps({"version": 1, "inputs": sizes, "actions": kind}) + "\n").encode())
     width = sum(sizes.values())
     observations = np.zeros((len(lanes), width), np.float32)
     while True:
@@ -120,13 +128,13 @@ def serve(source, sink, lanes_of, described):
             return
         first, n = struct.unpack_from("<II", frame)
         seeds = np.frombuffer(frame, "<u8", n, 8)
-        actions = np.frombuffer(frame, "<u4", n, 8 + 8 * n)
-        orders = frame[8 + 12 * n:]
+        actions = np.frombuffer(frame, numbers_as, n * heads, 8 + 8 * n).reshape(n, heads)
+        orders = frame[8 + 8 * n + 4 * n * heads:]
         rewards, ended = np.zeros(n, "<f4"), np.zeros(n, np.uint8)
         for k in range(n):
             lane = first + k
             if orders[k] == 1:
-                value, rewards[k], terminated, truncated, _ = lanes[lane].step(action(int(actions[k])))
+                value, rewards[k], terminated, truncated, _ = lanes[lane].step(action(actions[k]))
                 ended[k] = 1 if terminated else 2 if truncated else 0
             elif orders[k] == 2:
                 value, _ = lanes[lane].reset(seed=int(seeds[k] % 2**31))

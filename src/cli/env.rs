@@ -3,6 +3,7 @@
 use super::screen::Screen;
 use super::{Failure, Outcome};
 use crate::lab::shell::quoted;
+use crate::lang::catalog::Actions;
 use crate::learn::tasks::{environment, Surroundings};
 use clap::Args;
 use std::path::Path;
@@ -118,6 +119,36 @@ pub fn spec(arguments: &Arguments, name: &str) -> Result<String, Failure> {
         .replace("ENV_ID", &arguments.id)
         .replace("  INPUTS\n", &declared)
         .replace("READ", &read)
-        .replace("ACTIONS", &actions.to_string())
+        .replace("  POLICY\n", &policy(&actions))
+        .replace("ACTIONS", &told(&actions))
         .replace("COMMAND", &command))
+}
+
+/// The outputs that decide on actions.
+fn policy(actions: &Actions) -> String {
+    match actions {
+        Actions::Choices(heads) if heads.len() == 1 => {
+            "  output policy = linear(y, task.actions)\n".to_owned()
+        }
+        Actions::Choices(heads) => {
+            let line = |k| format!("  output policy_{k} = linear(y, task.actions_{k})\n");
+            (0..heads.len()).map(line).collect()
+        }
+        Actions::Numbers(_) => "  // Actions are drawn from normal distributions with these means and logarithms of standard deviations.
+  output policy = linear(y, task.actions)
+  trained spread: [task.actions] = 0
+  output log_std = spread
+"
+        .to_owned(),
+    }
+}
+
+/// The actions in words.
+fn told(actions: &Actions) -> String {
+    match actions {
+        Actions::Choices(heads) if heads.len() == 1 => format!("{} actions", heads[0]),
+        Actions::Choices(heads) => format!("{} choices a step", heads.len()),
+        Actions::Numbers(1) => "one continuous action".to_owned(),
+        Actions::Numbers(size) => format!("{size} continuous actions"),
+    }
 }

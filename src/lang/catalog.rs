@@ -49,6 +49,78 @@ impl Port {
     }
 }
 
+/// The actions of a task.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Actions {
+    /// One of so many, for each of several heads.
+    Choices(Vec<usize>),
+    /// So many real numbers, each drawn from a normal distribution.
+    Numbers(usize),
+}
+
+/// The output with the mean of each number or, with a single head, the logits.
+pub const POLICY: &str = "policy";
+/// The output with the logarithms of the standard deviations.
+pub const LOG_STD: &str = "log_std";
+
+impl Actions {
+    /// The actions that a network without a task can take, from the sizes of its outputs by name.
+    pub fn of_outputs(size: impl Fn(&str) -> Option<usize>) -> Actions {
+        let heads: Vec<usize> = (0..).map_while(|k| size(&head(k))).collect();
+        match (size(POLICY), size(LOG_STD)) {
+            (Some(policy), Some(_)) => Actions::Numbers(policy),
+            (None, _) if !heads.is_empty() => Actions::Choices(heads),
+            (policy, _) => Actions::Choices(vec![policy.unwrap_or(1)]),
+        }
+    }
+
+    /// The outputs that decide on the actions, with their sizes, in the order of the trainer.
+    pub fn outputs(&self) -> Vec<(String, usize)> {
+        match self {
+            Actions::Choices(sizes) if sizes.len() > 1 => {
+                let heads = sizes.iter().enumerate();
+                heads.map(|(k, size)| (head(k), *size)).collect()
+            }
+            Actions::Choices(sizes) => sizes
+                .iter()
+                .map(|size| (POLICY.to_owned(), *size))
+                .collect(),
+            Actions::Numbers(size) => {
+                vec![(POLICY.to_owned(), *size), (LOG_STD.to_owned(), *size)]
+            }
+        }
+    }
+
+    /// The numbers of one action.
+    pub fn width(&self) -> usize {
+        match self {
+            Actions::Choices(sizes) => sizes.len(),
+            Actions::Numbers(size) => *size,
+        }
+    }
+
+    /// The dimensions of an action where it is recorded or given.
+    pub fn dims(&self) -> Vec<usize> {
+        match self {
+            Actions::Choices(sizes) if sizes.len() == 1 => Vec::new(),
+            _ => vec![self.width()],
+        }
+    }
+
+    /// The elements of an action as an input shows it: one-hot for each head, or the numbers.
+    pub fn shown(&self) -> usize {
+        match self {
+            Actions::Choices(sizes) => sizes.iter().sum(),
+            Actions::Numbers(size) => *size,
+        }
+    }
+}
+
+/// The output with the logits of one of several heads.
+fn head(k: usize) -> String {
+    format!("{POLICY}_{k}")
+}
+
 /// The first values of a state, one for each episode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {
@@ -82,6 +154,8 @@ pub struct TaskPorts {
     pub signals: Vec<String>,
     /// The outputs that the task has targets for; empty for a reward task.
     pub targets: Vec<Port>,
+    /// The actions; `None` for tasks with targets.
+    pub actions: Option<Actions>,
     /// The states that begin an episode with values of the task.
     pub starts: Vec<Start>,
     /// True if the task is a text, read from beginning to end.

@@ -1,13 +1,13 @@
 //! The advantage actor-critic loss of one lane (Miconi et al. 2019, §4).
 //!
-//! With returns `R(t) = r(t) + γ R(t+1)`, zero after the end of an episode, advantage `A = stop(R - V)` and policy
-//! `π = softmax(logits)`:
+//! With returns `R(t) = r(t) + γ R(t+1)`, zero after the end of an episode, advantage `A = stop(R - V)` and a
+//! [policy](super::policy) π, such as `softmax(logits)`:
 //!
 //! `loss = scale Σ_t [ -log π(a_t) A + c_v (R - V)² + c_s Σ_a π_a² - c_e H(π) ]`, with `H = -Σ_a π_a log π_a`.
 //!
 //! With `scale = 1 / (lanes · steps)` the sum over lanes is the loss of the batch. `V` is the lane's own value.
 
-use super::softmax::log_softmax;
+use super::policy::{Coefficients, Policy, Step};
 use crate::lang::settings::Settings;
 
 /// The coefficients of the loss.
@@ -28,16 +28,33 @@ pub struct A2c {
 /// The episode of one lane, `T` steps.
 #[derive(Clone, Copy, Debug)]
 pub struct Episode<'a> {
-    /// The logits of the policy, `[T, actions]`.
-    pub logits: &'a [f64],
-    /// The values, `[T]`.
-    pub values: &'a [f64],
-    /// The actions taken, `[T]`, each less than the number of actions.
-    pub actions: &'a [usize],
+    /// The policy.
+    pub policy: &'a Policy,
+    /// The outputs of the policy, each `[T, size]`, and then the values, `[T]`.
+    pub outputs: &'a [Vec<f64>],
+    /// The actions taken, `[T, width]`.
+    pub actions: &'a [f64],
     /// The rewards earned by the actions, `[T]`.
     pub rewards: &'a [f64],
     /// The place of each step in its episode, `[T]`.
     pub marks: &'a [Mark],
+}
+
+impl<'a> Episode<'a> {
+    /// The values, `[T]`.
+    pub fn values(&self) -> &'a [f64] {
+        self.outputs.last().map_or(&[], Vec::as_slice)
+    }
+
+    /// A step with the action that was taken there.
+    pub fn step(&self, t: usize) -> Step<'a> {
+        let width = self.policy.width();
+        Step {
+            outputs: self.outputs,
+            t,
+            action: &self.actions[t * width..(t + 1) * width],
+        }
+    }
 }
 
 /// The place of a step in its episode.
@@ -137,7 +154,7 @@ impl A2c {
         // What follows a step: the return and the value of the next one.
         let mut next: Option<(f64, f64)> = None;
         for t in (0..steps).rev() {
-            let value = episode.values[t];
+            let value = episode.values()[t];
             let later = match (episode.marks[t], next) {
                 (Mark::On, Some((later, value))) => {
                     Some((1.0 - self.lambda) * value + self.lambda * later)
@@ -158,73 +175,35 @@ impl A2c {
         returns
     }
 
-    /// The loss of one lane. Writes its derivatives to `logit_adjoints`, `[T, actions]`, and
-    /// `value_adjoints`, `[T]`.
-    pub fn lane(
-        &self,
-        episode: Episode<'_>,
-        scale: f64,
-        logit_adjoints: &mut [f64],
-        value_adjoints: &mut [f64],
-    ) -> Parts {
+    /// The loss of one lane. Writes its derivatives to `adjoints`, shaped as the outputs.
+    pub fn lane(&self, episode: Episode<'_>, scale: f64, adjoints: &mut [Vec<f64>]) -> Parts {
         let returns = self.returns(&episode);
-        let steps = returns.values.len();
-        let actions = episode.logits.len() / steps.max(1);
-        let mut log_probabilities = vec![0.0; actions];
+        adjoints.iter_mut().for_each(|all| all.fill(0.0));
+        let mut logs = Vec::new();
         let mut parts = Parts::default();
-        for t in 0..steps {
-            if !returns.counts[t] {
-                logit_adjoints[t * actions..(t + 1) * actions].fill(0.0);
-                value_adjoints[t] = 0.0;
-                continue;
-            }
-            let logits = &episode.logits[t * actions..(t + 1) * actions];
-            let adjoints = &mut logit_adjoints[t * actions..(t + 1) * actions];
-            log_softmax(logits, &mut log_probabilities);
-            let action = episode.actions[t];
-            let advantage = returns.values[t] - episode.values[t];
+        for t in (0..returns.values.len()).filter(|t| returns.counts[*t]) {
+            let step = episode.step(t);
+            let log_probability = episode.policy.log_probability(step, &mut logs);
+            let advantage = returns.values[t] - episode.values()[t];
 
-            parts.policy -= scale * log_probabilities[action] * advantage;
+            parts.policy -= scale * log_probability * advantage;
             parts.value += scale * self.value * advantage * advantage;
-            parts += self.policy(&log_probabilities, (action, advantage), scale, adjoints);
-            value_adjoints[t] = -2.0 * scale * self.value * advantage;
+            let with = self.of_policy(advantage, scale);
+            parts += episode.policy.terms(step, &logs, with, adjoints);
+            if let Some(values) = adjoints.last_mut() {
+                values[t] = -2.0 * scale * self.value * advantage;
+            }
         }
         parts
     }
 
-    /// The terms of the policy alone in a step, and the derivatives of all terms by its logits. `pull` is how much the loss
-    /// falls with `log π` of the action.
-    pub(super) fn policy(
-        &self,
-        log_probabilities: &[f64],
-        (action, pull): (usize, f64),
-        scale: f64,
-        adjoints: &mut [f64],
-    ) -> Parts {
-        let mut squares = 0.0;
-        let mut negative_entropy = 0.0;
-        for log_probability in log_probabilities {
-            let probability = log_probability.exp();
-            squares += probability * probability;
-            negative_entropy += probability * log_probability;
-        }
-        // With log π_k = z_k - log Σ exp z:  d(-log π_a)/dz_k = π_k - δ_ka,
-        // d(Σ π²)/dz_k = 2 π_k (π_k - Σ π²),  d(-H)/dz_k = π_k (log π_k + H).
-        for (k, (adjoint, log_probability)) in
-            adjoints.iter_mut().zip(log_probabilities).enumerate()
-        {
-            let probability = log_probability.exp();
-            let chosen = if k == action { 1.0 } else { 0.0 };
-            let policy = pull * (probability - chosen);
-            let concentration = 2.0 * probability * (probability - squares);
-            let entropy = probability * (log_probability - negative_entropy);
-            *adjoint =
-                scale * (policy + self.concentration * concentration + self.entropy * entropy);
-        }
-        Parts {
-            concentration: scale * self.concentration * squares,
-            entropy: scale * self.entropy * negative_entropy,
-            ..Parts::default()
+    /// The coefficients of the policy in a step. `pull` is how much the loss falls with `log π` of the action.
+    pub(super) fn of_policy(&self, pull: f64, scale: f64) -> Coefficients {
+        Coefficients {
+            pull,
+            concentration: self.concentration,
+            entropy: self.entropy,
+            scale,
         }
     }
 }
@@ -233,15 +212,25 @@ impl A2c {
 mod tests {
     use super::{A2c, Episode, Mark, Parts};
     use crate::ir::rng::{Key, Stream};
+    use crate::lang::catalog::Actions;
+    use crate::learn::policy::Policy;
     use serde_json::Value;
+
+    /// A policy with a single head.
+    fn head(actions: usize) -> Policy {
+        Policy {
+            actions: Actions::Choices(vec![actions]),
+        }
+    }
 
     /// The loss with the advantage fixed at its value for `frozen`, as `stop` requires.
     fn plain_loss(a2c: &A2c, episode: Episode<'_>, frozen: &[f64], scale: f64) -> f64 {
-        let steps = episode.values.len();
-        let actions = episode.logits.len() / steps;
+        let (logits, values) = (&episode.outputs[0], episode.values());
+        let steps = values.len();
+        let actions = logits.len() / steps;
         let mut loss = 0.0;
         for t in 0..steps {
-            let exps: Vec<f64> = episode.logits[t * actions..(t + 1) * actions]
+            let exps: Vec<f64> = logits[t * actions..(t + 1) * actions]
                 .iter()
                 .map(|z| z.exp())
                 .collect();
@@ -252,12 +241,26 @@ mod tests {
                 ret = episode.rewards[k] + a2c.gamma * ret;
             }
             let entropy: f64 = p.iter().map(|p| -p * p.ln()).sum();
-            loss += -p[episode.actions[t]].ln() * (ret - frozen[t])
-                + a2c.value * (ret - episode.values[t]).powi(2)
+            loss += -p[episode.actions[t] as usize].ln() * (ret - frozen[t])
+                + a2c.value * (ret - values[t]).powi(2)
                 + a2c.concentration * p.iter().map(|p| p * p).sum::<f64>()
                 - a2c.entropy * entropy;
         }
         loss * scale
+    }
+
+    /// The same steps with other outputs.
+    fn of<'a>(
+        outputs: &'a [Vec<f64>],
+        (policy, actions, rewards, marks): (&'a Policy, &'a [f64], &'a [f64], &'a [Mark]),
+    ) -> Episode<'a> {
+        Episode {
+            policy,
+            outputs,
+            actions,
+            rewards,
+            marks,
+        }
     }
 
     #[test]
@@ -271,58 +274,34 @@ mod tests {
             entropy: 0.25,
         };
         let place = Key::new(1, Stream::Task).at(0, 0, 0);
-        let mut logits: Vec<f64> = (0..15).map(|k| place.normal(k)).collect();
-        let mut values: Vec<f64> = (15..20).map(|k| place.normal(k)).collect();
-        let rewards: Vec<f64> = (20..25).map(|k| place.normal(k)).collect();
-        let taken = [0, 2, 1, 1, 0];
-        let frozen = values.clone();
-        let marks = Mark::whole(5);
-        let (mut d_logits, mut d_values) = (vec![f64::NAN; 15], vec![f64::NAN; 5]);
-        let loss = |logits: &[f64], values: &[f64]| {
-            let episode = Episode {
-                logits,
-                values,
-                actions: &taken,
-                rewards: &rewards,
-                marks: &marks,
-            };
-            plain_loss(&a2c, episode, &frozen, scale)
-        };
-        let episode = Episode {
-            logits: &logits,
-            values: &values,
-            actions: &taken,
-            rewards: &rewards,
-            marks: &marks,
-        };
-        let parts = a2c.lane(episode, scale, &mut d_logits, &mut d_values);
-        assert!((parts.total() - loss(&logits, &values)).abs() < 1e-13);
+        let draw = |from: u32, to: u32| (from..to).map(|k| place.normal(k)).collect();
+        let mut outputs: [Vec<f64>; 2] = [draw(0, 15), draw(15, 20)];
+        let rewards: Vec<f64> = draw(20, 25);
+        let taken = [0.0, 2.0, 1.0, 1.0, 0.0];
+        let frozen = outputs[1].clone();
+        let (marks, policy) = (Mark::whole(5), head(actions));
+        let run = (&policy, &taken[..], &rewards[..], &marks[..]);
+        let loss = |outputs: &[Vec<f64>; 2]| plain_loss(&a2c, of(outputs, run), &frozen, scale);
+        let mut adjoints = [vec![f64::NAN; steps * actions], vec![f64::NAN; steps]];
+        let parts = a2c.lane(of(&outputs, run), scale, &mut adjoints);
+        assert!((parts.total() - loss(&outputs)).abs() < 1e-13);
         assert!(parts.entropy < 0.0 && parts.concentration > 0.0 && parts.value > 0.0);
 
         let h = 1e-5;
-        for k in 0..steps * actions {
-            let kept = logits[k];
-            logits[k] = kept + h;
-            let above = loss(&logits, &values);
-            logits[k] = kept - h;
-            let slope = (above - loss(&logits, &values)) / (2.0 * h);
-            logits[k] = kept;
-            assert!(
-                (slope - d_logits[k]).abs() < 1e-9,
-                "{k}: {slope} {d_logits:?}"
-            );
-        }
-        for k in 0..steps {
-            let kept = values[k];
-            values[k] = kept + h;
-            let above = loss(&logits, &values);
-            values[k] = kept - h;
-            let slope = (above - loss(&logits, &values)) / (2.0 * h);
-            values[k] = kept;
-            assert!(
-                (slope - d_values[k]).abs() < 1e-9,
-                "{k}: {slope} {d_values:?}"
-            );
+        for output in 0..2 {
+            for k in 0..outputs[output].len() {
+                let kept = outputs[output][k];
+                outputs[output][k] = kept + h;
+                let above = loss(&outputs);
+                outputs[output][k] = kept - h;
+                let slope = (above - loss(&outputs)) / (2.0 * h);
+                outputs[output][k] = kept;
+                let found = adjoints[output][k];
+                assert!(
+                    (slope - found).abs() < 1e-9,
+                    "{output} {k}: {slope} {found}"
+                );
+            }
         }
     }
 
@@ -354,9 +333,9 @@ mod tests {
             };
             let (rewards, values) = (numbers(100), numbers(200));
             let episode = Episode {
-                logits: &vec![0.0; 2 * steps],
-                values: &values,
-                actions: &vec![0; steps],
+                policy: &head(2),
+                outputs: &[vec![0.0; 2 * steps], values.clone()],
+                actions: &vec![0.0; steps],
                 rewards: &rewards,
                 marks: &drawn,
             };
@@ -397,16 +376,16 @@ mod tests {
             entropy: 0.1,
         };
         let episode = Episode {
-            logits: &[1e4, -1e4],
-            values: &[0.0],
-            actions: &[0],
+            policy: &head(2),
+            outputs: &[vec![1e4, -1e4], vec![0.0]],
+            actions: &[0.0],
             rewards: &[1.0],
             marks: &[Mark::Terminated],
         };
-        let (mut d_logits, mut d_values) = ([f64::NAN; 2], [f64::NAN]);
-        let parts = a2c.lane(episode, 1.0, &mut d_logits, &mut d_values);
+        let mut adjoints = [vec![f64::NAN; 2], vec![f64::NAN]];
+        let parts = a2c.lane(episode, 1.0, &mut adjoints);
         assert!((parts.total() - 0.2).abs() < 1e-12, "{parts:?}");
-        assert!(d_logits.iter().all(|d| d.abs() < 1e-12));
+        assert!(adjoints[0].iter().all(|d| d.abs() < 1e-12));
     }
 
     fn numbers(value: &Value) -> Vec<f64> {
@@ -444,15 +423,12 @@ mod tests {
         let (mut d_b_out, mut d_w_out) = (vec![0.0; n], vec![0.0; hidden * n]);
         let (mut d_b_val, mut d_w_val) = (0.0, vec![0.0; hidden]);
         for b in 0..lanes {
-            let actions: Vec<usize> = lane_of(&taken, lanes, 1, b)
-                .iter()
-                .map(|a| *a as usize)
-                .collect();
+            let actions = lane_of(&taken, lanes, 1, b);
             let (values, rewards) = (lane_of(&v, lanes, 1, b), lane_of(&rewards, lanes, 1, b));
             let (logits, h) = (lane_of(&y, lanes, n, b), lane_of(&h, lanes, hidden, b));
             let episode = Episode {
-                logits: &logits,
-                values: &values,
+                policy: &head(n),
+                outputs: &[logits, values],
                 actions: &actions,
                 rewards: &rewards,
                 marks: &Mark::whole(steps),
@@ -461,8 +437,9 @@ mod tests {
             for (ours, theirs) in ours.iter().zip(lane_of(&returns, lanes, 1, b)) {
                 assert!((ours - theirs).abs() < 1e-12);
             }
-            let (mut d_logits, mut d_values) = (vec![0.0; steps * n], vec![0.0; steps]);
-            total += a2c.lane(episode, 1.0 / 18.0, &mut d_logits, &mut d_values);
+            let mut adjoints = [vec![0.0; steps * n], vec![0.0; steps]];
+            total += a2c.lane(episode, 1.0 / 18.0, &mut adjoints);
+            let [d_logits, d_values] = adjoints;
             for t in 0..steps {
                 d_b_val += d_values[t];
                 for k in 0..n {

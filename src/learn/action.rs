@@ -2,10 +2,10 @@
 
 use crate::ir::rng::Place;
 
-/// Samples an action from the softmax of `logits`, with index 0 of `place` (in the stream
+/// Samples an action from the softmax of `logits`, with an index of `place` (in the stream
 /// [`crate::ir::rng::Stream::Action`]). If all logits are NaN, it is the last action.
-pub fn sample(logits: &[f64], place: Place) -> usize {
-    choose(logits, place.uniform(0))
+pub fn sample(logits: &[f64], place: Place, index: u32) -> usize {
+    choose(logits, place.uniform(index))
 }
 
 /// The action with the largest logit; the first of equals.
@@ -51,7 +51,7 @@ mod tests {
         let mut counts = [0usize; 3];
         let key = Key::new(4, Stream::Action);
         for lane in 0..20_000 {
-            counts[sample(&logits, key.at(7, 8, lane))] += 1;
+            counts[sample(&logits, key.at(7, 8, lane), 0)] += 1;
         }
         for (n, logit) in counts.iter().zip(logits) {
             let expected = logit.exp() / total;

@@ -83,7 +83,7 @@ impl Block for Again {
         let report = self.drive.forward(parameters, options, states)?;
         let lanes = self.drive.lanes();
         self.taken = lanes
-            .map(|lane| Taken::new(&self.ppo.a2c, lane.episode()))
+            .map(|lane| Taken::new(&self.ppo.a2c, lane.episode(&self.wiring)))
             .collect();
         if self.ppo.normalise {
             normalise(&mut self.taken);
@@ -110,8 +110,8 @@ impl Block for Again {
             let lanes = own.iter().map(|lane| Lane {
                 episode: all[*lane],
                 taken: &self.taken[*lane],
-                outputs: vec![Vec::new(); 2],
-                adjoints: vec![Vec::new(); 2],
+                outputs: vec![Vec::new(); self.wiring.read().count()],
+                adjoints: Vec::new(),
             });
             let lanes: Vec<Lane<'_>> = lanes.collect();
             let needed = lanes.iter().map(|lane| lane.taken.needed());
@@ -165,7 +165,7 @@ impl Block for Again {
 struct Lane<'a> {
     episode: &'a LaneEpisode,
     taken: &'a Taken,
-    /// Policy and value, `[T * size]`.
+    /// The outputs of the policy and the value, `[T * size]`.
     outputs: Vec<Vec<f64>>,
     adjoints: Vec<Vec<f64>>,
 }
@@ -224,22 +224,16 @@ impl Environment for Group<'_> {
 
     fn finish(&mut self) {
         for lane in &mut self.lanes {
-            for (adjoints, outputs) in lane.adjoints.iter_mut().zip(&lane.outputs) {
-                *adjoints = vec![0.0; outputs.len()];
-            }
-            let steps = self.done.min(lane.taken.counts.len());
-            let [logits, values] = lane.outputs.as_slice() else {
-                continue;
-            };
-            let [d_logits, d_values] = lane.adjoints.as_mut_slice() else {
-                continue;
-            };
-            let actions = logits.len() / values.len().max(1);
+            lane.adjoints = lane
+                .outputs
+                .iter()
+                .map(|all| vec![0.0; all.len()])
+                .collect();
             self.parts += self.ppo.lane(
                 lane.taken,
-                [&logits[..steps * actions], &values[..steps]],
+                (self.wiring.policy(), &lane.outputs),
                 self.scale,
-                [d_logits, d_values],
+                &mut lane.adjoints,
             );
         }
     }

@@ -27,9 +27,9 @@ pub struct GivenValues {
     pub targets: Vec<Vec<f64>>,
     /// Weights of the steps of targets, `[T, B]`, by output slot; 1 where there are none.
     pub weights: Vec<Vec<f64>>,
-    /// `[T, B]`, for a2c.
-    pub actions: Vec<usize>,
-    /// `[T, B]`, for a2c.
+    /// `[T, B, width]`, for rewards: a number for each head, or the numbers.
+    pub actions: Vec<f64>,
+    /// `[T, B]`, for rewards.
     pub rewards: Vec<f64>,
 }
 

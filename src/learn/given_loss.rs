@@ -4,9 +4,10 @@ use super::a2c::{Episode, Mark};
 use super::block::Objective;
 use super::given::GivenValues;
 use super::losses::Losses;
+use super::policy::Policy;
 use super::ppo::{normalise, Taken};
 use super::supervised::{Errors, SupervisedLoss};
-use crate::lang::catalog::TrainerKind;
+use crate::lang::catalog::{Actions, TrainerKind};
 use crate::lang::sema::model::TrainModel;
 
 /// The loss, and its derivatives by the outputs, shaped as these.
@@ -20,14 +21,13 @@ pub(super) fn loss_and_seeds(
     let slot = |name: &str| output_names.iter().position(|path| path == name);
     let loss = match train.trainer.kind {
         TrainerKind::Reward => {
-            let slot = |name| slot(name).expect("a2c specs have the outputs it reads");
-            rewards(
-                train,
-                given,
-                [slot("policy"), slot("value")],
-                outputs,
-                &mut seeds,
-            )
+            let actions = Actions::of_outputs(|name| {
+                Some(outputs[slot(name)?].len() / (given.steps * given.lanes))
+            });
+            let policy = Policy { actions };
+            let slot = |name: String| slot(&name).expect("specs have the outputs that are read");
+            let slots: Vec<usize> = policy.reads().into_iter().map(slot).collect();
+            rewards(train, given, (&policy, &slots), outputs, &mut seeds)
         }
         TrainerKind::Supervised => {
             let losses = Losses::new(train);
@@ -67,19 +67,18 @@ pub(super) fn loss_and_seeds(
 fn rewards(
     train: &TrainModel,
     given: &GivenValues,
-    [policy, value]: [usize; 2],
+    (policy, slots): (&Policy, &[usize]),
     outputs: &[Vec<f64>],
     seeds: &mut [Vec<f64>],
 ) -> f64 {
     let (steps, lanes) = (given.steps, given.lanes);
     let marks = Mark::whole(steps);
     let of = |lane: usize| {
-        let at = |t: usize| t * lanes + lane;
+        let of = |values: &[f64]| lane_of(values, lane, steps, lanes);
         Lane {
-            logits: lane_of(&outputs[policy], lane, steps, lanes),
-            values: lane_of(&outputs[value], lane, steps, lanes),
-            actions: (0..steps).map(|t| given.actions[at(t)]).collect(),
-            rewards: (0..steps).map(|t| given.rewards[at(t)]).collect(),
+            outputs: slots.iter().map(|slot| of(&outputs[*slot])).collect(),
+            actions: of(&given.actions),
+            rewards: of(&given.rewards),
         }
     };
     let all: Vec<Lane> = (0..lanes).map(of).collect();
@@ -87,48 +86,43 @@ fn rewards(
     let objective = Objective::new(train);
     let mut taken = Vec::new();
     if let Objective::Ppo(ppo) = &objective {
-        taken.extend(
-            all.iter()
-                .map(|lane| Taken::new(&ppo.a2c, lane.episode(&marks))),
-        );
+        let episodes = all.iter().map(|lane| lane.episode(policy, &marks));
+        taken.extend(episodes.map(|episode| Taken::new(&ppo.a2c, episode)));
         if ppo.normalise {
             normalise(&mut taken);
         }
     }
     let mut loss = 0.0;
     for (k, lane) in all.iter().enumerate() {
-        let mut d_logits = vec![0.0; lane.logits.len()];
-        let mut d_values = vec![0.0; lane.values.len()];
+        let zero = |all: &Vec<f64>| vec![0.0; all.len()];
+        let mut adjoints: Vec<Vec<f64>> = lane.outputs.iter().map(zero).collect();
         let parts = match &objective {
-            Objective::A2c(a2c) => {
-                a2c.lane(lane.episode(&marks), scale, &mut d_logits, &mut d_values)
-            }
+            Objective::A2c(a2c) => a2c.lane(lane.episode(policy, &marks), scale, &mut adjoints),
             Objective::Ppo(ppo) => {
-                let adjoints = [d_logits.as_mut_slice(), d_values.as_mut_slice()];
-                ppo.lane(&taken[k], [&lane.logits, &lane.values], scale, adjoints)
+                ppo.lane(&taken[k], (policy, &lane.outputs), scale, &mut adjoints)
             }
             Objective::Supervised(_) => continue,
         };
         loss += parts.total();
-        put_lane(&mut seeds[policy], &d_logits, k, steps, lanes);
-        put_lane(&mut seeds[value], &d_values, k, steps, lanes);
+        for (slot, adjoints) in slots.iter().zip(&adjoints) {
+            put_lane(&mut seeds[*slot], adjoints, k, steps, lanes);
+        }
     }
     loss
 }
 
 /// The episode of a lane.
 struct Lane {
-    logits: Vec<f64>,
-    values: Vec<f64>,
-    actions: Vec<usize>,
+    outputs: Vec<Vec<f64>>,
+    actions: Vec<f64>,
     rewards: Vec<f64>,
 }
 
 impl Lane {
-    fn episode<'a>(&'a self, marks: &'a [Mark]) -> Episode<'a> {
+    fn episode<'a>(&'a self, policy: &'a Policy, marks: &'a [Mark]) -> Episode<'a> {
         Episode {
-            logits: &self.logits,
-            values: &self.values,
+            policy,
+            outputs: &self.outputs,
             actions: &self.actions,
             rewards: &self.rewards,
             marks,

@@ -1,8 +1,8 @@
 //! One lane's episode as the trainer sees it: inputs in, outputs and actions out, loss and seeds at the end.
 
 use super::a2c::{Episode, Mark, Parts};
-use super::action;
 use super::block::{EpisodeOptions, Objective};
+use super::policy::Policy;
 use super::ppo::Ppo;
 use super::score::{Kind, Tally};
 use super::supervised::{Errors, SupervisedLoss};
@@ -32,10 +32,12 @@ enum InputSource {
 #[derive(Clone, Debug)]
 pub struct Wiring {
     objective: Objective,
+    /// The policy of a reward task.
+    policy: Policy,
     sources: Vec<InputSource>,
     observation: usize,
     signals: usize,
-    /// For each output the trainer reads, in the order policy, value or of the targets: its slot and size.
+    /// For each output the trainer reads, in the order of the policy with the value at the end, or of the targets: its slot and size.
     read: Vec<(usize, usize)>,
     /// For each of these, its loss and the factor on it; none for rewards.
     losses: Vec<(SupervisedLoss, f64)>,
@@ -77,9 +79,11 @@ impl Wiring {
             })
             .collect();
         let targets = task.targets();
-        let names: Vec<&str> = match &objective {
-            Objective::A2c(_) | Objective::Ppo(_) => vec!["policy", "value"],
-            Objective::Supervised(_) => targets.iter().map(|port| port.name.as_str()).collect(),
+        let actions = task.actions();
+        let policy = actions.map_or_else(Policy::none, |actions| Policy { actions });
+        let names: Vec<String> = match &objective {
+            Objective::A2c(_) | Objective::Ppo(_) => policy.reads(),
+            Objective::Supervised(_) => targets.iter().map(|port| port.name.clone()).collect(),
         };
         let read = names
             .iter()
@@ -100,13 +104,14 @@ impl Wiring {
         let several = losses.len() > 1;
         let scores = losses.iter().zip(&names);
         let scores = scores.map(|((loss, _), name)| {
-            let output = several.then_some(*name);
+            let output = several.then_some(name.as_str());
             Tally::new(Kind::of(*loss), output)
         });
         Wiring {
             scores: scores.collect(),
             losses,
             objective,
+            policy,
             sources,
             observation: ports.iter().map(|port| port.size).sum(),
             signals: task.signals().len(),
@@ -138,6 +143,11 @@ impl Wiring {
         self.sources.iter().map(feed).collect()
     }
 
+    /// The policy of a reward task.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// Sizes of the outputs the trainer reads.
     pub fn read_sizes(&self) -> impl Iterator<Item = usize> + '_ {
         self.read.iter().map(|(_, size)| *size)
@@ -162,7 +172,11 @@ pub struct LaneEpisode {
     signals: Vec<f32>,
     /// Outputs read, `[output][T * size]`.
     outputs: Vec<Vec<f64>>,
-    actions: Vec<usize>,
+    /// The actions, `[T, width]`.
+    actions: Vec<f64>,
+    /// The present action, and as the task takes it.
+    action: Vec<f64>,
+    sent: Vec<f32>,
     rewards: Vec<f64>,
     /// For reward tasks, the place of each step in its episode.
     marks: Vec<Mark>,
@@ -215,6 +229,8 @@ impl LaneEpisode {
             signals: vec![0.0; wiring.signals],
             outputs: vec![Vec::new(); wiring.read.len()],
             actions: Vec::new(),
+            action: Vec::new(),
+            sent: Vec::new(),
             rewards: Vec::new(),
             marks: Vec::new(),
             inputs: vec![Vec::new(); wiring.sources.len()],
@@ -340,16 +356,19 @@ impl LaneEpisode {
         }
         match &wiring.objective {
             Objective::A2c(_) | Objective::Ppo(_) => {
-                let size = wiring.read[0].1;
-                let logits = &self.outputs[0][step * size..];
-                let action = if options.greedy {
-                    action::greedy(logits)
-                } else {
-                    let key = Key::new(options.seed, Stream::Action);
-                    action::sample(logits, key.at(options.iteration, step as u32, self.index))
-                };
-                self.actions.push(action);
-                self.rewards.push(f64::from(self.lane.act(action)));
+                let key = Key::new(options.seed, Stream::Action);
+                let place = key.at(options.iteration, step as u32, self.index);
+                let place = (!options.greedy).then_some(place);
+                wiring
+                    .policy
+                    .choose(&self.outputs, step, place, &mut self.action);
+                self.actions.extend_from_slice(&self.action);
+                self.sent.clear();
+                // The loss tells of a number that is not finite; the task need not.
+                let sent = self.action.iter().map(|x| *x as f32);
+                self.sent
+                    .extend(sent.map(|x| if x.is_finite() { x } else { 0.0 }));
+                self.rewards.push(f64::from(self.lane.act_with(&self.sent)));
                 self.marks.push(match step + 1 == wiring.steps {
                     true => Mark::Terminated,
                     false => Mark::On,
@@ -416,9 +435,10 @@ impl LaneEpisode {
         self.marks.len() - self.marks.iter().rev().take_while(waits).count()
     }
 
-    /// Actions of the steps so far, to the end of the episode; empty for supervised tasks.
-    pub fn actions(&self) -> &[usize] {
-        &self.actions[..self.length()]
+    /// The action of a step; empty for supervised tasks.
+    pub fn action(&self, step: usize) -> &[f64] {
+        let width = self.actions.len() / self.marks.len().max(1);
+        &self.actions[step * width..(step + 1) * width]
     }
 
     /// Rewards of the steps so far, to the end of the episode; empty for supervised tasks.
@@ -427,10 +447,10 @@ impl LaneEpisode {
     }
 
     /// The episode of a reward task so far.
-    pub fn episode(&self) -> Episode<'_> {
+    pub fn episode<'a>(&'a self, wiring: &'a Wiring) -> Episode<'a> {
         Episode {
-            logits: &self.outputs[0],
-            values: &self.outputs[1],
+            policy: &wiring.policy,
+            outputs: &self.outputs,
             actions: &self.actions,
             rewards: &self.rewards,
             marks: &self.marks,
@@ -457,9 +477,7 @@ impl LaneEpisode {
         match &wiring.objective {
             Objective::A2c(a2c) | Objective::Ppo(Ppo { a2c, .. }) => {
                 let scale = 1.0 / (options.batch * wiring.steps.max(1)) as f64;
-                let episode = self.episode();
-                let (logits, values) = out.seeds.split_at_mut(1);
-                out.parts = a2c.lane(episode, scale, &mut logits[0], &mut values[0]);
+                out.parts = a2c.lane(self.episode(wiring), scale, &mut out.seeds);
                 out.loss = out.parts.total();
                 if self.lane.outcome().is_none() {
                     out.rewards = vec![self.rewards.iter().sum()];

@@ -26,6 +26,7 @@ pub mod learner;
 pub mod losses;
 pub mod optim;
 pub mod phases;
+pub mod policy;
 pub mod ppo;
 pub mod rate;
 pub mod replace;
@@ -137,7 +138,11 @@ Finite differences of the loss are its gradients only while return and advantage
 follows the last step of an episode that is over. Where an episode is cut off, as by `truncated` of
 `task process` or by its last step, V(t+1) stands for what would have followed; a last step without
 a step after it gives its value and adds nothing else. Steps after the end of an episode add 0. The
-squared error has no factor 1/2.",
+squared error has no factor 1/2. Several choices a step, with outputs policy_0, policy_1 and so on, add up:
+log(p) of the action, p^2 and p * log(p) are then sums over the choices. Continuous actions have normal
+distributions with the mean policy and the standard deviation s = exp(log_std): log(p) of the action is
+the sum of -((action - policy) / s)^2 / 2 - log_std - log(2 pi) / 2, the entropy is the sum of
+log_std + log(2 pi e) / 2, and concentration is 0.",
     },
     TrainerInfo {
         name: "ppo",
@@ -229,7 +234,9 @@ squared error has no factor 1/2.",
 began with, with the same inputs and actions, and the optimizer takes a step. The mean is over the
 steps of the minibatch that count: those after the end of an episode do not, nor does a last step
 after which the episode would go on, whose value stands for what follows. The loss of an iteration
-is the mean over its optimizer steps. The squared error has no factor 1/2.",
+is the mean over its optimizer steps. The squared error has no factor 1/2. Several choices a step, with outputs
+policy_0, policy_1 and so on, add up, and continuous actions have normal distributions with the mean
+policy and the standard deviation exp(log_std), as `bpmc explain train a2c` says.",
     },
     TrainerInfo {
         name: "supervised",

@@ -8,7 +8,7 @@
 //! With `scale` one over the number of steps that count, the sum over lanes is the mean over these steps.
 
 use super::a2c::{A2c, Episode, Parts};
-use super::softmax::log_softmax;
+use super::policy::{Policy, Step};
 use crate::lang::settings::Settings;
 
 /// The coefficients of the loss, and how often a batch is learned from.
@@ -29,8 +29,8 @@ pub struct Ppo {
 /// The record of a lane's steps at the time they were taken.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Taken {
-    /// The actions, `[T]`.
-    pub actions: Vec<usize>,
+    /// The actions, `[T, width]`.
+    pub actions: Vec<f64>,
     /// The logarithms of their probabilities, `[T]`.
     pub log_probabilities: Vec<f64>,
     /// The returns, `[T]`.
@@ -46,13 +46,10 @@ impl Taken {
     pub fn new(a2c: &A2c, episode: Episode<'_>) -> Taken {
         let returns = a2c.returns(&episode);
         let steps = returns.values.len();
-        let actions = episode.logits.len() / steps.max(1);
-        let mut all = vec![0.0; actions];
-        let log_probabilities = episode.actions.iter().enumerate().map(|(t, action)| {
-            log_softmax(&episode.logits[t * actions..(t + 1) * actions], &mut all);
-            all[*action]
-        });
-        let pairs = returns.values.iter().zip(episode.values);
+        let mut logs = Vec::new();
+        let log_probabilities =
+            (0..steps).map(|t| episode.policy.log_probability(episode.step(t), &mut logs));
+        let pairs = returns.values.iter().zip(episode.values());
         Taken {
             actions: episode.actions.to_vec(),
             log_probabilities: log_probabilities.collect(),
@@ -118,36 +115,37 @@ impl Ppo {
     }
 
     /// The loss of one lane with the outputs it has now, at least those of the steps that count. Writes its derivatives to
-    /// `logit_adjoints`, `[T, actions]`, and `value_adjoints`, `[T]`, which are 0 before.
+    /// `adjoints`, which are 0 before and shaped as the outputs.
     pub fn lane(
         &self,
         taken: &Taken,
-        [logits, values]: [&[f64]; 2],
+        (policy, outputs): (&Policy, &[Vec<f64>]),
         scale: f64,
-        [logit_adjoints, value_adjoints]: [&mut [f64]; 2],
+        adjoints: &mut [Vec<f64>],
     ) -> Parts {
-        let actions = logits.len() / values.len().max(1);
-        let mut log_probabilities = vec![0.0; actions];
-        let mut parts = Parts::default();
-        for t in (0..values.len()).filter(|t| taken.counts[*t]) {
-            let own = t * actions..(t + 1) * actions;
-            log_softmax(&logits[own.clone()], &mut log_probabilities);
-            let action = taken.actions[t];
+        let (mut parts, mut logs) = (Parts::default(), Vec::new());
+        let values = outputs.last().map_or(&[][..], Vec::as_slice);
+        let (steps, width) = (values.len().min(taken.counts.len()), policy.width());
+        for t in (0..steps).filter(|t| taken.counts[*t]) {
+            let step = Step {
+                outputs,
+                t,
+                action: &taken.actions[t * width..(t + 1) * width],
+            };
+            let log_probability = policy.log_probability(step, &mut logs);
             let (advantage, error) = (taken.advantages[t], taken.returns[t] - values[t]);
-            let ratio = (log_probabilities[action] - taken.log_probabilities[t]).exp();
+            let ratio = (log_probability - taken.log_probabilities[t]).exp();
             let plain = ratio * advantage;
             let clipped = ratio.clamp(1.0 - self.clip, 1.0 + self.clip) * advantage;
             // Where the clipped term is the smaller one it is constant.
             let pull = if plain <= clipped { plain } else { 0.0 };
             parts.policy -= scale * plain.min(clipped);
             parts.value += scale * self.a2c.value * error * error;
-            parts += self.a2c.policy(
-                &log_probabilities,
-                (action, pull),
-                scale,
-                &mut logit_adjoints[own],
-            );
-            value_adjoints[t] = -2.0 * scale * self.a2c.value * error;
+            let with = self.a2c.of_policy(pull, scale);
+            parts += policy.terms(step, &logs, with, adjoints);
+            if let Some(values) = adjoints.last_mut() {
+                values[t] = -2.0 * scale * self.a2c.value * error;
+            }
         }
         parts
     }
@@ -157,7 +155,9 @@ impl Ppo {
 mod tests {
     use super::{normalise, Ppo, Taken};
     use crate::ir::rng::{Key, Stream};
+    use crate::lang::catalog::Actions;
     use crate::learn::a2c::{A2c, Episode, Mark};
+    use crate::learn::policy::Policy;
 
     const PPO: Ppo = Ppo {
         a2c: A2c {
@@ -178,36 +178,46 @@ mod tests {
         (0..count).map(|k| place.normal(k)).collect()
     }
 
-    /// A lane with episodes that end in the middle, one of them cut off.
+    fn policy() -> Policy {
+        Policy {
+            actions: Actions::Choices(vec![3]),
+        }
+    }
+
+    const ACTIONS: [f64; 8] = [0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 2.0, 1.0];
+
+    /// Episodes that end in the middle, one of them cut off.
+    const MARKS: [Mark; 8] = [
+        Mark::On,
+        Mark::Terminated,
+        Mark::Idle,
+        Mark::On,
+        Mark::Truncated,
+        Mark::Idle,
+        Mark::On,
+        Mark::On,
+    ];
+
+    /// A lane with such episodes.
     fn lane(seed: u64) -> Taken {
-        let marks = [
-            Mark::On,
-            Mark::Terminated,
-            Mark::Idle,
-            Mark::On,
-            Mark::Truncated,
-            Mark::Idle,
-            Mark::On,
-            Mark::On,
-        ];
         let episode = Episode {
-            logits: &draws(seed, 24),
-            values: &draws(seed + 1, 8),
-            actions: &[0, 1, 2, 0, 1, 2, 2, 1],
+            policy: &policy(),
+            outputs: &[draws(seed, 24), draws(seed + 1, 8)],
+            actions: &ACTIONS,
             rewards: &draws(seed + 2, 8),
-            marks: &marks,
+            marks: &MARKS,
         };
         Taken::new(&PPO.a2c, episode)
     }
 
     /// The loss by its definition.
-    fn plain(taken: &Taken, logits: &[f64], values: &[f64], scale: f64) -> f64 {
+    fn plain(taken: &Taken, [logits, values]: &[Vec<f64>; 2], scale: f64) -> f64 {
         let mut loss = 0.0;
         for t in (0..values.len()).filter(|t| taken.counts[*t]) {
             let exps: Vec<f64> = logits[3 * t..3 * t + 3].iter().map(|z| z.exp()).collect();
             let total: f64 = exps.iter().sum();
             let p: Vec<f64> = exps.iter().map(|e| e / total).collect();
-            let ratio = p[taken.actions[t]] / taken.log_probabilities[t].exp();
+            let ratio = p[taken.actions[t] as usize] / taken.log_probabilities[t].exp();
             let a = taken.advantages[t];
             loss -= (ratio * a).min(ratio.clamp(0.8, 1.2) * a);
             loss += 0.3 * (taken.returns[t] - values[t]).powi(2);
@@ -228,41 +238,28 @@ mod tests {
         let scale = 1.0 / count as f64;
         let mut clipped = 0;
         for (k, taken) in lanes.iter().enumerate() {
-            let (mut logits, mut values) = (draws(k as u64 + 100, 24), draws(k as u64 + 200, 8));
-            let (mut d_logits, mut d_values) = (vec![0.0; 24], vec![0.0; 8]);
-            let parts = PPO.lane(
-                taken,
-                [&logits, &values],
-                scale,
-                [&mut d_logits, &mut d_values],
-            );
-            let loss = plain(taken, &logits, &values, scale);
+            let mut outputs = [draws(k as u64 + 100, 24), draws(k as u64 + 200, 8)];
+            let mut adjoints = [vec![0.0; 24], vec![0.0; 8]];
+            let parts = PPO.lane(taken, (&policy(), &outputs), scale, &mut adjoints);
+            let loss = plain(taken, &outputs, scale);
             assert!((parts.total() - loss).abs() < 1e-13, "{parts:?} {loss}");
             let h = 1e-6;
-            for j in 0..24 {
-                let kept = logits[j];
-                logits[j] = kept + h;
-                let above = plain(taken, &logits, &values, scale);
-                logits[j] = kept - h;
-                let slope = (above - plain(taken, &logits, &values, scale)) / (2.0 * h);
-                logits[j] = kept;
-                assert!(
-                    (slope - d_logits[j]).abs() < 1e-8,
-                    "{j}: {slope} {d_logits:?}"
-                );
-                clipped += usize::from(taken.counts[j / 3] && d_logits[j].abs() < 1e-12);
-            }
-            for j in 0..8 {
-                let kept = values[j];
-                values[j] = kept + h;
-                let above = plain(taken, &logits, &values, scale);
-                values[j] = kept - h;
-                let slope = (above - plain(taken, &logits, &values, scale)) / (2.0 * h);
-                values[j] = kept;
-                assert!(
-                    (slope - d_values[j]).abs() < 1e-8,
-                    "{j}: {slope} {d_values:?}"
-                );
+            for output in 0..2 {
+                for j in 0..outputs[output].len() {
+                    let kept = outputs[output][j];
+                    outputs[output][j] = kept + h;
+                    let above = plain(taken, &outputs, scale);
+                    outputs[output][j] = kept - h;
+                    let slope = (above - plain(taken, &outputs, scale)) / (2.0 * h);
+                    outputs[output][j] = kept;
+                    let found = adjoints[output][j];
+                    assert!(
+                        (slope - found).abs() < 1e-8,
+                        "{output} {j}: {slope} {found}"
+                    );
+                    let counts = output == 0 && taken.counts[j / 3];
+                    clipped += usize::from(counts && found.abs() < 1e-12);
+                }
             }
         }
         assert_eq!(
@@ -273,39 +270,19 @@ mod tests {
 
     #[test]
     fn at_first_the_gradient_is_that_of_actor_and_critic() {
-        let (logits, values) = (draws(0, 24), draws(1, 8));
-        let taken = lane(0);
-        let (mut d_logits, mut d_values) = (vec![0.0; 24], vec![0.0; 8]);
-        PPO.lane(
-            &taken,
-            [&logits, &values],
-            0.5,
-            [&mut d_logits, &mut d_values],
-        );
-        let marks = [
-            Mark::On,
-            Mark::Terminated,
-            Mark::Idle,
-            Mark::On,
-            Mark::Truncated,
-            Mark::Idle,
-            Mark::On,
-            Mark::On,
-        ];
+        let outputs = [draws(0, 24), draws(1, 8)];
+        let mut found = [vec![0.0; 24], vec![0.0; 8]];
+        PPO.lane(&lane(0), (&policy(), &outputs), 0.5, &mut found);
         let episode = Episode {
-            logits: &logits,
-            values: &values,
-            actions: &[0, 1, 2, 0, 1, 2, 2, 1],
+            policy: &policy(),
+            outputs: &outputs,
+            actions: &ACTIONS,
             rewards: &draws(2, 8),
-            marks: &marks,
+            marks: &MARKS,
         };
-        let (mut e_logits, mut e_values) = (vec![0.0; 24], vec![0.0; 8]);
-        PPO.a2c.lane(episode, 0.5, &mut e_logits, &mut e_values);
-        for (a, b) in d_logits
-            .iter()
-            .zip(&e_logits)
-            .chain(d_values.iter().zip(&e_values))
-        {
+        let mut wanted = [vec![0.0; 24], vec![0.0; 8]];
+        PPO.a2c.lane(episode, 0.5, &mut wanted);
+        for (a, b) in found.iter().flatten().zip(wanted.iter().flatten()) {
             assert!((a - b).abs() < 1e-14, "{a} {b}");
         }
     }

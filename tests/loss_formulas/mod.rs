@@ -59,7 +59,7 @@ impl Case {
         given
             .actions
             .iter_mut()
-            .for_each(|a| *a = usize::from(draw() < 0.5));
+            .for_each(|a| *a = f64::from(u8::from(draw() < 0.5)));
         Case { program, given }
     }
 
@@ -104,7 +104,7 @@ impl Case {
                 let action = self.given.actions[t * LANES + b];
                 let count = of("policy", t).len();
                 (0..count)
-                    .map(|k| f64::from(u8::from(k == action)))
+                    .map(|k| f64::from(u8::from(k as f64 == action)))
                     .collect()
             }
             "R" => vec![self.returned(&|k| of("value", k)[0], t, b)],
@@ -122,7 +122,7 @@ impl Case {
                 vec![(advantage(t, b) - mean) / (deviation + 1e-8)]
             }
             "chosen" => {
-                let action = self.given.actions[t * LANES + b];
+                let action = self.given.actions[t * LANES + b] as usize;
                 vec![self.name("p", outputs, output, t, b)[action]]
             }
             "before" => of("activity", t - 1),

@@ -111,12 +111,10 @@ pub fn probes(program: &Compiled) -> Vec<Probe> {
         let name = format!("next {}", slot.path);
         add(&name, "what leaves the step", &slot.dims, Kind::Next(k));
     }
-    let rewarded = model
-        .task
-        .as_ref()
-        .is_some_and(|task| task.ports.targets.is_empty());
-    if rewarded {
-        add("episode.action", "action taken", &[], Kind::Action);
+    let task = model.task.as_ref();
+    if let Some(actions) = task.and_then(|task| task.ports.actions.as_ref()) {
+        let dims = actions.dims();
+        add("episode.action", "action taken", &dims, Kind::Action);
         add("episode.reward", "reward earned", &[], Kind::Reward);
     }
     add("episode.trial", "1 where a trial starts", &[], Kind::Trial);

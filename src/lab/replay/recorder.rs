@@ -8,6 +8,7 @@ use crate::engine::BackendError;
 use crate::ir::{Graph, OutputId, ResultKind};
 use crate::lang::sema::model::DefId;
 use crate::learn::episodes::{Moment, Observer};
+use crate::learn::lane_episode::LaneEpisode;
 use crate::step::lower::{lower_with, Changes};
 use crate::step::Compiled;
 
@@ -308,12 +309,14 @@ impl<K: Keep> Observer for Recorder<'_, K> {
                 },
                 Kind::Action => {
                     let lanes = moment.lanes().iter();
-                    let values: Vec<f64> = lanes.map(|l| l.actions()[step] as f64).collect();
+                    let values: Vec<f64> = lanes.flat_map(|l| l.action(step)).copied().collect();
                     self.note(k, step, &values)?;
                 }
                 Kind::Reward => {
-                    let values: Vec<f64> =
-                        moment.lanes().iter().map(|l| l.rewards()[step]).collect();
+                    // A lane whose episode is over earns nothing.
+                    let reward = |l: &LaneEpisode| l.rewards().get(step).copied();
+                    let lanes = moment.lanes().iter();
+                    let values: Vec<f64> = lanes.map(|l| reward(l).unwrap_or(0.0)).collect();
                     self.note(k, step, &values)?;
                 }
             }

@@ -1,9 +1,9 @@
 //! Ports: the inputs and outputs of the network, checked against the task and the trainer.
 
 use super::constants::listed;
-use super::model::{DefKind, Model};
+use super::model::{DefKind, Definition, Model, TrainModel};
 use super::targets::TARGET;
-use crate::lang::catalog::{Port, Start, TrainerKind};
+use crate::lang::catalog::{Actions, Port, Start, TrainerKind, LOG_STD};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 
 /// Checks inputs and outputs against the task and the trainer.
@@ -182,31 +182,7 @@ fn check_outputs(model: &Model, diagnostics: &mut Diagnostics) {
     let Some(train) = &model.train else { return };
     match train.trainer.kind {
         TrainerKind::Reward => {
-            let actions = model.task.as_ref().and_then(|task| {
-                task.ports
-                    .sizes
-                    .iter()
-                    .find(|port| port.name == "actions")
-                    .map(|port| port.size)
-            });
-            if let (Some(task), None) = (&model.task, actions) {
-                diagnostics.push(
-                    Diagnostic::new(
-                        Code::WrongPort,
-                        train.span,
-                        format!(
-                            "`{}` needs a task with actions, and `{}` has none",
-                            train.trainer.name, task.info.name
-                        ),
-                    )
-                    .with_secondary(task.span, "the task is chosen here")
-                    .with_help("tasks with targets are trained with `train supervised`"),
-                );
-                return;
-            }
-            let wanted = actions.map_or("[2]".to_owned(), |n| n.to_string());
-            require(model, "policy", actions, train.span, &wanted, diagnostics);
-            require(model, "value", Some(1), train.span, "1", diagnostics);
+            check_policy(model, train, diagnostics);
         }
         TrainerKind::Language if model.task.as_ref().is_none_or(|task| !task.ports.is_text) => {
             let mut diagnostic = Diagnostic::new(
@@ -267,6 +243,77 @@ fn check_outputs(model: &Model, diagnostics: &mut Diagnostics) {
     }
 }
 
+/// Checks the outputs of a trainer that learns from rewards.
+fn check_policy(model: &Model, train: &TrainModel, diagnostics: &mut Diagnostics) {
+    let size = |name: &str| {
+        let definition = output(model, name)?;
+        Some(model.dims(definition.expr.ty).iter().product())
+    };
+    let actions = match &model.task {
+        Some(task) => task.ports.actions.clone(),
+        None => Some(Actions::of_outputs(size)),
+    };
+    let (Some(actions), task) = (actions, model.task.as_ref()) else {
+        let task = model.task.as_ref().expect("a network alone has actions");
+        diagnostics.push(
+            Diagnostic::new(
+                Code::WrongPort,
+                train.span,
+                format!(
+                    "`{}` needs a task with actions, and `{}` has none",
+                    train.trainer.name, task.info.name
+                ),
+            )
+            .with_secondary(task.span, "the task is chosen here")
+            .with_help("tasks with targets are trained with `train supervised`"),
+        );
+        return;
+    };
+    for (name, size) in actions.outputs() {
+        let (wanted, needed) = match task {
+            Some(_) => (size.to_string(), Some(size)),
+            // Without a task the policy may have any size, and its parts the same.
+            None => ("[2]".to_owned(), (name == LOG_STD).then_some(size)),
+        };
+        require(model, &name, needed, train.span, &wanted, diagnostics);
+    }
+    require(model, "value", Some(1), train.span, "1", diagnostics);
+    match (&actions, output(model, LOG_STD), task) {
+        (Actions::Choices(_), Some(definition), Some(task)) => diagnostics.push(
+            Diagnostic::new(
+                Code::WrongPort,
+                definition.span,
+                format!(
+                    "`{LOG_STD}` is for actions that are numbers, and those of `{}` are choices",
+                    task.info.name
+                ),
+            )
+            .with_secondary(task.span, "the task is chosen here")
+            .with_help("`policy` has a logit for each action; take this output away"),
+        ),
+        (Actions::Numbers(_), _, _) if train.settings.real("concentration") != 0.0 => diagnostics.push(
+            Diagnostic::new(
+                Code::BadSetting,
+                train.span,
+                "actions that are numbers have no probabilities, whose squares `concentration` would add",
+            )
+            .with_help("take `concentration` away; `entropy` keeps the policy open"),
+        ),
+        _ => {}
+    }
+}
+
+/// The output with this name.
+fn output<'a>(model: &'a Model, name: &str) -> Option<&'a Definition> {
+    let definitions = model
+        .outputs
+        .iter()
+        .map(|id| &model.definitions[id.index()]);
+    definitions
+        .into_iter()
+        .find(|definition| definition.path == name)
+}
+
 /// Checks that an output for the trainer exists and has the right size.
 fn require(
     model: &Model,
@@ -276,12 +323,7 @@ fn require(
     wanted: &str,
     diagnostics: &mut Diagnostics,
 ) {
-    let found = model
-        .outputs
-        .iter()
-        .map(|id| &model.definitions[id.index()])
-        .find(|definition| definition.path == name);
-    let Some(definition) = found else {
+    let Some(definition) = output(model, name) else {
         let near = model
             .definitions
             .iter()
@@ -295,6 +337,9 @@ fn require(
             Some(near) => diagnostic
                 .with_secondary(near.span, "this is a value, not an output")
                 .with_help(format!("write `output {name} = ...`")),
+            None if name == LOG_STD => diagnostic.with_help(format!(
+                "the actions are numbers, with `policy` as their mean: add `trained spread: [{wanted}] = -0.5` and `output {name} = spread`, or compute it as `linear(y, {wanted})`"
+            )),
             None => diagnostic.with_help(format!(
                 "add `output {name} = linear(y, {wanted})` with `y` the network's activity"
             )),

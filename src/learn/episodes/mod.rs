@@ -52,8 +52,6 @@ pub struct Given {
 pub struct LaneResult {
     /// Reward of each step; empty for supervised tasks.
     pub rewards: Vec<f64>,
-    /// Action of each step; empty for supervised tasks.
-    pub actions: Vec<usize>,
     /// Steps at which trials start.
     pub trials: Vec<usize>,
     /// The loss.
@@ -333,7 +331,6 @@ impl Episodes {
             all.lanes
                 .extend(lanes.map(|((lane, trials), loss)| LaneResult {
                     rewards: lane.rewards().to_vec(),
-                    actions: lane.actions().to_vec(),
                     trials,
                     loss,
                 }));

@@ -19,7 +19,7 @@ pub use sequences::Sequences;
 pub use text::Text;
 
 use crate::ir::rng::{Key, Place, Stream};
-use crate::lang::catalog::{Port, TaskInfo, TaskPorts};
+use crate::lang::catalog::{Actions, Port, TaskInfo, TaskPorts};
 use crate::lang::sema::model::TaskModel;
 use crate::lang::settings::{SettingConflict, Settings};
 use crate::machine::device::TaskSource;
@@ -73,6 +73,7 @@ fn ports(task: &dyn Task) -> TaskPorts {
             .map(|name| (*name).to_owned())
             .collect(),
         targets: task.targets(),
+        actions: task.actions(),
         starts: Vec::new(),
         is_text: task.text().is_some(),
         streams: task.streams(),
@@ -93,6 +94,13 @@ pub trait Task: Send + Sync {
 
     /// Scalars it gives as `external NAME`, in the order [`Lane::signals`] writes them.
     fn signals(&self) -> Vec<&str>;
+
+    /// The actions of a reward task; `None` for others.
+    fn actions(&self) -> Option<Actions> {
+        let sizes = self.sizes();
+        let size = sizes.iter().find(|port| port.name == "actions")?.size;
+        Some(Actions::Choices(vec![size]))
+    }
 
     /// Outputs for which it has targets; empty for a reward task.
     fn targets(&self) -> Vec<Port>;
@@ -255,6 +263,11 @@ pub trait Lane: Send + Sync {
 
     /// Ends the current step of a reward task with `action`; returns the reward it earned.
     fn act(&mut self, action: usize) -> f32;
+
+    /// The same for an action of any kind: a number for each head, or the numbers themselves.
+    fn act_with(&mut self, action: &[f32]) -> f32 {
+        self.act(action.first().map_or(0, |choice| *choice as usize))
+    }
 
     /// The result of the step, after what lanes do [together](Together); `None` where [`Lane::act`] tells the reward and
     /// all episodes have [`Task::steps`] steps.

@@ -12,7 +12,7 @@ pub use write::{nested, not_finite, results_json};
 
 use crate::engine::params::draw;
 use crate::ir::Graph;
-use crate::lang::catalog::TrainerKind;
+use crate::lang::catalog::{Actions, TrainerKind};
 use crate::lang::sema::model::Model;
 use crate::step::Compiled;
 use serde_json::{Map, Value};
@@ -94,6 +94,14 @@ fn compared(model: &Model, kind: TrainerKind, graph: &Graph) -> Vec<String> {
     }
 }
 
+/// The actions that a network with these outputs can take.
+fn of_outputs(graph: &Graph) -> Actions {
+    Actions::of_outputs(|name| {
+        let slot = graph.outputs.iter().find(|slot| slot.path == name)?;
+        Some(slot.dims.iter().product())
+    })
+}
+
 impl ValuesLayout {
     /// For a spec with a trainer of this kind, with these steps and lanes.
     pub fn new(program: &Compiled, kind: TrainerKind, steps: usize, lanes: usize) -> ValuesLayout {
@@ -151,11 +159,12 @@ impl ValuesLayout {
             );
         }
         if kind == TrainerKind::Reward {
-            for name in ["actions", "rewards"] {
+            let actions = of_outputs(graph).dims();
+            for (name, dims) in [("actions", actions), ("rewards", Vec::new())] {
                 layout.row(
                     "episode",
                     name,
-                    (&each, &[]),
+                    (&each, &dims),
                     Missing::Refused,
                     First::Same(0.0),
                 );

@@ -1,8 +1,8 @@
 //! Reading a file of values: every number has its place, and what is missing or unknown is told by its name.
 
-use super::{error, Missing, Row, ValuesError, ValuesLayout};
+use super::{error, of_outputs, Missing, Row, ValuesError, ValuesLayout};
 use crate::ir::Graph;
-use crate::lang::catalog::TrainerKind;
+use crate::lang::catalog::{Actions, TrainerKind};
 use crate::lang::diag::Diagnostics;
 use crate::learn::given::GivenValues;
 use serde_json::{Map, Value};
@@ -244,23 +244,24 @@ impl ValuesLayout {
                 "weights are those of targets, and this trainer learns from rewards",
             ));
         }
-        let policy = graph.outputs.iter().find(|slot| slot.path == "policy");
-        let count: usize = policy.map_or(1, |slot| slot.dims.iter().product());
+        let actions = of_outputs(graph);
         for row in self.section("episode") {
             let values = self.values(sections, row)?;
             if row.name == "rewards" {
                 given.rewards = values;
                 continue;
             }
-            for action in values {
-                if action < 0.0 || action.fract() != 0.0 || action >= count as f64 {
-                    return Err(error(
-                        "episode.actions",
-                        format!("{action} is no action; there are 0 to {}", count - 1),
-                    ));
+            if let Actions::Choices(sizes) = &actions {
+                for (action, count) in values.iter().zip(sizes.iter().cycle()) {
+                    if *action < 0.0 || action.fract() != 0.0 || *action >= *count as f64 {
+                        return Err(error(
+                            "episode.actions",
+                            format!("{action} is no action; there are 0 to {}", count - 1),
+                        ));
+                    }
                 }
-                given.actions.push(action as usize);
             }
+            given.actions = values;
         }
         Ok(())
     }

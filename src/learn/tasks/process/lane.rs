@@ -2,6 +2,7 @@
 
 use super::protocol::{answers, request, Description, Ended, Order};
 use super::server::Server;
+use crate::lang::catalog::Actions;
 use crate::learn::tasks::{EpisodeKey, Lane, Outcome, Part, Together};
 use rand_core::RngCore;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,8 +16,10 @@ struct Cell {
     signals: Vec<f32>,
     reward: f32,
     ended: Ended,
+    /// The action of this step: a number for each head, or the numbers.
+    action: Vec<f32>,
     /// The action of the step before; `None` at the first step.
-    before: Option<usize>,
+    before: Option<Vec<f32>>,
     /// The mark of the time between the end of an episode and the beginning of the next.
     over: bool,
     /// The mark of a step without an action of its own.
@@ -29,6 +32,20 @@ struct Cell {
     step: usize,
 }
 
+/// Shows an action as an input: one-hot for each head, or the numbers.
+fn show(actions: &Actions, action: &[f32], input: &mut [f32]) {
+    match actions {
+        Actions::Numbers(_) => input.copy_from_slice(action),
+        Actions::Choices(sizes) => {
+            let mut at = 0;
+            for (size, choice) in sizes.iter().zip(action) {
+                input[at + *choice as usize] = 1.0;
+                at += size;
+            }
+        }
+    }
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -37,6 +54,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) struct ProcessLane {
     /// True if episodes of training follow each other.
     streams: bool,
+    description: Arc<Description>,
     cell: Arc<Mutex<Cell>>,
 }
 
@@ -59,8 +77,9 @@ impl Lane for ProcessLane {
         let (own, action) = inputs.split_at_mut(cell.inputs.len());
         own.copy_from_slice(&cell.inputs);
         action.fill(0.0);
-        if let Some(to) = cell.before.and_then(|before| action.get_mut(before)) {
-            *to = 1.0;
+        // An environment may show actions itself.
+        if let Some(before) = cell.before.as_ref().filter(|_| !action.is_empty()) {
+            show(&self.description.actions, before, action);
         }
     }
 
@@ -77,10 +96,16 @@ impl Lane for ProcessLane {
     }
 
     fn act(&mut self, action: usize) -> f32 {
+        self.act_with(&[action as f32])
+    }
+
+    fn act_with(&mut self, action: &[f32]) -> f32 {
         let mut cell = locked(&self.cell);
         cell.idle = cell.over;
+        cell.action.clear();
+        cell.action.extend_from_slice(action);
         cell.order = match (cell.over, cell.streams) {
-            (false, _) => Order::Act(action as u32),
+            (false, _) => Order::Act,
             (true, false) => Order::Wait,
             (true, true) => Order::Reset(cell.key.step(cell.step).draws().next_u64()),
         };
@@ -119,6 +144,8 @@ pub(super) struct Exchange {
     cells: Vec<Arc<Mutex<Cell>>>,
     frame: Vec<u8>,
     orders: Vec<Order>,
+    /// The actions of all lanes, one after another.
+    actions: Vec<f32>,
 }
 
 impl Exchange {
@@ -140,6 +167,7 @@ impl Exchange {
         let lane = |cell: &Arc<Mutex<Cell>>| -> Box<dyn Lane> {
             Box::new(ProcessLane {
                 streams,
+                description: Arc::clone(description),
                 cell: Arc::clone(cell),
             })
         };
@@ -151,6 +179,7 @@ impl Exchange {
             cells,
             frame: Vec::new(),
             orders: Vec::new(),
+            actions: Vec::new(),
         };
         (lanes, exchange)
     }
@@ -164,7 +193,19 @@ impl Together for Exchange {
         if self.orders.iter().all(|order| *order == Order::Wait) {
             return Ok(());
         }
-        request(self.first[1], &self.orders, &mut self.frame);
+        let width = self.description.actions.width();
+        self.actions.clear();
+        for cell in &self.cells {
+            let cell = locked(cell);
+            match cell.order {
+                Order::Act => self.actions.extend_from_slice(&cell.action),
+                Order::Wait | Order::Reset(_) => {
+                    self.actions.extend(std::iter::repeat_n(0.0, width));
+                }
+            }
+        }
+        let actions = (&self.description.actions, self.actions.as_slice());
+        request(self.first[1], &self.orders, actions, &mut self.frame);
         let mut server = locked(&self.server);
         let lanes = self.cells.len();
         let wanted = self.description.answer_bytes(lanes);
@@ -198,7 +239,7 @@ fn take(
         let cell = &mut *locked(cell);
         cell.before = match cell.order {
             Order::Wait => continue,
-            Order::Act(action) => Some(action as usize),
+            Order::Act => Some(std::mem::take(&mut cell.action)),
             Order::Reset(_) => None,
         };
         let read = one.read(&mut cell.inputs, &mut cell.signals);

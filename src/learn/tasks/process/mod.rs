@@ -13,7 +13,7 @@ mod words;
 pub use protocol::Ended;
 
 use super::{Company, Lane, Task, TaskEntry};
-use crate::lang::catalog::{Interface, Port, TaskInfo, TaskPorts};
+use crate::lang::catalog::{Actions, Interface, Port, TaskInfo, TaskPorts};
 use crate::lang::settings::{Setting, SettingConflict, SettingValue, Settings};
 use lane::Exchange;
 use protocol::Description;
@@ -113,8 +113,8 @@ fn conflict(fault: StartFault) -> SettingConflict {
 pub struct Surroundings {
     /// The inputs.
     pub inputs: Vec<Port>,
-    /// The number of actions.
-    pub actions: usize,
+    /// The actions.
+    pub actions: Actions,
 }
 
 /// Asks a command in a folder what it is.
@@ -128,7 +128,7 @@ pub fn environment(command: &str, folder: &Path) -> Result<Surroundings, Setting
     let task = Process::new(&settings)?;
     Ok(Surroundings {
         inputs: task.description.inputs.clone(),
-        actions: task.description.actions,
+        actions: task.description.actions.clone(),
     })
 }
 
@@ -190,7 +190,12 @@ impl Task for Process {
 
     fn sizes(&self) -> Vec<Port> {
         let mut sizes = self.inputs();
-        sizes.push(Port::new("actions", self.description.actions));
+        let actions = &self.description.actions;
+        sizes.push(Port::new("actions", actions.shown()));
+        if let Actions::Choices(heads) = actions {
+            let heads = heads.iter().enumerate().filter(|_| heads.len() > 1);
+            sizes.extend(heads.map(|(k, size)| Port::new(&format!("actions_{k}"), *size)));
+        }
         sizes.push(Port::new("steps", self.steps));
         sizes
     }
@@ -198,7 +203,7 @@ impl Task for Process {
     fn inputs(&self) -> Vec<Port> {
         let mut inputs = self.description.inputs.clone();
         if !self.gives_input(LAST_ACTION) {
-            inputs.push(Port::new(LAST_ACTION, self.description.actions));
+            inputs.push(Port::new(LAST_ACTION, self.description.actions.shown()));
         }
         inputs
     }
@@ -210,6 +215,10 @@ impl Task for Process {
             signals.push(REWARD);
         }
         signals
+    }
+
+    fn actions(&self) -> Option<Actions> {
+        Some(self.description.actions.clone())
     }
 
     fn targets(&self) -> Vec<Port> {

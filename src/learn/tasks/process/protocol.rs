@@ -2,7 +2,7 @@
 //!
 //! `docs/environments.md` describes it for those who write environments.
 
-use crate::lang::catalog::Port;
+use crate::lang::catalog::{Actions, Port};
 use serde_json::{json, Value};
 
 /// The version of the protocol.
@@ -14,6 +14,12 @@ pub(super) const LONGEST_LINE: usize = 1 << 20;
 /// The most elements of all inputs of a lane.
 const MOST_ELEMENTS: usize = 1 << 24;
 
+/// The most choices of all heads together, and the most numbers of an action.
+const MOST_ACTIONS: u64 = 1 << 20;
+
+/// The most heads.
+const MOST_HEADS: usize = 1024;
+
 /// The first answer of an environment, which describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Description {
@@ -21,8 +27,8 @@ pub(super) struct Description {
     pub inputs: Vec<Port>,
     /// The names of its signals, in the order of the frames.
     pub signals: Vec<String>,
-    /// The number of actions.
-    pub actions: usize,
+    /// The actions.
+    pub actions: Actions,
 }
 
 /// The first line for an environment, with its newline.
@@ -42,6 +48,25 @@ fn is_name(text: &str) -> bool {
         .next()
         .is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
     first && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Reads the actions: a number of choices, numbers for several heads, or a number of continuous actions.
+fn actions(value: &Value) -> Option<Actions> {
+    let count = |value: &Value| {
+        let count = value.as_u64().filter(|n| (1..=MOST_ACTIONS).contains(n));
+        count.map(|n| n as usize)
+    };
+    match value {
+        Value::Array(heads) if (1..=MOST_HEADS).contains(&heads.len()) => {
+            let heads: Option<Vec<usize>> = heads.iter().map(count).collect();
+            let fits = |heads: &Vec<usize>| heads.iter().sum::<usize>() as u64 <= MOST_ACTIONS;
+            heads.filter(fits).map(Actions::Choices)
+        }
+        Value::Object(kind) if kind.len() == 1 => {
+            kind.get("continuous").and_then(count).map(Actions::Numbers)
+        }
+        number => count(number).map(|count| Actions::Choices(vec![count])),
+    }
 }
 
 impl Description {
@@ -82,7 +107,10 @@ impl Description {
                     text.escape_debug()
                 ));
             }
-            if TAKEN.contains(&text) {
+            let is_head = text
+                .strip_prefix("actions_")
+                .is_some_and(|k| k.parse::<usize>().is_ok());
+            if TAKEN.contains(&text) || is_head {
                 return Err(format!("uses the name `{text}`, which bpmc has for itself"));
             }
             Ok(())
@@ -120,14 +148,14 @@ impl Description {
             }
             Some(_) => return Err("describes its `signals` by no array of names".to_owned()),
         }
-        let actions = object.get("actions").and_then(Value::as_u64);
-        let actions = actions
-            .filter(|n| (1..=1 << 20).contains(n))
-            .ok_or("did not say how many `actions` there are, a whole number from 1")?;
+        let actions = object.get("actions").and_then(actions);
+        let actions = actions.ok_or(
+            "did not say what its `actions` are: their number, a list of numbers, or {\"continuous\": their number}",
+        )?;
         Ok(Description {
             inputs: ports,
             signals,
-            actions: actions as usize,
+            actions,
         })
     }
 
@@ -159,15 +187,21 @@ pub(super) enum Order {
     /// Nothing: its episode is over.
     #[default]
     Wait,
-    /// The step of this action.
-    Act(u32),
+    /// The step of its action.
+    Act,
     /// A new episode with this seed.
     Reset(u64),
 }
 
-/// The frame of a step with its length, for the lanes from `first` of the environment.
-pub(super) fn request(first: usize, orders: &[Order], out: &mut Vec<u8>) {
-    let bytes = 8 + 13 * orders.len();
+/// The frame of a step with its length, for the lanes from `first` of the environment, with the kind of the actions and those of
+/// all lanes, one after another; those of lanes that do not act are 0.
+pub(super) fn request(
+    first: usize,
+    orders: &[Order],
+    (kind, actions): (&Actions, &[f32]),
+    out: &mut Vec<u8>,
+) {
+    let bytes = 8 + 9 * orders.len() + 4 * actions.len();
     out.clear();
     out.extend((bytes as u32).to_le_bytes());
     out.extend((first as u32).to_le_bytes());
@@ -175,20 +209,20 @@ pub(super) fn request(first: usize, orders: &[Order], out: &mut Vec<u8>) {
     for order in orders {
         let seed = match order {
             Order::Reset(seed) => *seed,
-            Order::Wait | Order::Act(_) => 0,
+            Order::Wait | Order::Act => 0,
         };
         out.extend(seed.to_le_bytes());
     }
-    for order in orders {
-        let action = match order {
-            Order::Act(action) => *action,
-            Order::Wait | Order::Reset(_) => 0,
+    for action in actions {
+        let bytes = match kind {
+            Actions::Choices(_) => (*action as u32).to_le_bytes(),
+            Actions::Numbers(_) => action.to_le_bytes(),
         };
-        out.extend(action.to_le_bytes());
+        out.extend(bytes);
     }
     out.extend(orders.iter().map(|order| match order {
         Order::Wait => 0u8,
-        Order::Act(_) => 1,
+        Order::Act => 1,
         Order::Reset(_) => 2,
     }));
 }
@@ -323,10 +357,7 @@ mod tests {
     fn an_environment_describes_itself() {
         let found = description();
         assert_eq!(found.inputs, [Port::new("obs", 2), Port::new("other", 1)]);
-        assert_eq!(
-            (found.width(), found.actions, found.answer_bytes(2)),
-            (3, 3, 42)
-        );
+        assert_eq!((found.width(), found.answer_bytes(2)), (3, 42));
         for (line, wrong) in [
             ("hello", "did not begin with a line of JSON"),
             ("[1]", "no JSON object"),
@@ -374,6 +405,23 @@ mod tests {
             let message = Description::read(line.as_bytes()).unwrap_err();
             assert!(message.contains(wrong), "{line}: {message}");
         }
+        for (actions, wanted) in [
+            ("2", Some(Actions::Choices(vec![2]))),
+            ("[2, 3]", Some(Actions::Choices(vec![2, 3]))),
+            (r#"{"continuous": 2}"#, Some(Actions::Numbers(2))),
+            ("[]", None),
+            ("[2, 0]", None),
+            ("[1048576, 1]", None),
+            ("[[2]]", None),
+            (r#"{"continuous": 0}"#, None),
+            (r#"{"continuous": 1.5}"#, None),
+            (r#"{"numbers": 2}"#, None),
+            (r#"{"continuous": 2, "low": -1}"#, None),
+        ] {
+            let line = format!(r#"{{"version": 1, "inputs": {{"obs": 1}}, "actions": {actions}}}"#);
+            let found = Description::read(line.as_bytes()).map(|found| found.actions);
+            assert_eq!(found.ok(), wanted, "{actions}");
+        }
     }
 
     /// The bytes that an environment would send.
@@ -390,7 +438,8 @@ mod tests {
         let mut out = Vec::new();
         request(
             2,
-            &[Order::Act(7), Order::Reset(1 << 40), Order::Wait],
+            &[Order::Act, Order::Reset(1 << 40), Order::Wait],
+            (&Actions::Choices(vec![8]), &[7.0, 0.0, 0.0]),
             &mut out,
         );
         let [size, first, count] = [0, 4, 8].map(|at| out[at]);
@@ -398,6 +447,20 @@ mod tests {
         assert_eq!(out[12 + 8..12 + 16], (1u64 << 40).to_le_bytes());
         assert_eq!(out[12 + 24], 7);
         assert_eq!(out[out.len() - 3..], [1, 2, 0]);
+
+        let both = [0.5f32, -2.0, 0.0, 0.0];
+        let orders = [Order::Act, Order::Wait];
+        for (kind, sent) in [
+            (Actions::Numbers(2), both.map(f32::to_le_bytes)),
+            (
+                Actions::Choices(vec![3, 3]),
+                [0u32, 0, 0, 0].map(u32::to_le_bytes),
+            ),
+        ] {
+            request(0, &orders, (&kind, &both), &mut out);
+            assert_eq!(out.len(), 4 + 8 + 16 + 16 + 2);
+            assert_eq!(out[4 + 8 + 16..][..16], sent.concat());
+        }
 
         let description = description();
         let bytes = frame(

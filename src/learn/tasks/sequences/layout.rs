@@ -377,6 +377,7 @@ impl Layout {
             inputs,
             signals: self.signals.clone(),
             targets,
+            actions: None,
             starts: self.starts.clone(),
             is_text: false,
             streams: false,
