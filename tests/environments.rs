@@ -582,6 +582,11 @@ class World(gymnasium.Env):
     def step(self, action):
         return self.show(), float(10 * action[0] + action[1]), False, self.np_random.random() < 0.5, {}
 gymnasium.register('World-v0', World)
+class Reach(World):
+    action_space = spaces.Box(np.array([-1, -np.inf], 'f4'), np.array([3, np.inf], 'f4'))
+    def step(self, action):
+        return self.show(), float(action[0] + 10 * action[1]), False, self.np_random.random() < 0.3, {}
+gymnasium.register('Reach-v0', Reach)
 ";
     std::fs::write(root.join("worlds.py"), world).unwrap();
     let in_folder = |arguments: &[&str]| {
@@ -596,7 +601,11 @@ gymnasium.register('World-v0', World)
             "{spec}"
         );
     }
-    assert!(spec.contains("with 6 actions"), "{spec}");
+    assert!(spec.contains("with 2 choices a step"), "{spec}");
+    assert!(
+        spec.contains("output policy_1 = linear(y, task.actions_1)"),
+        "{spec}"
+    );
     std::fs::write(root.join("world.bpm"), spec).unwrap();
     let (code, _, err) = in_folder(&[
         "train",
@@ -608,7 +617,90 @@ gymnasium.register('World-v0', World)
         "2",
     ]);
     assert_eq!(code, Some(0), "{err}");
-    let (code, _, err) = in_folder(&["env", "Pendulum-v1"]);
-    assert_eq!(code, Some(1), "{err}");
-    assert!(err.contains("not discrete"), "{err}");
+
+    let (code, spec, err) = in_folder(&["env", "worlds:Reach-v0"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(spec.contains("with 2 continuous actions"), "{spec}");
+    std::fs::write(root.join("reach.bpm"), spec).unwrap();
+    let reach = [
+        "train",
+        "reach.bpm",
+        "-q",
+        "--out",
+        "reach",
+        "--iterations",
+        "2",
+    ];
+    assert_eq!(in_folder(&reach).0, Some(0));
+    // What is taken is what was drawn: the reward tells all of it.
+    for run in ["b", "reach"] {
+        let file = format!("{run}.npz");
+        let probe = "episode.action,episode.reward";
+        let replay = [
+            "replay",
+            run,
+            "--iteration",
+            "1",
+            "--probe",
+            probe,
+            "-o",
+            &file,
+        ];
+        let (code, _, err) = in_folder(&replay);
+        assert_eq!(code, Some(0), "{err}");
+    }
+    let program = "
+import json, numpy as np
+def off(file, wanted):
+    all = np.load(file)
+    rewards, wanted = all['episode.reward'], wanted(all['episode.action'])
+    paid = rewards != 0
+    return [int(paid.sum()), float(np.abs(rewards - wanted)[paid].max()), float(wanted.min()), float(wanted.max())]
+print(json.dumps([off('b.npz', lambda a: 10 * a[..., 0] + a[..., 1]),
+    off('reach.npz', lambda a: np.clip(1 + 2 * a[..., 0], -1, 3) + 10 * a[..., 1])]))
+";
+    let found = crate::python::python("numpy", program, &root).unwrap();
+    for (k, most) in [(0, 0.0), (1, 1e-4)] {
+        assert!(found[k][0].as_u64().unwrap() > 500, "{found}");
+        assert!(found[k][1].as_f64().unwrap() <= most, "{found}");
+    }
+    assert_eq!((&found[0][2], &found[0][3]), (&0.0.into(), &12.0.into()));
+    let (code, spec, err) = in_folder(&["env", "Pendulum-v1"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(spec.contains("one continuous action") && spec.contains("output log_std = spread"));
+    std::fs::write(root.join("pendulum.bpm"), spec).unwrap();
+    works(&root, &["fmt", "--check", "pendulum.bpm"]);
+    works(
+        &root,
+        &[
+            "train",
+            "pendulum.bpm",
+            "-q",
+            "--out",
+            "c",
+            "--iterations",
+            "2",
+        ],
+    );
+    works(&root, &["eval", "c", "--episodes", "2", "--greedy"]);
+    for (change, says) in [
+        (
+            "output log_std = spread",
+            "needs an output called `log_std`",
+        ),
+        ("spread: [task.actions]", "size 3"),
+        ("entropy = ", "`concentration`"),
+    ] {
+        let text = std::fs::read_to_string(root.join("pendulum.bpm")).unwrap();
+        let with = match change {
+            "entropy = " => "concentration = 0.1, entropy = ",
+            "spread: [task.actions]" => "spread: [3]",
+            _ => "output other = spread",
+        };
+        assert!(text.contains(change));
+        std::fs::write(root.join("bad.bpm"), text.replace(change, with)).unwrap();
+        let (code, _, err) = run(&root, &["check", "bad.bpm"]);
+        assert_eq!(code, Some(1), "{err}");
+        assert!(err.contains(says), "{err}");
+    }
 }

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use crate::python::python;
+use crate::runs_support::run;
 use crate::scratch::scratch;
 use bpmc::ir::rng::{Draws, Key, Place, Stream};
 use bpmc::lang::catalog::Actions;
@@ -12,9 +13,15 @@ use bpmc::learn::a2c::{A2c, Episode, Mark};
 use bpmc::learn::policy::Policy;
 use bpmc::learn::ppo::{normalise, Ppo, Taken};
 use serde_json::{json, Value};
+use std::path::Path;
 
 const STEPS: usize = 9;
 const LANES: usize = 5;
+
+fn told(stage: &str, folder: &Path) -> Option<Value> {
+    let program = include_str!("losses.py");
+    python("numpy", &format!("STAGE = {stage:?}\n{program}"), folder)
+}
 
 /// The outputs of a network, each `[STEPS, size]`.
 fn outputs(actions: &Actions, place: Place, scale: f64) -> Vec<Vec<f64>> {
@@ -148,7 +155,7 @@ fn losses_of_rewards_are_those_of_another_program() {
         .collect();
     let file = serde_json::to_string(&cases).unwrap();
     std::fs::write(root.join("rewards.json"), file).unwrap();
-    let Some(off) = python("numpy", include_str!("losses.py"), &root) else {
+    let Some(off) = told("losses", &root) else {
         return;
     };
     for (name, most) in [
@@ -163,4 +170,108 @@ fn losses_of_rewards_are_those_of_another_program() {
     }
     assert_eq!(off["counts"], 0, "{off}");
     assert!(off["clipped"].as_u64().unwrap() > 1000, "{off}");
+}
+
+const NETWORK: &str = "
+network net {
+  input x: [3]
+  state h: [4] = 0
+  a = linear(x, 4)
+  b = linear(h, 4)
+  y = tanh(a + b)
+  h <- y
+  POLICY
+  output value = linear(y, 1)
+}
+train TRAINER { gamma = 0.9, lambda = 0.7, value = 0.3, entropy = 0.1, normalise = NORMALISE }
+";
+
+/// The gradients of a whole network on each evaluator.
+#[test]
+fn gradients_of_rewards_are_those_of_another_program() {
+    let root = scratch("independent-rewards-network");
+    let numbers = "output policy = linear(y, 2) output log_std = linear(y, 2)";
+    let heads = "output policy_0 = linear(y, 2) output policy_1 = linear(y, 3)";
+    for (kind, policy, trainer, normalise) in [
+        ("numbers", numbers, "a2c", false),
+        ("numbers", numbers, "a2c", true),
+        ("numbers", numbers, "ppo", true),
+        ("heads", heads, "a2c", false),
+        ("heads", heads, "ppo", false),
+        ("choices", "output policy = linear(y, 2)", "a2c", true),
+    ] {
+        let what = format!("{kind} {trainer} {normalise}");
+        let text = NETWORK
+            .replace("POLICY", policy)
+            .replace("TRAINER", trainer)
+            .replace("NORMALISE", &normalise.to_string());
+        std::fs::write(root.join("net.bpm"), text).unwrap();
+        let case = json!({
+            "kind": kind, "gamma": 0.9, "lambda": 0.7, "value": 0.3, "concentration": 0.0,
+            "entropy": 0.1, "normalise": normalise, "ratio": trainer == "ppo" || normalise,
+        });
+        std::fs::write(root.join("case.json"), case.to_string()).unwrap();
+        let template = [
+            "grad",
+            "net.bpm",
+            "--template",
+            "--steps",
+            "5",
+            "--lanes",
+            "3",
+        ];
+        let (code, out, err) = run(&root, &template);
+        assert_eq!(code, Some(0), "{what}: {err}");
+        std::fs::write(root.join("template.json"), out).unwrap();
+        let Some(count) = told("values", &root) else {
+            return;
+        };
+        let expected = told("network", &root).unwrap();
+        for (backend, dtype, tolerance) in [
+            ("reference", "f64", 1e-8),
+            ("fused", "f64", 1e-8),
+            ("candle", "f32", 3e-6),
+            ("fused", "f32", 3e-6),
+        ] {
+            let more = [
+                "--values",
+                "values.json",
+                "--backend",
+                backend,
+                "--dtype",
+                dtype,
+            ];
+            let (code, out, err) = run(&root, &[&["grad", "net.bpm"][..], &more].concat());
+            assert_eq!(code, Some(0), "{what}: {err}");
+            let found: Value = serde_json::from_str(&out).unwrap();
+            let near = |a: f64, b: f64| {
+                assert!(
+                    (a - b).abs() < tolerance,
+                    "{what} {backend} {dtype}: {a} {b}"
+                );
+            };
+            near(
+                found["loss"].as_f64().unwrap(),
+                expected["loss"].as_f64().unwrap(),
+            );
+            let gradients = found["gradients"].as_object().unwrap();
+            assert_eq!(gradients.len() as u64, count.as_u64().unwrap(), "{what}");
+            for (path, gradient) in gradients {
+                let mut all = Vec::new();
+                flat(gradient, &mut all);
+                let wanted = expected["gradients"][path].as_array().unwrap();
+                assert_eq!(all.len(), wanted.len(), "{what}: {path}");
+                let wanted: Vec<f64> = wanted.iter().map(|x| x.as_f64().unwrap()).collect();
+                assert!(wanted.iter().any(|x| x.abs() > 1e-3), "{what}: {path}");
+                all.iter().zip(wanted).for_each(|(a, b)| near(*a, b));
+            }
+        }
+    }
+}
+
+fn flat(value: &Value, into: &mut Vec<f64>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| flat(item, into)),
+        other => into.push(other.as_f64().unwrap()),
+    }
 }
