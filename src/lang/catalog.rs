@@ -181,6 +181,19 @@ pub struct TaskInfo {
     pub ports: fn(&Settings, &Interface) -> Result<TaskPorts, SettingConflict>,
 }
 
+/// The setting of a task that tells how many steps the network takes in each of its own.
+pub const SUBSTEPS: &str = "substeps";
+
+/// The steps of the network in each step of a task with these settings.
+pub fn substeps(info: &TaskInfo, settings: &Settings) -> usize {
+    let has = info.settings.iter().any(|row| row.name == SUBSTEPS);
+    if has {
+        settings.int(SUBSTEPS)
+    } else {
+        1
+    }
+}
+
 /// A trainer as the language sees it.
 pub struct TrainerInfo {
     /// The word after `train`.

@@ -66,6 +66,8 @@ pub enum Mark {
     Terminated,
     /// The episode is cut off after this step: what would have followed is worth the value of the next step.
     Truncated,
+    /// A step of the network within a step of the task: its outputs are not read.
+    Between,
     /// A step after the end of an episode. Its action does nothing, and it adds nothing to the loss.
     Idle,
 }
@@ -155,13 +157,17 @@ impl A2c {
         let mut next: Option<(f64, f64)> = None;
         for t in (0..steps).rev() {
             let value = episode.values()[t];
+            if episode.marks[t] == Mark::Between {
+                returns.counts[t] = false;
+                continue;
+            }
             let later = match (episode.marks[t], next) {
                 (Mark::On, Some((later, value))) => {
                     Some((1.0 - self.lambda) * value + self.lambda * later)
                 }
                 (Mark::Truncated, Some((_, value))) => Some(value),
                 (Mark::Terminated, _) => Some(0.0),
-                (Mark::Idle, _) | (Mark::On | Mark::Truncated, None) => None,
+                (Mark::Idle | Mark::Between, _) | (Mark::On | Mark::Truncated, None) => None,
             };
             match later {
                 Some(later) => returns.values[t] += self.gamma * later,

@@ -264,6 +264,13 @@ fn on_a_device(
 ) -> Result<Planned, TrainError> {
     let (step, program) = only(work);
     let rewards = matches!(work.objective, Objective::A2c(_) | Objective::Ppo(_));
+    if rewards && work.task.substeps() > 1 {
+        return Err(TrainError::Device(DeviceError::Absent {
+            what: "the kernels of devices take one step of the network in each step of the task"
+                .to_owned(),
+            help: "use `--device cpu`, or `--backend candle`, or leave `substeps` at 1".to_owned(),
+        }));
+    }
     if rewards && work.task.device().is_none() {
         return Err(TrainError::Device(DeviceError::Absent {
             what: "the task has no device code, and what it shows depends on actions".to_owned(),

@@ -44,6 +44,8 @@ pub struct Wiring {
     /// For each of these, its empty score.
     scores: Vec<Tally>,
     steps: usize,
+    /// The steps of the network in each step of the task.
+    substeps: usize,
     /// The states that begin an episode with values of the task: slot, path and number of elements.
     given: Vec<(usize, String, usize)>,
 }
@@ -117,6 +119,7 @@ impl Wiring {
             signals: task.signals().len(),
             read,
             steps: task.steps(),
+            substeps: task.substeps(),
             given: given.collect(),
         }
     }
@@ -392,7 +395,12 @@ impl LaneEpisode {
     /// Takes what the step came to, after what lanes do together.
     pub fn settle(&mut self) {
         let last = self.rewards.last_mut().zip(self.marks.last_mut());
-        let (Some(outcome), Some((reward, mark))) = (self.lane.outcome(), last) else {
+        let Some((reward, mark)) = last else { return };
+        if self.lane.is_between() {
+            *mark = Mark::Between;
+            return;
+        }
+        let Some(outcome) = self.lane.outcome() else {
             return;
         };
         *reward = f64::from(outcome.reward);
@@ -403,7 +411,7 @@ impl LaneEpisode {
             Ended::Truncated => Mark::Truncated,
         };
         match *mark {
-            Mark::Idle => return,
+            Mark::Idle | Mark::Between => return,
             Mark::On | Mark::Terminated | Mark::Truncated => {
                 self.present.0 += *reward;
                 self.present.1 += 1;
@@ -476,7 +484,8 @@ impl LaneEpisode {
         };
         match &wiring.objective {
             Objective::A2c(a2c) | Objective::Ppo(Ppo { a2c, .. }) => {
-                let scale = 1.0 / (options.batch * wiring.steps.max(1)) as f64;
+                let steps = wiring.steps / wiring.substeps;
+                let scale = 1.0 / (options.batch * steps.max(1)) as f64;
                 out.parts = a2c.lane(self.episode(wiring), scale, &mut out.seeds);
                 out.loss = out.parts.total();
                 if self.lane.outcome().is_none() {

@@ -128,6 +128,8 @@ pub(super) struct Analyser<'a, 'd> {
     pub inputs: Vec<InputSlot>,
     pub input_types: Vec<Type>,
     pub states: Vec<StateSlot>,
+    /// The states that count steps, by the number that they count to.
+    pub counters: BTreeMap<u32, StateId>,
     pub state_types: Vec<Type>,
     pub noises: Vec<NoiseSlot>,
     pub noise_types: Vec<Type>,
@@ -189,6 +191,7 @@ impl<'a, 'd> Analyser<'a, 'd> {
             inputs: Vec::new(),
             input_types: Vec::new(),
             states: Vec::new(),
+            counters: BTreeMap::new(),
             state_types: Vec::new(),
             noises: Vec::new(),
             noise_types: Vec::new(),
@@ -229,13 +232,14 @@ impl<'a, 'd> Analyser<'a, 'd> {
             self.declare_network(body);
             self.match_late_updates();
             self.match_bundle_leaves();
-            if let Some(order) = self.order() {
+            if let Some(mut order) = self.order() {
                 for step in &order {
                     if let Step::Define(id) = step {
                         self.resolve_definition(*id);
                     }
                 }
-                let nexts = self.resolve_updates();
+                let mut nexts = self.resolve_updates();
+                self.count(&mut order, &mut nexts);
                 return self.finish(network?.0, order, nexts);
             }
         }

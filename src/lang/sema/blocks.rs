@@ -4,7 +4,7 @@ use super::analyser::Analyser;
 use super::constants::{dotted, listed};
 use super::model::{OutputLoss, TaskModel, TrainModel};
 use super::scope::Context;
-use crate::lang::catalog::{Interface, TrainerBlock, TrainerKind};
+use crate::lang::catalog::{substeps, Interface, TrainerBlock, TrainerKind};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 use crate::lang::settings::{parse_bytes, Setting, SettingKind, SettingValue, Settings};
 use crate::lang::syntax::ast::{
@@ -29,12 +29,14 @@ pub(super) fn task(analyser: &mut Analyser<'_, '_>) -> Option<TaskModel> {
     };
     let (settings, places) = analyser.settings(block, "task", info.settings, &[])?;
     match (info.ports)(&settings, &analyser.interface()) {
-        Ok(ports) => Some(TaskModel {
+        Ok(mut ports) => {
+            ports.steps *= substeps(info, &settings);
+            Some(TaskModel {
             info,
             settings,
             ports,
             span: name.span,
-        }),
+        })}
         Err(conflict) => {
             analyser.conflict(conflict, &places, name.span);
             None

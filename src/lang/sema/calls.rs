@@ -125,17 +125,23 @@ impl<'a> Analyser<'a, '_> {
                     _ => self.fanout(call, context, span),
                 }
             }
-            Function::Softmax => match self.vector_or_side(positional[0], context) {
-                Some(x) => {
-                    let value = Expr {
-                        ty: x.ty,
-                        kind: ExprKind::Softmax(Box::new(x)),
-                        span,
-                    };
-                    self.in_context(value, context)
+            Function::Softmax | Function::LogSoftmax => {
+                match self.vector_or_side(positional[0], context) {
+                    Some(x) => {
+                        let value = Expr {
+                            ty: x.ty,
+                            kind: match info.function {
+                                Function::Softmax => ExprKind::Softmax(Box::new(x)),
+                                _ => ExprKind::LogSoftmax(Box::new(x)),
+                            },
+                            span,
+                        };
+                        self.in_context(value, context)
+                    }
+                    None => poison(span),
                 }
-                None => poison(span),
-            },
+            }
+            Function::Every => self.every(positional[0], context, span),
             Function::Concat => self.concat(&positional, context, span),
             Function::Stop => {
                 let x = self.expr(positional[0], context);

@@ -235,6 +235,7 @@ pub(crate) fn expr(model: &Model, e: &Expr) -> String {
             format!("({} @ {weight}{turned}{bias})", expr(model, x))
         }
         ExprKind::Softmax(x) => format!("softmax({})", expr(model, x)),
+        ExprKind::LogSoftmax(x) => format!("log_softmax({})", expr(model, x)),
         ExprKind::Concat(parts) => format!(
             "concat({})",
             parts

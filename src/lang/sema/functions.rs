@@ -28,6 +28,10 @@ pub enum Function {
     Dropout,
     /// The function `softmax(x)`.
     Softmax,
+    /// The function `log_softmax(x)`.
+    LogSoftmax,
+    /// The condition `every(n)`.
+    Every,
     /// The function `concat(a, b, ..)`.
     Concat,
     /// The function `stop(x)`.
@@ -181,6 +185,20 @@ pub static FUNCTIONS: &[FunctionInfo] = &[
         function: Function::Dropout,
     },
     row("softmax", "softmax(x)", "exp(x_k) / Σ exp(x).", (1, 1), Function::Softmax),
+    row(
+        "log_softmax",
+        "log_softmax(x)",
+        "x_k - log Σ exp(x), finite for numbers of any size.",
+        (1, 1),
+        Function::LogSoftmax,
+    ),
+    row(
+        "every",
+        "every(n)",
+        "1 in each n-th step of an episode, else 0.",
+        (1, 1),
+        Function::Every,
+    ),
     row(
         "concat",
         "concat(a, b, ..)",

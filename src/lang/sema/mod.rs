@@ -10,6 +10,7 @@ mod calls;
 mod cells;
 pub mod checks;
 mod constants;
+mod counters;
 mod declare;
 mod dump;
 mod entry;

@@ -135,6 +135,8 @@ pub enum ExprKind {
     },
     /// The softmax of a vector.
     Softmax(Box<Expr>),
+    /// The logarithm of the softmax of a vector.
+    LogSoftmax(Box<Expr>),
     /// A concatenation of vectors.
     Concat(Vec<Expr>),
     /// A slice of a vector; the bounds are in [`Model::regions`].
@@ -354,6 +356,7 @@ impl Expr {
             | ExprKind::Reduce(_, _, x)
             | ExprKind::Linear { x, .. }
             | ExprKind::Softmax(x)
+            | ExprKind::LogSoftmax(x)
             | ExprKind::Slice(x, _)
             | ExprKind::Stop(x)
             | ExprKind::Convert(x) => x.walk(visit),

@@ -9,6 +9,9 @@ use crate::ir::{InputId, InputSlot};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 use crate::lang::syntax::ast::{self, Path};
 
+/// The signal of every task but a text: 1 in the first step of a trial, else 0.
+const TRIAL: &str = "trial_start";
+
 impl<'a> Analyser<'a, '_> {
     pub(super) fn name(&mut self, path: &'a Path, context: Context) -> Expr {
         let span = path.span;
@@ -167,7 +170,9 @@ impl<'a> Analyser<'a, '_> {
 
     pub(super) fn external(&mut self, name: &ast::Ident) -> Expr {
         if let Some(task) = &self.task {
-            let signals: Vec<&str> = task.ports.signals.iter().map(String::as_str).collect();
+            let mut signals: Vec<&str> = task.ports.signals.iter().map(String::as_str).collect();
+            // A text is one trial from its beginning to its end.
+            signals.extend((!task.ports.is_text).then_some(TRIAL));
             if !signals.contains(&name.name.as_str()) {
                 let help = match Diagnostics::nearest(&name.name, signals.iter().copied()) {
                     Some(near) => format!("did you mean `external {near}`?"),

@@ -1,5 +1,6 @@
 #![doc = include_str!("bandit.md")]
 
+use super::SUBSTEPS;
 use super::{ports, EpisodeKey, Lane, Task, TaskEntry};
 use crate::ir::rng::Place;
 use crate::lang::catalog::{Port, TaskInfo};
@@ -34,6 +35,7 @@ const SETTINGS: &[Setting] = &[
         "Probability of a reversal after each pull; 0 for none in an episode.",
     ),
     Setting::real("reward", (0.0, 1e6), 1.0, "Reward of an arm that pays."),
+    SUBSTEPS,
 ];
 
 /// Indices of the random numbers of a place.

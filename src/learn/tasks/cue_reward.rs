@@ -1,5 +1,6 @@
 #![doc = include_str!("cue_reward.md")]
 
+use super::SUBSTEPS;
 use super::{ports, EpisodeKey, Lane, Task, TaskEntry};
 use crate::ir::rng::Draws;
 use crate::lang::catalog::{Port, TaskInfo};
@@ -49,6 +50,7 @@ const SETTINGS: &[Setting] = &[
     ),
     Setting::real("reward", (0.0, 1e6), 1.0, "Reward of a right answer; a wrong one earns its negative (paper: 1)."),
     Setting::real("flip", (0.0, 1.0), 0.0, "Probability that the sign of a reward is turned (paper: 0)."),
+    SUBSTEPS,
 ];
 
 /// The offsets of the observation's parts, counted from the end of the cue bits.

@@ -1,5 +1,6 @@
 #![doc = include_str!("delayed_match.md")]
 
+use super::SUBSTEPS;
 use super::{ports, EpisodeKey, Lane, Task, TaskEntry};
 use crate::ir::rng::Place;
 use crate::lang::catalog::{Port, TaskInfo};
@@ -46,6 +47,7 @@ const SETTINGS: &[Setting] = &[
         1.0,
         "Reward of a right answer; a wrong one earns its negative.",
     ),
+    SUBSTEPS,
 ];
 
 /// Indices of the random numbers of a place.

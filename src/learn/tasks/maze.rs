@@ -1,5 +1,6 @@
 #![doc = include_str!("maze.md")]
 
+use super::SUBSTEPS;
 use super::{ports, EpisodeKey, Lane, Task, TaskEntry};
 use crate::lang::catalog::{Port, TaskInfo};
 use crate::lang::settings::{Setting, SettingConflict, Settings};
@@ -36,6 +37,7 @@ const SETTINGS: &[Setting] = &[
         &["paper", "run"],
         "The inputs the paper lists (`view`² + 5); or the published runs', with an unused 0, bias and time (`view`² + 8).",
     ),
+    SUBSTEPS,
 ];
 
 /// The offsets of the observation's parts, counted from the end of the view.

@@ -7,6 +7,7 @@ mod maze;
 mod pattern_completion;
 mod process;
 mod sequences;
+mod substeps;
 mod text;
 
 pub use bandit::Bandit;
@@ -16,12 +17,13 @@ pub use maze::Maze;
 pub use pattern_completion::PatternCompletion;
 pub use process::{environment, Ended, Process, Surroundings};
 pub use sequences::Sequences;
+use substeps::Substeps;
 pub use text::Text;
 
 use crate::ir::rng::{Key, Place, Stream};
-use crate::lang::catalog::{Actions, Port, TaskInfo, TaskPorts};
+use crate::lang::catalog::{self, substeps, Actions, Port, TaskInfo, TaskPorts};
 use crate::lang::sema::model::TaskModel;
-use crate::lang::settings::{SettingConflict, Settings};
+use crate::lang::settings::{Setting, SettingConflict, Settings};
 use crate::machine::device::TaskSource;
 
 /// A task: what the language knows of it, and how it is built.
@@ -58,8 +60,23 @@ pub fn find(name: &str) -> Option<&'static TaskEntry> {
 /// Where its files are not there any more, or not what they were when the spec was compiled.
 pub fn of_model(model: &TaskModel) -> Built {
     let entry = find(model.info.name).expect("the catalog holds no other tasks than these");
-    (entry.build)(&model.settings, &model.ports)
+    let count = substeps(model.info, &model.settings);
+    let mut ports = model.ports.clone();
+    ports.steps /= count;
+    let task = (entry.build)(&model.settings, &ports)?;
+    Ok(match count {
+        1 => task,
+        _ => Box::new(Substeps::new(task, count)),
+    })
 }
+
+/// The setting of all tasks with episodes.
+const SUBSTEPS: Setting = Setting::int(
+    catalog::SUBSTEPS,
+    (1, 1000),
+    1,
+    "Steps of the network in each step of the task, with the same observation.",
+);
 
 /// The ports of a task.
 fn ports(task: &dyn Task) -> TaskPorts {
@@ -128,6 +145,11 @@ pub trait Task: Send + Sync {
 
     /// A fresh lane. [`Lane::reset`] must be called before anything else.
     fn lane(&self) -> Box<dyn Lane>;
+
+    /// The steps of the network in each step of the task.
+    fn substeps(&self) -> usize {
+        1
+    }
 
     /// Returns true if the lanes of training begin new episodes within a run, and go on where the run before ended.
     fn streams(&self) -> bool {
@@ -273,6 +295,11 @@ pub trait Lane: Send + Sync {
     /// all episodes have [`Task::steps`] steps.
     fn outcome(&self) -> Option<Outcome> {
         None
+    }
+
+    /// Returns true if the network's last step was not the last of a step of the task, so that nothing came of it.
+    fn is_between(&self) -> bool {
+        false
     }
 
     /// Returns true if nothing that later steps of this run give would be used.

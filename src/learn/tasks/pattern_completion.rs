@@ -1,5 +1,6 @@
 #![doc = include_str!("pattern_completion.md")]
 
+use super::SUBSTEPS;
 use super::{ports, EpisodeKey, Lane, Score, Task, TaskEntry};
 use crate::lang::catalog::{Port, TaskInfo};
 use crate::lang::settings::{Setting, SettingConflict, Settings};
@@ -49,6 +50,7 @@ const SETTINGS: &[Setting] = &[
         0.5,
         "Part of the probe's bits that is set to 0 (paper: 0.5).",
     ),
+    SUBSTEPS,
 ];
 
 const MAX_STEPS: usize = 1_000_000;

@@ -290,6 +290,16 @@ impl<'a> Lowerer<'a> {
                     }
                 }
             }
+            ExprKind::LogSoftmax(x) => {
+                let ty = x.ty;
+                let x = self.expr(x);
+                match ty {
+                    Type::Scalar => self.graph.constant(0.0),
+                    Type::Vector(_) | Type::Element { .. } | Type::Poison => {
+                        self.log_softmax(x, span)
+                    }
+                }
+            }
             ExprKind::Concat(parts) => {
                 let parts: Vec<ValueId> = parts.iter().map(|part| self.expr(part)).collect();
                 self.graph.concat(&parts).expect(SOUND)
@@ -320,6 +330,25 @@ impl<'a> Lowerer<'a> {
     fn operand(&mut self, e: &Expr, to: Type) -> ValueId {
         let value = self.expr(e);
         self.stretch(value, e.ty, to)
+    }
+
+    /// The logarithm of the softmax of a vector: `s - log Σ exp(s)` with `s = x - max(x)`, whose sum is at least 1.
+    fn log_softmax(&mut self, x: ValueId, span: Span) -> ValueId {
+        let dims = self.graph.dims(x).to_vec();
+        let op = Op::Reduce {
+            kind: Reduction::Max,
+            axes: vec![0],
+        };
+        let largest = self.add(op, &[x], span);
+        // It cancels, and so does its gradient.
+        let largest = self.add(Op::StopGradient, &[largest], span);
+        let largest = self.graph.broadcast_to(largest, &dims, &[]).expect(SOUND);
+        let shifted = self.add(Op::Binary(Binary::Sub), &[x, largest], span);
+        let grown = self.add(Op::Unary(Unary::Exp), &[shifted], span);
+        let total = self.graph.sum(grown, &[0]).expect(SOUND);
+        let total = self.add(Op::Unary(Unary::Log), &[total], span);
+        let total = self.graph.broadcast_to(total, &dims, &[]).expect(SOUND);
+        self.add(Op::Binary(Binary::Sub), &[shifted, total], span)
     }
 
     fn reduce(&mut self, fold: Fold, over: Over, x: &Expr, span: Span) -> ValueId {

@@ -175,6 +175,7 @@ impl Writer<'_> {
                 }
             }
             ExprKind::Softmax(x) => self.call("softmax", &[x]),
+            ExprKind::LogSoftmax(x) => self.call("log_softmax", &[x]),
             ExprKind::Concat(parts) => {
                 let parts: Vec<&Expr> = parts.iter().collect();
                 self.call("concat", &parts);
@@ -361,6 +362,7 @@ fn level(expr: &Expr) -> Precedence {
         | ExprKind::Clip(..)
         | ExprKind::Reduce(..)
         | ExprKind::Softmax(_)
+        | ExprKind::LogSoftmax(_)
         | ExprKind::Concat(_)
         | ExprKind::Slice(..)
         | ExprKind::InRegion(..)

@@ -12,6 +12,7 @@ mod words;
 
 pub use protocol::Ended;
 
+use super::SUBSTEPS;
 use super::{Company, Lane, Task, TaskEntry};
 use crate::lang::catalog::{Actions, Interface, Port, TaskInfo, TaskPorts};
 use crate::lang::settings::{Setting, SettingConflict, SettingValue, Settings};
@@ -75,6 +76,7 @@ const SETTINGS: &[Setting] = &[
         120.0,
         "Seconds within which the environment must write its first line.",
     ),
+    SUBSTEPS,
 ];
 
 /// The name of the input that shows the action of the step before.

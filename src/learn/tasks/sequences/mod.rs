@@ -7,6 +7,7 @@ mod order;
 mod outline;
 mod split;
 
+use super::SUBSTEPS;
 use super::{Lane, Part, Task, TaskEntry};
 use crate::lang::catalog::{Interface, Port, TaskInfo, TaskPorts};
 use crate::lang::settings::{Setting, SettingConflict, Settings};
@@ -45,6 +46,7 @@ const SETTINGS: &[Setting] = &[
         &["shuffled", "file"],
         "Order of the sequences in an epoch: another one in each, or that of the file.",
     ),
+    SUBSTEPS,
 ];
 
 /// The parts of the data, as settings name them.
