@@ -433,6 +433,48 @@ fn on_a_device_an_environment_is_refused() {
     assert!(err.contains("`--device cpu`"), "{err}");
 }
 
+#[test]
+fn on_a_device_other_trainers_are_refused() {
+    let root = scratch("environments-device-trainers");
+    let spec = block("bpm").replace("  input last_action: [task.actions]\n", "");
+    let spec = spec.replace(" + linear(last_action)", "");
+    let spec = spec.replace(
+        "task process { command = \"python3 corridor.py\", steps = 20 }",
+        "task bandit { steps = 9 }",
+    );
+    let train = "train a2c { batch = 16, iterations = 300 }";
+    assert!(spec.contains(train) && spec.contains("steps = 9 }"));
+    for (change, with, says) in [
+        (
+            "steps = 9 }",
+            "steps = 9, substeps = 2 }",
+            "one step of the network",
+        ),
+        (
+            train,
+            "train a2c { batch = 4, lambda = 0.9 }",
+            "`lambda = 1`",
+        ),
+        (
+            train,
+            "train a2c { batch = 4, normalise = true }",
+            "`normalise`",
+        ),
+        (train, "train ppo { batch = 4 }", "`ppo`"),
+    ] {
+        std::fs::write(root.join("agent.bpm"), spec.replace(change, with)).unwrap();
+        let (code, _, err) = run(&root, &[&SHORT[..], &["--device", "emulated"]].concat());
+        assert_eq!(code, Some(1), "{with}: {err}");
+        let line = err.lines().collect::<Vec<_>>().join(" ");
+        assert!(
+            line.contains(says) && line.contains("`--device cpu`"),
+            "{with}: {err}"
+        );
+        let on_cpu = [&SHORT[..], &["--set", "train.batch=8", "--out", says]].concat();
+        assert_eq!(run(&root, &on_cpu).0, Some(0), "{with}");
+    }
+}
+
 /// The spec of the page, learned from several times, with episodes that follow each other.
 fn stream() -> String {
     let spec = block("bpm");

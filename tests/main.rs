@@ -44,6 +44,7 @@ mod sequences;
 mod shipped;
 mod slurm;
 mod stopwatch;
+mod substeps;
 mod sweep;
 mod sweep_support;
 mod syntax;

@@ -16,7 +16,7 @@ pub(crate) fn experiment(model: &Model) -> Result<(&TrainModel, &TaskModel), Tra
     ))?;
     let task = model.task.as_ref().ok_or(TrainError::Missing(
         "task",
-        "add for instance `task maze { }`; for given values there is `bpmc grad`",
+        "add for instance `task maze { }`, or `task process { command = \"python3 world.py\" }` for an environment of your own; for given values there is `bpmc grad`",
     ))?;
     Ok((train, task))
 }

@@ -131,7 +131,12 @@ pub fn uses(info: &FunctionInfo) -> Uses {
             &["k, 1"],
             &["k", "k, N", "s, bias = false", "eta"],
         ),
-        Function::Softmax => call(&["v", "v * y"], &["k"], &["y", "v + y"]),
+        Function::Every => Uses::new(
+            &["every(1) * v + y", "select(every(2), v, y)"],
+            &["every(1) * k"],
+            &["every(1) * pre * post"],
+        ),
+        Function::Softmax | Function::LogSoftmax => call(&["v", "v * y"], &["k"], &["y", "v + y"]),
         Function::Concat => Uses::new(
             &["concat(v, y)[N .. 2 * N]", "concat(k, v)[0 .. N]"],
             &["sum(concat(v, k, y))"],

@@ -62,7 +62,7 @@ fn number(mark: &Mark) -> u32 {
         Mark::On => 0,
         Mark::Terminated => 1,
         Mark::Truncated => 2,
-        Mark::Idle => 3,
+        Mark::Idle | Mark::Between => 3,
     }
 }
 

@@ -32,11 +32,12 @@ pub(super) fn task(analyser: &mut Analyser<'_, '_>) -> Option<TaskModel> {
         Ok(mut ports) => {
             ports.steps *= substeps(info, &settings);
             Some(TaskModel {
-            info,
-            settings,
-            ports,
-            span: name.span,
-        })}
+                info,
+                settings,
+                ports,
+                span: name.span,
+            })
+        }
         Err(conflict) => {
             analyser.conflict(conflict, &places, name.span);
             None

@@ -25,7 +25,12 @@ impl<'a> Analyser<'a, '_> {
             return poison(span);
         }
         let id = self.counter(n as u32, span);
-        self.binary(Binary::LessEqual, number(n - 1.0, span), steps(id, span), span)
+        self.binary(
+            Binary::LessEqual,
+            number(n - 1.0, span),
+            steps(id, span),
+            span,
+        )
     }
 
     /// The state that counts the steps since the last n-th one.

@@ -87,7 +87,11 @@ impl Task for Substeps {
     fn companies(&self, sizes: &[usize]) -> Result<Vec<Company>, String> {
         let companies = self.task.companies(sizes)?.into_iter();
         let around = |company: Company| Company {
-            lanes: company.lanes.into_iter().map(|lane| self.around(lane)).collect(),
+            lanes: company
+                .lanes
+                .into_iter()
+                .map(|lane| self.around(lane))
+                .collect(),
             together: company.together,
         };
         Ok(companies.map(around).collect())
