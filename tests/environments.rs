@@ -226,9 +226,25 @@ fn a_command_is_started_once_by_check() {
     assert!(err.contains("there is no folder /no/such/folder"), "{err}");
 }
 
-/// Trains two lanes a process with an environment that fails in its own way, and returns the error.
+/// The time that bpmc has from a fault on, as the page says, with the time-out of the tests.
+const LIMIT: Duration = Duration::from_secs(5 + 3);
+
+/// Trains two lanes a process with an environment that fails in its own way, and returns the error. The time from the fault on is
+/// short in one of three tries: where all cores are busy, any one may take longer.
 fn fails(root: &Path, marker: &str, processes: usize) -> String {
-    let started = Instant::now();
+    for _ in 0..3 {
+        let _ = std::fs::remove_dir_all(root.join("a"));
+        let err = fails_once(root, marker, processes);
+        let fault = std::fs::metadata(root.join("fault")).unwrap().modified();
+        if fault.unwrap().elapsed().is_ok_and(|lasted| lasted < LIMIT) {
+            return err;
+        }
+    }
+    panic!("from the fault to the end of bpmc it took longer than {LIMIT:?}");
+}
+
+/// Trains once, and returns the error.
+fn fails_once(root: &Path, marker: &str, processes: usize) -> String {
     let [batch, processes] = [
         ("train.batch", 2 * processes),
         ("task.processes", processes),
@@ -245,10 +261,7 @@ fn fails(root: &Path, marker: &str, processes: usize) -> String {
         "a",
     ];
     let (code, _, err) = run(root, &[&SHORT[..], &more].concat());
-    let lasted = started.elapsed();
     assert_eq!(code, Some(1), "{err}");
-    // Python starts slowly where all cores are busy.
-    assert!(lasted < Duration::from_secs(20), "{lasted:?}: {err}");
     all_end(marker);
     err
 }
@@ -266,7 +279,7 @@ fn at_the_fourth(lines: &str) -> impl Fn(String) -> String + '_ {
         let lines = lines.replace("WHOLE", whole);
         let text = text.replace(
             send,
-            &format!("    count += 1\n    if count == 4 and not os.path.exists('mended'):\n{lines}    else:\n    {send}"),
+            &format!("    count += 1\n    if count == 4 and not os.path.exists('mended'):\n        open('fault', 'w').close()\n{lines}    else:\n    {send}"),
         );
         text.replace("import json,", "import os, time, json,")
             .replacen("while True:", "count = 0\nwhile True:", 1)
