@@ -1,6 +1,5 @@
 //! Time within episodes: conditions that hold in each n-th step or where a trial begins, and several steps of the network in each
 //! step of a task.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use crate::python::python;
 use crate::runs_support::{metrics, run};
