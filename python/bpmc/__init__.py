@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 from . import _native
@@ -27,6 +28,8 @@ from ._program import Diagnostics, check
 from ._training import Evaluation, Metrics, Run, Sweep, evaluate, sweep, train
 
 __version__: str = _native.__version__
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_native.forked)
 __all__ = [
     "CompileError", "CompileWarning", "Diagnostics", "EnvironmentFailed", "Error", "Evaluation", "FreedError", "Gradients",
     "InternalError", "Interrupted", "Metrics", "Network", "NotFiniteError", "Parameters", "Run", "RunError", "State", "Sweep", "Tape",

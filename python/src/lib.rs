@@ -21,6 +21,7 @@ const FUNCTIONS: &[(&CStr, Function)] = &[
     (c"command", tools::command),
     (c"explain", tools::explain),
     (c"set_threads", tools::set_threads),
+    (c"forked", tools::forked),
     (c"panic", tools::panic),
     (c"compile", network::compile),
     (c"draw", network::draw),

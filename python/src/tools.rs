@@ -6,10 +6,14 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The threads that share the lanes.
 static POOL: Mutex<Option<Arc<ThreadPool>>> = Mutex::new(None);
+
+/// The number of threads that was set; 0 for that of the cores.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 /// The threads; as many as there are cores unless a number was set.
 pub fn pool() -> Result<Arc<ThreadPool>, Failure> {
@@ -17,7 +21,11 @@ pub fn pool() -> Result<Arc<ThreadPool>, Failure> {
     if let Some(pool) = &*pool {
         return Ok(Arc::clone(pool));
     }
-    let made = Arc::new(with_threads(cores())?);
+    let threads = match THREADS.load(Ordering::Relaxed) {
+        0 => cores(),
+        set => set,
+    };
+    let made = Arc::new(with_threads(threads)?);
     *pool = Some(Arc::clone(&made));
     Ok(made)
 }
@@ -38,10 +46,21 @@ pub fn set_threads(arguments: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
     let (threads,): (usize,) = arguments.extract()?;
     detached(py, || {
         let made = with_threads(threads.max(1))?;
+        THREADS.store(threads.max(1), Ordering::Relaxed);
         *POOL.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(made));
         Ok(())
     })?;
     Ok(py.None())
+}
+
+/// `forked()`: to be called in the child of a fork, which has none of its parent's threads.
+pub fn forked(arguments: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
+    // A thread of the parent that held the lock then is not there to give it back.
+    if let Ok(mut pool) = POOL.try_lock() {
+        // Its threads cannot be ended, for they do not exist.
+        std::mem::forget(pool.take());
+    }
+    Ok(arguments.py().None())
 }
 
 /// `command(program, words) -> exit status`: runs the command `bpmc`, which `program` starts again.

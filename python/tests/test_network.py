@@ -1,7 +1,9 @@
 """Networks on NumPy arrays."""
 import gc
+import os
 import pickle
 import resource
+import signal
 import threading
 
 import numpy as np
@@ -239,6 +241,17 @@ def test_two_threads_run_two_networks():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:")
+def test_a_fork_has_threads_of_its_own():
+    net, x = bpmc.Network(RULES["plain"]), numbers(5, 4, 3)
+    wanted, _ = net.run(x)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os._exit(0 if np.array_equal(net.run(x)[0], wanted) else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_threads_change_no_number():
