@@ -69,8 +69,14 @@ pub fn compile(
     // that do not depend on other items are told.
     let broken = diagnostics.has_errors();
     let mut found = Diagnostics::new();
-    let expansion = sema::expand(&files, &overrides, &mut sources, &mut found);
-    let model = sema::analyse(&files, &expansion, &overrides, &catalog, &mut found);
+    let unrolled = sema::unroll(&files, &overrides, &mut found);
+    // What could not be written out would be reported again under other names.
+    let model = if found.has_errors() {
+        None
+    } else {
+        let expansion = sema::expand(&unrolled, &overrides, &mut sources, &mut found);
+        sema::analyse(&unrolled, &expansion, &overrides, &catalog, &mut found)
+    };
     for diagnostic in found.iter() {
         if !broken || stands_alone(diagnostic.code) {
             diagnostics.push(diagnostic.clone());

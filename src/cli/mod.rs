@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod compile;
+mod completions;
 mod device;
 mod doctor;
 mod env;
@@ -11,6 +12,7 @@ pub mod explain;
 mod export;
 mod fmt;
 mod grad;
+mod man;
 mod new;
 mod options;
 mod output;
@@ -79,6 +81,8 @@ enum Command {
     Verify(verify::Arguments),
     Doctor(doctor::Arguments),
     Env(env::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 /// The reason why a subcommand did not succeed.
@@ -149,6 +153,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Explain(arguments) => explain::run(&arguments, &screen),
         Command::Doctor(arguments) => doctor::run(&arguments, &screen),
         Command::Env(arguments) => env::run(&arguments, &screen),
+        Command::Completions(arguments) => completions::run(&arguments, &screen),
+        Command::Man(arguments) => man::run(&arguments, &screen),
     };
     status(outcome, &screen)
 }

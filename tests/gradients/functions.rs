@@ -90,6 +90,15 @@ pub fn uses(info: &FunctionInfo) -> Uses {
                 "1, w, hebb",
             ],
         ),
+        // Its derivative is none: see `surrogates_have_the_derivative_of_their_shape`. Where it is far from the threshold, it is 0.
+        Function::Surrogate => call(
+            &[
+                "v > 100, 1, shape = triangle",
+                "y < v - 100, 2, shape = triangle",
+            ],
+            &["k >= 50, 3, shape = triangle"],
+            &["pre <= post - 100, 1, shape = triangle"],
+        ),
         // `straight_through` is no derivative; see `straight_through_passes_everything`.
         Function::Clip => call(
             &[
@@ -327,6 +336,52 @@ fn straight_through_passes_everything() {
     assert_eq!(slopes("inclusive"), [0.0, 1.0, 1.0, 1.0, 0.0]);
     assert_eq!(slopes("exclusive"), [0.0, 0.0, 1.0, 0.0, 0.0]);
     assert_eq!(slopes("half"), [0.0, 0.5, 1.0, 0.5, 0.0]);
+}
+
+#[test]
+fn surrogates_have_the_derivative_of_their_shape() {
+    let shapes: [(&str, fn(f64) -> f64); 5] = [
+        ("", |x| (1.0 + 2.0 * x.abs()).powi(-2)),
+        (", shape = fast_sigmoid", |x| (1.0 + 2.0 * x.abs()).powi(-2)),
+        (", shape = triangle", |x| (1.0 - 2.0 * x.abs()).max(0.0)),
+        (", shape = arctan", |x| 1.0 / (1.0 + (2.0 * x).powi(2))),
+        (", shape = straight_through", |_| 1.0),
+    ];
+    let values = [-2.0, -0.5, 0.25, 0.5, 3.0];
+    for (shape, derivative) in shapes {
+        // At a distance of v - 0.25 above, and of -0.25 - v below the threshold.
+        for (comparison, above, sign) in [
+            ("v * x > 0.25", 0.25, 1.0),
+            ("0.25 <= v * x", 0.25, 1.0),
+            ("v * x < 0.25", 0.25, -1.0),
+        ] {
+            let (gradient, seeds) = gradients_of(&format!("surrogate({comparison}, 2{shape})"));
+            for ((found, seed), value) in gradient.iter().zip(&seeds).zip(values) {
+                let expected = seed * sign * derivative(value - above);
+                assert!(
+                    (found - expected).abs() <= 1e-12,
+                    "{comparison}{shape} at {value}: {found}, {expected}"
+                );
+            }
+        }
+    }
+    // The value is that of the comparison to the last bit, and the slope may be trained or not be there.
+    let text = |output: &str| {
+        format!(
+            "network net {{\n  input x: [5]\n  trained s = 3\n  output out = {output}\n}}\n\
+             train supervised {{ loss = half_sum_squares, batch = 1, steps = 1 }}"
+        )
+    };
+    let values = |output: &str| {
+        let graph = compile(&text(output)).step;
+        let numbers = numbers(&graph, 3, (2, 3), 1.0, 1.0);
+        let mut reference = crate::gradients::run::reference(&graph, 2);
+        crate::gradients::run::run(&mut reference, &numbers, 2).outputs
+    };
+    let plain = values("x > 0.1");
+    for surrogate in ["x > 0.1", "x > 0.1, s", "x > 0.1, s, shape = arctan"] {
+        assert_eq!(values(&format!("surrogate({surrogate})")), plain);
+    }
 }
 
 #[test]

@@ -104,7 +104,8 @@ fn removals(seen: &Seen<'_>, k: usize, scope: Span, text: &str) -> Vec<Edit> {
         StmtKind::Update { .. }
         | StmtKind::Transmit { .. }
         | StmtKind::On { .. }
-        | StmtKind::When { .. } => None,
+        | StmtKind::When { .. }
+        | StmtKind::For { .. } => None,
     };
     let gone = || (stmt.span.range(), String::new());
     if let Some(name) = name {
@@ -143,7 +144,7 @@ fn simpler(expr: &Expr, text: &str) -> Vec<Edit> {
     match &expr.kind {
         ExprKind::Unary(_, x) => operands.push(x),
         ExprKind::Binary(_, a, b) => operands.extend([&**a, &**b]),
-        ExprKind::Slice { base, .. } => operands.push(base),
+        ExprKind::Element { base, .. } | ExprKind::Slice { base, .. } => operands.push(base),
         ExprKind::Call { args, .. } => {
             operands.extend(args.iter().filter(|a| a.name.is_none()).map(|a| &a.value));
             for pair in args.windows(2).filter(|pair| pair[1].name.is_some()) {
@@ -212,6 +213,9 @@ impl<'a> Seen<'a> {
                 | StmtKind::Transmit { value } => self.expression(value),
                 StmtKind::On {
                     start, end, body, ..
+                }
+                | StmtKind::For {
+                    start, end, body, ..
                 } => {
                     self.expression(start);
                     self.expression(end);
@@ -242,6 +246,7 @@ impl<'a> Seen<'a> {
             match &expr.kind {
                 ExprKind::Unary(_, x) => stack.push(x),
                 ExprKind::Binary(_, a, b) => stack.extend([&**a, &**b]),
+                ExprKind::Element { base, index } => stack.extend([&**base, &**index]),
                 ExprKind::Slice { base, start, end } => stack.extend([&**base, &**start, &**end]),
                 ExprKind::Call { args, .. } => {
                     stack.extend(args.iter().filter(|a| a.name.is_none()).map(|a| &a.value));

@@ -155,9 +155,19 @@ fn nowhere() -> Span {
 }
 
 fn ident(name: &str) -> Ident {
-    Ident {
-        name: name.to_string(),
-        span: nowhere(),
+    Ident::new(name, nowhere())
+}
+
+/// A name that may have an index.
+fn indexed(e: &mut Entropy<'_>) -> Ident {
+    let mut name = name(e);
+    index(e, &mut name);
+    name
+}
+
+fn index(e: &mut Entropy<'_>, name: &mut Ident) {
+    if e.below(6) == 5 {
+        name.index = Some(Box::new(expr(e, 1)));
     }
 }
 
@@ -194,6 +204,9 @@ fn path(e: &mut Entropy<'_>) -> Path {
     while parts.len() < 4 && e.below(4) == 1 {
         parts.push(word(e));
     }
+    if e.below(4) == 3 {
+        parts.iter_mut().for_each(|part| index(e, part));
+    }
     Path {
         parts,
         span: nowhere(),
@@ -203,11 +216,12 @@ fn path(e: &mut Entropy<'_>) -> Path {
 fn key(e: &mut Entropy<'_>) -> Path {
     let mut key = path(e);
     key.parts[0] = word(e);
+    key.parts.iter_mut().for_each(|part| part.index = None);
     key
 }
 
 fn expr(e: &mut Entropy<'_>, depth: usize) -> Expr {
-    let kinds = if depth == 0 { 5 } else { 14 };
+    let kinds = if depth == 0 { 5 } else { 15 };
     let inner = depth.saturating_sub(1);
     let kind = match e.below(kinds) {
         0 => ExprKind::Name(path(e)),
@@ -243,6 +257,22 @@ fn expr(e: &mut Entropy<'_>, depth: usize) -> Expr {
             start: Box::new(expr(e, inner)),
             end: Box::new(expr(e, inner)),
         },
+        14 => {
+            let mut base = expr(e, inner);
+            let index = Box::new(expr(e, inner));
+            // The index of a name belongs to the name.
+            if let ExprKind::Name(path) | ExprKind::Next(path) = &mut base.kind {
+                if let Some(last) = path.parts.last_mut() {
+                    last.index.get_or_insert(index);
+                }
+                base.kind
+            } else {
+                ExprKind::Element {
+                    base: Box::new(base),
+                    index,
+                }
+            }
+        }
         8 | 9 => ExprKind::Unary(
             e.pick(&[UnaryOp::Negate, UnaryOp::Not]),
             Box::new(expr(e, inner)),
@@ -295,7 +325,7 @@ fn args(e: &mut Entropy<'_>, depth: usize) -> Vec<Arg> {
 
 fn declared(e: &mut Entropy<'_>) -> DeclEntry {
     DeclEntry {
-        name: name(e),
+        name: indexed(e),
         size: e.chance().then(|| value(e)),
         init: match e.below(3) {
             0 => None,
@@ -315,15 +345,16 @@ fn body(e: &mut Entropy<'_>, depth: usize) -> Vec<Stmt> {
 }
 
 fn statement(e: &mut Entropy<'_>, depth: usize) -> Stmt {
-    let kinds = if depth == 0 { 5 } else { 9 };
+    let kinds = if depth == 0 { 5 } else { 10 };
     let inner = depth.saturating_sub(1);
     let kind = match e.below(kinds) {
         0 => StmtKind::Let {
-            target: name(e),
+            target: indexed(e),
+            size: e.chance().then(|| value(e)),
             value: value(e),
         },
         1 => StmtKind::Update {
-            target: name(e),
+            target: indexed(e),
             value: value(e),
         },
         2 => StmtKind::Transmit { value: value(e) },
@@ -343,7 +374,7 @@ fn statement(e: &mut Entropy<'_>, depth: usize) -> Stmt {
             entries: (0..=e.below(4)).map(|_| declared(e)).collect(),
         },
         5 => StmtKind::Plastic {
-            name: name(e),
+            name: indexed(e),
             pre: path(e),
             post: path(e),
             using: e.chance().then(|| RuleUse {
@@ -355,7 +386,7 @@ fn statement(e: &mut Entropy<'_>, depth: usize) -> Stmt {
             body: body(e, inner),
         },
         6 => StmtKind::Cell {
-            name: name(e),
+            name: indexed(e),
             cell: RuleUse {
                 name: name(e),
                 args: args(e, 2),
@@ -371,6 +402,12 @@ fn statement(e: &mut Entropy<'_>, depth: usize) -> Stmt {
         },
         7 => StmtKind::On {
             side: name(e),
+            start: value(e),
+            end: value(e),
+            body: body(e, inner),
+        },
+        8 => StmtKind::For {
+            variable: name(e),
             start: value(e),
             end: value(e),
             body: body(e, inner),

@@ -20,6 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct PendingDefinition<'a> {
     pub path: String,
     pub kind: DefKind,
+    /// The size between brackets, `y: [8] = ...`.
+    pub size: Option<&'a ast::Expr>,
     pub source: DefinitionSource<'a>,
     pub context: Context,
     pub span: Span,
@@ -69,6 +71,8 @@ pub(super) struct PendingRegion {
     pub start: SizeExpr,
     pub end: SizeExpr,
     pub size: SizeVar,
+    /// True for the element `x[3]`.
+    pub is_element: bool,
     pub span: Span,
 }
 
@@ -437,6 +441,20 @@ impl<'a, 'd> Analyser<'a, 'd> {
                         start: start as usize,
                         end: end as usize,
                     },
+                    (Ok(start), Ok(_)) if region.is_element => {
+                        self.diagnostics.push(
+                            Diagnostic::new(
+                                Code::BadSize,
+                                region.span,
+                                format!("there is no element {start} of something of size {size}"),
+                            )
+                            .with_help(format!(
+                                "elements are numbered from 0; the last one is {}",
+                                size - 1
+                            )),
+                        );
+                        Region { start: 0, end: 0 }
+                    }
                     (Ok(start), Ok(end)) => {
                         self.diagnostics.push(
                             Diagnostic::new(

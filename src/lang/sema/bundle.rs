@@ -32,6 +32,7 @@ fn parts(expr: &Expr, most: usize) -> usize {
             ExprKind::Unary(_, x) => stack.push(x),
             ExprKind::Binary(_, a, b) => stack.extend([&**a, &**b]),
             ExprKind::Call { args, .. } => stack.extend(args.iter().map(|arg| &arg.value)),
+            ExprKind::Element { base, index } => stack.extend([&**base, &**index]),
             ExprKind::Slice { base, start, end } => stack.extend([&**base, &**start, &**end]),
         }
     }
@@ -111,6 +112,7 @@ impl<'a> Analyser<'a, '_> {
         self.definitions.push(PendingDefinition {
             path: name.name.clone(),
             kind: DefKind::Received,
+            size: None,
             source,
             context,
             span: name.span,

@@ -90,6 +90,7 @@ impl<'a> Analyser<'a, '_> {
                 self.select(c, a, b, span)
             }
             Function::Clip => self.clip(&positional, named("boundary"), context, span),
+            Function::Surrogate => self.surrogate(&positional, named("shape"), context, span),
             Function::Reduce(fold, Over::Side(side)) => {
                 let x = self.expr(positional[0], context);
                 match context.bundle {
@@ -297,18 +298,25 @@ impl<'a> Analyser<'a, '_> {
     fn clip_bound(&mut self, expr: &'a ast::Expr, context: Context) -> Option<f64> {
         match self.try_constant(expr, context) {
             Ok(value) if value.is_finite() => Some(value),
-            Ok(_) | Err(Some(_)) => {
-                self.diagnostics.push(
-                    Diagnostic::new(
-                        Code::NotConstant,
-                        expr.span,
-                        "the bounds of `clip` must be numbers known at compile time",
-                    )
-                    .with_help("for bounds that vary write `min(max(x, lo), hi)`"),
+            Err(None) => None,
+            found => {
+                // The argument of a rule is to blame, not the rule.
+                let at = match found {
+                    Err(Some(fault)) => fault.primary.span,
+                    _ => expr.span,
+                };
+                let mut diagnostic = Diagnostic::new(
+                    Code::NotConstant,
+                    at,
+                    "the bounds of `clip` must be numbers known at compile time",
                 );
+                if at.source != expr.span.source {
+                    diagnostic = diagnostic.with_secondary(expr.span, "it is a bound here");
+                }
+                self.diagnostics
+                    .push(diagnostic.with_help("for bounds that vary write `min(max(x, lo), hi)`"));
                 None
             }
-            Err(None) => None,
         }
     }
 

@@ -199,6 +199,7 @@ impl<'a> Analyser<'a, '_> {
                     | ExprKind::Unary(..)
                     | ExprKind::Binary(..)
                     | ExprKind::Call { .. }
+                    | ExprKind::Element { .. }
                     | ExprKind::Slice { .. } => {
                         diagnostics.push(not_a_size(expr.span).with_help(
                             "`size` takes a name here: `size(h)`, `size(pre)` or `size(post)`",
@@ -214,6 +215,7 @@ impl<'a> Analyser<'a, '_> {
             | ExprKind::Unary(..)
             | ExprKind::Binary(..)
             | ExprKind::Call { .. }
+            | ExprKind::Element { .. }
             | ExprKind::Slice { .. } => {
                 diagnostics.push(not_a_size(expr.span));
                 SizeExpr::Poison
@@ -416,6 +418,7 @@ impl<'a> Analyser<'a, '_> {
             | ExprKind::External(_)
             | ExprKind::Unary(UnaryOp::Not, _)
             | ExprKind::Call { .. }
+            | ExprKind::Element { .. }
             | ExprKind::Slice { .. } => Err(not_constant(expr.span)),
         }
     }
@@ -483,6 +486,7 @@ pub(super) fn expr_paths(expr: &Expr) -> Vec<&Path> {
             ExprKind::Unary(_, x) => stack.push(x),
             ExprKind::Binary(_, a, b) => stack.extend([a.as_ref(), b.as_ref()]),
             ExprKind::Call { args, .. } => stack.extend(args.iter().map(|arg| &arg.value)),
+            ExprKind::Element { base, index } => stack.extend([base.as_ref(), index.as_ref()]),
             ExprKind::Slice { base, start, end } => {
                 stack.extend([base.as_ref(), start.as_ref(), end.as_ref()]);
             }

@@ -54,7 +54,11 @@ impl<'a> Analyser<'a, '_> {
                     self.declare_entry(*kind, entry, context);
                 }
             }
-            StmtKind::Let { target, value } => {
+            StmtKind::Let {
+                target,
+                size,
+                value,
+            } => {
                 if nested {
                     self.misplaced(
                         stmt.span,
@@ -63,7 +67,7 @@ impl<'a> Analyser<'a, '_> {
                     );
                     return;
                 }
-                self.define(target, value, context, DefKind::Value);
+                self.define(target, size.as_ref(), value, context, DefKind::Value);
             }
             StmtKind::Update { target, value } => {
                 let around = around.clone();
@@ -137,6 +141,8 @@ impl<'a> Analyser<'a, '_> {
                 "`cell`",
                 "cells are used in the network itself or in another cell",
             ),
+            // Repetitions are written out by now; those with errors were reported and left out.
+            StmtKind::For { .. } => {}
         }
     }
 
@@ -154,6 +160,7 @@ impl<'a> Analyser<'a, '_> {
     pub(super) fn define(
         &mut self,
         name: &'a Ident,
+        size: Option<&'a Expr>,
         value: &'a Expr,
         context: Context,
         kind: DefKind,
@@ -176,6 +183,7 @@ impl<'a> Analyser<'a, '_> {
         self.definitions.push(PendingDefinition {
             path,
             kind,
+            size,
             source: DefinitionSource::Expr(value),
             context,
             span: name.span,

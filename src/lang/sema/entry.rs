@@ -22,7 +22,7 @@ impl<'a> Analyser<'a, '_> {
                     } else {
                         DefKind::Modulator
                     };
-                    self.define(&entry.name, value, context, def);
+                    self.define(&entry.name, None, value, context, def);
                 }
                 Some(Initialiser::Draw(_)) | None => {
                     self.bad_init(entry, format!("`{}` needs a value: `= expression`", path));
@@ -125,6 +125,7 @@ impl<'a> Analyser<'a, '_> {
         self.definitions.push(PendingDefinition {
             path,
             kind: DefKind::Value,
+            size: None,
             source: DefinitionSource::Broken,
             context: Context::NETWORK,
             span,

@@ -12,6 +12,8 @@ pub enum Function {
     Binary(Binary),
     /// The function `select(c, a, b)`.
     Select,
+    /// The function `surrogate(a > b, slope, shape = fast_sigmoid)`.
+    Surrogate,
     /// The function `clip(x, lo, hi, boundary = inclusive)`.
     Clip,
     /// A reduction.
@@ -127,6 +129,16 @@ pub static FUNCTIONS: &[FunctionInfo] = &[
         arity: (3, 3),
         named: &["boundary"],
         function: Function::Clip,
+    },
+    FunctionInfo {
+        name: "surrogate",
+        usage: "surrogate(a > b, slope = 1, shape = fast_sigmoid)",
+        doc: "1 where the comparison holds, else 0, with a derivative for spikes: at a distance x from the threshold \
+              and a slope s it is 1 / (1 + s |x|)^2, or by `shape` triangle (max(0, 1 - s |x|)), arctan \
+              (1 / (1 + (s x)^2)) or straight_through (1).",
+        arity: (1, 2),
+        named: &["shape"],
+        function: Function::Surrogate,
     },
     fold("sum", "Sum of the elements of a vector.", Fold::Sum, Over::Vector),
     fold("mean", "Mean of the elements of a vector.", Fold::Mean, Over::Vector),

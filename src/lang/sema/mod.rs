@@ -28,8 +28,10 @@ mod resolve;
 mod scope;
 mod sides;
 mod sizes;
+mod surrogate;
 pub(crate) mod targets;
 mod types;
+mod unroll;
 mod updates;
 
 pub use cells::{add_library, expand, Expansion};
@@ -39,6 +41,7 @@ pub(crate) use initialise::FIRST;
 pub use model::Model;
 pub use overrides::Overrides;
 pub use sizes::{SizeVar, MAX_ELEMENTS, MAX_SIZE};
+pub use unroll::unroll;
 
 use crate::lang::catalog::Catalog;
 use crate::lang::diag::Diagnostics;

@@ -186,6 +186,9 @@ impl<'a> Analyser<'a, '_> {
                 ExprKind::Call { args, .. } => {
                     stack.extend(args.iter().map(|arg| (&arg.value, context)));
                 }
+                ExprKind::Element { base, index } => {
+                    stack.extend([(&**base, context), (&**index, context)]);
+                }
                 ExprKind::Slice { base, start, end } => {
                     stack.extend([(&**base, context), (&**start, context), (&**end, context)]);
                 }

@@ -5,7 +5,7 @@ use super::analyser::{Analyser, DefinitionSource};
 use super::model::{DefId, DefKind, Expr, ExprKind, RegionId, Type};
 use super::scope::Context;
 use super::sizes::{SizeExpr, SizeVar};
-use super::types::{number, poison, unary};
+use super::types::{convert, number, poison, unary};
 use crate::ir::{Binary, Unary};
 use crate::lang::diag::{Code, Diagnostic, Span};
 use crate::lang::syntax::ast::{self, BinaryOp, UnaryOp};
@@ -18,6 +18,7 @@ impl<'a> Analyser<'a, '_> {
     pub(super) fn resolve_definition(&mut self, id: DefId) {
         let pending = &self.definitions[id.index()];
         let (context, span, kind) = (pending.context, pending.span, pending.kind);
+        let size = pending.size;
         let expr = match pending.source {
             DefinitionSource::Expr(source) => {
                 let owner = pending.path.clone();
@@ -32,6 +33,10 @@ impl<'a> Analyser<'a, '_> {
             DefKind::Modulator => self.scalar_if_single(expr),
             DefKind::Value | DefKind::Output | DefKind::Received => expr,
         };
+        let expr = match size {
+            Some(size) => self.sized(expr, size, context),
+            None => expr,
+        };
         if let (DefKind::Output, Type::Element { .. }) = (kind, expr.ty) {
             self.diagnostics.push(Diagnostic::new(
                 Code::WrongAxes,
@@ -43,6 +48,33 @@ impl<'a> Analyser<'a, '_> {
         self.match_bundle_sides(id);
     }
 
+    /// The value of `y: [8] = ...`: a vector has this size, and a number becomes a vector of it.
+    fn sized(&mut self, expr: Expr, size: &'a ast::Expr, context: Context) -> Expr {
+        let wanted = self.size_expr(size, context);
+        let var = match expr.ty {
+            Type::Poison => return expr,
+            Type::Vector(var) => var,
+            Type::Scalar => self.sizes.fresh("this value", size.span),
+            Type::Element { .. } => {
+                self.diagnostics.push(
+                    Diagnostic::new(
+                        Code::WrongAxes,
+                        size.span,
+                        "a value of a bundle has the sizes of the bundle",
+                    )
+                    .with_help("leave the size out"),
+                );
+                return expr;
+            }
+        };
+        self.sizes.define(var, wanted, size.span, self.diagnostics);
+        let span = expr.span;
+        match expr.ty {
+            Type::Scalar => convert(expr, Type::Vector(var), span),
+            _ => expr,
+        }
+    }
+
     /// Resolves an expression.
     pub(super) fn expr(&mut self, expr: &'a ast::Expr, context: Context) -> Expr {
         let span = expr.span;
@@ -51,7 +83,7 @@ impl<'a> Analyser<'a, '_> {
         }
         match &expr.kind {
             ast::ExprKind::Number { value, .. } => number(*value, span),
-            ast::ExprKind::Text(_) | ast::ExprKind::List(_) => {
+            ast::ExprKind::Text(_) | ast::ExprKind::List(_) | ast::ExprKind::Element { .. } => {
                 self.diagnostics.push(
                     Diagnostic::new(Code::WrongKind, span, "this is no number")
                         .with_help("texts and lists are values of settings"),
@@ -181,6 +213,8 @@ impl<'a> Analyser<'a, '_> {
             start: start_size,
             end: end_size,
             size,
+            // An element ends where it starts, as written.
+            is_element: start.span == end.span,
             span: start.span.to(end.span),
         });
         id

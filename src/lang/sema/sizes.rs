@@ -293,7 +293,7 @@ impl SizeTable {
                         cell.span,
                         format!("nothing determines the size of {}", cell.what),
                     )
-                    .with_help("give it: `linear(x, 100)`, or `state h: [100]` where it is stored"),
+                    .with_help("give it: `linear(x, 100)`, `y: [100] = ...`, or `state h: [100]` where it is stored"),
                 );
                 self.cells[root].poisoned = true;
             }

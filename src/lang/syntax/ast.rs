@@ -2,13 +2,26 @@
 
 use crate::lang::diag::{SourceId, Span};
 
-/// A name as written.
+/// A name as written, `h` or, as one of several, `h[2]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ident {
     /// The characters.
     pub name: String,
+    /// The index between brackets; [`unroll`](crate::lang::sema::unroll) leaves none.
+    pub index: Option<Box<Expr>>,
     /// The place.
     pub span: Span,
+}
+
+impl Ident {
+    /// A name without an index.
+    pub fn new(name: impl Into<String>, span: Span) -> Ident {
+        Ident {
+            name: name.into(),
+            index: None,
+            span,
+        }
+    }
 }
 
 /// A dotted name: `h`, `task.obs`, `rec.hebb`. Never empty.
@@ -186,6 +199,8 @@ pub enum StmtKind {
     Let {
         /// The defined name.
         target: Ident,
+        /// The size between brackets.
+        size: Option<Expr>,
         /// The value.
         value: Expr,
     },
@@ -219,6 +234,34 @@ pub enum StmtKind {
         /// The statements of the event.
         body: Vec<Stmt>,
     },
+    /// Repeated statements, `for k in 0 .. 4 { ... }`; [`unroll`](crate::lang::sema::unroll) leaves none.
+    For {
+        /// The name of the index.
+        variable: Ident,
+        /// The first index.
+        start: Expr,
+        /// One past the last index.
+        end: Expr,
+        /// The statements.
+        body: Vec<Stmt>,
+    },
+}
+
+impl StmtKind {
+    /// The statements between its braces, of a statement that has them.
+    pub fn body(&self) -> Option<&Vec<Stmt>> {
+        match self {
+            StmtKind::Plastic { body, .. }
+            | StmtKind::Cell { body, .. }
+            | StmtKind::On { body, .. }
+            | StmtKind::When { body, .. }
+            | StmtKind::For { body, .. } => Some(body),
+            StmtKind::Decl { .. }
+            | StmtKind::Let { .. }
+            | StmtKind::Update { .. }
+            | StmtKind::Transmit { .. } => None,
+        }
+    }
 }
 
 /// A rule or a cell with its arguments, `retroactive(dopamine, bound = 2)`.
@@ -349,6 +392,13 @@ pub enum ExprKind {
         function: Ident,
         /// The positional arguments, then the named ones.
         args: Vec<Arg>,
+    },
+    /// An element of what is no name, `(a + b)[3]`; that of a name is a [`Path`].
+    Element {
+        /// The vector.
+        base: Box<Expr>,
+        /// The index.
+        index: Box<Expr>,
     },
     /// A slice, `y[0 .. 10]`.
     Slice {

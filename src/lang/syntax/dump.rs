@@ -117,7 +117,7 @@ impl Dumper {
             } => {
                 self.line(&format!(
                     "plastic {}: {} -> {}",
-                    name.name,
+                    ident(name),
                     path(pre),
                     path(post)
                 ));
@@ -140,7 +140,7 @@ impl Dumper {
             } => {
                 self.line(&format!(
                     "cell {}: {}",
-                    name.name,
+                    ident(name),
                     call(&cell.name, &cell.args)
                 ));
                 self.inside(|d| {
@@ -153,9 +153,17 @@ impl Dumper {
                     d.body(body);
                 });
             }
-            StmtKind::Let { target, value } => self.assignment("let", &target.name, "=", value),
+            StmtKind::Let {
+                target,
+                size,
+                value,
+            } => {
+                let size = size.as_ref().map(|size| format!(": {}", expression(size)));
+                let target = format!("{}{}", ident(target), size.unwrap_or_default());
+                self.assignment("let", &target, "=", value);
+            }
             StmtKind::Update { target, value } => {
-                self.assignment("update", &target.name, "<-", value)
+                self.assignment("update", &ident(target), "<-", value)
             }
             StmtKind::Transmit { value } => {
                 self.line("transmit");
@@ -171,6 +179,16 @@ impl Dumper {
                 self.line(&format!("on {}[{start} .. {end}]", side.name));
                 self.inside(|d| d.body(body));
             }
+            StmtKind::For {
+                variable,
+                start,
+                end,
+                body,
+            } => {
+                let (start, end) = (expression(start), expression(end));
+                self.line(&format!("for {} in {start} .. {end}", variable.name));
+                self.inside(|d| d.body(body));
+            }
             StmtKind::When { condition, body } => {
                 self.line(&format!("when {}", expression(condition)));
                 self.inside(|d| d.body(body));
@@ -184,7 +202,7 @@ impl Dumper {
     }
 
     fn declared(&mut self, word: &str, entry: &DeclEntry) {
-        self.line(&format!("{word} {}", entry.name.name));
+        self.line(&format!("{word} {}", ident(&entry.name)));
         self.inside(|d| {
             if let Some(size) = &entry.size {
                 d.line(&format!(": {}", expression(size)));
@@ -205,8 +223,15 @@ impl Dumper {
 }
 
 fn path(path: &Path) -> String {
-    let parts: Vec<&str> = path.parts.iter().map(|part| part.name.as_str()).collect();
+    let parts: Vec<String> = path.parts.iter().map(ident).collect();
     parts.join(".")
+}
+
+fn ident(ident: &Ident) -> String {
+    match &ident.index {
+        Some(index) => format!("{}[{}]", ident.name, expression(index)),
+        None => ident.name.clone(),
+    }
 }
 
 fn call(function: &Ident, args: &[Arg]) -> String {
@@ -257,6 +282,12 @@ fn write_expression(out: &mut String, expr: &Expr) -> std::fmt::Result {
             out.write_char(')')
         }
         ExprKind::Call { function, args } => out.write_str(&call(function, args)),
+        ExprKind::Element { base, index } => {
+            write_expression(out, base)?;
+            out.write_char('[')?;
+            write_expression(out, index)?;
+            out.write_char(']')
+        }
         ExprKind::Slice { base, start, end } => {
             write_expression(out, base)?;
             out.write_char('[')?;

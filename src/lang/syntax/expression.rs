@@ -106,6 +106,10 @@ impl Builder<'_, '_, '_> {
                     let base = operands.pop()?;
                     operands.push(self.slice(base, part)?);
                 }
+                Rule::member => {
+                    let base = operands.pop()?;
+                    operands.push(self.member_of(base, &part)?);
+                }
                 _ => operands.push(self.primary(part)?),
             }
         }
@@ -178,14 +182,71 @@ impl Builder<'_, '_, '_> {
                 ends.push(end.expr);
             }
         }
-        let end = ends.pop()?;
-        let start = ends.pop()?;
+        let end = Box::new(ends.pop()?);
+        let Some(start) = ends.pop() else {
+            return self.element(base, end, outer, depth);
+        };
         let kind = ExprKind::Slice {
             base: Box::new(base.expr),
             start: Box::new(start),
-            end: Box::new(end),
+            end,
         };
         self.level(kind, outer, depth)
+    }
+
+    /// `base[index]`: the index of a name belongs to the name.
+    fn element(
+        &mut self,
+        base: Operand,
+        index: Box<Expr>,
+        outer: Range<usize>,
+        depth: usize,
+    ) -> Option<Operand> {
+        let mut expr = base.expr;
+        // A name in parentheses is a value.
+        let bare = expr.span == self.span(&base.outer);
+        if let (ExprKind::Name(path) | ExprKind::Next(path), true) = (&mut expr.kind, bare) {
+            if let Some(last) = path.parts.last_mut().filter(|last| last.index.is_none()) {
+                last.span = last.span.to(self.span(&outer));
+                last.index = Some(index);
+                path.span = path.span.to(self.span(&outer));
+                return self.level(expr.kind, outer, depth);
+            }
+        }
+        let kind = ExprKind::Element {
+            base: Box::new(expr),
+            index,
+        };
+        self.level(kind, outer, depth)
+    }
+
+    /// `head[2].h`: one more word of a path whose last word has an index.
+    fn member_of(&mut self, base: Operand, pair: &Pair<'_, Rule>) -> Option<Operand> {
+        let word = self.member(pair);
+        let outer = base.outer.start..self.range(pair).end;
+        let mut expr = base.expr;
+        match &mut expr.kind {
+            ExprKind::Name(path) | ExprKind::Next(path) => {
+                path.span = path.span.to(word.span);
+                path.parts.push(word);
+                expr.span = self.span(&outer);
+                Some(Operand {
+                    expr,
+                    outer,
+                    depth: base.depth,
+                })
+            }
+            _ => {
+                let found = Diagnostic::new(
+                    Code::Syntax,
+                    word.span,
+                    format!("`.{}` after something that has no parts", word.name),
+                )
+                .with_help("parts belong to bundles and to uses of cells: `head[2].h`");
+                self.report(found);
+                None
+            }
+        }
     }
 
     fn primary(&mut self, pair: Pair<'_, Rule>) -> Option<Operand> {

@@ -184,10 +184,11 @@ impl<'a> Expander<'a, '_> {
             }
             let stmt = Stmt {
                 kind: StmtKind::Let {
-                    target: Ident {
-                        name: format!("{}{name}", self.uses[at].prefix),
-                        span: self.place(param.name.span, Scope::Inside(at)),
-                    },
+                    target: Ident::new(
+                        format!("{}{name}", self.uses[at].prefix),
+                        self.place(param.name.span, Scope::Inside(at)),
+                    ),
+                    size: None,
                     value: self.expr(value, scope, None),
                 },
                 span: self.place(value.span, scope),
@@ -211,7 +212,10 @@ fn computes(value: &Expr) -> bool {
     let mut stack = vec![value];
     while let Some(expr) = stack.pop() {
         match &expr.kind {
-            ExprKind::Next(_) | ExprKind::External(_) | ExprKind::Slice { .. } => return true,
+            ExprKind::Next(_)
+            | ExprKind::External(_)
+            | ExprKind::Element { .. }
+            | ExprKind::Slice { .. } => return true,
             ExprKind::Call { function, .. }
                 if functions::find(&function.name).is_some()
                     && !OF_NUMBERS.contains(&function.name.as_str()) =>

@@ -66,9 +66,14 @@ impl<'a> Expander<'a, '_> {
                         self.push(Stmt { kind, span }, optional);
                     }
                 }
-                StmtKind::Let { target, value } => {
+                StmtKind::Let {
+                    target,
+                    size,
+                    value,
+                } => {
                     let kind = StmtKind::Let {
                         target: self.own_name(target, scope),
+                        size: size.as_ref().map(|size| self.expr(size, scope, None)),
                         value: self.expr(value, scope, None),
                     };
                     self.push(Stmt { kind, span }, in_cell);
@@ -105,8 +110,13 @@ impl<'a> Expander<'a, '_> {
                     .map(|entry| self.entry(entry, scope, locals))
                     .collect(),
             },
-            StmtKind::Let { target, value } => StmtKind::Let {
+            StmtKind::Let {
+                target,
+                size,
+                value,
+            } => StmtKind::Let {
                 target: self.word(target, scope),
+                size: size.as_ref().map(|size| self.expr(size, scope, locals)),
                 value: self.expr(value, scope, locals),
             },
             StmtKind::Update { target, value } => StmtKind::Update {
@@ -138,7 +148,7 @@ impl<'a> Expander<'a, '_> {
                 body: body(self, inside),
             },
             // A misplaced statement is reported at its declaration.
-            StmtKind::Plastic { .. } | StmtKind::Cell { .. } => kind.clone(),
+            StmtKind::Plastic { .. } | StmtKind::Cell { .. } | StmtKind::For { .. } => kind.clone(),
         }
     }
 
@@ -170,10 +180,9 @@ impl<'a> Expander<'a, '_> {
     fn prefixed(&self, name: Ident, scope: Scope) -> Ident {
         match scope {
             Scope::Network => name,
-            Scope::Inside(at) | Scope::At(at) => Ident {
-                name: format!("{}{}", self.uses[at].prefix, name.name),
-                span: name.span,
-            },
+            Scope::Inside(at) | Scope::At(at) => {
+                Ident::new(format!("{}{}", self.uses[at].prefix, name.name), name.span)
+            }
         }
     }
 

@@ -48,7 +48,7 @@ impl<'a> Expander<'a, '_> {
                 self.expansion.reported.insert(name.clone());
                 let span = self.place(using.span, scope);
                 Some(RuleUse {
-                    name: Ident { name, span },
+                    name: Ident::new(name, span),
                     args: Vec::new(),
                     span,
                 })

@@ -236,7 +236,7 @@ fn next_names(expr: &Expr) -> Vec<&str> {
 }
 
 /// The direct subexpressions of an expression.
-pub(super) fn parts(expr: &Expr) -> Vec<&Expr> {
+pub(in crate::lang::sema) fn parts(expr: &Expr) -> Vec<&Expr> {
     match &expr.kind {
         ExprKind::Number { .. }
         | ExprKind::Text(_)
@@ -247,12 +247,13 @@ pub(super) fn parts(expr: &Expr) -> Vec<&Expr> {
         ExprKind::Unary(_, x) => vec![x],
         ExprKind::Binary(_, a, b) => vec![a, b],
         ExprKind::Call { args, .. } => args.iter().map(|arg| &arg.value).collect(),
+        ExprKind::Element { base, index } => vec![base, index],
         ExprKind::Slice { base, start, end } => vec![base, start, end],
     }
 }
 
 /// The expressions of a statement, including those in its body.
-pub(super) fn expressions(kind: &StmtKind) -> Vec<&Expr> {
+pub(in crate::lang::sema) fn expressions(kind: &StmtKind) -> Vec<&Expr> {
     let mut found = Vec::new();
     let mut stack = vec![kind];
     while let Some(kind) = stack.pop() {
@@ -263,10 +264,15 @@ pub(super) fn expressions(kind: &StmtKind) -> Vec<&Expr> {
                     found.extend(entry.init.as_ref().map(initial));
                 }
             }
-            StmtKind::Let { value, .. }
-            | StmtKind::Update { value, .. }
-            | StmtKind::Transmit { value } => found.push(value),
+            StmtKind::Let { size, value, .. } => {
+                found.extend(size);
+                found.push(value);
+            }
+            StmtKind::Update { value, .. } | StmtKind::Transmit { value } => found.push(value),
             StmtKind::On {
+                start, end, body, ..
+            }
+            | StmtKind::For {
                 start, end, body, ..
             } => {
                 found.extend([start, end]);
@@ -299,7 +305,7 @@ pub(super) fn initial(init: &ast::Initialiser) -> &Expr {
 }
 
 /// The names that a statement declares; none for the use of a cell.
-pub(super) fn declared(kind: &StmtKind) -> Vec<&Ident> {
+pub(in crate::lang::sema) fn declared(kind: &StmtKind) -> Vec<&Ident> {
     match kind {
         StmtKind::Decl { entries, .. } => entries.iter().map(|entry| &entry.name).collect(),
         StmtKind::Plastic { name, .. } => vec![name],
@@ -308,7 +314,8 @@ pub(super) fn declared(kind: &StmtKind) -> Vec<&Ident> {
         | StmtKind::Update { .. }
         | StmtKind::Transmit { .. }
         | StmtKind::On { .. }
-        | StmtKind::When { .. } => Vec::new(),
+        | StmtKind::When { .. }
+        | StmtKind::For { .. } => Vec::new(),
     }
 }
 

@@ -75,6 +75,7 @@ impl UsedNames {
                         self.value(&arg.value);
                     }
                 }
+                StmtKind::For { body, .. } => self.body(body),
                 _ => {}
             }
         }

@@ -25,6 +25,7 @@ mod names;
 mod read;
 mod rules;
 
+pub(super) use items::{declared, expressions, parts};
 pub use library::add_library;
 
 use super::overrides::Overrides;
@@ -185,10 +186,7 @@ impl<'a> Expander<'a, '_> {
 
     /// A word in `scope`.
     fn word(&self, word: &Ident, scope: Scope) -> Ident {
-        Ident {
-            name: word.name.clone(),
-            span: self.place(word.span, scope),
-        }
+        Ident::new(word.name.as_str(), self.place(word.span, scope))
     }
 
     fn report(&mut self, diagnostic: Diagnostic) {

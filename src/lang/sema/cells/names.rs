@@ -243,10 +243,7 @@ impl<'a> Expander<'a, '_> {
 
 /// A name of the network with dots in it, followed by a name of a bundle if there is one.
 fn joined(name: String, rest: &[Ident], span: Span) -> Meaning {
-    let mut parts = vec![Ident { name, span }];
-    parts.extend(rest.iter().map(|part| Ident {
-        name: part.name.clone(),
-        span,
-    }));
+    let mut parts = vec![Ident::new(name, span)];
+    parts.extend(rest.iter().map(|part| Ident::new(part.name.as_str(), span)));
     Meaning::Path(Path { parts, span })
 }

@@ -58,6 +58,10 @@ impl<'a> Expander<'a, '_> {
                 function: self.word(function, scope),
                 args: self.args(args, scope, locals),
             },
+            ExprKind::Element { base, index } => ExprKind::Element {
+                base: Box::new(self.expr(base, scope, locals)),
+                index: Box::new(self.expr(index, scope, locals)),
+            },
             ExprKind::Slice { base, start, end } => ExprKind::Slice {
                 base: Box::new(self.expr(base, scope, locals)),
                 start: Box::new(self.expr(start, scope, locals)),

@@ -251,10 +251,7 @@ impl<'t, 'r, 'd> Builder<'t, 'r, 'd> {
     // ---- Words and values ----
 
     pub(in crate::lang::syntax) fn ident(&self, pair: &Pair<'_, Rule>) -> Ident {
-        Ident {
-            name: pair.as_str().to_string(),
-            span: self.span(&self.range(pair)),
-        }
+        Ident::new(pair.as_str(), self.span(&self.range(pair)))
     }
 
     pub(in crate::lang::syntax) fn path(&self, pair: &Pair<'_, Rule>) -> Path {
@@ -262,10 +259,7 @@ impl<'t, 'r, 'd> Builder<'t, 'r, 'd> {
         let mut start = range.start;
         let mut parts = Vec::new();
         for part in pair.as_str().split('.') {
-            parts.push(Ident {
-                name: part.to_string(),
-                span: self.span(&(start..start + part.len())),
-            });
+            parts.push(Ident::new(part, self.span(&(start..start + part.len()))));
             start += part.len() + 1;
         }
         Path {

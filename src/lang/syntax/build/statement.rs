@@ -3,7 +3,7 @@
 use pest::iterators::Pair;
 
 use crate::lang::syntax::ast::{
-    DeclEntry, DeclKind, Expr, Ident, Initialiser, RuleUse, Stmt, StmtKind,
+    DeclEntry, DeclKind, Expr, Ident, Initialiser, Path, RuleUse, Stmt, StmtKind,
 };
 use crate::lang::syntax::expected::BrokenPart;
 use crate::lang::syntax::parse::Rule;
@@ -45,11 +45,14 @@ impl Builder<'_, '_, '_> {
     /// Builds a statement of at most one name, some expressions and a body.
     fn simple_statement(&mut self, rule: Rule, pair: Pair<'_, Rule>) -> Option<StmtKind> {
         let mut name = None;
+        let mut size = None;
         let mut expressions: Vec<Option<Expr>> = Vec::new();
         let mut body = None;
         for part in pair.into_inner() {
             match part.as_rule() {
                 Rule::name => name = Some(self.ident(&part)),
+                Rule::index => self.index(name.as_mut()?, part)?,
+                Rule::size => size = Some(self.inner_expression(part)?),
                 Rule::expression => expressions.push(self.expression(part)),
                 Rule::body => body = self.body(part),
                 _ => {}
@@ -61,6 +64,7 @@ impl Builder<'_, '_, '_> {
             Rule::transmit => StmtKind::Transmit { value: first },
             Rule::value => StmtKind::Let {
                 target: name?,
+                size,
                 value: first,
             },
             Rule::update => StmtKind::Update {
@@ -69,6 +73,12 @@ impl Builder<'_, '_, '_> {
             },
             Rule::region => StmtKind::On {
                 side: name?,
+                start: first,
+                end: expressions.next()??,
+                body: body?,
+            },
+            Rule::repetition => StmtKind::For {
+                variable: name?,
                 start: first,
                 end: expressions.next()??,
                 body: body?,
@@ -113,6 +123,10 @@ impl Builder<'_, '_, '_> {
         let mut sound = true;
         for part in parts {
             let rule = part.as_rule();
+            if rule == Rule::index {
+                self.index(&mut entry.name, part)?;
+                continue;
+            }
             for piece in part.into_inner() {
                 match (rule, piece.as_rule()) {
                     (Rule::per, Rule::granularity) => entry.per = Some(self.ident(&piece)),
@@ -145,7 +159,8 @@ impl Builder<'_, '_, '_> {
         for part in pair.into_inner() {
             match part.as_rule() {
                 Rule::name => name = Some(self.ident(&part)),
-                Rule::path => paths.push(self.path(&part)),
+                Rule::index => self.index(name.as_mut()?, part)?,
+                Rule::side => paths.push(self.side(part)?),
                 Rule::using => {
                     using = self.using(part);
                     sound = using.is_some();
@@ -177,6 +192,7 @@ impl Builder<'_, '_, '_> {
         for part in pair.into_inner() {
             match part.as_rule() {
                 Rule::name => name = Some(self.ident(&part)),
+                Rule::index => self.index(name.as_mut()?, part)?,
                 Rule::call => cell = self.using(part),
                 Rule::using => {
                     using = self.using(part);
@@ -195,6 +211,47 @@ impl Builder<'_, '_, '_> {
             body: body?,
         };
         sound.then_some(instance)
+    }
+
+    /// The side of a bundle, `h` or `head[k].h`.
+    fn side(&mut self, pair: Pair<'_, Rule>) -> Option<Path> {
+        let mut path: Option<Path> = None;
+        for part in pair.into_inner() {
+            let Some(found) = &mut path else {
+                path = Some(self.path(&part));
+                continue;
+            };
+            match part.as_rule() {
+                Rule::index => self.index(found.parts.last_mut()?, part.clone())?,
+                _ => found.parts.push(self.member(&part)),
+            }
+            found.span = found.span.to(self.span(&self.used(&part)));
+        }
+        path
+    }
+
+    /// The word after a dot.
+    pub(in crate::lang::syntax) fn member(&self, pair: &Pair<'_, Rule>) -> Ident {
+        let range = self.range(pair);
+        Ident::new(
+            &pair.as_str()[1..],
+            self.span(&(range.start + 1..range.end)),
+        )
+    }
+
+    /// Gives a name its index.
+    fn index(&mut self, name: &mut Ident, pair: Pair<'_, Rule>) -> Option<()> {
+        name.span = name.span.to(self.span(&self.range(&pair)));
+        name.index = Some(Box::new(self.inner_expression(pair)?));
+        Some(())
+    }
+
+    /// The only expression inside.
+    fn inner_expression(&mut self, pair: Pair<'_, Rule>) -> Option<Expr> {
+        let inner = pair
+            .into_inner()
+            .find(|part| part.as_rule() == Rule::expression)?;
+        self.expression(inner)
     }
 
     /// The policy after `reset`.

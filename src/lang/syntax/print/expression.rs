@@ -1,6 +1,6 @@
 //! Expressions as canonical text, on one line if they fit.
 
-use crate::lang::syntax::ast::{Arg, BinaryOp, Expr, ExprKind, Path};
+use crate::lang::syntax::ast::{Arg, BinaryOp, Expr, ExprKind, Ident, Path};
 use crate::lang::syntax::expression::{is_comparison, PREFIX_PRECEDENCE};
 
 use super::{INDENT, WIDTH};
@@ -8,10 +8,24 @@ use super::{INDENT, WIDTH};
 /// The precedence of expressions that never need parentheses.
 const PRIMARY: u8 = 8;
 
-/// The words of a path.
+/// A path with its indices, on one line.
 pub(super) fn path(path: &Path) -> String {
-    let parts: Vec<&str> = path.parts.iter().map(|part| part.name.as_str()).collect();
+    let parts: Vec<String> = path.parts.iter().map(ident).collect();
     parts.join(".")
+}
+
+/// A name with its index, on one line.
+pub(super) fn ident(ident: &Ident) -> String {
+    let mut text = ident.name.clone();
+    if let Some(index) = &ident.index {
+        let mut line = OneLineWriter {
+            out: String::new(),
+            budget: usize::MAX,
+        };
+        line.expression(index, 0);
+        text.push_str(&format!("[{}]", line.out));
+    }
+    text
 }
 
 /// Prints an expression from column `column` of a line indented by `indent`, with `after` more characters on
@@ -125,6 +139,12 @@ impl Writer {
                 self.sequence("[", "]", elements, indent, |writer, element, inner| {
                     writer.expression(element, 0, inner);
                 });
+            }
+            ExprKind::Element { base, index } => {
+                self.expression(base, PRIMARY, indent);
+                self.push("[");
+                self.expression(index, 0, indent + INDENT);
+                self.push("]");
             }
             ExprKind::Slice { base, start, end } => {
                 self.expression(base, PRIMARY, indent);
@@ -268,6 +288,12 @@ impl OneLineWriter {
                     && self.expression(right, right_least)
             }
             ExprKind::Call { function, args } => self.call(&function.name, args),
+            ExprKind::Element { base, index } => {
+                self.expression(base, PRIMARY)
+                    && self.push("[")
+                    && self.expression(index, 0)
+                    && self.push("]")
+            }
             ExprKind::Slice { base, start, end } => {
                 self.expression(base, PRIMARY)
                     && self.push("[")

@@ -1,10 +1,10 @@
 //! Statements as canonical text.
 
 use crate::lang::syntax::ast::{
-    DeclEntry, DeclKind, Ident, Initialiser, Path, RuleUse, Stmt, StmtKind,
+    DeclEntry, DeclKind, Expr, Ident, Initialiser, Path, RuleUse, Stmt, StmtKind,
 };
 
-use super::expression::{layout, layout_call, path};
+use super::expression::{ident, layout, layout_call, path};
 use super::{one_line, Braces, Printer, INDENT, WIDTH};
 
 impl Printer<'_> {
@@ -62,9 +62,9 @@ impl Printer<'_> {
                     one_line(&header, &self.flat_body(body)?)
                 }
             }
-            StmtKind::On { body, .. } | StmtKind::When { body, .. } => {
-                one_line(&self.header(stmt)?, &self.flat_body(body)?)
-            }
+            StmtKind::On { body, .. }
+            | StmtKind::When { body, .. }
+            | StmtKind::For { body, .. } => one_line(&self.header(stmt)?, &self.flat_body(body)?),
             StmtKind::Let { .. } | StmtKind::Update { .. } | StmtKind::Transmit { .. } => {
                 self.simple(stmt)?
             }
@@ -75,17 +75,31 @@ impl Printer<'_> {
     /// A statement without a body, except declarations.
     fn simple(&self, stmt: &Stmt) -> Option<String> {
         let (head, value) = match &stmt.kind {
-            StmtKind::Let { target, value } => (format!("{} = ", target.name), value),
-            StmtKind::Update { target, value } => (format!("{} <- ", target.name), value),
+            StmtKind::Let {
+                target,
+                size,
+                value,
+            } => {
+                let size = size.as_ref().map(|size| self.size(size));
+                let head = format!("{}{} = ", ident(target), size.unwrap_or_default());
+                (head, value)
+            }
+            StmtKind::Update { target, value } => (format!("{} <- ", ident(target)), value),
             StmtKind::Transmit { value } => ("transmit ".to_string(), value),
             StmtKind::Decl { .. }
             | StmtKind::Plastic { .. }
             | StmtKind::Cell { .. }
             | StmtKind::On { .. }
-            | StmtKind::When { .. } => return None,
+            | StmtKind::When { .. }
+            | StmtKind::For { .. } => return None,
         };
         let column = self.indent + head.chars().count();
         Some(head + &layout(value, self.indent, column, 0))
+    }
+
+    /// The text `: [8]`.
+    fn size(&self, size: &Expr) -> String {
+        format!(": [{}]", layout(size, self.indent, self.indent, 1))
     }
 
     /// The text before the body of a statement that can have one.
@@ -99,7 +113,7 @@ impl Printer<'_> {
                 reset,
                 ..
             } => {
-                let head = format!("plastic {}: {} -> {}", name.name, path(pre), path(post));
+                let head = format!("plastic {}: {} -> {}", ident(name), path(pre), path(post));
                 Some(self.clauses(head, using.as_ref(), reset.as_ref()))
             }
             StmtKind::Cell {
@@ -109,7 +123,7 @@ impl Printer<'_> {
                 reset,
                 ..
             } => {
-                let head = format!("cell {}: ", name.name);
+                let head = format!("cell {}: ", ident(name));
                 let column = self.indent + head.chars().count();
                 let call = layout_call(&cell.name.name, &cell.args, self.indent, column, 2);
                 Some(self.clauses(head + &call, using.as_ref(), reset.as_ref()))
@@ -121,6 +135,18 @@ impl Printer<'_> {
                 let start = layout(start, self.indent, column, 5);
                 let end = layout(end, self.indent, column + start.chars().count() + 4, 3);
                 Some(format!("on {}[{start} .. {end}]", side.name))
+            }
+            StmtKind::For {
+                variable,
+                start,
+                end,
+                ..
+            } => {
+                let head = format!("for {} in ", variable.name);
+                let column = self.indent + head.chars().count();
+                let start = layout(start, self.indent, column, 5);
+                let end = layout(end, self.indent, column + start.chars().count() + 4, 3);
+                Some(format!("{head}{start} .. {end}"))
             }
             StmtKind::When { condition, .. } => {
                 let condition = layout(condition, self.indent, self.indent + 5, 2);
@@ -178,7 +204,9 @@ impl Printer<'_> {
                 let reset = reset.as_ref().map(|reset| reset.span);
                 (body, reset.or(using).unwrap_or(*span).end)
             }
-            StmtKind::On { end, body, .. } => (body, end.span.end),
+            StmtKind::On { end, body, .. } | StmtKind::For { end, body, .. } => {
+                (body, end.span.end)
+            }
             StmtKind::When { condition, body } => (body, condition.span.end),
         };
         let head_end = head_end as usize;
@@ -268,7 +296,7 @@ fn declared(entry: &DeclEntry, indent: usize, column: usize) -> String {
         tail.push_str(&format!(" reset {}", reset.name));
     }
     let after = tail.chars().count() + 1;
-    let mut text = entry.name.name.clone();
+    let mut text = ident(&entry.name);
     if let Some(size) = &entry.size {
         text.push_str(": [");
         let at = column + text.chars().count();

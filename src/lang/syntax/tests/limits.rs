@@ -112,10 +112,7 @@ fn values_of_settings() {
 /// One expression as `dump` prints it.
 fn shown(value: Expr) -> String {
     let span = value.span;
-    let name = crate::lang::syntax::ast::Ident {
-        name: "x".to_string(),
-        span,
-    };
+    let name = crate::lang::syntax::ast::Ident::new("x", span);
     let kind = ItemKind::Dim { name, value };
     let file = File {
         source: span.source,
