@@ -46,7 +46,11 @@ mod tests {
             clap_complete::generate(*shell, &mut command, "bpmc", &mut text);
             let text = String::from_utf8(text).unwrap();
             for command in command.get_subcommands() {
-                assert!(text.contains(command.get_name()), "{shell}: {}", command.get_name());
+                assert!(
+                    text.contains(command.get_name()),
+                    "{shell}: {}",
+                    command.get_name()
+                );
             }
         }
     }

@@ -340,7 +340,8 @@ fn straight_through_passes_everything() {
 
 #[test]
 fn surrogates_have_the_derivative_of_their_shape() {
-    let shapes: [(&str, fn(f64) -> f64); 5] = [
+    type Derivative = fn(f64) -> f64;
+    let shapes: [(&str, Derivative); 5] = [
         ("", |x| (1.0 + 2.0 * x.abs()).powi(-2)),
         (", shape = fast_sigmoid", |x| (1.0 + 2.0 * x.abs()).powi(-2)),
         (", shape = triangle", |x| (1.0 - 2.0 * x.abs()).max(0.0)),

@@ -139,7 +139,7 @@ impl Names {
 }
 
 /// Gives all names of a body that have an index the name that later stages know.
-pub(super) fn settle(body: &mut Vec<Stmt>, parts: &Parts, diagnostics: &mut Diagnostics) {
+pub(super) fn settle(body: &mut [Stmt], parts: &Parts, diagnostics: &mut Diagnostics) {
     let own = Names::of(body);
     own.refuse_gaps(body, diagnostics);
     let mut settler = Settler {
