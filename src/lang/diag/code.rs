@@ -79,6 +79,7 @@ codes! {
     ZeroCoefficient = "W0107", "a coefficient that starts where plasticity cannot move a weight";
     TargetLeak = "W0108", "an output that reads the target of its own step";
     OneSidedUpdate = "W0109", "a trace whose update does not vary over one side of its bundle";
+    SameSides = "W0110", "a bundle whose two sides are the same state";
 }
 
 impl Code {

@@ -397,6 +397,7 @@ impl<'a, 'd> Analyser<'a, 'd> {
                     name: b.name.name.clone(),
                     pre: b.pre,
                     post: b.post,
+                    same_state: same_state(&self.names, b.pre_path, b.post_path),
                     rule: b.rule,
                     span: b.name.span,
                 })
@@ -480,4 +481,19 @@ impl<'a, 'd> Analyser<'a, 'd> {
             })
             .collect()
     }
+}
+
+/// The place of the post side, where both sides are the same state of the network.
+fn same_state(names: &Names, pre: &ast::Path, post: &ast::Path) -> Option<Span> {
+    let ([pre], [name]) = (&pre.parts[..], &post.parts[..]) else {
+        return None;
+    };
+    let state = matches!(
+        names.get(&name.name),
+        Some(Named {
+            symbol: Symbol::State(_),
+            ..
+        })
+    );
+    (state && pre.name == name.name).then_some(post.span)
 }

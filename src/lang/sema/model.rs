@@ -202,6 +202,8 @@ pub struct Bundle {
     pub post: SizeVar,
     /// The rule, if it names one.
     pub rule: Option<String>,
+    /// The place of the postsynaptic side, where both sides are the same state.
+    pub same_state: Option<Span>,
     /// The name at its declaration.
     pub span: Span,
 }

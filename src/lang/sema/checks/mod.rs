@@ -4,6 +4,7 @@
 mod decay_range;
 mod no_gradient;
 mod one_sided_update;
+mod same_sides;
 mod target_leak;
 mod unbounded_trace;
 mod unread_trace;
@@ -38,6 +39,7 @@ pub static CHECKS: &[Check] = &[
     check(Code::ZeroCoefficient, zero_coefficient::check),
     check(Code::TargetLeak, target_leak::check),
     check(Code::OneSidedUpdate, one_sided_update::check),
+    check(Code::SameSides, same_sides::check),
 ];
 
 /// Runs all lints. `reached` tells for each parameter whether its gradient can be nonzero.
