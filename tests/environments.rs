@@ -530,6 +530,42 @@ fn episodes_that_follow_each_other_are_learned_from_several_times() {
     );
 }
 
+/// An iteration in which no episode ends has no reward, and the means of a record are over the others.
+#[test]
+fn records_are_means_over_the_iterations_in_which_an_episode_ended() {
+    let Some(root) = folder("environments-no-end", |text| text) else {
+        return;
+    };
+    std::fs::write(root.join("agent.bpm"), stream()).unwrap();
+    let short = ["--set", "task.steps=2", "--set", "train.batch=4"];
+    let train = [
+        "train",
+        "agent.bpm",
+        "-q",
+        "--out",
+        "a",
+        "--iterations",
+        "40",
+    ];
+    let every = ["--set", "train.metrics_every=2"];
+    works(&root, &[&train[..], &short, &every].concat());
+    let records = metrics(&root.join("a"));
+    let keys = |k: usize| -> Vec<&String> { records[k].as_object().unwrap().keys().collect() };
+    let mut ended = 0;
+    for (k, record) in records.iter().enumerate() {
+        assert_eq!(keys(k), keys(0));
+        assert!(record["gradient_norm"].as_f64().unwrap() >= 0.0, "{record}");
+        match (record["reward"].as_f64(), record["length"].as_f64()) {
+            (Some(reward), Some(length)) => {
+                ended += 1;
+                assert!(length >= 2.0 && reward <= 1.0, "{record}");
+            }
+            (reward, length) => assert_eq!((reward, length), (None, None), "{record}"),
+        }
+    }
+    assert!(0 < ended && ended < records.len(), "{records:?}");
+}
+
 #[test]
 fn streams_have_the_same_bits_for_all_processes_and_threads() {
     let Some(root) = folder("environments-stream-bits", |text| text) else {
@@ -758,4 +794,39 @@ print(json.dumps([off('b.npz', lambda a: 10 * a[..., 0] + a[..., 1]),
         assert_eq!(code, Some(1), "{err}");
         assert!(err.contains(says), "{err}");
     }
+}
+
+/// A plastic agent in the real CartPole, with the most probable actions: a mean return of 475 over 100 episodes.
+#[test]
+fn cartpole_is_balanced() {
+    if crate::python::python("numpy, gymnasium", "print(1)", Path::new(".")).is_none() {
+        return;
+    }
+    let root = scratch("environments-cartpole");
+    works(&root, &["new", "pole", "--env", "CartPole-v1"]);
+    // Fewer and more frequent steps of learning than the spec has to begin with.
+    let mut train = vec![
+        "train",
+        "pole.bpm",
+        "-q",
+        "--out",
+        "a",
+        "--iterations",
+        "150",
+    ];
+    for change in [
+        "task.steps=32",
+        "train.epochs=8",
+        "train.gamma=0.98",
+        "train.lambda=0.8",
+        "train.value=0.005",
+        "train.optimizer.lr=2e-3",
+        "train.decay=0.05",
+    ] {
+        train.extend(["--set", change]);
+    }
+    works(&root, &train);
+    let eval = ["eval", "a", "--episodes", "100", "--greedy", "--json"];
+    let report: serde_json::Value = serde_json::from_str(&works(&root, &eval)).unwrap();
+    assert!(report["mean"].as_f64().unwrap() >= 475.0, "{report}");
 }

@@ -200,6 +200,19 @@ fn stages_are_the_reference() {
          h <- y
          output next_word = linear(y, task.words)",
     ));
+    // A state that changes in each third step, and logits that are logarithms already.
+    agrees(&model(
+        "state h: [4] = 0
+         plastic rec: h -> y {
+           weight w ~ uniform(-0.3, 0.3)
+           trace f = 0
+           transmit w + 0.1 * f
+           f <- clip(f + pre * post, -1, 1)
+         }
+         y = tanh(linear(embedding(word, 4)) + rec)
+         h <- select(every(3), y, h)
+         output next_word = log_softmax(linear(y, task.words))",
+    ));
     // A loop over both layers, noise at every step, and a layer that keeps nothing.
     agrees(&model(
         "state h: [4] = 0, g: [3] = 0.1

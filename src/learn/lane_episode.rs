@@ -499,8 +499,7 @@ impl LaneEpisode {
                     for length in &out.lengths {
                         tally.add(&Tally::own("length", Some(*length as f64)));
                     }
-                    out.scores
-                        .extend((!out.lengths.is_empty()).then_some(tally));
+                    out.scores.push(tally);
                 }
             }
             Objective::Supervised(_) => {

@@ -1,7 +1,7 @@
 //! Counters of steps, for the condition `every(n)`.
 
 use super::analyser::Analyser;
-use super::model::{Expr, ExprKind, Step, Type};
+use super::model::{Expr, ExprKind, Fold, Over, Step, Type};
 use super::scope::Context;
 use super::types::{number, poison};
 use crate::ir::{Binary, Reset, StateId, StateSlot};
@@ -25,12 +25,12 @@ impl<'a> Analyser<'a, '_> {
             return poison(span);
         }
         let id = self.counter(n as u32, span);
-        self.binary(
-            Binary::LessEqual,
-            number(n - 1.0, span),
-            steps(id, span),
+        let count = Expr {
+            kind: ExprKind::Reduce(Fold::Sum, Over::Vector, Box::new(self.steps(id, span))),
+            ty: Type::Scalar,
             span,
-        )
+        };
+        self.binary(Binary::LessEqual, number(n - 1.0, span), count, span)
     }
 
     /// The state that counts the steps since the last n-th one.
@@ -49,7 +49,9 @@ impl<'a> Analyser<'a, '_> {
             given: false,
             span: Some(span),
         });
-        self.state_types.push(Type::Scalar);
+        // As all states of a network it has a size.
+        let one = self.sizes.known(1, "a counter of steps", span);
+        self.state_types.push(Type::Vector(one));
         self.counters.insert(n, id);
         id
     }
@@ -60,20 +62,21 @@ impl<'a> Analyser<'a, '_> {
             let Some(span) = self.states[id.index()].span else {
                 continue;
             };
-            let last = number(f64::from(n) - 1.0, span);
-            let over = self.binary(Binary::LessEqual, last, steps(id, span), span);
-            let more = self.binary(Binary::Add, steps(id, span), number(1.0, span), span);
+            let (last, count) = (number(f64::from(n) - 1.0, span), self.steps(id, span));
+            let over = self.binary(Binary::LessEqual, last, count, span);
+            let count = self.steps(id, span);
+            let more = self.binary(Binary::Add, count, number(1.0, span), span);
             nexts[id.index()] = Some(self.select(over, number(0.0, span), more, span));
             order.push(Step::Next(id));
         }
     }
-}
 
-/// The steps that a counter has counted.
-fn steps(id: StateId, span: Span) -> Expr {
-    Expr {
-        kind: ExprKind::State(id),
-        ty: Type::Scalar,
-        span,
+    /// The steps that a counter has counted, a vector of one.
+    fn steps(&self, id: StateId, span: Span) -> Expr {
+        Expr {
+            kind: ExprKind::State(id),
+            ty: self.state_types[id.index()],
+            span,
+        }
     }
 }

@@ -199,7 +199,11 @@ impl Trainer {
             iteration: number,
             loss,
             parts: (!self.supervised).then_some(report.parts),
-            reward: mean_of(&report.rewards),
+            // NaN where no episode ended.
+            reward: match self.supervised {
+                true => None,
+                false => Some(mean_of(&report.rewards).unwrap_or(f64::NAN)),
+            },
             scores: values_of(&report.scores),
             epoch: self.epoch(),
             reads_text: false,
