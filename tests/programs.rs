@@ -38,6 +38,42 @@ fn kernels() {
     });
 }
 
+#[cfg(all(target_arch = "x86_64", unix))]
+#[test]
+fn instructions() {
+    snapshots_of("programs", "instructions", |case| {
+        experiment(&compiled(case)).instructions()
+    });
+}
+
+/// The way back of the paper's agents takes most of their time.
+#[cfg(all(target_arch = "x86_64", unix))]
+#[test]
+fn sweeps_of_the_way_back_take_few_instructions_and_spill_nothing() {
+    for (spec, most) in [
+        ("maze/simple_fanout", 28.0),
+        ("cue_reward/retroactive", 45.0),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("specs/paper/{spec}.bpm"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = path.display().to_string();
+        let compilation = driver::compile(&name, &text, &[], &driver::from_disk).unwrap();
+        let listing = experiment(&compilation.program.unwrap()).instructions();
+        let line = listing
+            .lines()
+            .find(|line| line.starts_with("back (finish, begin)"));
+        let line = line.unwrap_or_else(|| panic!("{listing}"));
+        let words: Vec<&str> = line.split(' ').collect();
+        let at = words
+            .iter()
+            .position(|word| word.starts_with("instructions"))
+            .unwrap();
+        let count: f64 = words[at - 1].parse().unwrap();
+        assert!(count <= most, "{spec}: {listing}");
+        assert!(line.ends_with(" 0 spills"), "{spec}: {listing}");
+    }
+}
+
 #[test]
 fn cuda() {
     snapshots_of("programs", "cuda", |case| {

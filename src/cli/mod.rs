@@ -135,6 +135,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     let screen = Screen::new(arguments.color);
+    if let Err(message) = crate::machine::check_limit() {
+        return status(Err(anyhow::Error::msg(message).into()), &screen);
+    }
     let outcome = match arguments.command {
         Command::New(arguments) => new::run(&arguments, &screen),
         Command::Check(arguments) => check::run(&arguments, &screen),

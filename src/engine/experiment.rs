@@ -299,6 +299,17 @@ impl Experiment {
         out
     }
 
+    /// The instructions of each sweep for 8 connections in 256-bit code for x86-64, as text.
+    #[cfg(all(target_arch = "x86_64", unix))]
+    pub fn instructions(&self) -> String {
+        let stages = self.stages.iter();
+        let texts = stages.filter_map(|stage| match &stage.program {
+            Program::Lanes(fused) => Some(fused.instructions()),
+            Program::Graphs | Program::Rows => None,
+        });
+        texts.collect()
+    }
+
     /// Step and adjoint of each stage as text, after the forms of traces.
     pub fn graphs(&self) -> String {
         let mut out = String::new();

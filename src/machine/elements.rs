@@ -105,16 +105,13 @@ pub(crate) fn element<T: Real>(
                 Element::MulAdd => map3(out, a, b, c, |x, y, z| x.mul_add(y, z)),
                 Element::MulSub => map3(out, a, b, c, |x, y, z| x.mul_add(y, -z)),
                 Element::NegMulAdd => map3(out, a, b, c, |x, y, z| (-x).mul_add(y, z)),
-                Element::Keep(lo, hi, boundary) => {
-                    let (lo, hi) = (T::from_f64(lo.get()), T::from_f64(hi.get()));
-                    map2(out, a, b, |x, y| {
-                        if clip_mask(y, lo, hi, boundary) == T::ZERO {
-                            T::ZERO
-                        } else {
-                            x
-                        }
-                    });
-                }
+                Element::Gate => map2(out, a, b, |x, gate| {
+                    if gate == T::ZERO {
+                        T::ZERO
+                    } else {
+                        x
+                    }
+                }),
                 Element::PowerOfTwo => map1(out, a, |x| T::from_f64(x.to_f64().exp2())),
                 Element::Copy => map1(out, a, |x| x),
                 Element::Clip(lo, hi) => {

@@ -47,4 +47,5 @@ mod x86;
 
 pub(crate) use dispatch::dispatch;
 pub use jit::vector_bits;
+pub use processor::check_limit;
 pub(crate) use processor::{processor, Processor};

@@ -55,11 +55,33 @@ pub enum Element {
     NegMulAdd,
     /// The power `2^a` of a whole `a` in the range of exponents.
     PowerOfTwo,
-    /// A choice: `a` where `b` is inside the bounds, else 0. It is the adjoint of a clip at `b`.
-    Keep(Bits, Bits, Boundary),
+    /// A gate: `a` where `b` is not 0, else 0. The adjoint of a clip passes one.
+    Gate,
 }
 
 impl Element {
+    /// Returns true if every value is 0 or 1.
+    pub fn is_truth(self) -> bool {
+        match self {
+            Element::Unary(f) => f == Unary::Not,
+            Element::Binary(f) => matches!(
+                f,
+                Binary::Less | Binary::LessEqual | Binary::Equal | Binary::And | Binary::Or
+            ),
+            Element::ClipMask(_, _, boundary) => {
+                matches!(boundary, Boundary::Inclusive | Boundary::Exclusive)
+            }
+            Element::Select
+            | Element::Copy
+            | Element::Clip(..)
+            | Element::MulAdd
+            | Element::MulSub
+            | Element::NegMulAdd
+            | Element::PowerOfTwo
+            | Element::Gate => false,
+        }
+    }
+
     /// The number of operands.
     pub fn arity(self) -> usize {
         match self {
@@ -68,7 +90,7 @@ impl Element {
             | Element::Clip(..)
             | Element::ClipMask(..)
             | Element::PowerOfTwo => 1,
-            Element::Binary(_) | Element::Keep(..) => 2,
+            Element::Binary(_) | Element::Gate => 2,
             Element::Select | Element::MulAdd | Element::MulSub | Element::NegMulAdd => 3,
         }
     }

@@ -2,6 +2,7 @@
 
 use super::access::sources;
 use super::code::{Element, RootKind, Source, Sweep};
+use super::extent::Extent;
 use std::collections::BTreeSet;
 
 /// The operations and bytes of a sweep per element of its block. Each block and matrix is read once, each
@@ -20,7 +21,11 @@ pub(crate) fn per_element(sweep: &Sweep) -> (u64, u64) {
         Element::Copy => 0,
         _ => 1,
     };
-    let mut operations: u64 = sweep.ops.iter().map(|op| count(op.f)).sum();
+    // What is the same in a whole row or column is computed once for all its connections.
+    let extents = Extent::all(&sweep.ops);
+    let ops = sweep.ops.iter().zip(extents);
+    let ops = ops.filter(|(_, extent)| *extent == Extent::Connection);
+    let mut operations: u64 = ops.map(|(op, _)| count(op.f)).sum();
     let mut streams = read.len() as u64;
     for root in &sweep.roots {
         operations += u64::from(root.times.is_some());

@@ -16,6 +16,8 @@
 //! |---|---|
 //! | `ir` | a program: steps, memories, slots |
 //! | `code` | instructions and sweeps |
+//! | `extent` | what the values of a sweep vary with |
+//! | `masks` | truths that only open gates |
 //! | `layout` | how blocks of connections lie in memory |
 //! | `access` | which elements an instruction reads and writes |
 //! | `cost` | operations and bytes of a sweep |
@@ -35,8 +37,10 @@ mod choices;
 pub(crate) mod code;
 mod compile;
 pub(crate) mod cost;
+pub(crate) mod extent;
 pub(crate) mod ir;
 pub(crate) mod layout;
+pub(crate) mod masks;
 pub(crate) mod parameters;
 pub mod passes;
 mod print;

@@ -46,6 +46,19 @@ impl SweepBuilder {
         Source::Temporary(to)
     }
 
+    /// The operation that gives a value; `None` for one that is read.
+    pub(crate) fn made(&self, value: Source) -> Option<&RowOp> {
+        match value {
+            Source::Temporary(k) => self.ops.get(k),
+            _ => None,
+        }
+    }
+
+    /// The operations so far.
+    pub(crate) fn ops(&self) -> &[RowOp] {
+        &self.ops
+    }
+
     /// Adds a root. A value stored in a block becomes a temporary, so that blocks can exchange their values.
     pub fn root(&mut self, kind: RootKind, value: Source) {
         self.product(kind, value, None);
@@ -116,6 +129,7 @@ fn normal(f: Element, operands: [Source; 3]) -> [Source; 3] {
         (1, _) => [a, a, a],
         (2, Element::Binary(Binary::Add | Binary::Mul)) if b < a => [b, a, b],
         (2, _) => [a, b, a],
+        (3, Element::MulAdd) if b < a => [b, a, c],
         _ => [a, b, c],
     }
 }

@@ -1,5 +1,6 @@
 //! `bpmc bench`.
 
+mod compare;
 mod table;
 
 use super::options::{from_one, Backend, Devices, Overrides, Passes, Threads};
@@ -22,7 +23,8 @@ const AFTER_HELP: &str = "\
 Examples:
   bpmc bench agent.bpm
   bpmc bench specs/paper/maze/simple*.bpm --threads 1 --seconds 10
-  bpmc bench agent.bpm --set task.steps=120 --json
+  bpmc bench agent.bpm --set task.steps=120 --json > before.json
+  bpmc bench agent.bpm --set task.steps=120 --compare before.json
 
 Two iterations run first and are not counted. The floor is the shortest possible time of an iteration: \
 bytes moved divided by the bandwidth of the L2 caches (on a GPU, of shared memory), or multiply-adds \
@@ -67,6 +69,10 @@ pub struct Arguments {
     #[arg(long)]
     pub no_floors: bool,
 
+    /// Also show the measurements beside those that `bpmc bench --json` wrote before
+    #[arg(long, value_name = "PREVIOUS.json", conflicts_with = "json")]
+    pub compare: Option<PathBuf>,
+
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -82,6 +88,11 @@ fn duration(text: &str) -> Result<f64, String> {
 
 /// Measures and prints.
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
+    let before = arguments
+        .compare
+        .as_deref()
+        .map(compare::read)
+        .transpose()?;
     let mut specs = if let [only] = arguments.specs.as_slice() {
         vec![here(arguments, only, screen)?]
     } else {
@@ -115,7 +126,12 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         let json = serde_json::to_string_pretty(&document);
         json.context("cannot write the measurements as JSON")? + "\n"
     } else {
-        table::render(&document, screen.color())
+        let mut text = table::render(&document, screen.color());
+        if let Some(before) = &before {
+            text += "\n";
+            text += &compare::render(&document, before, screen.color());
+        }
+        text
     };
     screen.print(&text)
 }

@@ -6,7 +6,7 @@ use crate::lab::bench::{Document, Machine};
 use crate::machine::kernel::KernelReport;
 
 /// The text for a missing measurement.
-const NONE: &str = "-";
+pub(super) const NONE: &str = "-";
 
 /// Renders all tables.
 pub fn render(document: &Document, color: bool) -> String {
@@ -38,9 +38,9 @@ pub fn render(document: &Document, color: bool) -> String {
     text
 }
 
-type Row = Vec<String>;
+pub(super) type Row = Vec<String>;
 
-fn row<const N: usize>(cells: [&str; N]) -> Row {
+pub(super) fn row<const N: usize>(cells: [&str; N]) -> Row {
     cells.map(str::to_owned).to_vec()
 }
 
@@ -209,7 +209,7 @@ fn rates(machine: &Machine) -> Vec<Row> {
 }
 
 /// Aligns columns: the first to the left, the others to the right. The first row is the heading.
-fn layout(rows: &[Row], color: bool) -> String {
+pub(super) fn layout(rows: &[Row], color: bool) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
@@ -251,7 +251,7 @@ fn figures(value: f64) -> String {
     format!("{value:.*}", 3usize.saturating_sub(before))
 }
 
-fn seconds(value: f64) -> String {
+pub(super) fn seconds(value: f64) -> String {
     if value >= 1.0 {
         format!("{} s", figures(value))
     } else if value >= 1e-3 {
@@ -287,6 +287,9 @@ fn percent(share: f64) -> String {
 }
 
 #[cfg(test)]
+pub(super) use tests::sample;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::lab::bench::machine::Rates;
@@ -306,7 +309,7 @@ mod tests {
         assert_eq!(percent(0.256), "26 %");
     }
 
-    fn sample() -> Document {
+    pub fn sample() -> Document {
         let machine = Machine {
             device: None,
             threads: 2,

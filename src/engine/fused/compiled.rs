@@ -92,6 +92,28 @@ impl Fused {
         self.program.source().to_string()
     }
 
+    /// The instructions of each sweep for 8 connections in 256-bit code for x86-64, as text.
+    #[cfg(all(target_arch = "x86_64", unix))]
+    pub fn instructions(&self) -> String {
+        let program = &self.program;
+        let lists = [
+            ("forward", &program.ahead.sweeps),
+            ("update", &program.ahead.updates),
+            ("back", &program.back.sweeps),
+        ];
+        let mut out = String::new();
+        for (way, sweeps) in lists {
+            let counts = crate::machine::jit::instructions(sweeps, program.blocks.len());
+            for (sweep, counts) in sweeps.iter().zip(counts) {
+                let text = counts.map_or("interpreted".to_owned(), |(count, spills)| {
+                    format!("{count:.1} instructions, {spills} spills")
+                });
+                out += &format!("{way} ({}): {text}\n", sweep.name);
+            }
+        }
+        out
+    }
+
     /// Computes the values that depend on parameters alone (given by slot).
     ///
     /// # Errors

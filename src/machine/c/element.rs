@@ -58,10 +58,39 @@ pub(super) fn expression(f: Element, operands: &[String]) -> String {
         Element::MulSub => format!("fmaf({a}, {b}, -({c}))"),
         Element::NegMulAdd => format!("fmaf(-({a}), {b}, {c})"),
         Element::PowerOfTwo => format!("exp2f({a})"),
-        Element::Keep(lo, hi, boundary) => {
-            let inside = inside(b, &bound(lo), &bound(hi), boundary);
-            format!("({inside} == 0.0f ? 0.0f : {a})")
+        Element::Gate => format!("({b} == 0.0f ? 0.0f : {a})"),
+    }
+}
+
+/// The expression of a truth that is a mask, a C condition; `masks` says which operands are.
+pub(super) fn condition(f: Element, operands: &[String], masks: [bool; 2]) -> String {
+    let [a, b] = [0, 1].map(|k| operands.get(k).map_or("", String::as_str));
+    let bound = |bits: Bits| number(bits.get() as f32);
+    let holds = |x: &str, mask: bool| match mask {
+        true => x.to_owned(),
+        false => format!("{x} != 0.0f"),
+    };
+    match f {
+        Element::Binary(Binary::Less) => format!("{a} < {b}"),
+        Element::Binary(Binary::LessEqual) => format!("{a} <= {b}"),
+        Element::Binary(Binary::Equal) => format!("{a} == {b}"),
+        Element::Binary(Binary::And) => {
+            format!("{} && {}", holds(a, masks[0]), holds(b, masks[1]))
         }
+        Element::ClipMask(lo, hi, Boundary::Exclusive) => {
+            format!("{a} > {} && {a} < {}", bound(lo), bound(hi))
+        }
+        Element::ClipMask(lo, hi, _) => format!("{a} >= {} && {a} <= {}", bound(lo), bound(hi)),
+        other => format!("{} != 0.0f", expression(other, operands)),
+    }
+}
+
+/// The expression of what a mask opens or chooses.
+pub(super) fn opened(f: Element, operands: &[String]) -> String {
+    match (f, operands) {
+        (Element::Gate, [x, mask]) => format!("({mask} ? {x} : 0.0f)"),
+        (Element::Select, [mask, x, y]) => format!("({mask} ? {x} : {y})"),
+        (other, _) => expression(other, operands),
     }
 }
 

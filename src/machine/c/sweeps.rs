@@ -4,11 +4,13 @@
 //! then one stream, sums over pre stay in registers, and sums over post are sums of a group. A second phase
 //! combines the results of the groups.
 
-use super::element::{at, expression, memory, number, written};
+use super::element::{at, condition, expression, memory, number, opened, written};
 use super::text::Text;
 use super::Threads;
-use crate::program::code::{RootKind, Source, Sweep};
+use crate::program::code::{Element, RootKind, RowOp, Source, Sweep};
+use crate::program::extent::Extent;
 use crate::program::layout::Layout;
+use crate::program::masks::masks;
 use std::collections::BTreeMap;
 
 /// The arrangement of groups on a block.
@@ -109,6 +111,13 @@ pub(super) fn function(
     for k in 0..posts.len() {
         text.line(&format!("VAR16(v{k});"));
     }
+    // What is the same in all rows is computed before them.
+    let extents = Extent::all(&sweep.ops);
+    let is_fixed = |k: usize| matches!(extents[k], Extent::One | Extent::Column);
+    let masks = masks(sweep, &extents);
+    for op in sweep.ops.iter().filter(|op| is_fixed(op.to)) {
+        text.line(&format!("VAR16(t{});", op.to));
+    }
     for (r, partial) in partials.iter().enumerate() {
         if partial.as_ref().is_some_and(|p| !is_post(p.kind)) {
             text.line(&format!("VAR16(a{r});"));
@@ -119,6 +128,25 @@ pub(super) fn function(
         if let Source::Post(place) = source {
             text.line(&format!("AT16(v{k}) = {};", at(*place, "panel * 16 + k")));
         }
+    }
+    for op in sweep.ops.iter().filter(|op| is_fixed(op.to)) {
+        let operands: Vec<String> = op.operands[..op.f.arity()]
+            .iter()
+            .map(|source| match source {
+                Source::Temporary(k) => format!("AT16(t{k})"),
+                Source::Number(bits) => number(f32::from_bits(*bits)),
+                Source::Pre(place) => at(*place, "0"),
+                other => posts
+                    .iter()
+                    .position(|post| post == other)
+                    .map_or(String::new(), |k| format!("AT16(v{k})")),
+            })
+            .collect();
+        text.line(&format!(
+            "AT16(t{}) = {};",
+            op.to,
+            expression(op.f, &operands)
+        ));
     }
     for (r, partial) in partials.iter().enumerate() {
         if partial
@@ -142,20 +170,18 @@ pub(super) fn function(
     text.line(&format!("const int i = (panel * {rows} + row) * 16 + k;"));
     let names = loads(sweep, &posts, blocks, text);
     let name_of = |source: Source| match source {
+        Source::Temporary(k) if is_fixed(k) => format!("AT16(t{k})"),
         Source::Temporary(k) => format!("t{k}"),
         Source::Number(bits) => number(f32::from_bits(bits)),
         other => names[&other].clone(),
     };
-    // The CPU's kernels reuse temporaries, so each is declared once.
-    for k in 0..sweep.temporaries {
-        text.line(&format!("float t{k};"));
-    }
-    for op in &sweep.ops {
+    for op in sweep.ops.iter().filter(|op| !is_fixed(op.to)) {
         let operands: Vec<String> = op.operands[..op.f.arity()]
             .iter()
             .map(|s| name_of(*s))
             .collect();
-        text.line(&format!("t{} = {};", op.to, expression(op.f, &operands)));
+        let (kind, value) = operation(op, &operands, &masks);
+        text.line(&format!("const {kind} t{} = {value};", op.to));
     }
     for (r, root) in sweep.roots.iter().enumerate() {
         let value = match root.times {
@@ -220,6 +246,23 @@ pub(super) fn function(
         text.close("END_PHASE");
     }
     text.close("}");
+}
+
+/// The C type and the expression of an operation, where `masks` says which temporaries are conditions.
+fn operation(op: &RowOp, operands: &[String], masks: &[bool]) -> (&'static str, String) {
+    let is_mask = |k: usize| matches!(op.operands[k], Source::Temporary(t) if masks[t]);
+    let opens = match op.f {
+        Element::Gate => is_mask(1),
+        Element::Select => is_mask(0),
+        _ => false,
+    };
+    if masks[op.to] {
+        ("bool", condition(op.f, operands, [is_mask(0), is_mask(1)]))
+    } else if opens {
+        ("float", opened(op.f, operands))
+    } else {
+        ("float", expression(op.f, operands))
+    }
 }
 
 /// Combines the partial results of the groups.

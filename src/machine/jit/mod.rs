@@ -56,6 +56,17 @@ pub fn vector_bits() -> Option<u32> {
     }
 }
 
+/// The instructions of each sweep for 8 connections in 256-bit code, and how many of a row write values that found no
+/// register; `None` for a sweep without machine code. The loop itself does not count.
+#[cfg(all(target_arch = "x86_64", unix))]
+pub(crate) fn instructions(sweeps: &[Sweep], blocks: usize) -> Vec<Option<(f64, usize)>> {
+    let count = |sweep: &Sweep| {
+        let counts = x86::count(x86::Isa::Avx2, &series::expand(sweep), blocks)?;
+        Some((counts.instructions, counts.spills))
+    };
+    sweeps.iter().map(count).collect()
+}
+
 impl Machine {
     /// Compiles the sweeps for this CPU as far as possible; nothing without a code generator for it.
     pub(crate) fn new(sweeps: &[Sweep], blocks: usize) -> Machine {
@@ -154,6 +165,14 @@ impl Machine {
             interpreted(&self.sweeps[k], memory);
             return;
         };
+        // SAFETY: the function was generated for the sizes of these memories: offsets of places and sums lie inside
+        // the sizes the program was assembled with, vectors and blocks are filled up to whole panels. Records,
+        // shared memory and blocks of `Blocks::Read` are only read: no sweep that runs with them stores traces.
+        Machine::call(sweep, memory, |table| unsafe { function(table) });
+    }
+
+    /// Calls a sweep's function with the table of addresses, and joins its partial sums.
+    fn call(sweep: &Sweep, memory: &mut Memory<'_, f32>, function: impl FnOnce(*const *mut f32)) {
         let scratch = &mut *memory.scratch;
         let sums = partial_offset(sweep, sweep.roots.len());
         scratch.partial.grow(sums);
@@ -184,15 +203,12 @@ impl Machine {
             }
         }
         addresses.extend(memory.adjoints.iter_mut().map(|block| block.as_mut_ptr()));
-        // SAFETY: the function was generated for the sizes of these memories: offsets of places and sums lie inside
-        // the sizes the program was assembled with, vectors and blocks are filled up to whole panels. Records,
-        // shared memory and blocks of `Blocks::Read` are only read: no sweep that runs with them stores traces.
-        unsafe { function(addresses.as_ptr()) };
-        self.join(sweep, memory);
+        function(addresses.as_ptr());
+        Machine::join(sweep, memory);
     }
 
     /// Computes sums over post of each row, and sums over both sides, from the partial sums.
-    fn join(&self, sweep: &Sweep, memory: &mut Memory<'_, f32>) {
+    fn join(sweep: &Sweep, memory: &mut Memory<'_, f32>) {
         for (k, root) in sweep.roots.iter().enumerate() {
             let (area, to, n) = match root.kind {
                 RootKind::SumPost(area, to) => (area, to, sweep.layout.rows),

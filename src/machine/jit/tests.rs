@@ -43,8 +43,8 @@ fn elements() -> Vec<Element> {
         Element::MulSub,
         Element::NegMulAdd,
         Element::Clip(lo, hi),
-        Element::Keep(lo, hi, Boundary::Inclusive),
-        Element::Keep(lo, hi, Boundary::Exclusive),
+        Element::Gate,
+        Element::Gate,
     ];
     for boundary in [
         Boundary::Inclusive,
@@ -168,6 +168,13 @@ impl World {
     }
 
     fn run(&mut self, sweep: &Sweep, machine: Option<&Machine>) {
+        self.with_memory(|memory| match machine {
+            Some(machine) => machine.run(0, sweep, memory),
+            None => interpret::sweep(sweep, memory),
+        });
+    }
+
+    fn with_memory(&mut self, run: impl FnOnce(&mut Memory<'_, f32>)) {
         let [lane, before, record, record_before, shared] = &mut self.areas[..] else {
             unreachable!("there are five areas");
         };
@@ -183,10 +190,7 @@ impl World {
             outers: &mut [],
             scratch: &mut Scratch::default(),
         };
-        match machine {
-            Some(machine) => machine.run(0, sweep, &mut memory),
-            None => interpret::sweep(sweep, &mut memory),
-        }
+        run(&mut memory);
     }
 
     /// The values that a sweep may write, without padding.
@@ -249,7 +253,11 @@ fn random_sweeps_give_what_the_interpreter_gives() {
             }
             for (generated, machine) in machines(std::slice::from_ref(sweep), BLOCKS) {
                 let form = machine.form(0);
-                assert_eq!(form != INTERPRETED, generated, "{form}");
+                assert_eq!(
+                    form != INTERPRETED,
+                    generated,
+                    "{form}, {layout:?}\n{sweep:#?}"
+                );
                 let mut found = world.clone();
                 found.run(sweep, Some(&machine));
                 let label = format!("case {case}, {name}, {form}, {layout:?}\n{sweep:#?}");
@@ -274,6 +282,39 @@ fn machines(sweeps: &[Sweep], blocks: usize) -> Vec<(bool, Machine)> {
         }
     }
     machines
+}
+
+/// Code for wider vectors than this CPU has runs in an emulator.
+#[cfg(all(target_arch = "x86_64", unix))]
+#[test]
+fn code_for_the_widest_vectors_gives_what_the_interpreter_gives() {
+    use crate::machine::{series, x86};
+    let mut random = Random(0x1234_5678_9abc_def1);
+    for case in 0..200 {
+        let sizes = [1, 3, 8, 15, 16, 17, 31, 32, 33, 40, 48, 65];
+        let layout = Layout {
+            rows: 1 + random.below(12),
+            cols: sizes[random.below(sizes.len())],
+        };
+        let sweep = contract(&random_sweep(&mut random, layout));
+        let world = World::new(&mut random, layout);
+        let mut expected = world.clone();
+        expected.run(&sweep, None);
+        let expected = expected.results(&sweep);
+        if expected.iter().any(|x| x.abs() > 1e4) {
+            continue;
+        }
+        let label = format!("case {case}, {layout:?}\n{sweep:#?}");
+        let listing = x86::listing(x86::Isa::Avx512, &series::expand(&sweep), BLOCKS);
+        let (code, start, instructions) = listing.unwrap_or_else(|| panic!("{label}"));
+        let mut found = world.clone();
+        found.with_memory(|memory| {
+            // SAFETY: the code was generated for these memories.
+            let run = |table| unsafe { x86::emulator::run(&code, start, &instructions, table) };
+            Machine::call(&sweep, memory, run);
+        });
+        assert_alike(&found.results(&sweep), &expected, &label);
+    }
 }
 
 #[test]

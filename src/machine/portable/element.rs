@@ -18,9 +18,40 @@ impl Emitter<'_> {
 
     /// Selects `x` if the comparison holds, else `y`.
     fn choose(&mut self, cc: FloatCC, a: Value, b: Value, x: Value, y: Value) -> Value {
-        let condition = self.b.ins().fcmp(cc, a, b);
-        let mask = self.b.ins().bitcast(types::F32X4, bits(), condition);
+        let mask = self.compared(cc, a, b);
         self.b.ins().bitselect(mask, x, y)
+    }
+
+    /// A mask: all bits of an element where the truth holds. Operands that are masks have `true` in `masks`.
+    pub(super) fn mask(&mut self, f: Element, [a, b]: [Value; 2], masks: [bool; 2]) -> Value {
+        let zero = self.splat_number(0.0);
+        let (cc, a, b) = match f {
+            Element::Binary(Binary::Less) => (FloatCC::LessThan, a, b),
+            Element::Binary(Binary::LessEqual) => (FloatCC::LessThanOrEqual, a, b),
+            Element::Binary(Binary::Equal) => (FloatCC::Equal, a, b),
+            Element::Binary(Binary::And) => {
+                let [a, b] = [(a, masks[0]), (b, masks[1])].map(|(x, mask)| match mask {
+                    true => x,
+                    false => self.compared(FloatCC::NotEqual, x, zero),
+                });
+                return self.b.ins().band(a, b);
+            }
+            other => (FloatCC::NotEqual, self.element(other, a, b, a), zero),
+        };
+        self.compared(cc, a, b)
+    }
+
+    fn compared(&mut self, cc: FloatCC, a: Value, b: Value) -> Value {
+        let condition = self.b.ins().fcmp(cc, a, b);
+        self.b.ins().bitcast(types::F32X4, bits(), condition)
+    }
+
+    /// What a mask opens or chooses.
+    pub(super) fn opened(&mut self, f: Element, [a, b, c]: [Value; 3]) -> Value {
+        match f {
+            Element::Select => self.b.ins().bitselect(a, b, c),
+            _ => self.b.ins().band(a, b),
+        }
     }
 
     fn truth(&mut self, cc: FloatCC, a: Value, b: Value) -> Value {
@@ -92,10 +123,7 @@ impl Emitter<'_> {
                 self.choose(FloatCC::GreaterThan, x, hi, hi, x)
             }
             Element::ClipMask(lo, hi, boundary) => self.clip_mask(lo, hi, boundary, a),
-            Element::Keep(lo, hi, boundary) => {
-                let mask = self.clip_mask(lo, hi, boundary, b);
-                self.choose(FloatCC::NotEqual, mask, zero, a, zero)
-            }
+            Element::Gate => self.choose(FloatCC::NotEqual, b, zero, a, zero),
             Element::MulAdd => self.b.ins().fma(a, b, c),
             Element::MulSub => {
                 let minus = self.b.ins().fneg(c);

@@ -2,8 +2,10 @@
 
 use super::operands::memory;
 use crate::machine::abi::{address, partial_offset, PARTIAL};
-use crate::program::code::{RootKind, Source, Sweep};
+use crate::program::code::{Element, RootKind, RowOp, Source, Sweep};
+use crate::program::extent::Extent;
 use crate::program::layout::PANEL;
+use crate::program::masks::masks;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{types, BlockArg, InstBuilder, Type, Value};
 use cranelift_frontend::FunctionBuilder;
@@ -22,6 +24,9 @@ pub(super) struct Emitter<'a> {
     table: Value,
     pub(super) bases: BTreeMap<usize, Value>,
     pub(super) blocks: usize,
+    /// What temporaries vary with, and which of them are masks.
+    extents: Vec<Extent>,
+    masks: Vec<bool>,
 }
 
 /// The offsets that differ from row to row, in bytes.
@@ -46,7 +51,10 @@ impl<'a> Emitter<'a> {
         b.append_block_params_for_function_params(entry);
         b.switch_to_block(entry);
         let table = b.block_params(entry)[0];
+        let extents = Extent::all(&sweep.ops);
         Emitter {
+            masks: masks(sweep, &extents),
+            extents,
             b,
             sweep,
             pointer,
@@ -150,6 +158,13 @@ impl<'a> Emitter<'a> {
                     .or_insert_with(|| self.post(place, column));
             }
         }
+        for op in &self.sweep.ops {
+            if matches!(self.extents[op.to], Extent::One | Extent::Column) {
+                let operands = op.operands.map(|source| self.fixed(source, &fixed));
+                let out = self.operation(op, operands);
+                fixed.insert(Source::Temporary(op.to), out);
+            }
+        }
         let sums: Vec<(usize, RootKind)> = self
             .sweep
             .roots
@@ -237,14 +252,15 @@ impl<'a> Emitter<'a> {
     ) -> Vec<Parts> {
         let mut known: BTreeMap<Source, Parts> = fixed.clone();
         for op in &self.sweep.ops {
+            let to = Source::Temporary(op.to);
+            if known.contains_key(&to) {
+                continue;
+            }
             let operands = op
                 .operands
                 .map(|source| self.operand(source, at, &mut known));
-            let mut out = operands[0];
-            for (k, out) in out.iter_mut().enumerate() {
-                *out = self.element(op.f, operands[0][k], operands[1][k], operands[2][k]);
-            }
-            known.insert(Source::Temporary(op.to), out);
+            let out = self.operation(op, operands);
+            known.insert(to, out);
         }
         // The whole row is read before any of it is stored.
         let values: Vec<Parts> = self
@@ -311,6 +327,31 @@ impl<'a> Emitter<'a> {
             }
         }
         totals
+    }
+
+    /// Writes an operation on all vectors of a panel.
+    fn operation(&mut self, op: &RowOp, operands: [Parts; 3]) -> Parts {
+        let is_mask = op.operands.map(|source| match source {
+            Source::Temporary(k) => self.masks[k],
+            _ => false,
+        });
+        let opens = match op.f {
+            Element::Gate => is_mask[1],
+            Element::Select => is_mask[0],
+            _ => false,
+        };
+        let mut out = operands[0];
+        for (k, out) in out.iter_mut().enumerate() {
+            let [a, b, c] = operands.map(|parts| parts[k]);
+            *out = if self.masks[op.to] {
+                self.mask(op.f, [a, b], [is_mask[0], is_mask[1]])
+            } else if opens {
+                self.opened(op.f, [a, b, c])
+            } else {
+                self.element(op.f, a, b, c)
+            };
+        }
+        out
     }
 
     fn add(&mut self, before: Parts, values: Parts) -> Parts {

@@ -108,7 +108,7 @@ fn supported(sweep: &Sweep) -> bool {
             | Element::PowerOfTwo
             | Element::Clip(..)
             | Element::ClipMask(..)
-            | Element::Keep(..)
+            | Element::Gate
             | Element::MulAdd
             | Element::MulSub
             | Element::NegMulAdd => true,

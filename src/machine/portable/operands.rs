@@ -28,6 +28,20 @@ impl Emitter<'_> {
         })
     }
 
+    /// The operand of an operation that is the same in all rows.
+    pub(super) fn fixed(&mut self, source: Source, known: &BTreeMap<Source, Parts>) -> Parts {
+        match source {
+            Source::Number(bits) => [self.splat_number(f32::from_bits(bits)); PARTS],
+            Source::Pre(place) => {
+                let base = self.base(address::area(place.area));
+                let offset = (place.at * 4) as i32;
+                let scalar = self.b.ins().load(types::F32, memory(), base, offset);
+                [self.splat(scalar); PARTS]
+            }
+            other => known[&other],
+        }
+    }
+
     /// Loads an operand of a row when it is first needed.
     pub(super) fn operand(
         &mut self,

@@ -1,7 +1,7 @@
 //! The instructions that kernels use, for 256 and 512 bits.
 
 use super::Isa;
-use iced_x86::{Code, Encoder, Instruction, MemoryOperand, Register};
+use iced_x86::{Code, Encoder, Instruction, MemoryOperand, OpKind, Register};
 
 /// A memory operand: `[base + index * scale + offset]`.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +16,6 @@ pub struct At {
 pub enum Arg {
     Vector(u32),
     Memory(At),
-    /// One number for all elements; with 512 bits only.
-    Stretched(At),
 }
 
 /// Operations on vectors.
@@ -45,6 +43,12 @@ pub enum Op {
     TimesSub,
     /// The operation `d = b - d a`.
     NegTimesAdd,
+    /// The operation `d = d b + a`.
+    ScaleAdd,
+    /// The operation `d = d b - a`.
+    ScaleSub,
+    /// The operation `d = a - d b`.
+    NegScaleAdd,
 }
 
 /// Comparisons, which are false for NaN except `NotEqual`.
@@ -58,16 +62,34 @@ pub enum Compare {
     Greater = 0x1e,
 }
 
-/// The mask registers: the stored part of the last panel, and two for intermediate results.
+/// The mask registers: the stored part of the last panel, two for intermediate results, and those of values.
 pub const TAIL: Register = Register::K1;
 pub const MASK: Register = Register::K2;
 pub const MASK2: Register = Register::K3;
+pub const MASKS: [Register; 4] = [Register::K4, Register::K5, Register::K6, Register::K7];
 
 /// A writer of instructions.
 pub struct Assembler {
     isa: Isa,
     encoder: Encoder,
     at: u64,
+    /// True to count instructions without writing them.
+    pub counting: bool,
+    pub counts: Counts,
+    /// All instructions with their offsets.
+    #[cfg(test)]
+    pub log: Vec<(u64, Instruction)>,
+}
+
+/// The instructions of a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// All but those of the loop itself.
+    pub instructions: usize,
+    /// Those that read a vector or a number from memory.
+    pub reads: usize,
+    /// The writes of values that found no register.
+    pub spills: usize,
 }
 
 const VALID: &str = "the operands fit the instruction";
@@ -78,6 +100,10 @@ impl Assembler {
             isa,
             encoder: Encoder::new(64),
             at: 0,
+            counting: false,
+            counts: Counts::default(),
+            #[cfg(test)]
+            log: Vec::new(),
         }
     }
 
@@ -99,6 +125,21 @@ impl Assembler {
     }
 
     fn push(&mut self, instruction: Instruction) {
+        self.counts.instructions += 1;
+        let operands = 0..instruction.op_count();
+        let last = operands.last().map(|k| instruction.op_kind(k));
+        let stores = instruction.op0_kind() == OpKind::Memory;
+        let immediate = matches!(last, Some(OpKind::Immediate8));
+        let reads = match (immediate, last) {
+            (false, last) => last == Some(OpKind::Memory),
+            (true, _) => instruction.op_kind(instruction.op_count() - 2) == OpKind::Memory,
+        };
+        self.counts.reads += usize::from(reads && !stores);
+        if self.counting {
+            return;
+        }
+        #[cfg(test)]
+        self.log.push((self.at, instruction));
         let n = self.encoder.encode(&instruction, self.at).expect(VALID);
         self.at += n as u64;
     }
@@ -179,6 +220,18 @@ impl Assembler {
                 Code::EVEX_Vfnmadd213ps_zmm_k1z_zmm_zmmm512b32_er,
                 Code::VEX_Vfnmadd213ps_ymm_ymm_ymmm256,
             ),
+            Op::ScaleAdd => self.wide(
+                Code::EVEX_Vfmadd132ps_zmm_k1z_zmm_zmmm512b32_er,
+                Code::VEX_Vfmadd132ps_ymm_ymm_ymmm256,
+            ),
+            Op::ScaleSub => self.wide(
+                Code::EVEX_Vfmsub132ps_zmm_k1z_zmm_zmmm512b32_er,
+                Code::VEX_Vfmsub132ps_ymm_ymm_ymmm256,
+            ),
+            Op::NegScaleAdd => self.wide(
+                Code::EVEX_Vfnmadd132ps_zmm_k1z_zmm_zmmm512b32_er,
+                Code::VEX_Vfnmadd132ps_ymm_ymm_ymmm256,
+            ),
         }
     }
 
@@ -186,8 +239,7 @@ impl Assembler {
         let (d, a) = (self.vector(d), self.vector(a));
         match b {
             Arg::Vector(b) => Instruction::with3(code, d, a, self.vector(b)),
-            Arg::Memory(at) => Instruction::with3(code, d, a, operand(at, false)),
-            Arg::Stretched(at) => Instruction::with3(code, d, a, operand(at, true)),
+            Arg::Memory(at) => Instruction::with3(code, d, a, operand(at)),
         }
         .expect(VALID)
     }
@@ -261,7 +313,7 @@ impl Assembler {
             Code::EVEX_Vmovups_zmm_k1z_zmmm512,
             Code::VEX_Vmovups_ymm_ymmm256,
         );
-        let instruction = Instruction::with2(code, self.vector(d), operand(at, false));
+        let instruction = Instruction::with2(code, self.vector(d), operand(at));
         self.push(instruction.expect(VALID));
     }
 
@@ -270,7 +322,7 @@ impl Assembler {
             Code::EVEX_Vmovups_zmmm512_k1z_zmm,
             Code::VEX_Vmovups_ymmm256_ymm,
         );
-        let instruction = Instruction::with2(code, operand(at, false), self.vector(a));
+        let instruction = Instruction::with2(code, operand(at), self.vector(a));
         self.push(instruction.expect(VALID));
     }
 
@@ -280,7 +332,7 @@ impl Assembler {
             Code::EVEX_Vbroadcastss_zmm_k1z_xmmm32,
             Code::VEX_Vbroadcastss_ymm_m32,
         );
-        let instruction = Instruction::with2(code, self.vector(d), operand(at, false));
+        let instruction = Instruction::with2(code, self.vector(d), operand(at));
         self.push(instruction.expect(VALID));
     }
 
@@ -291,12 +343,15 @@ impl Assembler {
         only: Option<Register>,
         how: Compare,
         a: u32,
-        b: u32,
+        b: Arg,
     ) {
         let code = Code::EVEX_Vcmpps_kr_k1_zmm_zmmm512b32_imm8_sae;
-        let mut instruction =
-            Instruction::with4(code, mask, self.vector(a), self.vector(b), how as u32)
-                .expect(VALID);
+        let (a, how) = (self.vector(a), how as u32);
+        let mut instruction = match b {
+            Arg::Vector(b) => Instruction::with4(code, mask, a, self.vector(b), how),
+            Arg::Memory(at) => Instruction::with4(code, mask, a, operand(at), how),
+        }
+        .expect(VALID);
         if let Some(only) = only {
             instruction.set_op_mask(only);
         }
@@ -306,6 +361,20 @@ impl Assembler {
     pub fn or_masks(&mut self, to: Register, a: Register, b: Register) {
         let instruction = Instruction::with3(Code::VEX_Korw_kr_kr_kr, to, a, b);
         self.push(instruction.expect(VALID));
+    }
+
+    pub fn and_masks(&mut self, to: Register, a: Register, b: Register) {
+        let instruction = Instruction::with3(Code::VEX_Kandw_kr_kr_kr, to, a, b);
+        self.push(instruction.expect(VALID));
+    }
+
+    /// Reads the elements where the mask is set; the others are 0. With 512 bits only.
+    pub fn load_where(&mut self, mask: Register, d: u32, at: At) {
+        let code = Code::EVEX_Vmovups_zmm_k1z_zmmm512;
+        let mut instruction = Instruction::with2(code, self.vector(d), operand(at)).expect(VALID);
+        instruction.set_op_mask(mask);
+        instruction.set_zeroing_masking(true);
+        self.push(instruction);
     }
 
     /// Writes `d = a` where the mask is set, else `b`. With 512 bits only.
@@ -318,10 +387,14 @@ impl Assembler {
     }
 
     /// Sets all bits of an element of `d` where the comparison of `a` and `b` holds. With 256 bits only.
-    pub fn compare(&mut self, d: u32, how: Compare, a: u32, b: u32) {
+    pub fn compare(&mut self, d: u32, how: Compare, a: u32, b: Arg) {
         let code = Code::VEX_Vcmpps_ymm_ymm_ymmm256_imm8;
-        let (d, a, b) = (self.vector(d), self.vector(a), self.vector(b));
-        self.push(Instruction::with4(code, d, a, b, how as u32).expect(VALID));
+        let (d, a, how) = (self.vector(d), self.vector(a), how as u32);
+        let instruction = match b {
+            Arg::Vector(b) => Instruction::with4(code, d, a, self.vector(b), how),
+            Arg::Memory(at) => Instruction::with4(code, d, a, operand(at), how),
+        };
+        self.push(instruction.expect(VALID));
     }
 
     /// Writes `d = a` where the bits of `mask` are set, else `b`. With 256 bits only.
@@ -345,8 +418,22 @@ impl Assembler {
     }
 
     pub fn load_address(&mut self, to: Register, at: At) {
-        let instruction = Instruction::with2(Code::Mov_r64_rm64, to, operand(at, false));
+        let instruction = Instruction::with2(Code::Mov_r64_rm64, to, operand(at));
         self.push(instruction.expect(VALID));
+    }
+
+    pub fn store_address(&mut self, at: At, from: Register) {
+        let instruction = Instruction::with2(Code::Mov_rm64_r64, operand(at), from);
+        self.push(instruction.expect(VALID));
+    }
+
+    /// Makes room of `bytes` on the stack, aligned to cache lines; the old stack's address goes to `at` in it.
+    pub fn enter(&mut self, bytes: i32, at: At) {
+        let (stack, old) = (Register::RSP, Register::RAX);
+        self.push(Instruction::with2(Code::Mov_r64_rm64, old, stack).expect(VALID));
+        self.add(stack, -bytes);
+        self.push(Instruction::with2(Code::And_rm64_imm32, stack, -64).expect(VALID));
+        self.store_address(at, old);
     }
 
     pub fn add(&mut self, to: Register, n: i32) {
@@ -379,19 +466,19 @@ impl Assembler {
             offset: at.offset + 4,
             ..at
         };
-        let memory = operand(at, false);
+        let memory = operand(at);
         self.push(Instruction::with1(Code::Stmxcsr_m32, memory).expect(VALID));
         self.push(Instruction::with2(Code::Mov_r32_rm32, Register::EAX, memory).expect(VALID));
         let set = Instruction::with2(Code::Or_rm32_imm32, Register::EAX, FLUSH_AND_ZERO);
         self.push(set.expect(VALID));
-        let memory = operand(next, false);
+        let memory = operand(next);
         self.push(Instruction::with2(Code::Mov_rm32_r32, memory, Register::EAX).expect(VALID));
         self.push(Instruction::with1(Code::Ldmxcsr_m32, memory).expect(VALID));
     }
 
     /// Reverts [`Assembler::flush_small`].
     pub fn keep_small(&mut self, at: At) {
-        self.push(Instruction::with1(Code::Ldmxcsr_m32, operand(at, false)).expect(VALID));
+        self.push(Instruction::with1(Code::Ldmxcsr_m32, operand(at)).expect(VALID));
     }
 
     pub fn leave(&mut self) {
@@ -400,14 +487,14 @@ impl Assembler {
     }
 }
 
-fn operand(at: At, stretched: bool) -> MemoryOperand {
+fn operand(at: At) -> MemoryOperand {
     MemoryOperand::new(
         at.base,
         at.index,
         1,
         at.offset,
         if at.base == Register::RIP { 8 } else { 1 },
-        stretched,
+        false,
         Register::None,
     )
 }

@@ -8,17 +8,22 @@
 //! registers.
 
 mod assembler;
+#[cfg(test)]
+pub(super) mod emulator;
 mod row;
 mod values;
 
 use crate::machine::abi::{address, PARTIAL};
 use crate::program::code::{Area, RootKind, Source, Sweep};
+use crate::program::extent::Extent;
 use crate::program::layout::PANEL;
-use assembler::{Assembler, At, TAIL};
+use crate::program::masks::masks;
+use assembler::{Assembler, At, Counts, TAIL};
 use iced_x86::Register;
+use row::plan::Plan;
 use row::Row;
 use std::collections::BTreeMap;
-use values::{constants, Unit, Value};
+use values::{constants, Unit, Value, ONE, ZERO};
 
 /// The instruction set of the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +51,9 @@ impl Isa {
         }
     }
 
-    /// The number of vectors for values that do not last for a whole group.
-    fn passing(self) -> u32 {
-        match self {
-            Isa::Avx512 => 12,
-            Isa::Avx2 => 7,
-        }
+    /// The least number of vectors for values that do not last for a whole group.
+    fn least(self) -> u32 {
+        6
     }
 
     /// The number of panels in a group.
@@ -95,9 +97,11 @@ const SAVED: [Register; 6] = [
     Register::R15,
 ];
 
-/// The bytes of the frame: the CPU's floating-point state, then values that found no register.
-const FRAME: i32 = 64 + SPILLS as i32 * 64;
-const SPILLS: usize = 48;
+/// The bytes of the frame: a cache line of what is restored at the end, then values that have no register.
+const FRAME: i32 = 64 + SLOTS as i32 * 64;
+const SLOTS: usize = 160;
+/// The offset of the caller's stack in the frame.
+const STACK: usize = 16;
 
 /// The code of a sweep and the offset of its start; `None` if the sweep needs anything unsupported.
 pub fn compile(isa: Isa, sweep: &Sweep, blocks: usize) -> Option<(Vec<u8>, usize)> {
@@ -105,6 +109,45 @@ pub fn compile(isa: Isa, sweep: &Sweep, blocks: usize) -> Option<(Vec<u8>, usize
     let start = emitter.asm.here();
     emitter.whole()?;
     Some((emitter.asm.finish(), start as usize))
+}
+
+/// The code of a sweep, the offset of its start, and its instructions with their offsets.
+#[cfg(test)]
+pub type Listing = (Vec<u8>, u64, Vec<(u64, iced_x86::Instruction)>);
+
+/// The code of a sweep with its instructions, for the emulator.
+#[cfg(test)]
+pub fn listing(isa: Isa, sweep: &Sweep, blocks: usize) -> Option<Listing> {
+    let mut emitter = Emitter::new(isa, sweep, blocks);
+    let start = emitter.asm.here();
+    emitter.whole()?;
+    let log = std::mem::take(&mut emitter.asm.log);
+    Some((emitter.asm.finish(), start, log))
+}
+
+/// The instructions of a row of panels without padding.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RowCounts {
+    /// Those for one vector.
+    pub instructions: f64,
+    /// Those of a row that write values which found no register.
+    pub spills: usize,
+}
+
+/// Counts the instructions of a row; `None` if the sweep has no machine code.
+pub fn count(isa: Isa, sweep: &Sweep, blocks: usize) -> Option<RowCounts> {
+    let mut emitter = Emitter::new(isa, sweep, blocks);
+    let units = emitter.units(isa.panels(), PANEL);
+    let plan = Plan::best(&mut emitter, &units, false)?;
+    let mut row = Row::new(&mut emitter, &units, false, &plan);
+    row.enter()?;
+    row.emitter.asm.counts = Counts::default();
+    row.emit()?;
+    let counts = row.emitter.asm.counts;
+    Some(RowCounts {
+        instructions: counts.instructions as f64 / units.len() as f64,
+        spills: counts.spills,
+    })
 }
 
 /// Writes a sweep.
@@ -119,6 +162,9 @@ struct Emitter<'a> {
     tail: u64,
     /// The registers of addresses, by their position in the table.
     bases: BTreeMap<usize, Register>,
+    /// What temporaries vary with, and which of them are masks.
+    extents: Vec<Extent>,
+    masks: Vec<bool>,
 }
 
 impl<'a> Emitter<'a> {
@@ -130,7 +176,7 @@ impl<'a> Emitter<'a> {
             let bits: u32 = if k < columns { u32::MAX } else { 0 };
             asm.data(&bits.to_le_bytes());
         }
-        let mut pool = BTreeMap::new();
+        let mut pool = BTreeMap::from([(ZERO, 0), (ONE, 0)]);
         for bits in sweep.ops.iter().flat_map(|op| constants(op.f)) {
             pool.entry(bits).or_insert(0);
         }
@@ -146,8 +192,11 @@ impl<'a> Emitter<'a> {
         }
         for (bits, offset) in &mut pool {
             *offset = asm.here();
-            asm.data(&bits.to_le_bytes());
+            for _ in 0..PANEL {
+                asm.data(&bits.to_le_bytes());
+            }
         }
+        let extents = Extent::all(&sweep.ops);
         let mut emitter = Emitter {
             asm,
             isa,
@@ -156,6 +205,8 @@ impl<'a> Emitter<'a> {
             constants: pool,
             tail,
             bases: BTreeMap::new(),
+            masks: masks(sweep, &extents),
+            extents,
         };
         let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
         for k in emitter.addresses() {
@@ -204,7 +255,7 @@ impl<'a> Emitter<'a> {
         for register in SAVED {
             self.asm.save(register);
         }
-        self.asm.add(Register::RSP, -FRAME);
+        self.asm.enter(FRAME, frame(STACK));
         self.asm.flush_small(frame(0));
         for (k, register) in self.bases.clone() {
             let at = At {
@@ -240,7 +291,7 @@ impl<'a> Emitter<'a> {
             self.group(&units, left, filled)?;
         }
         self.asm.keep_small(frame(0));
-        self.asm.add(Register::RSP, FRAME);
+        self.asm.load_address(Register::RSP, frame(STACK));
         for register in SAVED.into_iter().rev() {
             self.asm.restore(register);
         }
@@ -273,8 +324,9 @@ impl<'a> Emitter<'a> {
     fn group(&mut self, units: &[Unit], panels: usize, masked: bool) -> Option<()> {
         let rows = self.sweep.layout.rows;
         let posts = self.has_post_sums();
-        let mut row = Row::new(self, units, masked);
-        row.enter();
+        let plan = Plan::best(self, units, masked)?;
+        let mut row = Row::new(self, units, masked, &plan);
+        row.enter()?;
         row.emitter.asm.clear(ROW);
         if posts {
             row.emitter.asm.clear(SUMS);
@@ -357,12 +409,18 @@ impl<'a> Emitter<'a> {
                 let k = address::area(place.area);
                 (self.memory(k, Register::None, place.at, 0), true)
             }
-            Value::Constant(bits) => (fixed(self.constants[&bits]), true),
+            Value::Constant(bits) => (fixed(self.constants[&bits]), false),
             Value::Partial(root) => {
                 let bytes = self.partial(root);
                 (self.memory(PARTIAL, SUMS, 0, bytes), false)
             }
-            Value::Temporary(..) | Value::Sum(..) | Value::Vector(..) | Value::Number(_) => {
+            Value::Temporary(..)
+            | Value::Row(_)
+            | Value::Column(..)
+            | Value::Scalar(_)
+            | Value::Sum(..)
+            | Value::Vector(..)
+            | Value::Number(_) => {
                 unreachable!("computed values lie in registers or in the frame")
             }
         }
@@ -392,6 +450,11 @@ fn frame(offset: usize) -> At {
         index: Register::None,
         offset: offset as i64,
     }
+}
+
+/// The address of a value in the frame.
+fn slot(k: usize) -> At {
+    frame(64 + k * 64)
 }
 
 /// An address in the code.

@@ -2,6 +2,7 @@
 
 use crate::ir::{Binary, Boundary, Unary};
 use crate::program::code::{Element, Source};
+use crate::program::extent::Extent;
 
 /// A vector of a row: its positions in a block and in a vector over post, and whether part of it is padding.
 #[derive(Clone, Copy, Debug)]
@@ -16,11 +17,17 @@ pub struct Unit {
 /// A value of one vector of the row, or of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
-    /// A value computed in the row.
+    /// A value computed for each connection.
     Temporary(usize, usize),
+    /// A value computed once a row, for all vectors.
+    Row(usize),
+    /// A value computed before the first row, of one vector.
+    Column(usize, usize),
+    /// A scalar computed before the first row, for all vectors.
+    Scalar(usize),
     /// A value read from a block, a matrix or a vector over post.
     Vector(usize, Source),
-    /// A scalar, for all vectors.
+    /// A number read for all vectors.
     Number(Source),
     /// A constant, by its bits.
     Constant(u32),
@@ -32,9 +39,14 @@ pub enum Value {
 
 impl Value {
     /// The operand of vector `unit`.
-    pub fn of(source: Source, unit: usize) -> Value {
+    pub fn of(source: Source, unit: usize, extents: &[Extent]) -> Value {
         match source {
-            Source::Temporary(k) => Value::Temporary(unit, k),
+            Source::Temporary(k) => match extents[k] {
+                Extent::One => Value::Scalar(k),
+                Extent::Column => Value::Column(unit, k),
+                Extent::Row => Value::Row(k),
+                Extent::Connection => Value::Temporary(unit, k),
+            },
             Source::Number(bits) => Value::Constant(bits),
             Source::Pre(_) => Value::Number(source),
             Source::Post(place) if place.stride == 0 => Value::Number(source),
@@ -42,6 +54,29 @@ impl Value {
                 Value::Vector(unit, source)
             }
         }
+    }
+
+    /// Returns true if the value is the same in all rows.
+    pub fn is_fixed(self) -> bool {
+        match self {
+            Value::Vector(_, Source::Post(_))
+            | Value::Constant(_)
+            | Value::Column(..)
+            | Value::Scalar(_)
+            | Value::Number(Source::Post(_)) => true,
+            Value::Number(Source::Pre(place)) => place.stride == 0,
+            Value::Vector(..)
+            | Value::Number(_)
+            | Value::Temporary(..)
+            | Value::Row(_)
+            | Value::Partial(_)
+            | Value::Sum(..) => false,
+        }
+    }
+
+    /// Returns true if the value is computed in the row, so that memory has it only if it is spilled.
+    pub fn is_computed(self) -> bool {
+        matches!(self, Value::Temporary(..) | Value::Row(_))
     }
 }
 
@@ -78,14 +113,13 @@ pub fn constants(f: Element) -> Vec<u32> {
             | Binary::Max
             | Binary::Pow => Vec::new(),
         },
-        Element::Select => vec![ZERO],
+        Element::Select | Element::Gate => vec![ZERO],
         Element::Clip(lo, hi) => vec![bits(lo), bits(hi)],
         Element::ClipMask(lo, hi, boundary) => match boundary {
             Boundary::Inclusive | Boundary::Exclusive => vec![bits(lo), bits(hi), ONE],
             Boundary::Half => vec![bits(lo), bits(hi), HALF],
             Boundary::StraightThrough => vec![ONE],
         },
-        Element::Keep(lo, hi, _) => vec![bits(lo), bits(hi)],
         Element::PowerOfTwo => vec![BIAS],
         Element::Copy | Element::MulAdd | Element::MulSub | Element::NegMulAdd => Vec::new(),
     }

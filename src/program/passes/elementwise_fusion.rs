@@ -1,7 +1,8 @@
-//! Contracted operations of a row: `a b + c = fma(a, b, c)`, `Σ (a b)` without a row of its own, `x · inside(y) = keep(x, y)`.
+//! Contracted operations of a row: `a b + c = fma(a, b, c)`, `Σ (a b)` without a row of its own.
 
-use crate::ir::{Binary, Boundary};
+use crate::ir::Binary;
 use crate::program::code::{Element, Root, RootKind, RowOp, Source, Sweep};
+use crate::program::extent::Extent;
 use crate::program::ir::Program;
 use crate::program::sweep::without_unused;
 
@@ -14,14 +15,15 @@ pub(super) fn run(program: &mut Program) {
     }
 }
 
-/// Contracts a sweep: `a b + c` becomes one operation, products are summed without a row of their own, `x ·
-/// mask` becomes a choice, and unused values are dropped. Every product that is added to something is
-/// contracted, even if it is also needed elsewhere, and this happens before sweeps are joined. A value is
-/// therefore rounded in the same way in every sweep.
+/// Contracts a sweep: `a b + c` becomes one operation, products are summed without a row of their own, and unused
+/// values are dropped. Every product that is added to something is contracted, even if it is also needed elsewhere,
+/// and this happens before sweeps are joined. A value is therefore rounded in the same way in every sweep. A product
+/// that is the same in a whole row or column is no operation of a connection, and stays.
 pub(crate) fn contract(sweep: &Sweep) -> Sweep {
     let mut ops = sweep.ops.clone();
     let mut roots = sweep.roots.clone();
     let mut uses = uses(&ops, &roots);
+    let extents = Extent::all(&ops);
     let factors = |ops: &[RowOp], source: Source| match source {
         Source::Temporary(k) => match ops[k].f {
             Element::Binary(Binary::Mul) => Some((k, ops[k].operands[0], ops[k].operands[1])),
@@ -31,6 +33,9 @@ pub(crate) fn contract(sweep: &Sweep) -> Sweep {
     };
     for k in 0..ops.len() {
         let [a, b, _] = ops[k].operands;
+        let factors = |ops: &[RowOp], source: Source| {
+            factors(ops, source).filter(|(product, ..)| extents[*product] == extents[k])
+        };
         let found = match ops[k].f {
             Element::Binary(Binary::Add) => factors(&ops, a)
                 .map(|(m, x, y)| (m, Element::MulAdd, [x, y, b]))
@@ -54,36 +59,12 @@ pub(crate) fn contract(sweep: &Sweep) -> Sweep {
                 | RootKind::SumBoth(..)
                 | RootKind::Gradient(_)
         );
-        let alone = |k: &usize| uses[*k] == 1;
+        let alone = |k: &usize| uses[*k] == 1 && extents[*k] == Extent::Connection;
         let found = factors(&ops, root.value).filter(|(product, ..)| alone(product));
         if let (true, Some((product, x, y))) = (sums, found) {
             uses[product] = 0;
             root.value = x;
             root.times = Some(y);
-        }
-    }
-    for k in 0..ops.len() {
-        if ops[k].f == Element::Binary(Binary::Mul) && uses[k] > 0 {
-            let [a, b, _] = ops[k].operands;
-            let mask = |source: Source| match source {
-                Source::Temporary(m) if uses[m] == 1 => match ops[m].f {
-                    Element::ClipMask(
-                        lo,
-                        hi,
-                        boundary @ (Boundary::Inclusive | Boundary::Exclusive),
-                    ) => Some((m, Element::Keep(lo, hi, boundary), ops[m].operands[0])),
-                    _ => None,
-                },
-                _ => None,
-            };
-            let found = mask(a)
-                .map(|(m, f, x)| (m, f, b, x))
-                .or_else(|| mask(b).map(|(m, f, x)| (m, f, a, x)));
-            if let Some((m, f, kept, x)) = found {
-                uses[m] = 0;
-                ops[k].f = f;
-                ops[k].operands = [kept, x, kept];
-            }
         }
     }
     without_unused(sweep, ops, roots)

@@ -7,12 +7,18 @@
 //! # The order
 //!
 //! 1. `time_hoisting` first: it looks at vector code alone.
-//! 2. `elementwise_fusion` before `plastic_fusion`: a value is rounded alike in whichever sweep it is computed.
-//! 3. `recomputation` may come anywhere.
-//! 4. `buffer_planning` last: which vectors are alive together depends on the order in which all else runs.
+//! 2. `gates` before `factoring`: a gate passes factors.
+//! 3. `factoring` before `elementwise_fusion`: products are taken apart before they are contracted.
+//! 4. `elementwise_fusion` before `plastic_fusion`: a value is rounded alike in whichever sweep it is computed.
+//! 5. `gate_forms` after `plastic_fusion`: the clips that a joined sweep computes are known.
+//! 6. `recomputation` may come anywhere.
+//! 7. `buffer_planning` last: which vectors are alive together depends on the order in which all else runs.
 
 mod buffer_planning;
 mod elementwise_fusion;
+mod factoring;
+mod gate_forms;
+mod gates;
 mod plastic_fusion;
 mod recomputation;
 mod time_hoisting;
@@ -46,6 +52,20 @@ pub const KERNEL_PASSES: &[KernelPass] = &[
         run: time_hoisting::run,
     },
     KernelPass {
+        name: "gates",
+        summary: "choose instead of multiplying with 0 or 1",
+        equation: "x * (lo <= y <= hi) = gate(x, lo <= y <= hi)",
+        level: 2,
+        run: gates::run,
+    },
+    KernelPass {
+        name: "factoring",
+        summary: "multiply factors of a column once a column, of a row once a row, add equal sums up once",
+        equation: "c_j * e_ij * r_i * d_j = e_ij * (c_j * d_j) * r_i; sum_i(c_j * x_ij) = c_j * sum_i(x_ij)",
+        level: 3,
+        run: factoring::run,
+    },
+    KernelPass {
         name: "elementwise_fusion",
         summary: "contract operations of a row, and compute equal ones once a row",
         equation: "a * b + c = fma(a, b, c)",
@@ -58,6 +78,13 @@ pub const KERNEL_PASSES: &[KernelPass] = &[
         equation: "store(trace_t); transmit(trace_t) = one sweep; end of step t and begin of t - 1 = one sweep",
         level: 3,
         run: plastic_fusion::run,
+    },
+    KernelPass {
+        name: "gate_forms",
+        summary: "ask whether a clip changes its operand, or for its size",
+        equation: "(lo <= x <= hi) = (clip(x) = x); (-c <= x <= c) = (|x| <= c)",
+        level: 3,
+        run: gate_forms::run,
     },
     KernelPass {
         name: "recomputation",

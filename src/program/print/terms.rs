@@ -222,6 +222,6 @@ fn function(f: Element) -> String {
         Element::MulSub => "mul_sub".to_owned(),
         Element::NegMulAdd => "neg_mul_add".to_owned(),
         Element::PowerOfTwo => "power_of_two".to_owned(),
-        Element::Keep(lo, hi, boundary) => format!("keep_inside {lo}..{hi} {boundary:?} "),
+        Element::Gate => "gate".to_owned(),
     }
 }

@@ -218,7 +218,12 @@ mod tests {
         let names: Vec<&str> = two.passes().map(|pass| pass.name).collect();
         assert_eq!(
             names,
-            ["time_hoisting", "elementwise_fusion", "recomputation"]
+            [
+                "time_hoisting",
+                "gates",
+                "elementwise_fusion",
+                "recomputation"
+            ]
         );
     }
 

@@ -1,31 +1,49 @@
-//! The rows of some panels: the order of computation. `registers` assigns registers, `operations` writes the
-//! instructions of an operation, `roots` those of a result.
+//! The rows of some panels. `schedule` says in which order a row is computed, `plan` which values stay in registers for
+//! all rows, `registers` gives registers to the others; `operations`, `fused` and `gates` write the instructions of an operation,
+//! `roots` those of a result.
 
+mod fused;
+mod gates;
 mod operations;
+pub(super) mod plan;
 mod registers;
 mod roots;
+pub(super) mod schedule;
 
-use super::assembler::{Arg, Op};
+use super::assembler::{Arg, At, Op, MASKS};
 use super::values::{constants, Unit, Value};
-use super::{Emitter, Isa};
-use crate::program::code::{Root, RootKind};
-use std::collections::{BTreeMap, VecDeque};
+use super::{Emitter, Isa, PARTIAL};
+use crate::program::code::{RootKind, Source};
+use crate::program::extent::Extent;
+use iced_x86::Register;
+use plan::Plan;
+use schedule::Item;
+use std::collections::BTreeMap;
 
 /// The rows of some panels.
 pub struct Row<'e, 'a> {
     pub emitter: &'e mut Emitter<'a>,
     units: &'e [Unit],
     masked: bool,
-    /// The next reads of each value.
-    uses: BTreeMap<Value, VecDeque<usize>>,
+    plan: &'e Plan,
+    /// The times at which each value is read, in order.
+    uses: BTreeMap<Value, Vec<usize>>,
     /// The values that stay in a register from row to row.
     lasting: BTreeMap<Value, u32>,
     /// The values in registers, with their registers.
     held: BTreeMap<Value, u32>,
     owners: Vec<Option<Value>>,
+    /// The masks in mask registers.
+    masks: BTreeMap<Value, Register>,
     /// The registers that the current instruction needs.
     pinned: u32,
-    spilled: BTreeMap<Value, usize>,
+    /// The places of values in the frame: those that lie there for all rows, and spilled ones.
+    homes: BTreeMap<Value, usize>,
+    slots: usize,
+    /// How often each value of all rows is read into a register in a row.
+    fetched: BTreeMap<Value, usize>,
+    /// The register of the last result.
+    made: Option<u32>,
     now: usize,
 }
 
@@ -35,114 +53,188 @@ fn scratch(isa: Isa, k: u32) -> u32 {
 }
 
 impl<'e, 'a> Row<'e, 'a> {
-    pub fn new(emitter: &'e mut Emitter<'a>, units: &'e [Unit], masked: bool) -> Row<'e, 'a> {
+    pub fn new(
+        emitter: &'e mut Emitter<'a>,
+        units: &'e [Unit],
+        masked: bool,
+        plan: &'e Plan,
+    ) -> Row<'e, 'a> {
         let count = emitter.isa.vectors() as usize;
         Row {
             emitter,
             units,
             masked,
+            plan,
             uses: BTreeMap::new(),
             lasting: BTreeMap::new(),
             held: BTreeMap::new(),
             owners: vec![None; count],
+            masks: BTreeMap::new(),
             pinned: 0,
-            spilled: BTreeMap::new(),
+            homes: BTreeMap::new(),
+            slots: 0,
+            fetched: BTreeMap::new(),
+            made: None,
             now: 0,
         }
     }
 
-    /// The roots in the order of their stores: stores into blocks come last, after the whole vector was read.
-    fn roots(&self) -> Vec<(usize, Root)> {
-        let mut roots: Vec<(usize, Root)> = self
-            .emitter
-            .sweep
-            .roots
-            .iter()
-            .copied()
-            .enumerate()
-            .collect();
-        roots.sort_by_key(|(_, root)| {
-            matches!(root.kind, RootKind::State(_) | RootKind::Adjoint(_))
-        });
-        roots
+    fn of(&self, source: Source, u: usize) -> Value {
+        Value::of(source, u, &self.emitter.extents)
     }
 
-    fn count_uses(&mut self) {
-        let mut uses: BTreeMap<Value, VecDeque<usize>> = BTreeMap::new();
-        let mut time = 0;
-        let sweep = self.emitter.sweep;
-        for u in 0..self.units.len() {
-            for op in &sweep.ops {
-                time += 1;
-                for operand in &op.operands[..op.f.arity()] {
-                    uses.entry(Value::of(*operand, u))
-                        .or_default()
-                        .push_back(time);
-                }
-                for bits in constants(op.f) {
-                    uses.entry(Value::Constant(bits))
-                        .or_default()
-                        .push_back(time);
-                }
-            }
-            for (k, root) in self.roots() {
-                time += 1;
-                uses.entry(Value::of(root.value, u))
-                    .or_default()
-                    .push_back(time);
-                if let Some(times) = root.times {
-                    uses.entry(Value::of(times, u)).or_default().push_back(time);
-                }
-                if matches!(root.kind, RootKind::SumPost(..)) {
-                    uses.entry(Value::Partial(k)).or_default().push_back(time);
-                }
-            }
-        }
-        self.uses = uses;
-    }
-
-    /// Before the first row: sets sums to 0 and reads values that are the same in all rows.
-    pub fn enter(&mut self) {
-        self.count_uses();
-        let mut next = 0;
-        for (k, root) in self.emitter.sweep.roots.iter().enumerate() {
-            let sums: Vec<Value> = match root.kind {
-                RootKind::SumPre(..) => (0..self.units.len()).map(|u| Value::Sum(k, u)).collect(),
-                RootKind::SumBoth(..) => vec![Value::Sum(k, 0)],
-                _ => Vec::new(),
+    /// What is computed before the first row.
+    fn before(&self) -> Vec<(usize, Item)> {
+        let extents = &self.emitter.extents;
+        let ops =
+            (0..extents.len()).filter(|k| !matches!(extents[*k], Extent::Row | Extent::Connection));
+        ops.flat_map(|k| {
+            let units = match extents[k] {
+                Extent::Column => self.units.len(),
+                _ => 1,
             };
-            for sum in sums {
-                if next + 6 < self.emitter.isa.vectors() {
-                    self.lasting.insert(sum, next);
-                    self.emitter.asm.zero(next);
-                    next += 1;
+            (0..units).map(move |u| (u, Item::Op(k)))
+        })
+        .collect()
+    }
+
+    /// What is computed in a row.
+    fn inside(&self) -> Vec<(usize, Item)> {
+        let extents = &self.emitter.extents;
+        let items = &self.plan.schedule.items;
+        let of_unit = |u: usize| {
+            let items = items.iter().copied();
+            let once = move |item: &Item| match item {
+                Item::Op(k) => u == 0 || extents[*k] != Extent::Row,
+                Item::Root(_) => true,
+            };
+            items.filter(once).map(move |item| (u, item))
+        };
+        (0..self.units.len()).flat_map(of_unit).collect()
+    }
+
+    fn count_uses(&mut self, items: &[(usize, Item)]) {
+        self.uses.clear();
+        self.now = 0;
+        let sweep = self.emitter.sweep;
+        for (time, (u, item)) in items.iter().enumerate() {
+            let mut values: Vec<Value> = Vec::new();
+            match item {
+                Item::Op(k) => {
+                    let op = &sweep.ops[*k];
+                    let operands = op.operands[..op.f.arity()].iter();
+                    values.extend(operands.map(|source| self.of(*source, *u)));
+                    values.extend(constants(op.f).into_iter().map(Value::Constant));
+                }
+                Item::Root(k) => {
+                    for (value, times) in &self.plan.schedule.terms[*k] {
+                        values.push(self.of(*value, *u));
+                        values.extend(times.map(|times| self.of(times, *u)));
+                    }
+                    if matches!(sweep.roots[*k].kind, RootKind::SumPost(..)) {
+                        values.push(Value::Partial(*k));
+                    }
+                }
+            }
+            for value in values {
+                let times = self.uses.entry(value).or_default();
+                if times.last() != Some(&(time + 1)) {
+                    times.push(time + 1);
                 }
             }
         }
-        let fixed = |value: &Value| match value {
-            Value::Vector(_, crate::program::code::Source::Post(_)) | Value::Constant(_) => true,
-            Value::Number(source) => match source {
-                crate::program::code::Source::Post(_) => true,
-                crate::program::code::Source::Pre(place) => place.stride == 0,
-                _ => false,
-            },
-            _ => false,
-        };
-        let mut wanted: Vec<(usize, Value)> = self
-            .uses
-            .iter()
-            .filter(|(value, _)| fixed(value))
-            .map(|(value, times)| (times.len(), *value))
-            .collect();
-        wanted.sort_by_key(|(count, value)| (std::cmp::Reverse(*count), *value));
-        for (_, value) in wanted {
-            if next + self.emitter.isa.passing() >= self.emitter.isa.vectors() {
+    }
+
+    fn items(&mut self, items: &[(usize, Item)]) -> Option<()> {
+        for (u, item) in items {
+            self.now += 1;
+            match item {
+                Item::Op(k) => {
+                    let op = &self.emitter.sweep.ops[*k];
+                    let operands: Vec<Value> = op.operands[..op.f.arity()]
+                        .iter()
+                        .map(|source| self.of(*source, *u))
+                        .collect();
+                    let to = self.of(Source::Temporary(*k), *u);
+                    self.element(op.f, to, &operands, self.emitter.masks[*k])?;
+                }
+                Item::Root(k) => self.root(*k, *u)?,
+            }
+            self.pinned = 0;
+            self.release();
+        }
+        Some(())
+    }
+
+    /// Before the first row: computes what is the same in all rows, sets sums to 0 and fills the registers that last.
+    pub fn enter(&mut self) -> Option<()> {
+        let before = self.before();
+        self.count_uses(&before);
+        for (u, item) in &before {
+            self.items_before(*u, *item)?;
+        }
+        for value in self.held.keys().copied().collect::<Vec<_>>() {
+            self.drop_value(value);
+        }
+        let inside = self.inside();
+        self.count_uses(&inside);
+        let mut next = 0;
+        for sum in self.sums() {
+            if next + self.emitter.isa.least() < self.emitter.isa.vectors() {
+                self.lasting.insert(sum, next);
+                self.emitter.asm.zero(next);
+                next += 1;
+            } else {
+                let t = scratch(self.emitter.isa, 0);
+                self.emitter.asm.zero(t);
+                let at = self.home(sum)?;
+                self.emitter.asm.store(at, t);
+            }
+        }
+        for value in &self.plan.lasting {
+            if next + self.emitter.isa.least() >= self.emitter.isa.vectors() {
                 break;
             }
-            self.lasting.insert(value, next);
-            self.fetch(value, next);
+            self.fetch(*value, next);
+            self.lasting.insert(*value, next);
             next += 1;
         }
+        // Numbers without a register lie in the frame as vectors, so that operations can read them there.
+        let numbers: Vec<Value> = self.uses.keys().copied().filter(|v| v.is_fixed()).collect();
+        for value in numbers {
+            if matches!(value, Value::Number(_)) && !self.lasting.contains_key(&value) {
+                let t = scratch(self.emitter.isa, 0);
+                self.fetch(value, t);
+                let at = self.home(value)?;
+                self.emitter.asm.store(at, t);
+            }
+        }
+        self.fetched.clear();
+        Some(())
+    }
+
+    /// Computes a value of all rows, which then lies in the frame.
+    fn items_before(&mut self, u: usize, item: Item) -> Option<()> {
+        self.items(&[(u, item)])?;
+        if let Item::Op(k) = item {
+            let value = self.of(Source::Temporary(k), u);
+            // A value that nothing before the rows reads was let go: it is computed into its home at once.
+            let at = self.home(value)?;
+            let register = self.made?;
+            self.emitter.asm.store(at, register);
+        }
+        Some(())
+    }
+
+    /// The running sums over pre.
+    fn sums(&self) -> Vec<Value> {
+        let roots = self.emitter.sweep.roots.iter().enumerate();
+        let of = |(k, root): (usize, &crate::program::code::Root)| match root.kind {
+            RootKind::SumPre(..) => (0..self.units.len()).map(|u| Value::Sum(k, u)).collect(),
+            RootKind::SumBoth(..) => vec![Value::Sum(k, 0)],
+            _ => Vec::new(),
+        };
+        roots.flat_map(of).collect()
     }
 
     /// After the last row: stores the sums.
@@ -152,70 +244,59 @@ impl<'e, 'a> Row<'e, 'a> {
                 RootKind::SumPre(area, to) => {
                     for (u, unit) in self.units.iter().enumerate() {
                         let at = self.emitter.vector(area, to, *unit);
-                        let register = self.lasting[&Value::Sum(k, u)];
+                        let register = self.sum(Value::Sum(k, u));
                         self.emitter.asm.store(at, register);
                     }
                 }
                 RootKind::SumBoth(..) => {
                     let bytes = self.emitter.partial(k);
-                    let register = self.lasting[&Value::Sum(k, 0)];
-                    let at =
-                        self.emitter
-                            .memory(super::PARTIAL, iced_x86::Register::None, 0, bytes);
-                    self.emitter
-                        .asm
-                        .op(Op::Add, register, register, Arg::Memory(at));
-                    self.emitter.asm.store(at, register);
+                    let register = self.sum(Value::Sum(k, 0));
+                    let at = self.emitter.memory(PARTIAL, Register::None, 0, bytes);
+                    let asm = &mut self.emitter.asm;
+                    asm.op(Op::Add, register, register, Arg::Memory(at));
+                    asm.store(at, register);
                 }
                 _ => {}
             }
         }
     }
 
-    /// Writes one row; `None` if there are not enough registers.
-    pub fn emit(&mut self) -> Option<()> {
-        // Every sum must have a register.
-        for (k, root) in self.emitter.sweep.roots.iter().enumerate() {
-            let complete = match root.kind {
-                RootKind::SumPre(..) => {
-                    (0..self.units.len()).all(|u| self.lasting.contains_key(&Value::Sum(k, u)))
-                }
-                RootKind::SumBoth(..) => self.lasting.contains_key(&Value::Sum(k, 0)),
-                _ => true,
-            };
-            if !complete {
-                return None;
+    /// The register of a sum after the last row.
+    fn sum(&mut self, sum: Value) -> u32 {
+        let t = scratch(self.emitter.isa, 0);
+        match (self.lasting.get(&sum), self.homes.get(&sum)) {
+            (Some(register), _) => *register,
+            (None, Some(slot)) => {
+                self.emitter.asm.load(t, super::slot(*slot));
+                t
             }
+            (None, None) => t,
         }
-        let ops = self.emitter.sweep.ops.clone();
-        for u in 0..self.units.len() {
-            for op in &ops {
-                self.now += 1;
-                let operands: Vec<Value> = op.operands[..op.f.arity()]
-                    .iter()
-                    .map(|source| Value::of(*source, u))
-                    .collect();
-                self.element(op.f, Value::Temporary(u, op.to), &operands)?;
-                self.done();
-            }
-            for (k, root) in self.roots() {
-                self.now += 1;
-                self.root(k, root, u)?;
-                self.done();
-            }
-        }
-        Some(())
     }
 
-    /// Frees the registers of values that are never read again.
-    fn done(&mut self) {
-        let now = self.now;
-        for times in self.uses.values_mut() {
-            while times.front().is_some_and(|t| *t <= now) {
-                times.pop_front();
-            }
+    /// Writes one row; `None` if the frame is too small.
+    pub fn emit(&mut self) -> Option<()> {
+        let inside = self.inside();
+        self.items(&inside)
+    }
+
+    /// A mask register that no value has.
+    fn free_mask(&self) -> Option<Register> {
+        let taken = |mask: &Register| self.masks.values().any(|one| one == mask);
+        MASKS.into_iter().find(|mask| !taken(mask))
+    }
+
+    /// The place of a value in the frame, which is reserved when it is first asked for.
+    fn home(&mut self, value: Value) -> Option<At> {
+        if let Some(slot) = self.homes.get(&value) {
+            return Some(super::slot(*slot));
         }
-        self.pinned = 0;
-        self.release();
+        let slot = self.slots;
+        if slot >= super::SLOTS {
+            return None;
+        }
+        self.slots += 1;
+        self.homes.insert(value, slot);
+        Some(super::slot(slot))
     }
 }

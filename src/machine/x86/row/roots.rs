@@ -3,29 +3,33 @@
 use super::super::assembler::{Arg, Op, TAIL};
 use super::super::values::{Unit, Value};
 use super::super::{fixed, Isa};
+use super::schedule::Term;
 use super::{scratch, Row};
-use crate::program::code::{Root, RootKind};
+use crate::program::code::RootKind;
+
+/// A term of a sum with its values.
+type Product = (Value, Option<Value>);
 
 impl Row<'_, '_> {
-    pub(super) fn root(&mut self, k: usize, root: Root, u: usize) -> Option<()> {
+    pub(super) fn root(&mut self, k: usize, u: usize) -> Option<()> {
         let unit = self.units[u];
-        let value = Value::of(root.value, u);
-        let times = root.times.map(|source| Value::of(source, u));
+        let root = self.emitter.sweep.roots[k];
+        let of = |(value, times): &Term| (self.of(*value, u), times.map(|times| self.of(times, u)));
+        let terms: Vec<Product> = self.plan.schedule.terms[k].iter().map(of).collect();
+        for (value, times) in &terms {
+            self.pin_all(&[*value]);
+            times.iter().for_each(|times| self.pin_all(&[*times]));
+        }
         let masked = self.masked && unit.masked;
         match root.kind {
-            RootKind::SumPre(..) => {
-                let sum = self.lasting[&Value::Sum(k, u)];
-                self.add_onto(sum, value, times, false, unit)
-            }
-            RootKind::SumBoth(..) => {
-                let sum = self.lasting[&Value::Sum(k, 0)];
-                self.add_onto(sum, value, times, masked, unit)
-            }
+            RootKind::SumPre(..) => self.running(Value::Sum(k, u), &terms, false, unit),
+            RootKind::SumBoth(..) => self.running(Value::Sum(k, 0), &terms, masked, unit),
             RootKind::SumPost(..) => {
                 let partial = Value::Partial(k);
                 let sum = self.get(partial)?;
-                self.pin(sum);
-                self.add_onto(sum, value, times, masked, unit)?;
+                for term in &terms {
+                    self.add_onto(sum, *term, masked, unit)?;
+                }
                 if u + 1 == self.units.len() {
                     let (at, _) = self.emitter.origin(partial, self.units);
                     self.emitter.asm.store(at, sum);
@@ -34,14 +38,15 @@ impl Row<'_, '_> {
                 Some(())
             }
             RootKind::Gradient(_) => {
-                let x = self.get(value)?;
                 let t = scratch(self.emitter.isa, 0);
+                let (value, times) = terms[0];
+                let x = self.get(value)?;
                 match times {
                     Some(times) => {
-                        let y = self.get(times)?;
+                        let y = self.arg(times)?;
                         let at = self.emitter.target(root.kind, unit);
                         self.emitter.asm.load(t, at);
-                        self.emitter.asm.op(Op::MulAddTo, t, x, Arg::Vector(y));
+                        self.emitter.asm.op(Op::MulAddTo, t, x, y);
                     }
                     None => {
                         let at = self.emitter.target(root.kind, unit);
@@ -53,7 +58,7 @@ impl Row<'_, '_> {
                 Some(())
             }
             RootKind::State(_) | RootKind::Adjoint(_) => {
-                let x = self.get(value)?;
+                let x = self.get(terms[0].0)?;
                 let at = self.emitter.target(root.kind, unit);
                 self.emitter.asm.store(at, x);
                 Some(())
@@ -62,17 +67,34 @@ impl Row<'_, '_> {
         }
     }
 
-    pub(super) fn add_onto(
+    /// Adds terms to a sum that runs over all rows, in its register or in the frame.
+    fn running(&mut self, sum: Value, terms: &[Product], masked: bool, unit: Unit) -> Option<()> {
+        if let Some(register) = self.lasting.get(&sum).copied() {
+            for term in terms {
+                self.add_onto(register, *term, masked, unit)?;
+            }
+            return Some(());
+        }
+        let at = self.home(sum)?;
+        let register = scratch(self.emitter.isa, 1);
+        self.emitter.asm.load(register, at);
+        for term in terms {
+            self.add_onto(register, *term, masked, unit)?;
+        }
+        self.emitter.asm.store(at, register);
+        Some(())
+    }
+
+    fn add_onto(
         &mut self,
         sum: u32,
-        value: Value,
-        times: Option<Value>,
+        (value, times): Product,
         masked: bool,
         unit: Unit,
     ) -> Option<()> {
         let isa = self.emitter.isa;
         let (value, times) = match times {
-            Some(times) if !self.in_register(value) && self.in_register(times) => {
+            Some(times) if self.is_readable(value) && !self.is_readable(times) => {
                 (times, Some(value))
             }
             other => (value, other),
