@@ -14,6 +14,7 @@ mod pages;
 mod tests;
 
 use crate::machine::abi::{has_short_offsets, partial_offset, Function};
+use crate::machine::dispatch::dispatch;
 use crate::machine::interpret::interpreted;
 use crate::machine::lane::{Blocks, Memory};
 use crate::machine::processor::{processor, Processor};
@@ -223,11 +224,18 @@ impl Machine {
                     &mut memory.lane[to..to + n]
                 }
             };
-            for (out, row) in out.iter_mut().zip(partial.chunks_exact(PANEL)) {
-                *out = across(row);
-            }
+            join_rows(out, partial);
         }
     }
+}
+
+/// Joins the partial sums of rows.
+fn join_rows(out: &mut [f32], partial: &[f32]) {
+    dispatch!((out: &mut [f32], partial: &[f32]) {
+        for (out, row) in out.iter_mut().zip(partial.chunks_exact(PANEL)) {
+            *out = across(row);
+        }
+    })
 }
 
 /// The sum of a panel's row: halves are added repeatedly.

@@ -8,6 +8,30 @@ use std::collections::BTreeMap;
 const WIDTH: usize = 16;
 type Vector = [u32; WIDTH];
 
+/// The number of a vector or mask register.
+fn number(register: Register) -> usize {
+    let first = match register {
+        Register::K0
+        | Register::K1
+        | Register::K2
+        | Register::K3
+        | Register::K4
+        | Register::K5
+        | Register::K6
+        | Register::K7 => Register::K0,
+        _ => Register::ZMM0,
+    };
+    register as usize - first as usize
+}
+
+/// The 64-bit register that a general register is part of.
+fn full(register: Register) -> Register {
+    match register {
+        Register::EAX => Register::RAX,
+        other => other,
+    }
+}
+
 /// The state of the CPU.
 struct Cpu {
     general: BTreeMap<Register, u64>,
@@ -69,16 +93,13 @@ impl Cpu {
     }
 
     fn general(&self, register: Register) -> u64 {
-        self.general
-            .get(&register.full_register())
-            .copied()
-            .unwrap_or(0)
+        self.general.get(&full(register)).copied().unwrap_or(0)
     }
 
     /// The last operand of a vector instruction.
     fn vector(&self, i: &Instruction, k: u32) -> Vector {
         match i.op_kind(k) {
-            OpKind::Register => self.vectors[i.op_register(k).number()],
+            OpKind::Register => self.vectors[number(i.op_register(k))],
             // SAFETY: the caller of `run` vouches for the addresses.
             _ => unsafe { std::ptr::read_unaligned(self.address(i) as *const Vector) },
         }
@@ -87,7 +108,7 @@ impl Cpu {
     fn write(&mut self, i: &Instruction, value: Vector) {
         let mask = match i.op_mask() {
             Register::None => u16::MAX,
-            mask => self.masks[mask.number()],
+            mask => self.masks[number(mask)],
         };
         if i.op_kind(0) == OpKind::Memory {
             assert_eq!(mask, u16::MAX, "stores are whole");
@@ -95,7 +116,7 @@ impl Cpu {
             unsafe { std::ptr::write_unaligned(self.address(i) as *mut Vector, value) };
             return;
         }
-        let to = &mut self.vectors[i.op_register(0).number()];
+        let to = &mut self.vectors[number(i.op_register(0))];
         for k in 0..WIDTH {
             if mask >> k & 1 == 1 {
                 to[k] = value[k];
@@ -106,7 +127,7 @@ impl Cpu {
     }
 
     fn map(&mut self, i: &Instruction, f: impl Fn(f32, f32, f32) -> f32) {
-        let d = self.vectors[i.op_register(0).number()];
+        let d = self.vectors[number(i.op_register(0))];
         let (a, b) = (self.vector(i, 1), self.vector(i, i.op_count() - 1));
         let of = |k: usize| {
             f(
@@ -164,25 +185,25 @@ impl Cpu {
             }
             Mnemonic::Vblendmps => {
                 let (a, b) = (self.vector(i, 1), self.vector(i, 2));
-                let mask = self.masks[i.op_mask().number()];
-                let to = i.op_register(0).number();
+                let mask = self.masks[number(i.op_mask())];
+                let to = number(i.op_register(0));
                 self.vectors[to] =
                     std::array::from_fn(|k| if mask >> k & 1 == 1 { b[k] } else { a[k] });
             }
             Mnemonic::Vcmpps => self.compare(i),
             Mnemonic::Korw | Mnemonic::Kandw => {
-                let of = |k: u32| self.masks[i.op_register(k).number()];
+                let of = |k: u32| self.masks[number(i.op_register(k))];
                 let (a, b) = (of(1), of(2));
                 let both = if i.mnemonic() == Mnemonic::Korw {
                     a | b
                 } else {
                     a & b
                 };
-                self.masks[i.op_register(0).number()] = both;
+                self.masks[number(i.op_register(0))] = both;
             }
             Mnemonic::Kmovw => {
                 let bits = self.general(i.op_register(1)) as u16;
-                self.masks[i.op_register(0).number()] = bits;
+                self.masks[number(i.op_register(0))] = bits;
             }
             Mnemonic::Vzeroupper | Mnemonic::Stmxcsr | Mnemonic::Ldmxcsr => {}
             _ => self.whole(i),
@@ -206,9 +227,9 @@ impl Cpu {
             bits |= u16::from(holds) << k;
         }
         if i.op_mask() != Register::None {
-            bits &= self.masks[i.op_mask().number()];
+            bits &= self.masks[number(i.op_mask())];
         }
-        self.masks[i.op_register(0).number()] = bits;
+        self.masks[number(i.op_register(0))] = bits;
     }
 
     /// The instructions on general registers.
@@ -221,7 +242,7 @@ impl Cpu {
             }
             _ => i.immediate(k),
         };
-        let target = i.op0_register().full_register();
+        let target = full(i.op0_register());
         match i.mnemonic() {
             Mnemonic::Mov if i.op_kind(0) == OpKind::Memory => {
                 let x = read(self, 1);

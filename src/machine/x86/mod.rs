@@ -165,6 +165,8 @@ struct Emitter<'a> {
     /// What temporaries vary with, and which of them are masks.
     extents: Vec<Extent>,
     masks: Vec<bool>,
+    /// The plan of the panels before.
+    plan: Option<Plan>,
 }
 
 impl<'a> Emitter<'a> {
@@ -207,6 +209,7 @@ impl<'a> Emitter<'a> {
             bases: BTreeMap::new(),
             masks: masks(sweep, &extents),
             extents,
+            plan: None,
         };
         let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
         for k in emitter.addresses() {
@@ -324,7 +327,14 @@ impl<'a> Emitter<'a> {
     fn group(&mut self, units: &[Unit], panels: usize, masked: bool) -> Option<()> {
         let rows = self.sweep.layout.rows;
         let posts = self.has_post_sums();
-        let plan = Plan::best(self, units, masked)?;
+        let adapted = match self.plan.take() {
+            Some(plan) => plan.adapted(self, units, masked),
+            None => None,
+        };
+        let plan = match adapted {
+            Some(plan) => plan,
+            None => Plan::best(self, units, masked)?,
+        };
         let mut row = Row::new(self, units, masked, &plan);
         row.enter()?;
         row.emitter.asm.clear(ROW);
@@ -344,7 +354,19 @@ impl<'a> Emitter<'a> {
         let asm = &mut self.asm;
         asm.add(BLOCK, ((panels - 1) * rows * PANEL * 4) as i32);
         asm.add(COLUMN, (panels * PANEL * 4) as i32);
+        self.plan = Some(plan);
         Some(())
+    }
+
+    /// The number of running sums over pre of some vectors.
+    fn sums(&self, units: &[Unit]) -> usize {
+        let roots = self.sweep.roots.iter();
+        let of = |kind: RootKind| match kind {
+            RootKind::SumPre(..) => units.len(),
+            RootKind::SumBoth(..) => 1,
+            _ => 0,
+        };
+        roots.map(|root| of(root.kind)).sum()
     }
 
     fn has_post_sums(&self) -> bool {

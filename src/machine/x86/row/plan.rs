@@ -14,18 +14,39 @@ pub struct Plan {
     pub lasting: Vec<Value>,
 }
 
+/// The registers that a first plan leaves to values that do not last.
+const PASSING: usize = 7;
+/// Blocks below this number of elements are swept so fast that one plan is enough.
+const SMALL: usize = 1024;
+
 /// A read counts as this part of an instruction, a spill as much more than one.
 fn cost(counts: Counts) -> usize {
     4 * counts.instructions + counts.reads + 4 * counts.spills
 }
 
+/// The plan with the lowest cost so far.
+#[derive(Default)]
+struct Best(Option<(usize, Plan)>);
+
+impl Best {
+    fn keep(&mut self, counts: Counts, plan: &Plan) {
+        let cost = cost(counts);
+        if self.0.as_ref().is_none_or(|(known, _)| cost < *known) {
+            self.0 = Some((cost, plan.clone()));
+        }
+    }
+}
+
 impl Plan {
     /// The best plan found; `None` if the sweep needs anything unsupported.
     pub fn best(emitter: &mut Emitter<'_>, units: &[Unit], masked: bool) -> Option<Plan> {
-        let mut best: Option<(usize, Plan)> = None;
+        let small = emitter.sweep.layout.size() < SMALL;
+        let orders = if small { &ORDERS[..1] } else { &ORDERS[..] };
+        let mut best = Best::default();
         let mut tried: Vec<Schedule> = Vec::new();
-        for order in ORDERS {
-            let schedule = Schedule::new(emitter.sweep, &emitter.extents, order);
+        let mut wanted = Vec::new();
+        for order in orders {
+            let schedule = Schedule::new(emitter.sweep, &emitter.extents, *order);
             if tried.iter().any(|other| other.items == schedule.items) {
                 continue;
             }
@@ -34,31 +55,56 @@ impl Plan {
                 schedule,
                 lasting: Vec::new(),
             };
-            let Some((counts, wanted)) = plan.tried(emitter, units, masked) else {
+            let Some((counts, values)) = plan.tried(emitter, units, masked) else {
                 continue;
             };
-            let mut least = cost(counts);
-            let mut keep = |cost: usize, plan: &Plan| {
-                if best.as_ref().is_none_or(|(known, _)| cost < *known) {
-                    best = Some((cost, plan.clone()));
-                }
-            };
-            keep(least, &plan);
-            // One more register for all rows at a time, until that takes more than it saves.
-            for value in wanted {
-                plan.lasting.push(value);
-                let Some((counts, _)) = plan.tried(emitter, units, masked) else {
-                    break;
-                };
-                let cost = cost(counts);
-                keep(cost, &plan);
-                if cost > least + 8 {
-                    break;
-                }
-                least = least.min(cost);
+            best.keep(counts, &plan);
+            let room = emitter.isa.vectors() as usize;
+            let first = room.saturating_sub(PASSING + emitter.sums(units));
+            plan.lasting = values.iter().take(first).copied().collect();
+            if let Some((counts, _)) = plan.tried(emitter, units, masked) {
+                best.keep(counts, &plan);
+            }
+            wanted.push((plan.schedule, values));
+        }
+        let (_, mut plan) = best.0.clone()?;
+        if small {
+            return Some(plan);
+        }
+        // Some registers more or less for all rows.
+        let of = wanted
+            .into_iter()
+            .find(|(schedule, _)| schedule.items == plan.schedule.items);
+        let (_, values) = of?;
+        let now = plan.lasting.len();
+        for n in [
+            now + 1,
+            now + 2,
+            now.saturating_sub(1),
+            now.saturating_sub(2),
+        ] {
+            if n > values.len() || n == now {
+                continue;
+            }
+            plan.lasting = values[..n].to_vec();
+            if let Some((counts, _)) = plan.tried(emitter, units, masked) {
+                best.keep(counts, &plan);
             }
         }
-        best.map(|(_, plan)| plan)
+        best.0.map(|(_, plan)| plan)
+    }
+
+    /// The plan for other panels of the same sweep; `None` if it has too few registers for them.
+    pub fn adapted(&self, emitter: &mut Emitter<'_>, units: &[Unit], masked: bool) -> Option<Plan> {
+        let mut plan = Plan {
+            schedule: self.schedule.clone(),
+            lasting: Vec::new(),
+        };
+        let (_, mut values) = plan.tried(emitter, units, masked)?;
+        values.truncate(self.lasting.len());
+        plan.lasting = values;
+        plan.tried(emitter, units, masked)?;
+        Some(plan)
     }
 
     /// The instructions of a row, and the values of all rows that it reads, those that take most instructions first.
