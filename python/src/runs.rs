@@ -61,7 +61,7 @@ impl Options {
 
     fn which(&self) -> Result<Which, Failure> {
         let which = self.text("checkpoint").unwrap_or("last").parse();
-        which.map_err(|error| Failure::Named("Error", format!("{error}")))
+        which.map_err(|error| Failure::Named("Error", error))
     }
 }
 
@@ -311,7 +311,7 @@ pub fn evaluate(arguments: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
         for word in options.list("ablate") {
             let ablation = word
                 .parse()
-                .map_err(|error| Failure::Named("Error", format!("{error}")))?;
+                .map_err(|error| Failure::Named("Error", error))?;
             let outcome = evaluator.ablated(&ablation, wanted).map_err(Failure::of)?;
             ablations.insert(word, described(&outcome));
         }
