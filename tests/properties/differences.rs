@@ -43,7 +43,7 @@ fn check(case: &Case) -> Result<Sampled, Fault> {
         detail,
     })?;
     // Derivatives that are not meant as such.
-    if ["stop(", "straight_through"]
+    if ["stop(", "surrogate(", "straight_through"]
         .iter()
         .any(|word| case.text.contains(word))
     {

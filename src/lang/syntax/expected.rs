@@ -150,6 +150,10 @@ fn phrase(part: BrokenPart, rules: &[Rule], at_start: bool) -> String {
     if has(Rule::assign) && has(Rule::tilde) {
         return "`=` or `~`".to_string();
     }
+    // A size may stand before them, which is rarely what is missing.
+    if has(Rule::assign) && has(Rule::update_arrow) {
+        return "`=` or `<-`".to_string();
+    }
     if has(Rule::statement_end) {
         return "the end of the statement".to_string();
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::lang::diag::Code;
 
+use super::build::declaration_kind;
 use super::expected::{quoted, BrokenPart};
 use super::parse::Rule;
 use super::token::{self, Token, TokenKind};
@@ -128,8 +129,14 @@ fn misused_sign(failure: &Failure<'_>) -> Option<Guess> {
             "write `=` to define a value, `<-` to update a state or trace"
         }
         "=" if failure.follows(":") => {
+            let declares = declaration_kind(failure.first.text).is_some();
+            let signs = if declares {
+                "`=` or `~`"
+            } else {
+                "`=` or `<-`"
+            };
             return Some(Guess {
-                message: Some("expected `=` or `~`, found `:=`".to_string()),
+                message: Some(format!("expected {signs}, found `:=`")),
                 range: Some(failure.with_previous_byte()),
                 ..Guess::help("write `=` without the colon")
             });
@@ -203,7 +210,7 @@ fn misused_sign(failure: &Failure<'_>) -> Option<Guess> {
             "a size follows a colon: `state h: [200]`"
         }
         "]" if failure.wants(Rule::dots) => {
-            "a slice names both ends: `y[0 .. 1]` is the first element"
+            "a range names both ends: `post[0 .. 1]` is the first neuron"
         }
         "}" if failure.before.trim_end().ends_with(',') => "take the last `,` away",
         blank

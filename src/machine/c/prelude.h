@@ -79,6 +79,7 @@ DEVICE float MAX16(float x) {
 #else
 
 #include <math.h>
+#include <stdbool.h>
 
 #define KERNEL(name) void name(const Args *arguments, const int lane, float *shared_memory)
 #define DEVICE static inline

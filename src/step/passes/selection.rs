@@ -211,7 +211,7 @@ mod tests {
                 .filter(|p| selection.enabled(p.name))
                 .count()
         };
-        assert_eq!([0, 1, 2, 3].map(count), [0, 5, 9, 12]);
+        assert_eq!([0, 1, 2, 3].map(count), [0, 5, 10, 15]);
         assert_eq!(Selection::level(0).choices(), Choices::none());
         assert_eq!(Selection::default().choices(), Choices::default());
         let two = Selection::level(2).choices();

@@ -109,6 +109,9 @@ impl Expressions<'_> {
             (true, false) => 2 * self.chance.pick(2),
             (false, false) => 2,
         };
+        if side == 2 && self.chance.one_in(8) {
+            return self.chance.of(&["every(2)", "(-every(3))"]).to_owned();
+        }
         if side == 2 {
             return match self.vector(None) {
                 None => "size(post)".to_owned(),
@@ -134,8 +137,9 @@ impl Expressions<'_> {
             return "1.5".to_owned();
         };
         let name = &v.name;
-        let text = match self.chance.pick(7) {
+        let text = match self.chance.pick(8) {
             0 => format!("softmax({name})"),
+            7 => format!("log_softmax({name})"),
             1 => format!("{name}[0 .. {size}]"),
             2 if self.scope.shortest > 1 => {
                 format!("concat({name}[{size} / 2 .. {size}], {name}[0 .. {size} / 2])")
@@ -200,6 +204,14 @@ impl Expressions<'_> {
                 )
             }
             16 | 17 => self.reduction(within, depth),
+            // Its derivative is no difference quotient, so what it decides lets no gradient pass.
+            18 if self.chance.one_in(3) => {
+                let (a, b) = (self.value(within, depth), self.value(within, depth));
+                let shape = self
+                    .chance
+                    .of(&["", ", shape = triangle", ", shape = arctan"]);
+                format!("surrogate({a} > {b}, 2{shape})")
+            }
             18 => {
                 let condition = self.condition(within, depth);
                 format!("(0.5 * {condition})")

@@ -2,6 +2,8 @@
 
 mod statement;
 
+pub(in crate::lang::syntax) use statement::declaration_kind;
+
 use std::ops::Range;
 
 use pest::iterators::{Pair, Pairs};

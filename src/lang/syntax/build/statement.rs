@@ -275,7 +275,7 @@ impl Builder<'_, '_, '_> {
     }
 }
 
-fn declaration_kind(word: &str) -> Option<DeclKind> {
+pub(in crate::lang::syntax) fn declaration_kind(word: &str) -> Option<DeclKind> {
     const KINDS: [DeclKind; 10] = [
         DeclKind::Input,
         DeclKind::State,

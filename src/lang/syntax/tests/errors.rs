@@ -21,7 +21,7 @@ fn signs_for_definitions() {
     E0101 25..27 `:=`: expected `=` or `~`, found `:=`
       help: write `=` without the colon
     E0101 41..43 `:=`: expected `=` or `<-`, found `:=`
-      help: write `=` to define a value, `<-` to update a state or trace
+      help: write `=` without the colon
     E0101 50..52 `==`: expected `=` or `<-`, found `==`
       help: `==` compares; write `=` to give a value
     E0101 59..61 `->`: expected `=` or `<-`, found `->`
@@ -79,8 +79,6 @@ fn expressions() {
     assert_snapshot!(errors(text), @r#"
     E0101 22..23 `*`: expected an expression, found `*`
     E0101 36..37 `b`: expected `,` or `)`, found `b`
-    E0101 48..49 `]`: expected `..`, found `]`
-      help: a slice names both ends: `y[0 .. 1]` is the first element
     E0101 61..62 `)`: expected an expression, found `)`
     E0101 72..73 `*`: expected an expression, found `*`
       help: a power is written `a ^ b`
