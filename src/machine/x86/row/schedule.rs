@@ -146,7 +146,8 @@ impl Writer<'_> {
         let op = &self.sweep.ops[k];
         let mut operands: Vec<Source> = op.operands[..op.f.arity()].to_vec();
         // The operand that needs most is computed first, so that fewer values wait for it.
-        operands.sort_by_key(|source| std::cmp::Reverse(self.depth(*source)));
+        let mut known = vec![None; k];
+        operands.sort_by_cached_key(|source| std::cmp::Reverse(self.depth(*source, &mut known)));
         for operand in operands {
             self.value(operand);
         }
@@ -155,16 +156,20 @@ impl Writer<'_> {
         self.ready();
     }
 
-    /// The number of operations in a row that a value waits for.
-    fn depth(&self, source: Source) -> usize {
+    /// The number of operations in a row that a value waits for. Values that many others read are looked at once, so
+    /// `known` has what was found so far.
+    fn depth(&self, source: Source, known: &mut [Option<usize>]) -> usize {
         match source {
             Source::Temporary(k) if !self.done[k] && self.extents[k] == Extent::Connection => {
+                if let Some(depth) = known[k] {
+                    return depth;
+                }
                 let op = &self.sweep.ops[k];
                 let operands = op.operands[..op.f.arity()].iter();
-                1 + operands
-                    .map(|source| self.depth(*source))
-                    .max()
-                    .unwrap_or(0)
+                let deepest = operands.map(|source| self.depth(*source, known)).max();
+                let depth = 1 + deepest.unwrap_or(0);
+                known[k] = Some(depth);
+                depth
             }
             _ => 0,
         }
