@@ -146,7 +146,7 @@ impl Writer<'_> {
         let op = &self.sweep.ops[k];
         let mut operands: Vec<Source> = op.operands[..op.f.arity()].to_vec();
         // The operand that needs most is computed first, so that fewer values wait for it.
-        let mut known = vec![None; k];
+        let mut known = vec![None; self.sweep.ops.len()];
         operands.sort_by_cached_key(|source| std::cmp::Reverse(self.depth(*source, &mut known)));
         for operand in operands {
             self.value(operand);
