@@ -66,11 +66,11 @@ impl Network {
             network.vector("d", "N", false);
         }
         if chance.one_in(4) {
-            // Infinite wherever it is not taken, and so is the product.
+            // Infinite wherever it is not taken, which `h` decides, and so is the product.
             let f = chance.of(&[
                 "y / least",
                 "log(relu(h))",
-                "relu(y) ^ (-0.5)",
+                "relu(h) ^ (-0.5)",
                 "norm(log(h)) * y",
             ]);
             network.line("least = relu(-max(-h))");
