@@ -8,7 +8,7 @@ use bpmc::engine::plan::Limits;
 use bpmc::learn::device_block::device_source;
 use bpmc::learn::language::device::device_stages;
 use bpmc::machine::device::BlockLimits;
-use bpmc::step::passes::Selection;
+use bpmc::step::passes::{find, Selection};
 use bpmc::step::{Compiled, Horizon};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,6 +44,59 @@ fn instructions() {
     snapshots_of("programs", "instructions", |case| {
         experiment(&compiled(case)).instructions()
     });
+}
+
+/// Prints what docs/performance.md shows of the shipped agents: all sweeps, and the way back with fewer passes.
+#[cfg(all(target_arch = "x86_64", unix))]
+#[test]
+fn passes_make_the_sweeps_of_shipped_agents_no_longer() {
+    for spec in [
+        "maze/simple_fanout",
+        "maze/simple",
+        "cue_reward/retroactive",
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("specs/paper/{spec}.bpm"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = path.display().to_string();
+        let compilation = driver::compile(&name, &text, &[], &driver::from_disk).unwrap();
+        let compiled = compilation.program.unwrap();
+        let mut before = f64::INFINITY;
+        for left_out in (0..4).rev() {
+            let names = ["factoring", "gate_forms", "gates"];
+            let selection = names[..left_out]
+                .iter()
+                .fold(Selection::default(), |all, name| {
+                    all.without(find(name).unwrap())
+                });
+            let experiment = Experiment::trained(&compiled, Target::Kernels, &selection).unwrap();
+            let listing = experiment.instructions();
+            let line = listing
+                .lines()
+                .find(|line| line.starts_with("back (finish, begin)"));
+            let line = line.unwrap_or_else(|| panic!("{listing}"));
+            let count = line
+                .split(": ")
+                .nth(1)
+                .and_then(|rest| rest.split(' ').next());
+            let count: f64 = count.unwrap().parse().unwrap();
+            assert!(
+                count <= before,
+                "{spec} without {:?}: {listing}",
+                &names[..left_out]
+            );
+            before = count;
+            #[expect(
+                clippy::print_stdout,
+                reason = "a report for people, shown by --nocapture"
+            )]
+            {
+                println!("{spec} without {:?}: {line}", &names[..left_out]);
+                if left_out == 0 {
+                    println!("{listing}");
+                }
+            }
+        }
+    }
 }
 
 /// The way back of the paper's agents takes most of their time.

@@ -10,7 +10,7 @@ import numpy as np
 from . import _native
 from ._arrays import Message, by_name, check_names, dtype_of, shaped
 from ._errors import FreedError
-from ._program import APART, Noise, Program
+from ._program import APART, Described, Noise, Program
 
 __all__ = ["Gradients", "Network", "Parameters", "State", "Tape"]
 
@@ -128,7 +128,7 @@ class Tape:
         self.free()
 
 
-class Network:
+class Network(Described):
     """A network compiled from a spec, with its parameters.
 
     Args:
@@ -158,21 +158,6 @@ class Network:
     def name(self) -> str:
         """The name of the network."""
         return self._program.name
-
-    @property
-    def inputs(self) -> dict[str, tuple[int, ...]]:
-        """Names and dimensions of the inputs, within a step and lane."""
-        return dict(self._program.inputs)
-
-    @property
-    def outputs(self) -> dict[str, tuple[int, ...]]:
-        """Names and dimensions of the outputs, within a step and lane."""
-        return dict(self._program.outputs)
-
-    @property
-    def states(self) -> dict[str, tuple[int, ...]]:
-        """Names and dimensions of states and traces, within a lane."""
-        return dict(self._program.states)
 
     def __repr__(self) -> str:
         program = self._program

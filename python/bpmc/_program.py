@@ -184,3 +184,24 @@ class Program:
             [address(a) for a in inputs], [address(a) for a in states],
         )
         return parameters, inputs, states
+
+
+class Described:
+    """What a compiled network has, for classes that keep it as `_program`."""
+
+    _program: Program
+
+    @property
+    def inputs(self) -> dict[str, tuple[int, ...]]:
+        """Names and dimensions of the inputs, within a step and lane."""
+        return dict(self._program.inputs)
+
+    @property
+    def outputs(self) -> dict[str, tuple[int, ...]]:
+        """Names and dimensions of the outputs, within a step and lane."""
+        return dict(self._program.outputs)
+
+    @property
+    def states(self) -> dict[str, tuple[int, ...]]:
+        """Names and dimensions of states and traces, within a lane."""
+        return dict(self._program.states)

@@ -23,7 +23,7 @@ except ImportError as error:
 
 from ._arrays import by_name, check_names
 from ._errors import FreedError
-from ._program import PROGRAMS, Noise, Program
+from ._program import PROGRAMS, Described, Noise, Program
 
 __all__ = ["Layer"]
 
@@ -144,7 +144,7 @@ class _Group(torch.nn.Module):
     """Parameters below a common part of their paths."""
 
 
-class Layer(torch.nn.Module):
+class Layer(Described, torch.nn.Module):
     """A network compiled from a spec, as a module.
 
     Args:
@@ -194,21 +194,6 @@ class Layer(torch.nn.Module):
         check_names([path], [slot.name for slot in self._program.parameters], "parameter", self._program.name)
         group, name = self._place(path)
         return getattr(group, name)
-
-    @property
-    def inputs(self) -> dict[str, tuple[int, ...]]:
-        """Names and dimensions of the inputs, within a step and lane."""
-        return dict(self._program.inputs)
-
-    @property
-    def outputs(self) -> dict[str, tuple[int, ...]]:
-        """Names and dimensions of the outputs, within a step and lane."""
-        return dict(self._program.outputs)
-
-    @property
-    def states(self) -> dict[str, tuple[int, ...]]:
-        """Names and dimensions of states and traces, within a lane."""
-        return dict(self._program.states)
 
     def extra_repr(self) -> str:
         program = self._program

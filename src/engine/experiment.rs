@@ -101,7 +101,7 @@ impl Experiment {
     /// A step whose states are asked for by their names, episode by episode: those of the spec.
     ///
     /// # Errors
-    /// As [`Experiment::trained`].
+    /// The same as those of [`Experiment::trained`].
     pub fn observed(
         step: &Graph,
         target: Target,
@@ -110,38 +110,38 @@ impl Experiment {
         Experiment::new(step, Horizon::Observed, target, passes)
     }
 
-    /// As [`Experiment::observed`] with kernels, and with adjoints of the inputs too.
+    /// A step whose states are asked for by their names, with kernels that also compute the adjoints of the inputs.
     ///
     /// # Errors
-    /// As [`Experiment::trained`].
+    /// The same as those of [`Experiment::trained`].
     pub fn differentiable(step: &Graph, passes: &Selection) -> Result<Experiment, CompileError> {
         let parts = (Horizon::Observed, Target::Kernels);
-        let mut experiment = Experiment::prepared(step, parts, passes, None, true)?;
-        for stage in &mut experiment.stages {
-            stage.compile()?;
-        }
-        Ok(experiment)
+        Experiment::prepared(step, parts, passes, None, true)?.with_programs(Target::Kernels)
     }
 
     /// A step whose states live as long as `horizon` says.
     ///
     /// # Errors
-    /// As [`Experiment::trained`].
+    /// The same as those of [`Experiment::trained`].
     pub fn new(
         step: &Graph,
         horizon: Horizon,
         target: Target,
         passes: &Selection,
     ) -> Result<Experiment, CompileError> {
-        let mut experiment = Experiment::of_graphs(step, horizon, target, passes, None)?;
+        Experiment::of_graphs(step, horizon, target, passes, None)?.with_programs(target)
+    }
+
+    /// The experiment with the kernels of its stages, if kernels are its target.
+    fn with_programs(mut self, target: Target) -> Result<Experiment, CompileError> {
         if target == Target::Kernels {
             let started = Instant::now();
-            for stage in &mut experiment.stages {
+            for stage in &mut self.stages {
                 stage.compile()?;
             }
-            experiment.took("kernels", started.elapsed().as_secs_f64());
+            self.took("kernels", started.elapsed().as_secs_f64());
         }
-        Ok(experiment)
+        Ok(self)
     }
 
     /// The same without programs, up to and with the pass `last` where one is given: its graphs are what is printed.
@@ -158,7 +158,7 @@ impl Experiment {
         Experiment::prepared(step, (horizon, target), passes, last, false)
     }
 
-    /// As [`Experiment::of_graphs`]; `inputs` asks for the adjoints of the network's inputs.
+    /// The stages and plans of [`Experiment::of_graphs`]; `inputs` asks for the adjoints of the network's inputs.
     fn prepared(
         step: &Graph,
         (horizon, target): (Horizon, Target),

@@ -70,20 +70,20 @@ pub struct Ran<T> {
 /// The adjoints that the way back begins with, by slot; `None` where they are 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Seeds<'a, T> {
-    /// Of the outputs, `[steps, lanes, dims...]`.
+    /// Adjoints of the outputs, `[steps, lanes, dims...]`.
     pub outputs: &'a [Option<&'a [T]>],
-    /// Of the states that left the last step, `[lanes, dims...]`.
+    /// Adjoints of the states that left the last step, `[lanes, dims...]`.
     pub states: &'a [Option<&'a [T]>],
 }
 
 /// The results of the way back, by slot.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adjoints<T> {
-    /// Of trained parameters; `None` for constants.
+    /// Adjoints of trained parameters; `None` for constants.
     pub parameters: Vec<Option<Vec<T>>>,
-    /// Of inputs, `[steps, lanes, dims...]`.
+    /// Adjoints of the inputs, `[steps, lanes, dims...]`.
     pub inputs: Vec<Vec<T>>,
-    /// Of the states that entered the first step, `[lanes, dims...]`.
+    /// Adjoints of the states that entered the first step, `[lanes, dims...]`.
     pub states: Vec<Vec<T>>,
 }
 
@@ -138,7 +138,7 @@ impl<T: Native> Sequences<T> {
     /// Runs all lanes, and stores what the way back needs.
     ///
     /// # Errors
-    /// As [`Sequences::run`].
+    /// The same as those of [`Sequences::run`].
     pub fn record(&self, given: Given<'_, T>) -> Result<(Ran<T>, Tape<T>), BackendError> {
         let (parameters, shared) = self.prepare(&given)?;
         let parts = self.groups(given.lanes).into_par_iter().map(|lanes| {
