@@ -35,6 +35,7 @@ mod own_targets;
 mod programs;
 mod properties;
 mod python;
+mod repetition;
 mod replay;
 mod report;
 mod run;
