@@ -200,7 +200,7 @@ fn bench_measures_and_keeps_nothing() {
         assert_eq!(spec[name], value, "{name}");
     }
     // w and alpha, the input's weights and bias, modulator, policy, value.
-    let trained = 25 + 25 + (14 * 5 + 5) + (5 + 1) + (5 * 4 + 4) + (5 + 1);
+    let trained = 25 + 25 + (17 * 5 + 5) + (5 + 1) + (5 * 4 + 4) + (5 + 1);
     assert_eq!(spec["parameters"], trained);
     let seconds = &spec["seconds"];
     assert!(number(&seconds["minimum"]) > 0.0);

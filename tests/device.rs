@@ -470,7 +470,7 @@ const COMPUTED: &str = "
         weight w ~ uniform(-1, 1)
         coeff alpha ~ uniform(-1, 1)
         trained eta = 0.3
-        trace hebb
+        trace hebb = 0
         transmit w / (1 + sum_pre(abs(w))) + sigmoid(alpha) * mean_post(w) * hebb
         hebb <- clip(hebb + tanh(eta) * pre * post, -1, 1)
       }

@@ -35,8 +35,8 @@ pub struct Arguments {
     pub emit: Option<Stage>,
 
     /// Write to this file instead of standard output
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    #[arg(short, long, alias = "output", value_name = "FILE")]
+    pub out: Option<PathBuf>,
 
     #[command(flatten)]
     pub overrides: Overrides,
@@ -122,7 +122,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         screen.show(&compilation.diagnostics, &compilation.sources);
         let own = compilation.files.iter().take(compilation.own_files);
         let text: String = own.map(syntax::dump).collect();
-        output::write(arguments.output.as_deref(), &text, screen)?;
+        output::write(arguments.out.as_deref(), &text, screen)?;
         if compilation.program.is_none() {
             return Err(Failure::Reported);
         }
@@ -131,7 +131,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let program = spec::program(&compilation, screen)?;
     if let Some(stage) = arguments.emit {
         let text = text(program, stage, &selection)?;
-        output::write(arguments.output.as_deref(), &text, screen)?;
+        output::write(arguments.out.as_deref(), &text, screen)?;
     }
     if arguments.passes.time_passes {
         screen.say(&timed(&compilation, program, &selection)?);

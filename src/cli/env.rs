@@ -16,7 +16,7 @@ Examples:
   bpmc env CartPole-v1 --keep 0,2           without the velocities
   bpmc env FrozenLake-v1 --make is_slippery=false
 
-In a spec, `command = \"bpmc env CartPole-v1 --serve\"` is the environment itself. It needs a Python with
+In a spec, `command = \"bpmc env CartPole-v1 --serve\"` is the environment itself. It needs a Python with \
 gymnasium and numpy: python3, or what BPMC_PYTHON names.";
 
 /// The program that runs the environments.

@@ -23,7 +23,7 @@ Two files are written, NETWORK.py with one operation a line and NETWORK.npz with
   state = net.start(lanes=1)
   outputs, state = net.step({\"x\": x}, state)       # x: [lanes, size]
   outputs, state = net.run({\"x\": xs})              # xs: [lanes, steps, size]
-In PyTorch the class is a torch.nn.Module, and `step` is its call. A model of ONNX has an input for
+In PyTorch the class is a torch.nn.Module, and `step` is its call. A model of ONNX has an input for \
 each input and state of the network, and an output `next.NAME` for each state.";
 
 /// Write a trained network as a module for another program.
@@ -41,8 +41,8 @@ pub struct Arguments {
     pub to: To,
 
     /// The folder to write into
-    #[arg(short, long, value_name = "FOLDER")]
-    pub output: PathBuf,
+    #[arg(short, long, alias = "output", value_name = "FOLDER")]
+    pub out: PathBuf,
 
     /// Checkpoint of a run: last, best or the number of an iteration
     #[arg(long, value_name = "WHICH", default_value = "last")]
@@ -108,7 +108,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         To::Pytorch => Form::Module(Dialect::Pytorch),
         To::Onnx => Form::Onnx,
     };
-    let paths = export.write(form, &arguments.output);
+    let paths = export.write(form, &arguments.out);
     let paths = paths.map_err(anyhow::Error::new)?;
     let mut text = String::new();
     for path in paths {

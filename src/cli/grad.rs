@@ -29,12 +29,12 @@ Examples:
 
 With it the numbers of bpmc can be compared with those of any other framework.
 
-The loss is that of the trainer. `bpmc explain train NAME` prints it as a formula with its means,
-and \"loss_is\" in the results repeats it. `stop(x)` in a formula is a number whose derivative is 0.
+The loss is that of the trainer. `bpmc explain train NAME` prints it as a formula with its means, \
+and \"loss_is\" in the results repeats it. `stop(x)` in a formula is a number whose derivative is 0. \
 The advantage of a2c is one: finite differences of that loss are its gradients only if it is held.
 
-A target may be null: the step then has weight 0. \"weight\" holds the weights of all steps, as
-[steps][lanes], and \"weight.NAME\" those of the output NAME. A result that is not finite is written
+A target may be null: the step then has weight 0. \"weight\" holds the weights of all steps, as \
+[steps][lanes], and \"weight.NAME\" those of the output NAME. A result that is not finite is written \
 as \"NaN\", \"Infinity\" or \"-Infinity\", and a warning names it.";
 
 /// Evaluate the loss of a spec and all its gradients for given values.
@@ -79,8 +79,8 @@ pub struct Arguments {
     pub overrides: Overrides,
 
     /// Write to this file instead of standard output
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    #[arg(short, long, alias = "output", value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 /// The type of the numbers.
@@ -120,7 +120,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         }
         None => template(arguments, program, train)?,
     };
-    output::write(arguments.output.as_deref(), &layout(&json), screen)
+    output::write(arguments.out.as_deref(), &layout(&json), screen)
 }
 
 /// An object of objects with a line for each value, however many numbers it holds.

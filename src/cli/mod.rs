@@ -222,4 +222,22 @@ mod tests {
             assert!(help.contains(&format!("bpmc {name}")), "{name}: {help}");
         }
     }
+
+    /// Lines that end in the text itself would be broken once more by a narrow terminal.
+    #[test]
+    fn paragraphs_of_help_are_wrapped_by_the_terminal_alone() {
+        fn check(command: &mut clap::Command) {
+            let name = command.get_name().to_owned();
+            let help = command.get_after_help().map(ToString::to_string);
+            let help = help.unwrap_or_default();
+            let lines: Vec<&str> = help.lines().collect();
+            for pair in lines.windows(2) {
+                let prose = |line: &str| !line.is_empty() && !line.starts_with(' ');
+                let broken = prose(pair[0]) && prose(pair[1]) && !pair[0].ends_with(':');
+                assert!(!broken, "{name}: {pair:?}");
+            }
+            command.get_subcommands_mut().for_each(check);
+        }
+        check(&mut Arguments::command());
+    }
 }

@@ -132,7 +132,8 @@ impl Backend {
 /// The options of the device.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Devices {
-    /// Device: cpu, cuda, cuda:N (the GPU with this number), or auto, which measures both and says why
+    /// Device: cpu, cuda, cuda:N (the GPU with this number), auto, which measures both and says why, or
+    /// emulated, which runs the code of a GPU slowly on the CPU
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = Device::parse)]
     pub device: Device,
 

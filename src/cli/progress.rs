@@ -5,7 +5,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// The number of rewards averaged for display.
+/// The number of iterations averaged for display.
 const WINDOW: usize = 100;
 /// The time between lines if the output is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -88,8 +88,8 @@ impl<'a> Display<'a> {
 
     /// The mean of the values in [`Progress`] over the last iterations, in words.
     pub fn mean(&self) -> Option<String> {
-        let count = self.meter.window.len();
-        let mean = self.meter.mean()?;
+        let count = self.meter.measure.0.len();
+        let mean = self.meter.measure.mean()?;
         let over = if count == 1 {
             "the last iteration".to_owned()
         } else {
@@ -136,9 +136,29 @@ struct Meter {
     done_before: u64,
     /// The name of the averaged value.
     name: String,
-    window: VecDeque<f64>,
-    /// Loss and gradient of the last iteration that had any: a chunk without targets has not.
-    last: (f64, f64),
+    measure: Window,
+    loss: Window,
+    gradient: Window,
+}
+
+/// The last values of a number, without those that are NaN: a chunk without targets has no loss.
+#[derive(Default)]
+struct Window(VecDeque<f64>);
+
+impl Window {
+    fn add(&mut self, value: f64) {
+        if !value.is_nan() {
+            if self.0.len() == WINDOW {
+                self.0.pop_front();
+            }
+            self.0.push_back(value);
+        }
+    }
+
+    fn mean(&self) -> Option<f64> {
+        let sum = self.0.iter().sum::<f64>();
+        (!self.0.is_empty()).then(|| sum / self.0.len() as f64)
+    }
 }
 
 impl Meter {
@@ -146,29 +166,23 @@ impl Meter {
         Meter {
             done_before,
             name: "reward".to_owned(),
-            window: VecDeque::with_capacity(WINDOW),
-            last: (f64::NAN, f64::NAN),
+            measure: Window::default(),
+            loss: Window::default(),
+            gradient: Window::default(),
         }
     }
 
     fn add(&mut self, progress: &Progress<'_>) {
         let reward = progress.reward.map(|reward| ("reward", reward));
+        self.loss.add(progress.loss);
         if !progress.loss.is_nan() {
-            self.last = (progress.loss, progress.gradient_norm);
+            self.gradient.add(progress.gradient_norm);
         }
         let value = reward.or(progress.score);
         if let Some((name, value)) = value.filter(|(_, value)| !value.is_nan()) {
             name.clone_into(&mut self.name);
-            if self.window.len() == WINDOW {
-                self.window.pop_front();
-            }
-            self.window.push_back(value);
+            self.measure.add(value);
         }
-    }
-
-    fn mean(&self) -> Option<f64> {
-        let sum = self.window.iter().sum::<f64>();
-        (!self.window.is_empty()).then(|| sum / self.window.len() as f64)
     }
 
     fn line(&self, progress: &Progress<'_>) -> String {
@@ -176,10 +190,12 @@ impl Meter {
             iteration, total, ..
         } = progress;
         let mut line = format!("{iteration}/{total}");
-        if let Some(mean) = self.mean() {
+        if let Some(mean) = self.measure.mean() {
             line.push_str(&format!("  {} {mean:.3}", self.name));
         }
-        let (loss, gradient) = self.last;
+        // All three are means over the same iterations.
+        let [loss, gradient] =
+            [&self.loss, &self.gradient].map(|window| window.mean().unwrap_or(f64::NAN));
         line.push_str(&format!("  loss {loss:.4}  gradient {gradient:.3}"));
         let done = iteration.saturating_sub(self.done_before);
         let seconds = progress.elapsed.as_secs_f64();
@@ -261,6 +277,23 @@ mod tests {
     }
 
     #[test]
+    fn the_loss_is_a_mean_over_the_iterations_of_the_reward() {
+        let mut meter = Meter::new(0);
+        for k in 0..300 {
+            let loss = k as f64;
+            let gradient_norm = 2.0 * loss;
+            meter.add(&Progress {
+                loss,
+                gradient_norm,
+                ..at(k, k, Some(loss))
+            });
+        }
+        let line = meter.line(&at(300, 300, None));
+        let means = "reward 249.500  loss 249.5000  gradient 499.000";
+        assert!(line.contains(means), "{line}");
+    }
+
+    #[test]
     fn lines_come_first_then_every_ten_seconds_and_last() {
         let mut pace = Pace::new(LINE_EVERY);
         let shown: Vec<u64> = (1..=1000)
@@ -275,7 +308,7 @@ mod tests {
         for quiet in [true, false] {
             let mut display = Display::new(&screen, 0, 1000, quiet);
             display.update(&at(1, 10, Some(0.5)));
-            assert_eq!(display.meter.window.len(), 1);
+            assert_eq!(display.meter.measure.0.len(), 1);
         }
     }
 

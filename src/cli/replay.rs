@@ -19,10 +19,10 @@ Examples:
   bpmc replay runs/agent-0 --iteration 500 --probe y --lanes 0,3 -o y.safetensors
   bpmc replay runs/agent-0 --iteration 500 --probe 'rec.hebb[0 .. 4, 3]' --every 10 -o traces.npz
 
-The episodes are those of the training, to the bit (but for rounding where `bpmc check --plan` says
-that a trace is stored in another form): the run is trained again, in memory, from the last
-checkpoint before the iteration. Arrays are [steps, lanes, ...]; a state or trace is what enters the
-step, and `next NAME` what leaves it. The file is written while the episodes run: it may be larger
+The episodes are those of the training, to the bit (but for rounding where `bpmc check --plan` says \
+that a trace is stored in another form): the run is trained again, in memory, from the last \
+checkpoint before the iteration. Arrays are [steps, lanes, ...]; a state or trace is what enters the \
+step, and `next NAME` what leaves it. The file is written while the episodes run: it may be larger \
 than the memory.";
 
 /// Run an iteration of a training again and write what happened in its episodes.
@@ -52,11 +52,17 @@ pub struct Arguments {
     pub lanes: Vec<usize>,
 
     /// Output file, which ends in .npz or .safetensors
-    #[arg(short, long, value_name = "FILE", required_unless_present = "list")]
-    pub output: Option<PathBuf>,
+    #[arg(
+        short,
+        long,
+        alias = "output",
+        value_name = "FILE",
+        required_unless_present = "list"
+    )]
+    pub out: Option<PathBuf>,
 
     /// List what can be recorded, with dimensions within a step and lane
-    #[arg(long, conflicts_with_all = ["iteration", "probe", "output", "lanes", "every"])]
+    #[arg(long, conflicts_with_all = ["iteration", "probe", "out", "lanes", "every"])]
     pub list: bool,
 
     #[command(flatten)]
@@ -74,7 +80,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         None => spec::program(&opened.compilation, screen)?,
     };
     let all = probes(program);
-    let (Some(iteration), Some(output)) = (arguments.iteration, &arguments.output) else {
+    let (Some(iteration), Some(output)) = (arguments.iteration, &arguments.out) else {
         return screen.print(&listing(&all));
     };
     let format = format(output)?;

@@ -19,9 +19,9 @@ Examples:
   bpmc report runs/cue_reward -o report.html --baseline nonplastic
   bpmc report runs/cue_reward -o report.html --no-ablations --partial
 
-The page needs no other file and no network. It has the equations as they ran, parameters, what
-differs from the paper, curves, what modulators and traces do in fresh episodes, ablations, the
-rules of traces with the numbers that training found, and the commands that reproduce it; of a
+The page needs no other file and no network. It has the equations as they ran, parameters, what \
+differs from the paper, curves, what modulators and traces do in fresh episodes, ablations, the \
+rules of traces with the numbers that training found, and the commands that reproduce it; of a \
 sweep, medians and quartiles over seeds with rank-sum tests, and one network of each condition.";
 
 /// Write a page about a run or a sweep: equations, curves, modulators, traces, ablations.
@@ -33,8 +33,8 @@ pub struct Arguments {
     pub directory: PathBuf,
 
     /// The page to write, an HTML file; one that is there is replaced
-    #[arg(short, long, value_name = "FILE")]
-    pub output: PathBuf,
+    #[arg(short, long, alias = "output", value_name = "FILE")]
+    pub out: PathBuf,
 
     /// Fresh episodes that a network is run on
     #[arg(long, value_name = "N", default_value = "100", value_parser = from_one)]
@@ -96,7 +96,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             directory.display()
         ));
     }
-    let output = &arguments.output;
+    let output = &arguments.out;
     replace(output, report.page.as_bytes())
         .with_context(|| format!("cannot write {}", output.display()))?;
     screen.print(&format!("{said}wrote {}\n", output.display()))

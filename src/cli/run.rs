@@ -25,10 +25,10 @@ Examples:
   bpmc run agent.bpm --inputs trials.npz -o untrained.npz --seed 3
   bpmc run runs/agent-0 --stream
 
-An array of the inputs has the name of an input or signal of the network, and the axes [sequences,
-steps, size]; an array `length` says where sequences end. The output file has outputs and probes with
-the same axes, and the states after the last step as `start.NAME`, which `--state` reads to go on.
-With --stream a line {\"x\": [0, 1]} on standard input runs one step, and a line with its outputs
+An array of the inputs has the name of an input or signal of the network, and the axes [sequences, \
+steps, size]; an array `length` says where sequences end. The output file has outputs and probes with \
+the same axes, and the states after the last step as `start.NAME`, which `--state` reads to go on. \
+With --stream a line {\"x\": [0, 1]} on standard input runs one step, and a line with its outputs \
 answers; `\"reset\": true` returns to the first states.";
 
 /// Run a network on given inputs, without training.
@@ -59,8 +59,14 @@ pub struct Arguments {
     pub probe: Vec<String>,
 
     /// File to write, which ends in .npz or .safetensors. With --stream it gets the last states
-    #[arg(short, long, value_name = "FILE", required_unless_present = "stream")]
-    pub output: Option<PathBuf>,
+    #[arg(
+        short,
+        long,
+        alias = "output",
+        value_name = "FILE",
+        required_unless_present = "stream"
+    )]
+    pub out: Option<PathBuf>,
 
     /// Answer step by step on standard input and output, a line of JSON for each step
     #[arg(long)]
@@ -140,7 +146,7 @@ fn go(
         }
         wanted.push(probe);
     }
-    if let Some(output) = &arguments.output {
+    if let Some(output) = &arguments.out {
         format(output)?;
     }
     let wide = options.backend == BackendKind::Reference;
@@ -174,7 +180,7 @@ fn go(
     }
     let states = results.states.iter().map(Vec::as_slice);
     arrays.extend(ends(&network, states));
-    let Some(output) = &arguments.output else {
+    let Some(output) = &arguments.out else {
         return Ok(());
     };
     write(output, &arrays, wide)?;
@@ -217,7 +223,7 @@ fn stream(
         let answer = answer.with_context(|| format!("line {} of standard input", k + 1))?;
         screen.print(&format!("{answer}\n"))?;
     }
-    if let Some(output) = &arguments.output {
+    if let Some(output) = &arguments.out {
         let states = stream
             .states()
             .iter()

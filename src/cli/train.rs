@@ -32,8 +32,8 @@ Examples:
   bpmc train agent.bpm --set train.iterations=1000 --set train.optimizer.lr=3e-4
   bpmc train agent.bpm --on-nan rollback --tensorboard
 
-The same spec and seed give bit-identical results with any number of threads. Ctrl-C or SIGTERM
-ends the run after the current iteration, saves it and exits with status 130; a second one exits
+The same spec and seed give bit-identical results with any number of threads. Ctrl-C or SIGTERM \
+ends the run after the current iteration, saves it and exits with status 130; a second one exits \
 at once, and the last checkpoint remains.";
 
 /// Train the network of a spec.
@@ -47,7 +47,7 @@ pub struct Arguments {
     pub spec: PathBuf,
 
     /// Run directory [default: runs/ with name and seed of the spec, as in runs/agent-0]
-    #[arg(long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
     /// Continue the run in the directory, also after its end if it has more iterations now

@@ -230,6 +230,17 @@ pub struct Settings {
     values: BTreeMap<&'static str, SettingValue>,
 }
 
+impl SettingValue {
+    /// The number, where the value is one.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            SettingValue::Int(value) => Some(*value as f64),
+            SettingValue::Real(value) => Some(*value),
+            _ => None,
+        }
+    }
+}
+
 impl Settings {
     /// The defaults of a table.
     pub fn defaults(table: &[Setting]) -> Settings {

@@ -28,10 +28,14 @@ pub fn render(document: &Document, color: bool) -> String {
             &kernels(&spec.kernels, document.machine.as_ref()),
             color,
         ));
+        text.push_str(
+            "\nOne more iteration gives these times, each kernel timed by itself, so that they add up to more than an iteration.\n",
+        );
     }
     if let Some(machine) = &document.machine {
         text.push('\n');
         text.push_str(&layout(&floors(specs), color));
+        text.push_str("\nThe floor counts loops over connections and not the vector code between them, which is most of a small network.\n");
         text.push('\n');
         text.push_str(&layout(&rates(machine), color));
     }
@@ -392,8 +396,12 @@ mod tests {
         Kernel                                   form   calls     time   bytes  operations  of its floor
         step: apply, transmit  machine code, 256 bits  6.00 k  10.0 ms  250 MB       100 M          50 %
 
+        One more iteration gives these times, each kernel timed by itself, so that they add up to more than an iteration.
+
         Floors of an iteration    bytes       in  operations       in  reached  counted from
         maze.bpm                1.00 GB  10.0 ms      1.00 G  5.00 ms     40 %       kernels
+
+        The floor counts loops over connections and not the vector code between them, which is most of a small network.
 
         This machine, a second                          1 thread  2 threads
         operations, vectors of 256 bits                    100 G      200 G

@@ -27,7 +27,7 @@ The episodes are others than those of the training, and the same each time. What
   freeze[:MODULATOR]    the modulator (or all) always has its mean
   shuffle[:MODULATOR]   the modulator (or all) has its values of the same episode in random order
   reset:STEP            all traces go back to their first values before this step (counted from 0)
-Each is compared with the intact network on the same episodes: Cohen's d, and the matched-pairs
+Each is compared with the intact network on the same episodes: Cohen's d, and the matched-pairs \
 rank-biserial correlation, from -1 (worse in every episode that changed) to 1.";
 
 /// Run a trained network on fresh episodes, also with parts of it taken away.

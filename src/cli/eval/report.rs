@@ -118,6 +118,7 @@ impl Report {
         if self.curves.trials.is_empty() {
             return;
         }
+        text.push_str("\nReward by trial. A trial that the end of its episode cuts off counts with the reward it has, often 0.\n");
         text.push_str("\n    trial   reward   episodes\n");
         for trial in self.curves.trials.iter().take(MOST_TRIALS) {
             let (number, reward, episodes) = (trial.trial, trial.reward, trial.episodes);

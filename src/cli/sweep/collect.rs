@@ -16,8 +16,8 @@ Examples:
   bpmc sweep collect runs/maze -o results --partial
   bpmc sweep collect runs/rates -o results --metric loss --last 0.2
 
-Writes curves.csv (median and quartiles over seeds at each recorded iteration), final.csv (the mean over
-the last part of each cell), tests.csv (Wilcoxon rank-sum tests between groups, two-sided, at the end and
+Writes curves.csv (median and quartiles over seeds at each recorded iteration), final.csv (the mean over \
+the last part of each cell), tests.csv (Wilcoxon rank-sum tests between groups, two-sided, at the end and \
 at each recorded iteration) and summary.json (all of these, and the missing cells).";
 
 /// Gather the metrics of all cells: curves, final values and tests between groups.

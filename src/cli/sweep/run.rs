@@ -21,7 +21,7 @@ Examples:
   bpmc sweep run sweep.yaml --engine slurm        as a job array
   bpmc sweep run sweep.yaml --engine slurm --dry-run
 
-Ctrl-C lets every cell save where it is. The same command goes on from there, and does only what is
+Ctrl-C lets every cell save where it is. The same command goes on from there, and does only what is \
 missing: cells that are done are left alone, cells that failed are tried again.";
 
 /// Run the cells of a sweep that are not done.
@@ -35,7 +35,7 @@ pub struct Arguments {
     source: SweepArguments,
 
     /// The directory of the sweep [default: runs/ and its name, as in runs/maze]
-    #[arg(long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
 
     /// Engine of the cells

@@ -55,7 +55,18 @@ impl<'a> Analyser<'a, '_> {
 
     pub(super) fn state_init(&mut self, entry: &'a DeclEntry, path: &str, context: Context) -> f64 {
         match self.initialiser(entry, path) {
-            None => 0.0,
+            None => {
+                let name = &entry.name.name;
+                self.diagnostics.push(
+                    Diagnostic::new(
+                        Code::BadInitialiser,
+                        entry.span,
+                        format!("`{path}` has no initial value"),
+                    )
+                    .with_help(format!("write `{name} = 0`, or any other number")),
+                );
+                0.0
+            }
             Some(Initialiser::Value(value)) if is_array(value) => 0.0,
             Some(Initialiser::Value(value)) => self.constant(value, context).unwrap_or(0.0),
             Some(Initialiser::Draw(value)) => {

@@ -78,11 +78,60 @@ impl<'a> Analyser<'a, '_> {
                 Err(_) => poison(span),
             };
         }
+        if path.parts.len() == 2 && first == "train" {
+            return self.setting_of_train(path);
+        }
         if Self::is_target(path) {
             return self.target(path, context);
         }
         self.unknown_name(path, context);
         poison(span)
+    }
+
+    /// The number of `train.NAME`, a setting of the trainer.
+    fn setting_of_train(&mut self, path: &Path) -> Expr {
+        let Some(train) = &self.train else {
+            if self.blocks("train").next().is_none() {
+                self.diagnostics.push(
+                    Diagnostic::new(
+                        Code::MissingItem,
+                        path.span,
+                        format!(
+                            "`{}` needs a `train` block, and the spec has none",
+                            dotted(path)
+                        ),
+                    )
+                    .with_help("add a block such as `train supervised { }`"),
+                );
+            }
+            return poison(path.span);
+        };
+        let name = &path.parts[1];
+        let settings = train.settings.iter();
+        let numbers: Vec<(&str, f64)> = settings
+            .filter_map(|(name, value)| Some((name, value.number()?)))
+            .collect();
+        if let Some((_, value)) = numbers.iter().find(|(known, _)| *known == name.name) {
+            return number(*value, path.span);
+        }
+        let names = numbers.iter().map(|(name, _)| *name);
+        let help = match Diagnostics::nearest(&name.name, names) {
+            Some(near) => format!("did you mean `train.{near}`?"),
+            None => format!(
+                "`bpmc explain train {}` lists its settings",
+                train.trainer.name
+            ),
+        };
+        let message = format!(
+            "trainer `{}` has no number called `{}`",
+            train.trainer.name, name.name
+        );
+        self.diagnostics.push(
+            Diagnostic::new(Code::UnknownName, name.span, message)
+                .with_secondary(train.span, "the trainer is chosen here")
+                .with_help(help),
+        );
+        poison(path.span)
     }
 
     /// A value as it is where it is named: an element in its own bundle, else a vector or scalar of the network.

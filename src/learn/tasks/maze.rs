@@ -34,8 +34,8 @@ const SETTINGS: &[Setting] = &[
     Setting::int("view", (1, 11), 3, "Cells along a side of the square the agent sees; odd (paper: 3)."),
     Setting::choice(
         "observation",
-        &["paper", "run"],
-        "The inputs the paper lists (`view`² + 5); or the published runs', with an unused 0, bias and time (`view`² + 8).",
+        &["run", "paper"],
+        "The published runs' inputs, with an unused 0, bias and time (`view`² + 8); or those the paper lists (`view`² + 5).",
     ),
     SUBSTEPS,
 ];

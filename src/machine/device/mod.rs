@@ -68,7 +68,7 @@ impl FromStr for DeviceKind {
                 .parse()
                 .map(DeviceKind::Cuda)
                 .map_err(|_| format!("`{number}` is not the number of a GPU, as in cuda:1")),
-            _ => Err("expected cpu, cuda, cuda:N or auto".to_owned()),
+            _ => Err("expected cpu, cuda, cuda:N, auto or emulated".to_owned()),
         }
     }
 }

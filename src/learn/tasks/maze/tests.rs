@@ -107,7 +107,7 @@ fn moves_and_walls() {
 
 #[test]
 fn the_observation_of_the_paper_has_14_slots() {
-    let maze = maze(&[]);
+    let maze = maze(&[("observation", SettingValue::Word("paper"))]);
     assert_eq!(maze.sizes()[0].size, 14);
     let mut lane = lane(&maze, 0);
     lane.goal = (4, 6);
