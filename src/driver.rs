@@ -1,7 +1,7 @@
 //! The pipeline from a text to a checked step graph, as one readable function.
 
 use crate::ir::GraphKind;
-use crate::lang::diag::{Code, Diagnostic, Diagnostics, SourceMap, Span};
+use crate::lang::diag::{Code, Diagnostic, Diagnostics, SourceId, SourceMap, Span};
 use crate::lang::sema::{self, checks, Loader, Overrides};
 use crate::lang::syntax::ast;
 use crate::learn;
@@ -55,16 +55,40 @@ pub fn compile(
     set: &[String],
     load: &Loader<'_>,
 ) -> Result<Compilation, InternalFault> {
+    finish(parse(name, text, load), set)
+}
+
+/// Parses `text`, called `name`, and all that it imports, and goes no further.
+pub fn parse(name: &str, text: &str, load: &Loader<'_>) -> Compilation {
     let mut watch = Stopwatch::start();
     let mut sources = SourceMap::new();
     let mut diagnostics = Diagnostics::new();
-    let mut files = sema::parse_all(name, text, load, &mut sources, &mut diagnostics);
-    let own_files = files.len();
-    let directory = Path::new(name).parent().unwrap_or(Path::new(""));
-    let catalog = learn::catalog(directory);
+    let files = sema::parse_all(name, text, load, &mut sources, &mut diagnostics);
+    watch.lap("syntax");
+    Compilation {
+        sources,
+        diagnostics,
+        own_files: files.len(),
+        files,
+        program: None,
+        stages: watch.stages,
+    }
+}
+
+/// Compiles what [`parse`] has read, with `--set` arguments.
+///
+/// # Errors
+/// As those of [`compile`].
+pub fn finish(parsed: Compilation, set: &[String]) -> Result<Compilation, InternalFault> {
+    let mut watch = Stopwatch::start();
+    watch.stages = parsed.stages;
+    let (mut sources, mut diagnostics, mut files) =
+        (parsed.sources, parsed.diagnostics, parsed.files);
+    let name = Path::new(&sources.file(SourceId(0)).name);
+    let directory = name.parent().unwrap_or(Path::new("")).to_owned();
+    let catalog = learn::catalog(&directory);
     let overrides = Overrides::parse(set, &catalog, &mut sources, &mut diagnostics);
     sema::add_library(&mut files, &mut sources, &mut diagnostics);
-    watch.lap("syntax");
     // Items with syntax errors are left out of the tree, so names they declare are missing: only findings
     // that do not depend on other items are told.
     let broken = diagnostics.has_errors();
@@ -98,7 +122,7 @@ pub fn compile(
         sources,
         diagnostics,
         files,
-        own_files,
+        own_files: parsed.own_files,
         program,
         stages: watch.stages,
     })

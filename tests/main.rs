@@ -25,6 +25,7 @@ mod inference;
 mod inferred_rule;
 mod kill;
 mod language;
+mod language_server;
 mod layout;
 mod loss_formulas;
 mod own_data;

@@ -280,7 +280,8 @@ fn table(settings: &[Setting]) -> String {
         .collect()
 }
 
-fn range(kind: SettingKind) -> String {
+/// The values that a setting takes, in words.
+pub(super) fn range(kind: SettingKind) -> String {
     match kind {
         SettingKind::Int { min, max } => format!("whole number, {min} to {max}"),
         SettingKind::Real { min, max } => format!("number, {min} to {max}"),

@@ -12,6 +12,7 @@ pub mod explain;
 mod export;
 mod fmt;
 mod grad;
+pub mod lsp;
 mod man;
 mod new;
 mod options;
@@ -81,6 +82,7 @@ enum Command {
     Verify(verify::Arguments),
     Doctor(doctor::Arguments),
     Env(env::Arguments),
+    Lsp(lsp::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -156,6 +158,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Explain(arguments) => explain::run(&arguments, &screen),
         Command::Doctor(arguments) => doctor::run(&arguments, &screen),
         Command::Env(arguments) => env::run(&arguments, &screen),
+        Command::Lsp(arguments) => lsp::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, &screen),
         Command::Man(arguments) => man::run(&arguments, &screen),
     };

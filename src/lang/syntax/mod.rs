@@ -33,3 +33,4 @@ mod token;
 pub use dump::dump;
 pub use parse::{parse, parse_value, MAX_BYTES, MAX_ERRORS, MAX_EXPRESSION_DEPTH, MAX_NESTING};
 pub use print::print;
+pub use token::{token_at, Token, TokenKind};

@@ -48,7 +48,7 @@ const LONG_SIGNS: [&str; 20] = [
 
 /// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TokenKind {
+pub enum TokenKind {
     /// Letters, digits and `_`, of any script.
     Word,
     /// A token that begins with a digit, or with a point and a digit.
@@ -65,15 +65,18 @@ pub(super) enum TokenKind {
 
 /// A token and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Token<'t> {
-    pub(super) kind: TokenKind,
-    pub(super) range: Range<usize>,
-    pub(super) text: &'t str,
+pub struct Token<'t> {
+    /// The kind.
+    pub kind: TokenKind,
+    /// The place in bytes.
+    pub range: Range<usize>,
+    /// The characters.
+    pub text: &'t str,
 }
 
 impl Token<'_> {
     /// Returns true if the token is a word of the language.
-    pub(super) fn is_reserved(&self) -> bool {
+    pub fn is_reserved(&self) -> bool {
         is_reserved(self.text)
     }
 }
@@ -151,7 +154,7 @@ fn word_length(text: &str) -> usize {
 }
 
 /// The token at `at`, which is on a character boundary and no blank.
-pub(super) fn token_at(text: &str, at: usize) -> Token<'_> {
+pub fn token_at(text: &str, at: usize) -> Token<'_> {
     let rest = &text[at..];
     let Some(first) = rest.chars().next() else {
         return Token {

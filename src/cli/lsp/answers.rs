@@ -1,0 +1,210 @@
+//! The answers to questions about an open text.
+
+use super::analysis::Analysis;
+use super::server::{finding, Server};
+use super::{colours, complete, fixes, hover, outline, places, text};
+use crate::lang::catalog::Catalog;
+use crate::lang::diag::{Diagnostics, LineIndex, SourceId, SourceMap};
+use crate::lang::syntax;
+use crate::learn;
+use serde_json::{json, Value};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// An answer, or the reason why there is none.
+type Answer = Result<Value, String>;
+
+/// What the server can do, as the protocol says it.
+pub fn abilities() -> Value {
+    json!({
+        "textDocumentSync": { "openClose": true, "change": 2, "save": true },
+        "hoverProvider": true,
+        "completionProvider": { "triggerCharacters": ["."] },
+        "definitionProvider": true,
+        "referencesProvider": true,
+        "documentHighlightProvider": true,
+        "renameProvider": { "prepareProvider": true },
+        "documentFormattingProvider": true,
+        "documentSymbolProvider": true,
+        "inlayHintProvider": true,
+        "codeActionProvider": { "codeActionKinds": ["quickfix"] },
+        "semanticTokensProvider": {
+            "legend": { "tokenTypes": colours::KINDS, "tokenModifiers": colours::MARKS },
+            "full": true,
+        },
+    })
+}
+
+impl Server {
+    /// `None` for a question that nobody here can answer.
+    pub(super) fn result(&mut self, method: &str, parameters: &Value) -> Option<Answer> {
+        let path = parameters["textDocument"]["uri"]
+            .as_str()
+            .map(text::path_of);
+        let path = path.unwrap_or_default();
+        let all = self.analysis(&path);
+        let place = |all: &Analysis| text::offset_of(all.text(), &parameters["position"]);
+        let known = matches!(
+            method.strip_prefix("textDocument/")?,
+            "hover"
+                | "completion"
+                | "definition"
+                | "references"
+                | "documentHighlight"
+                | "prepareRename"
+                | "rename"
+                | "formatting"
+                | "documentSymbol"
+                | "inlayHint"
+                | "codeAction"
+                | "semanticTokens/full"
+        );
+        let Some(all) = all else {
+            return known.then_some(Ok(Value::Null));
+        };
+        let here = place(&all).unwrap_or(0);
+        let meant = self.documents.get(&path).and_then(|one| one.meant.clone());
+        let meant = meant.as_deref();
+        let index = LineIndex::new(all.text());
+        let result = match method.strip_prefix("textDocument/")? {
+            "hover" => hover::hover(&all, meant, &catalog(&path), here).map_or(Value::Null, |(about, bytes)| {
+                json!({
+                    "contents": { "kind": "markdown", "value": about }, "range": text::range(&index, bytes),
+                })
+            }),
+            "completion" => {
+                let known = self.documents.get(&path).and_then(|one| one.known.clone());
+                json!(complete::complete(all.text(), here, known.as_deref(), meant, &catalog(&path)))
+            }
+            "definition" => {
+                let found = all.symbols.at(SourceId(0), here);
+                let found = found.map(|found| all.symbols.list[found.symbol].span);
+                let found = found.and_then(|span| places::place(&all, span));
+                found.map_or_else(|| import_at(&all, here), |place| self.location(&place))
+            }
+            "references" => {
+                let declaration = parameters["context"]["includeDeclaration"] != json!(false);
+                let found = self.all_places(&all, here, declaration);
+                let found = found.into_iter().map(|(path, start, end)| self.location(&(path, start..end)));
+                Value::Array(found.collect())
+            }
+            "documentHighlight" => {
+                let found = places::places(&all, here, &[], true).into_iter();
+                let found = found.filter(|(other, ..)| *other == path);
+                let found = found.map(|(_, start, end)| json!({ "range": text::range(&index, start..end) }));
+                Value::Array(found.collect())
+            }
+            "prepareRename" => match places::renamed(&all, here) {
+                Ok((symbol, span)) => json!({
+                    "range": text::range(&index, span.range()), "placeholder": symbol.name,
+                }),
+                Err(message) => return Some(Err(message)),
+            },
+            "rename" => {
+                let name = parameters["newName"].as_str().unwrap_or_default();
+                return Some(self.rename(&path, &all, here, name));
+            }
+            "formatting" => format(all.text()),
+            "documentSymbol" => Value::Array(outline::outline(&all)),
+            "inlayHint" => {
+                let within = text::bytes_of(all.text(), &parameters["range"]);
+                Value::Array(outline::hints(&all, &within.unwrap_or(0..all.text().len())))
+            }
+            "codeAction" => self.fixes(&path, &all, parameters),
+            "semanticTokens/full" => json!({ "data": colours::colours(&all) }),
+            _ => return None,
+        };
+        Some(Ok(result))
+    }
+
+    fn rename(&mut self, path: &Path, all: &Analysis, byte: usize, name: &str) -> Answer {
+        let (symbol, _) = places::renamed(all, byte)?;
+        places::check_name(name)?;
+        let found = self.all_places(all, byte, true);
+        let changed = places::replaced(&found, name, |path| self.read(path).ok());
+        let new = changed
+            .get(path)
+            .ok_or("there is no name of the spec here")?;
+        let load = |path: &Path| match changed.get(path) {
+            Some(text) => Ok(text.clone()),
+            None => self.read(path),
+        };
+        let after = Analysis::new(&path.display().to_string(), new, &load);
+        let errors = |of: &Analysis| of.findings().error_count();
+        if errors(&after) > errors(all) {
+            let found = after.findings().iter().next();
+            let reason = found.map(|one| one.message.clone()).unwrap_or_default();
+            return Err(format!(
+                "`{}` cannot be called `{name}`: {reason}",
+                symbol.name
+            ));
+        }
+        let mut changes: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for (path, start, end) in found {
+            let text = self.read(&path).unwrap_or_default();
+            let range = text::range(&LineIndex::new(&text), start..end);
+            let edit = json!({ "range": range, "newText": name });
+            changes.entry(self.uri(&path)).or_default().push(edit);
+        }
+        Ok(json!({ "changes": changes }))
+    }
+
+    fn fixes(&self, path: &Path, all: &Analysis, parameters: &Value) -> Value {
+        let Some(range) = text::bytes_of(all.text(), &parameters["range"]) else {
+            return json!([]);
+        };
+        let index = LineIndex::new(all.text());
+        let name = path.display().to_string();
+        let mut actions = Vec::new();
+        for one in all.findings().iter() {
+            let place = one.primary.span;
+            let touches = place.start as usize <= range.end && range.start <= place.end as usize;
+            if place.source != SourceId(0) || !touches {
+                continue;
+            }
+            for fix in fixes::fixes(all, one, &name, &|path| self.read(path)) {
+                let edit = json!({ "range": text::range(&index, fix.bytes), "newText": fix.text });
+                actions.push(json!({
+                    "title": fix.title,
+                    "kind": "quickfix",
+                    "diagnostics": [finding(all, one)],
+                    "edit": { "changes": { self.uri(path): [edit] } },
+                }));
+            }
+        }
+        Value::Array(actions)
+    }
+}
+
+fn catalog(path: &Path) -> Catalog {
+    learn::catalog(path.parent().unwrap_or(Path::new("")))
+}
+
+/// The file of an import at a place.
+fn import_at(all: &Analysis, byte: usize) -> Value {
+    let first = all.parsed.files.first();
+    for item in first.iter().flat_map(|file| &file.items) {
+        if let syntax::ast::ItemKind::Import { path, path_span } = &item.kind {
+            if path_span.range().contains(&byte) {
+                let own = all.path(SourceId(0)).unwrap_or_default();
+                let path = own.parent().unwrap_or(Path::new("")).join(path);
+                let start = json!({ "line": 0, "character": 0 });
+                return json!({ "uri": text::uri_of(&path), "range": { "start": start, "end": start } });
+            }
+        }
+    }
+    Value::Null
+}
+
+/// The edit that formats a text; none for a text that cannot be read.
+fn format(text: &str) -> Value {
+    let mut sources = SourceMap::new();
+    let mut diagnostics = Diagnostics::new();
+    let source = sources.add("", text);
+    let file = syntax::parse(source, text, &mut diagnostics);
+    let new = syntax::print(&file, text);
+    if diagnostics.has_errors() || new == text {
+        return json!([]);
+    }
+    json!([{ "range": text::range(&LineIndex::new(text), 0..text.len()), "newText": new }])
+}

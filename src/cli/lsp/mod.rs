@@ -1,0 +1,102 @@
+//! The command `bpmc lsp`: a language server on standard input and output.
+//!
+//! | module | does |
+//! |---|---|
+//! | `server`, `answers` | keeps the open texts and answers |
+//! | `analysis` | what is known of one text with its imports |
+//! | `symbols`, `resolve` | declarations and uses of names, from the syntax alone |
+//! | `words` | what stands around the cursor in a text that may be half typed |
+//! | `meaning`, `hover`, `complete`, `fixes`, `colours`, `outline`, `places` | one kind of answer each |
+//! | `text` | lines, columns and addresses of the protocol |
+
+mod analysis;
+mod answers;
+mod colours;
+mod complete;
+mod fixes;
+mod hover;
+mod meaning;
+mod outline;
+mod places;
+mod resolve;
+mod server;
+mod symbols;
+mod text;
+mod words;
+
+use super::{Failure, Outcome};
+use anyhow::Context;
+use clap::Args;
+use lsp_server::{Connection, Message};
+use serde_json::json;
+use server::Server;
+
+const AFTER_HELP: &str = "\
+Examples:
+  bpmc lsp                        an editor starts this; editors/ has what an editor needs
+
+The server never starts the program of `task process`: a spec with one is checked as far as its grammar and names go.";
+
+/// Serve an editor: errors as you type, quick fixes, completion, definitions, renaming, formatting.
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub struct Arguments {
+    /// Ignored: standard input and output are always used
+    #[arg(long, hide = true)]
+    pub stdio: bool,
+}
+
+/// Serves until the editor says goodbye.
+///
+/// # Errors
+/// Input that is not the protocol.
+pub fn run(_: &Arguments) -> Outcome {
+    let (connection, threads) = Connection::stdio();
+    serve(&connection).context("the editor's messages cannot be understood")?;
+    drop(connection);
+    threads
+        .join()
+        .context("cannot write to the editor")
+        .map_err(Failure::Run)
+}
+
+/// Answers all messages of a connection.
+///
+/// # Errors
+/// Messages that are not the protocol.
+pub fn serve(connection: &Connection) -> anyhow::Result<()> {
+    let (id, parameters) = connection.initialize_start()?;
+    let about = json!({
+        "capabilities": answers::abilities(),
+        "serverInfo": { "name": "bpmc", "version": env!("CARGO_PKG_VERSION") },
+    });
+    connection.initialize_finish(id, about)?;
+    let mut server = Server::new(&parameters);
+    loop {
+        // Findings are told when the editor has no more to say, so fast typing costs one check.
+        let message = match connection.receiver.try_recv() {
+            Ok(message) => message,
+            Err(_) => {
+                for finding in server.findings() {
+                    connection.sender.send(Message::Notification(finding))?;
+                }
+                match connection.receiver.recv() {
+                    Ok(message) => message,
+                    Err(_) => return Ok(()),
+                }
+            }
+        };
+        match message {
+            Message::Request(request) => {
+                if connection.handle_shutdown(&request)? {
+                    return Ok(());
+                }
+                let answer = server.answer(request);
+                connection.sender.send(Message::Response(answer))?;
+            }
+            Message::Notification(note) if note.method == "exit" => return Ok(()),
+            Message::Notification(note) => server.hear(&note.method, &note.params),
+            Message::Response(_) => {}
+        }
+    }
+}
