@@ -9,7 +9,11 @@ fn main() {
     let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"))
         .join("src/lang/library");
     let cells = folder.join("cells");
-    let text = table("LIBRARY", "rule", &folder) + &table("CELLS", "cell", &cells);
+    let systems = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"))
+        .join("specs/gallery/systems");
+    let text = table("LIBRARY", "rule of the library", &folder)
+        + &table("CELLS", "cell of the library", &cells)
+        + &table("SYSTEMS", "published system", &systems);
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it")).join("rules.rs");
     fs::write(out, text).expect("the build folder is writable");
 
@@ -64,7 +68,7 @@ fn add(table: &mut String, name: &str, file: &Path) {
 fn table(constant: &str, what: &str, folder: &Path) -> String {
     println!("cargo:rerun-if-changed={}", folder.display());
     let mut table = format!(
-        "/// Name and text of every {what} of the library, by name.\npub static {constant}: &[(&str, &str)] = &[\n"
+        "/// Name and text of every {what}, by name.\npub static {constant}: &[(&str, &str)] = &[\n"
     );
     for file in sorted(folder) {
         let name = file.file_stem().expect("it is in a folder");

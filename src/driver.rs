@@ -89,6 +89,7 @@ pub fn finish(parsed: Compilation, set: &[String]) -> Result<Compilation, Intern
     let catalog = learn::catalog(&directory);
     let overrides = Overrides::parse(set, &catalog, &mut sources, &mut diagnostics);
     sema::add_library(&mut files, &mut sources, &mut diagnostics);
+    let allowed = sema::allowed(&files, &mut diagnostics);
     // Items with syntax errors are left out of the tree, so names they declare are missing: only findings
     // that do not depend on other items are told.
     let broken = diagnostics.has_errors();
@@ -117,6 +118,7 @@ pub fn finish(parsed: Compilation, set: &[String]) -> Result<Compilation, Intern
         program = Some(Compiled { model, step });
     }
     diagnostics.settle(&sources);
+    diagnostics.retain(|found| !allowed.iter().any(|allowed| allowed.covers(found)));
     diagnostics.sort();
     Ok(Compilation {
         sources,

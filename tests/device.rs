@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
+use crate::gradients::library::is_modulated;
 use crate::gradients::slots::place;
 use bpmc::driver::{compile, from_disk};
 use bpmc::engine::experiment::{Experiment, Target};
@@ -196,8 +197,7 @@ fn tasks_with_other_settings_are_the_same_on_the_device() {
 
 /// An agent with a rule of the library.
 fn agent(rule: &str, pre: usize, post: usize, fanout: bool, alpha: &str) -> String {
-    let text = bpmc::lang::library::text(rule).unwrap();
-    let argument = match (text.contains(&format!("rule {rule}(M")), fanout) {
+    let argument = match (is_modulated(rule), fanout) {
         (true, true) => "fanout(m)",
         (true, false) => "m",
         (false, _) => "",

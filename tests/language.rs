@@ -213,6 +213,44 @@ fn stages_are_the_reference() {
          h <- select(every(3), y, h)
          output next_word = log_softmax(linear(y, task.words))",
     ));
+    // Events that something outside the loop decides: the input, and the layer below.
+    agrees(&model(
+        "state h: [4] = 0 reset carry, g: [3] = 0 reset carry
+         x = embedding(word, 5)
+         plastic rec: h -> y reset carry {
+           weight w ~ uniform(-0.3, 0.3)
+           trace f = 0
+           transmit w + 0.1 * f
+           when sum(x) > 0 { f <- clip(f + pre * post, -1, 1) }
+         }
+         y = tanh(linear(x) + rec)
+         h <- y
+         plastic top: g -> z reset carry {
+           weight w ~ uniform(-0.3, 0.3)
+           trace f = 0
+           transmit w + 0.1 * f
+           strong = sum(y) * pre * post
+           when every(3) && sum(y) > 0 { f <- clip(f + strong, -1, 1) }
+         }
+         z = tanh(linear(y) + top)
+         g <- z
+         output next_word = linear(z, task.words)",
+    ));
+    // First values of parameters and drawn ones, and a chain of states.
+    agrees(&model(
+        "trained h0: [4] ~ uniform(-1, 1)
+         state h: [4] = tanh(h0) reset carry
+         plastic rec: h -> y reset carry {
+           weight w ~ uniform(-0.3, 0.3)
+           trace f = 0.5 * w, d ~ normal(0, 0.1)
+           transmit w + 0.1 * f + d
+           f <- clip(f + pre * post * per_pre(delay(y, 2, reset = carry)), -1, 1)
+           d <- 0.9 * d
+         }
+         y = tanh(linear(embedding(word, 4)) + rec + 0.1 * h0)
+         h <- y
+         output next_word = linear(y, task.words)",
+    ));
     // A loop over both layers, noise at every step, and a layer that keeps nothing.
     agrees(&model(
         "state h: [4] = 0, g: [3] = 0.1

@@ -14,6 +14,7 @@ mod device_catalog;
 mod environments;
 mod export;
 mod faults;
+mod first_values;
 mod fixtures;
 mod further;
 mod given_files;
@@ -51,6 +52,7 @@ mod sweep;
 mod sweep_support;
 mod syntax;
 mod syntax_support;
+mod systems;
 mod texts;
 mod watchdog;
 

@@ -98,6 +98,10 @@ class Function:
         states = None
         if state is not None:
             check_names(state, [slot.name for slot in program.states], "state", program.name)
+            # Where a state is given its computed first value is not taken.
+            marks = {slot.name: jnp.zeros((lanes, *slot.dims), dtype) for slot in program.states
+                     if slot.name.endswith(".starts")}
+            state = {**marks, **state}
             missing = [slot.name for slot in program.states if slot.name not in state]
             if missing:
                 raise ValueError(f"the state `{missing[0]}` is missing")

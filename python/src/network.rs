@@ -242,6 +242,14 @@ fn on_arrays<T: Native>(sequences: &Sequences<T>, call: &Call) -> Result<Option<
                 .collect::<Vec<_>>(),
         )
     };
+    // A state that is given begins there, whatever the spec computes.
+    let zeros = vec![T::from_f64(0.0); lanes];
+    let mut states = states;
+    for slot in 0..states.len() {
+        if let (Some(_), Some(mark)) = (states[slot], graph.starts_of(slot)) {
+            states[mark] = states[mark].or(Some(zeros.as_slice()));
+        }
+    }
     let given = Given {
         steps: call.steps,
         lanes,

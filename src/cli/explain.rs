@@ -19,13 +19,14 @@ Examples:
   bpmc explain task maze          a task and its settings
   bpmc explain rule               the rules of the library; `rule NAME` shows one
   bpmc explain cell               the cells of the library; `cell NAME` shows one
+  bpmc explain gallery            published systems as specs; `gallery NAME` shows one
   bpmc explain passes             the optimization passes; `pass NAME` shows one";
 
-/// Explain an error code, or a rule, cell, task, trainer, optimizer, function or pass.
+/// Explain an error code, or a rule, cell, published system, task, trainer, optimizer, function or pass.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
-    /// A code, or a kind and a name: rule NAME, cell NAME, task NAME, train NAME, optimizer NAME, function NAME,
+    /// A code, or a kind and a name: rule NAME, cell NAME, gallery NAME, task NAME, train NAME, optimizer NAME, function NAME,
     /// pass NAME
     #[arg(num_args = 0..=2, value_name = "TOPIC")]
     pub topic: Vec<String>,
@@ -33,7 +34,7 @@ pub struct Arguments {
 
 /// A named topic that can be explained, other than an error code.
 pub struct Topic {
-    /// The kind before the name: `task`, `rule`, `cell`, `train`, `optimizer`, `function`, `pass`.
+    /// The kind before the name: `task`, `rule`, `cell`, `gallery`, `train`, `optimizer`, `function`, `pass`.
     pub kind: &'static str,
     /// The name.
     pub name: String,
@@ -75,6 +76,8 @@ fn topics() -> Vec<Topic> {
     all.extend(
         rules::cell_names().filter_map(|name| library("cell", name, rules::cell_text(name)?)),
     );
+    let systems = rules::SYSTEMS.iter();
+    all.extend(systems.filter_map(|(name, text)| library("gallery", name, text)));
     for task in TASKS {
         let task = &task.info;
         let topic = Topic::with_settings("task", task.name, task.summary, task.page, task.settings);
@@ -111,7 +114,7 @@ fn topics() -> Vec<Topic> {
     all
 }
 
-/// A library rule or cell: its page is its text.
+/// A library rule or cell, or a spec of the gallery: its page is its text.
 fn library(kind: &'static str, name: &str, text: &str) -> Option<Topic> {
     let comment: Vec<&str> = text
         .lines()
@@ -119,7 +122,15 @@ fn library(kind: &'static str, name: &str, text: &str) -> Option<Topic> {
         .map(str::trim)
         .collect();
     let comment = comment.join(" ");
-    let summary = first_sentence(&comment);
+    // Of a published system: what it is called and where it comes from.
+    let source = ["): ", "), "]
+        .iter()
+        .filter_map(|end| comment.find(end))
+        .min();
+    let summary = match source.filter(|_| kind == "gallery") {
+        Some(end) => &comment[..=end],
+        None => first_sentence(&comment),
+    };
     Some(Topic {
         kind,
         name: name.to_owned(),

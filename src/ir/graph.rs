@@ -147,6 +147,9 @@ pub struct StateSlot {
     pub span: Option<Span>,
 }
 
+/// The end of the path of the state that is 1 where another takes its computed first value, else 0.
+pub const STARTS: &str = ".starts";
+
 impl StateSlot {
     /// Tells if its value outlives an episode.
     pub fn outlives(&self) -> bool {
@@ -223,6 +226,13 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// The state that tells where this one takes its computed first value, if it has one. Whoever sets the first value of
+    /// the one sets the other to 0.
+    pub fn starts_of(&self, state: usize) -> Option<usize> {
+        let path = format!("{}{STARTS}", self.states[state].path);
+        self.states.iter().position(|slot| slot.path == path)
+    }
+
     /// An empty graph.
     pub fn new() -> Graph {
         Graph::default()

@@ -21,7 +21,7 @@ pub use draw::{dot, svg};
 pub use fault::InternalFault;
 pub use graph::{
     Draw, GivenArray, Graph, InputSlot, NoiseKind, NoiseSlot, OutputSlot, ParamSlot, Reset,
-    ResultKind, StateSlot, Value,
+    ResultKind, StateSlot, Value, STARTS,
 };
 pub use id::{InputId, NoiseId, OutputId, ParamId, StateId, ValueId};
 pub use op::{Binary, Bits, Boundary, Op, Reduction, Shape, Unary};

@@ -41,6 +41,32 @@ pub struct Stage {
     pub outputs: Vec<usize>,
 }
 
+impl Stage {
+    /// An empty stage with this number.
+    fn new(number: usize) -> Stage {
+        Stage {
+            graph: Graph::new(),
+            recurrent: number % 2 == 1,
+            params: Vec::new(),
+            inputs: Vec::new(),
+            noises: Vec::new(),
+            states: Vec::new(),
+            outputs: Vec::new(),
+        }
+    }
+
+    /// The slot of a state of the network.
+    fn slot(&mut self, step: &Graph, state: StateId) -> StateId {
+        match self.states.iter().position(|k| *k == state.index()) {
+            Some(k) => StateId(k as u32),
+            None => {
+                self.states.push(state.index());
+                self.graph.add_state(step.states[state.index()].clone())
+            }
+        }
+    }
+}
+
 /// A step in stages.
 #[derive(Clone, Debug)]
 pub struct Split {
@@ -78,8 +104,13 @@ impl Split {
 /// # Errors
 /// Never for a verified step: shapes stay as they are.
 pub fn split(step: &Graph) -> Result<Split, ShapeError> {
+    let copied = copied(step);
     let numbers = numbers(step);
-    let given = given(step, &numbers);
+    let given = given(step, &numbers, &copied);
+    // Stages give each other vectors only: a trace that depends on no other state stays with its readers.
+    if given.iter().any(|id| step.dims(*id).len() > 1) {
+        return Ok(Split::whole(step));
+    }
     let index: BTreeMap<ValueId, usize> = given.iter().copied().zip(0..).collect();
     let mut wanted: BTreeSet<usize> = given.iter().map(|id| numbers[id.index()]).collect();
     for (result, id) in step.results() {
@@ -90,7 +121,15 @@ pub fn split(step: &Graph) -> Result<Split, ShapeError> {
     }
     let mut stages = Vec::new();
     for number in wanted {
-        let mut cut = Cut::new(step, &numbers, &index, number);
+        let mut cut = Cut {
+            step,
+            numbers: &numbers,
+            copied: &copied,
+            index: &index,
+            number,
+            map: BTreeMap::new(),
+            stage: Stage::new(number),
+        };
         for id in &given {
             if numbers[id.index()] == number {
                 cut.give(*id)?;
@@ -130,14 +169,47 @@ fn home(step: &Graph, numbers: &[usize], state: StateId) -> usize {
         .unwrap_or(1)
 }
 
-/// Returns true if a value is copied into every stage that needs it.
-fn copied(step: &Graph, id: ValueId) -> bool {
+/// Returns true if a value needs no other stage.
+fn is_free(step: &Graph, id: ValueId) -> bool {
     let value = step.value(id);
     !value.shape.lane || matches!(value.op, Op::Input(_) | Op::Noise(_))
 }
 
+/// The values per connection that are computed element by element of vectors, and of no trace. Stages give each other
+/// vectors only, so each stage computes them itself.
+fn spread(step: &Graph) -> Vec<bool> {
+    let mut spread = vec![false; step.len()];
+    for id in step.ids() {
+        let value = step.value(id);
+        let known = matches!(
+            value.op,
+            Op::Unary(_)
+                | Op::Binary(_)
+                | Op::Select
+                | Op::Clip { .. }
+                | Op::Broadcast { .. }
+                | Op::StopGradient
+        );
+        let part = |o: &ValueId| spread[o.index()] || is_free(step, *o) || step.dims(*o).len() < 2;
+        spread[id.index()] = known
+            && value.shape.lane
+            && value.shape.dims.len() == 2
+            && value.operands.iter().all(part);
+    }
+    spread
+}
+
+/// By value: whether it is copied into every stage that needs it.
+fn copied(step: &Graph) -> Vec<bool> {
+    let spread = spread(step);
+    step.ids()
+        .map(|id| spread[id.index()] || is_free(step, id))
+        .collect()
+}
+
 /// The number of the stage of each value.
 fn numbers(step: &Graph) -> Vec<usize> {
+    let spread = spread(step);
     let mut graph: DiGraph<(), ()> = DiGraph::with_capacity(step.len(), step.len());
     for _ in step.ids() {
         graph.add_node(());
@@ -168,7 +240,7 @@ fn numbers(step: &Graph) -> Vec<usize> {
                 value.operands.iter().copied().chain(next)
             });
             operands
-                .filter(|o| !inside.contains(&o.index()) && !copied(step, *o))
+                .filter(|o| !inside.contains(&o.index()) && !is_free(step, *o))
                 .map(|o| numbers[o.index()])
                 .max()
         };
@@ -185,6 +257,7 @@ fn numbers(step: &Graph) -> Vec<usize> {
             let latest = before(false).unwrap_or(0);
             let here = ids.iter().all(|id| rows::supported(step, *id));
             match (latest % 2, here) {
+                _ if ids.iter().all(|id| spread[id.index()]) => latest,
                 (0, true) | (1, false) => latest,
                 _ => latest + 1,
             }
@@ -197,32 +270,37 @@ fn numbers(step: &Graph) -> Vec<usize> {
 }
 
 /// Values that one stage gives and another reads, and the outputs.
-fn given(step: &Graph, numbers: &[usize]) -> Vec<ValueId> {
+fn given(step: &Graph, numbers: &[usize], copied: &[bool]) -> Vec<ValueId> {
     let mut given = BTreeSet::new();
-    for id in step.ids() {
-        if copied(step, id) {
-            continue;
-        }
-        for operand in &step.value(id).operands {
-            if !copied(step, *operand) && numbers[operand.index()] != numbers[id.index()] {
-                given.insert(*operand);
+    // What a stage reads from others, behind the values that it copies.
+    let mut read = |roots: &[ValueId], stage: usize| {
+        let mut waiting = roots.to_vec();
+        let mut seen = BTreeSet::new();
+        while let Some(id) = waiting.pop() {
+            if copied[id.index()] {
+                if seen.insert(id) {
+                    waiting.extend(&step.value(id).operands);
+                }
+            } else if numbers[id.index()] != stage {
+                given.insert(id);
             }
+        }
+    };
+    for id in step.ids() {
+        if !copied[id.index()] {
+            read(&step.value(id).operands, numbers[id.index()]);
         }
     }
     for (result, id) in step.results() {
-        match result {
-            ResultKind::Output(_) => {
-                given.insert(*id);
-            }
-            ResultKind::Next(state) => {
-                let apart = home(step, numbers, *state) != numbers[id.index()];
-                if apart && !copied(step, *id) {
-                    given.insert(*id);
-                }
-            }
-            ResultKind::Gradient(_) | ResultKind::AdjointOut(_) | ResultKind::InputAdjoint(_) => {}
+        if let ResultKind::Next(state) = result {
+            read(&[*id], home(step, numbers, *state));
         }
     }
+    let outputs = step
+        .results()
+        .iter()
+        .filter(|(result, _)| matches!(result, ResultKind::Output(_)));
+    given.extend(outputs.map(|(_, id)| *id));
     given.into_iter().collect()
 }
 
@@ -230,6 +308,7 @@ fn given(step: &Graph, numbers: &[usize]) -> Vec<ValueId> {
 struct Cut<'a> {
     step: &'a Graph,
     numbers: &'a [usize],
+    copied: &'a [bool],
     /// Numbers of the values that are given.
     index: &'a BTreeMap<ValueId, usize>,
     number: usize,
@@ -238,30 +317,6 @@ struct Cut<'a> {
 }
 
 impl Cut<'_> {
-    fn new<'a>(
-        step: &'a Graph,
-        numbers: &'a [usize],
-        index: &'a BTreeMap<ValueId, usize>,
-        number: usize,
-    ) -> Cut<'a> {
-        Cut {
-            step,
-            numbers,
-            index,
-            number,
-            map: BTreeMap::new(),
-            stage: Stage {
-                graph: Graph::new(),
-                recurrent: number % 2 == 1,
-                params: Vec::new(),
-                inputs: Vec::new(),
-                noises: Vec::new(),
-                states: Vec::new(),
-                outputs: Vec::new(),
-            },
-        }
-    }
-
     /// The value in this stage.
     fn value(&mut self, root: ValueId) -> Result<ValueId, ShapeError> {
         // Operands come before their users, so no recursion is needed.
@@ -287,13 +342,15 @@ impl Cut<'_> {
     }
 
     fn is_foreign(&self, id: ValueId) -> bool {
-        !copied(self.step, id) && self.numbers[id.index()] != self.number
+        !self.copied[id.index()] && self.numbers[id.index()] != self.number
     }
 
     fn copy(&mut self, id: ValueId) -> Result<ValueId, ShapeError> {
         let value = self.step.value(id);
-        let (graph, step) = (&mut self.stage.graph, self.step);
-        if self.numbers[id.index()] != self.number && !copied(step, id) {
+        let foreign = self.is_foreign(id);
+        let step = self.step;
+        if foreign {
+            let graph = &mut self.stage.graph;
             let number = self.index[&id];
             let slot = graph.add_input(InputSlot {
                 path: format!("value {number}"),
@@ -306,23 +363,21 @@ impl Cut<'_> {
         let op = match value.op {
             Op::Param(ParamId(k)) => {
                 self.stage.params.push(k as usize);
-                Op::Param(graph.add_param(step.params[k as usize].clone()))
+                Op::Param(self.stage.graph.add_param(step.params[k as usize].clone()))
             }
             Op::Input(InputId(k)) => {
                 self.stage.inputs.push(Source::Input(k as usize));
-                Op::Input(graph.add_input(step.inputs[k as usize].clone()))
+                Op::Input(self.stage.graph.add_input(step.inputs[k as usize].clone()))
             }
             Op::Noise(NoiseId(k)) => {
                 self.stage.noises.push(k as usize);
-                Op::Noise(graph.add_noise(step.noises[k as usize].clone()))
+                Op::Noise(self.stage.graph.add_noise(step.noises[k as usize].clone()))
             }
-            Op::State(StateId(k)) => {
-                self.stage.states.push(k as usize);
-                Op::State(graph.add_state(step.states[k as usize].clone()))
-            }
+            Op::State(state) => Op::State(self.stage.slot(step, state)),
             ref other => other.clone(),
         };
         let operands: Vec<ValueId> = value.operands.iter().map(|o| self.map[o]).collect();
+        let graph = &mut self.stage.graph;
         graph.add_at(op, &operands, value.name.as_deref(), value.span)
     }
 
@@ -347,15 +402,7 @@ impl Cut<'_> {
             return Ok(());
         };
         let next = self.value(next)?;
-        let known = self.stage.states.iter().position(|k| *k == state.index());
-        let slot = match known {
-            Some(k) => StateId(k as u32),
-            None => {
-                self.stage.states.push(state.index());
-                let slot = self.step.states[state.index()].clone();
-                self.stage.graph.add_state(slot)
-            }
-        };
+        let slot = self.stage.slot(self.step, state);
         self.stage.graph.set_result(ResultKind::Next(slot), next);
         Ok(())
     }

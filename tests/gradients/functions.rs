@@ -145,6 +145,22 @@ pub fn uses(info: &FunctionInfo) -> Uses {
             &["every(1) * k"],
             &["every(1) * pre * post"],
         ),
+        Function::Delay => call(
+            &["v, 1", "y, 2", "2 * v - h, 1", "v, 1, reset = trial"],
+            &["k, 1", "s * k, 2"],
+            &["pre, 2", "post, 1", "y, 1", "post - y * post, 1"],
+        ),
+        // They have no derivatives of their own.
+        Function::Index => Uses::new(
+            &["index(v) * v"],
+            &["sum(index(v) * y)"],
+            &["(index(pre) - 0.5 * index(post)) * w"],
+        ),
+        Function::TopK => Uses::new(
+            &["topk(v, 2) * v"],
+            &["sum(topk(y, 1) * y)"],
+            &["topk(post, 2) * post", "per_pre(topk(pre, 1)) * w"],
+        ),
         Function::Softmax | Function::LogSoftmax => call(&["v", "v * y"], &["k"], &["y", "v + y"]),
         Function::Concat => Uses::new(
             &["concat(v, y)[N .. 2 * N]", "concat(k, v)[0 .. N]"],

@@ -20,7 +20,9 @@ pub struct Use {
 /// Whether a rule takes a modulator.
 pub fn is_modulated(rule: &str) -> bool {
     let text = bpmc::lang::library::text(rule).unwrap();
-    text.contains(&format!("rule {rule}(M"))
+    // Long lists of parameters stand on several lines.
+    let text: String = text.split_whitespace().collect();
+    text.contains(&format!("rule{rule}(M"))
 }
 
 /// A recurrent bundle where both sides are equal, else a feed-forward one beside fixed recurrence.

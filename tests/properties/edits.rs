@@ -103,6 +103,7 @@ fn removals(seen: &Seen<'_>, k: usize, scope: Span, text: &str) -> Vec<Edit> {
         StmtKind::Plastic { name, .. } | StmtKind::Cell { name, .. } => Some(&name.name),
         StmtKind::Update { .. }
         | StmtKind::Transmit { .. }
+        | StmtKind::Allow { .. }
         | StmtKind::On { .. }
         | StmtKind::When { .. }
         | StmtKind::For { .. } => None,
@@ -207,7 +208,7 @@ impl<'a> Seen<'a> {
                     entries.iter().for_each(|entry| self.entry(*kind, entry));
                 }
                 StmtKind::Plastic { body, .. } => self.body(body, stmt.span),
-                StmtKind::Cell { .. } => {}
+                StmtKind::Cell { .. } | StmtKind::Allow { .. } => {}
                 StmtKind::Let { value, .. }
                 | StmtKind::Update { value, .. }
                 | StmtKind::Transmit { value } => self.expression(value),

@@ -345,7 +345,7 @@ fn body(e: &mut Entropy<'_>, depth: usize) -> Vec<Stmt> {
 }
 
 fn statement(e: &mut Entropy<'_>, depth: usize) -> Stmt {
-    let kinds = if depth == 0 { 5 } else { 10 };
+    let kinds = if depth == 0 { 6 } else { 11 };
     let inner = depth.saturating_sub(1);
     let kind = match e.below(kinds) {
         0 => StmtKind::Let {
@@ -373,7 +373,14 @@ fn statement(e: &mut Entropy<'_>, depth: usize) -> Stmt {
             ]),
             entries: (0..=e.below(4)).map(|_| declared(e)).collect(),
         },
-        5 => StmtKind::Plastic {
+        5 => StmtKind::Allow {
+            code: name(e),
+            reason: Expr {
+                kind: ExprKind::Text(e.pick(&["it is short", ""]).to_owned()),
+                span: nowhere(),
+            },
+        },
+        6 => StmtKind::Plastic {
             name: indexed(e),
             pre: path(e),
             post: path(e),
@@ -385,7 +392,7 @@ fn statement(e: &mut Entropy<'_>, depth: usize) -> Stmt {
             reset: e.chance().then(|| name(e)),
             body: body(e, inner),
         },
-        6 => StmtKind::Cell {
+        7 => StmtKind::Cell {
             name: indexed(e),
             cell: RuleUse {
                 name: name(e),
@@ -400,13 +407,13 @@ fn statement(e: &mut Entropy<'_>, depth: usize) -> Stmt {
             reset: e.chance().then(|| name(e)),
             body: body(e, inner),
         },
-        7 => StmtKind::On {
+        8 => StmtKind::On {
             side: name(e),
             start: value(e),
             end: value(e),
             body: body(e, inner),
         },
-        8 => StmtKind::For {
+        9 => StmtKind::For {
             variable: name(e),
             start: value(e),
             end: value(e),

@@ -124,6 +124,7 @@ fn statement(symbols: &mut Symbols, scope: usize, stmt: &Stmt) {
             expr(symbols, scope, value);
         }
         StmtKind::Transmit { value } => expr(symbols, scope, value),
+        StmtKind::Allow { .. } => {}
         StmtKind::On {
             start, end, body, ..
         } => {

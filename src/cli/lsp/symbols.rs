@@ -287,7 +287,7 @@ impl Symbols {
                 StmtKind::Let { target, .. } => {
                     self.add(scope, target, Kind::Value, whole, Some(owner));
                 }
-                StmtKind::Update { .. } | StmtKind::Transmit { .. } => {}
+                StmtKind::Update { .. } | StmtKind::Transmit { .. } | StmtKind::Allow { .. } => {}
                 StmtKind::On { body, .. } | StmtKind::When { body, .. } => {
                     self.body(scope, owner, body);
                 }

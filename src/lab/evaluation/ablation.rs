@@ -131,12 +131,16 @@ impl Ablation {
             Ablation::Shuffle(name) => modulators(model, name.as_deref(), true),
             Ablation::Reset(step) => {
                 let states = program.step.states.iter().enumerate();
+                let marks: Vec<usize> = (0..program.step.states.len())
+                    .filter(|slot| program.step.states[*slot].trace)
+                    .filter_map(|slot| program.step.starts_of(slot))
+                    .collect();
                 let first = |state: &StateSlot| match state.first {
                     Some(first) => parameters[first.index()].clone(),
                     None => vec![state.init; state.dims.iter().product()],
                 };
                 let slots: Vec<(usize, Vec<f64>)> = states
-                    .filter(|(_, state)| state.trace)
+                    .filter(|(slot, state)| state.trace || marks.contains(slot))
                     .map(|(slot, state)| (slot, first(state)))
                     .collect();
                 let steps = model.task.as_ref().map_or(0, |task| task.ports.steps);

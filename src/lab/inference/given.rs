@@ -210,6 +210,10 @@ pub fn read_states(
             return Err(source.fault_of(name, &what));
         }
         states[slot] = Some(values);
+        // A state that the file gives begins there, whatever the spec computes.
+        if let Some(mark) = graph.starts_of(slot) {
+            states[mark] = Some(vec![0.0; lanes]);
+        }
     }
     Ok(())
 }

@@ -187,6 +187,11 @@ impl Diagnostics {
         });
     }
 
+    /// Keeps the diagnostics that `wanted` is true for.
+    pub fn retain(&mut self, wanted: impl Fn(&Diagnostic) -> bool) {
+        self.list.retain(wanted);
+    }
+
     /// Sorts the diagnostics by file, place and code, in which order they are shown.
     pub fn sort(&mut self) {
         self.list

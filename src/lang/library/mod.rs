@@ -1,5 +1,5 @@
 //! The library of trace rules and cells, written in the language itself: one `.bpm` file per rule, and one
-//! per cell in `cells`.
+//! per cell in `cells`. The gallery of published systems stands beside it, in `specs/gallery/systems`.
 
 include!(concat!(env!("OUT_DIR"), "/rules.rs"));
 

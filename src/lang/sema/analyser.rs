@@ -2,15 +2,17 @@
 
 use super::blocks;
 use super::cells::Expansion;
+use super::delays::PendingDelay;
+use super::firsts::PendingFirst;
 use super::layers::{CallParams, CallPlace};
 use super::model::{
-    Bundle, BundleId, DefId, DefKind, Definition, Expr, ExprKind, Model, Region, Step, TaskModel,
-    TrainModel, Type,
+    Bundle, BundleId, DefId, DefKind, Definition, Expr, ExprKind, First, Model, Region, Step,
+    TaskModel, TrainModel, Type,
 };
 use super::overrides::Overrides;
 use super::scope::{Context, Named, Names, RuleInstance, Symbol};
 use super::sizes::{SizeExpr, SizeTable, SizeVar};
-use crate::ir::{InputId, InputSlot, NoiseSlot, ParamSlot, StateId, StateSlot};
+use crate::ir::{InputId, InputSlot, NoiseSlot, ParamId, ParamSlot, StateId, StateSlot};
 use crate::lang::catalog::Catalog;
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 use crate::lang::syntax::ast;
@@ -34,6 +36,8 @@ pub(super) enum DefinitionSource<'a> {
     Expr(&'a ast::Expr),
     /// The input that a bundle delivers: the sum over pre of this effective weight times pre.
     Received(BundleId, &'a ast::Expr),
+    /// Nothing: a bundle without `transmit`.
+    Silent(BundleId),
     /// A value with an error that was already reported.
     Broken,
 }
@@ -103,6 +107,8 @@ pub(super) enum ParamType {
     Value(Type),
     /// The `[from, to]` matrix of `linear`.
     Matrix(SizeVar, SizeVar),
+    /// The numbers from 0 of the elements of a vector of this size.
+    Index(SizeVar),
     /// A matrix or bias drawn from uniform(±1/sqrt(from)) once `from` is known; `bias` tells which.
     FanIn {
         from: SizeVar,
@@ -135,6 +141,8 @@ pub(super) struct Analyser<'a, 'd> {
     /// The states that count steps, by the number that they count to.
     pub counters: BTreeMap<u32, StateId>,
     pub state_types: Vec<Type>,
+    /// Computed first values, each with the state that tells where it is taken.
+    pub firsts: BTreeMap<StateId, (PendingFirst<'a>, StateId)>,
     pub noises: Vec<NoiseSlot>,
     pub noise_types: Vec<Type>,
     pub names: Names,
@@ -160,6 +168,10 @@ pub(super) struct Analyser<'a, 'd> {
     pub owner_counts: BTreeMap<&'static str, usize>,
     /// The parameters of each call of `linear` and `fanout`.
     pub call_params: BTreeMap<CallPlace, CallParams>,
+    /// The constants of calls of `index`.
+    pub indices: BTreeMap<CallPlace, ParamId>,
+    /// The delays that are not resolved yet.
+    pub delays: BTreeMap<CallPlace, PendingDelay<'a>>,
     /// The number of operations resolved so far.
     pub nodes: usize,
     /// The factors on gradients: path, place, factor.
@@ -197,6 +209,7 @@ impl<'a, 'd> Analyser<'a, 'd> {
             states: Vec::new(),
             counters: BTreeMap::new(),
             state_types: Vec::new(),
+            firsts: BTreeMap::new(),
             noises: Vec::new(),
             noise_types: Vec::new(),
             names: Names::new(),
@@ -214,6 +227,8 @@ impl<'a, 'd> Analyser<'a, 'd> {
             owner: String::new(),
             owner_counts: BTreeMap::new(),
             call_params: BTreeMap::new(),
+            indices: BTreeMap::new(),
+            delays: BTreeMap::new(),
             nodes: 0,
             grad_scales: Vec::new(),
             regions: Vec::new(),
@@ -244,7 +259,9 @@ impl<'a, 'd> Analyser<'a, 'd> {
                 }
                 let mut nexts = self.resolve_updates();
                 self.count(&mut order, &mut nexts);
-                return self.finish(network?.0, order, nexts);
+                let firsts = self.resolve_firsts(&mut order, &mut nexts);
+                self.resolve_delays(&mut order, &mut nexts);
+                return self.finish(network?.0, order, nexts, firsts);
             }
         }
         let known = std::mem::take(&mut self.known_paths);
@@ -354,6 +371,7 @@ impl<'a, 'd> Analyser<'a, 'd> {
         name: &ast::Ident,
         order: Vec<Step>,
         nexts: Vec<Option<Expr>>,
+        firsts: Vec<First>,
     ) -> Option<Model> {
         let known = std::mem::take(&mut self.known_paths);
         self.overrides.report_unknown(&known, self.diagnostics);
@@ -389,6 +407,7 @@ impl<'a, 'd> Analyser<'a, 'd> {
             order,
             definitions,
             nexts,
+            firsts,
             outputs: self.outputs,
             bundles: self
                 .bundles

@@ -5,7 +5,7 @@ use super::constants::{dotted, listed};
 use super::declare::Surroundings;
 use super::model::{BundleId, DefId, DefKind};
 use super::scope::{Context, Names, RuleInstance, Symbol};
-use crate::lang::diag::{Code, Diagnostic, Diagnostics};
+use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 use crate::lang::syntax::ast::{Arg, Expr, ExprKind, Ident, Initialiser, Path, RuleUse, Stmt};
 use std::collections::BTreeMap;
 
@@ -84,17 +84,8 @@ impl<'a> Analyser<'a, '_> {
             }
             // An unknown rule might have had a `transmit`, so its absence is not an error.
             [] if !rule_found => DefinitionSource::Broken,
-            [] => {
-                self.diagnostics.push(
-                    Diagnostic::new(
-                        Code::BadTransmit,
-                        name.span,
-                        format!("bundle `{}` does not say what it transmits", name.name),
-                    )
-                    .with_help("add the effective weight: `transmit w + alpha * hebb`"),
-                );
-                DefinitionSource::Broken
-            }
+            // Its traces and local values may be read by their names; `refuse_silent` reports who reads the bundle.
+            [] => DefinitionSource::Silent(id),
             [(_, _, first), .., (_, _, last)] => {
                 self.diagnostics.push(
                     Diagnostic::new(
@@ -119,6 +110,27 @@ impl<'a> Analyser<'a, '_> {
         });
         self.resolved.push(None);
         self.received.insert(id, received);
+    }
+
+    /// Reports a bundle without `transmit` that is read as a vector.
+    pub(super) fn refuse_silent(&mut self, id: BundleId, read: Span) {
+        let received = self.received[&id];
+        let source = self.definitions[received.index()].source;
+        if !matches!(source, DefinitionSource::Silent(_)) {
+            return;
+        }
+        let name = self.bundles[id.index()].name;
+        self.diagnostics.push(
+            Diagnostic::new(
+                Code::BadTransmit,
+                name.span,
+                format!("bundle `{}` does not say what it transmits", name.name),
+            )
+            .with_secondary(read, "it is read here")
+            .with_help("add the effective weight: `transmit w + alpha * hebb`"),
+        );
+        // Once is enough.
+        self.definitions[received.index()].source = DefinitionSource::Broken;
     }
 
     /// Declares the statements of a rule in a bundle; returns whether the rule exists.

@@ -7,7 +7,7 @@ use super::model::{BundleId, Expr, ExprKind, Fold, Over, Side, Type};
 use super::scope::Context;
 use super::sizes::{SizeExpr, SizeVar};
 use super::types::{convert, number, poison, unary};
-use crate::ir::{Binary, Boundary};
+use crate::ir::{Binary, Boundary, Unary};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 use crate::lang::syntax::ast;
 
@@ -78,6 +78,9 @@ impl<'a> Analyser<'a, '_> {
             Function::Binary(Binary::Max) if positional.len() == 1 => {
                 self.fold_vector(Fold::Max, positional[0], context, span)
             }
+            Function::Binary(Binary::Min) if positional.len() == 1 => {
+                self.smallest(positional[0], context, span)
+            }
             Function::Binary(function) => {
                 let a = self.expr(positional[0], context);
                 let b = self.expr(positional[1], context);
@@ -143,6 +146,15 @@ impl<'a> Analyser<'a, '_> {
                 }
             }
             Function::Every => self.every(positional[0], context, span),
+            Function::Delay => {
+                let call = [positional[0], positional[1]];
+                self.delay(call, named("reset"), context, span)
+            }
+            Function::Index => {
+                let written = (span, context.bundle, context.rule);
+                self.index_of(positional[0], written, context, span)
+            }
+            Function::TopK => self.topk([positional[0], positional[1]], context, span),
             Function::Concat => self.concat(&positional, context, span),
             Function::Stop => {
                 let x = self.expr(positional[0], context);
@@ -183,19 +195,8 @@ impl<'a> Analyser<'a, '_> {
             vectors: true,
             ..context
         };
-        let x = self.expr(expr, outside);
-        match x.ty {
-            Type::Vector(_) | Type::Scalar => Some(x),
-            Type::Poison => None,
-            Type::Element { .. } => {
-                self.diagnostics.push(Diagnostic::new(
-                    Code::WrongAxes,
-                    expr.span,
-                    "this must be a vector of the network, not an element of a bundle",
-                ));
-                None
-            }
-        }
+        let x = self.vector_or_side(expr, outside)?;
+        Some(self.side_as_vector(x))
     }
 
     /// Resolves an argument as [`Analyser::vector`] does; in a bundle it may also be a value that has one side only, such as
@@ -372,9 +373,24 @@ impl<'a> Analyser<'a, '_> {
         context: Context,
         span: Span,
     ) -> Expr {
-        let Some(x) = self.vector(arg, context) else {
+        match self.several(arg, context) {
+            Some(x) => folded(fold, x, span),
+            None => poison(span),
+        }
+    }
+
+    /// The smallest element of a vector: `-max(-x)`.
+    fn smallest(&mut self, arg: &'a ast::Expr, context: Context, span: Span) -> Expr {
+        let Some(x) = self.several(arg, context) else {
             return poison(span);
         };
+        let largest = folded(Fold::Max, unary(Unary::Neg, x, span), span);
+        unary(Unary::Neg, largest, span)
+    }
+
+    /// Resolves an argument that must be a vector, not a single number.
+    pub(super) fn several(&mut self, arg: &'a ast::Expr, context: Context) -> Option<Expr> {
+        let x = self.vector(arg, context)?;
         let x = self.vector_again(x);
         if matches!(x.ty, Type::Scalar) {
             self.diagnostics.push(Diagnostic::new(
@@ -382,13 +398,9 @@ impl<'a> Analyser<'a, '_> {
                 arg.span,
                 "this is a single number already",
             ));
-            return poison(span);
+            return None;
         }
-        Expr {
-            kind: ExprKind::Reduce(fold, Over::Vector, Box::new(x)),
-            ty: Type::Scalar,
-            span,
-        }
+        Some(x)
     }
 
     fn size_of(&mut self, arg: &'a ast::Expr, context: Context, span: Span) -> Expr {
@@ -444,5 +456,14 @@ impl<'a> Analyser<'a, '_> {
             span,
         };
         self.in_context(value, context)
+    }
+}
+
+/// The fold of a vector, or of a value with one side of a bundle.
+fn folded(fold: Fold, x: Expr, span: Span) -> Expr {
+    Expr {
+        kind: ExprKind::Reduce(fold, Over::Vector, Box::new(x)),
+        ty: Type::Scalar,
+        span,
     }
 }

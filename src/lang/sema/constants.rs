@@ -410,7 +410,10 @@ impl<'a> Analyser<'a, '_> {
                         return self.try_constant(argument, *inner);
                     }
                 }
-                self.constant_size(expr, context)
+                match self.setting(path) {
+                    Some(value) => Ok(value),
+                    None => self.constant_size(expr, context),
+                }
             }
             ExprKind::Text(_)
             | ExprKind::List(_)
@@ -421,6 +424,19 @@ impl<'a> Analyser<'a, '_> {
             | ExprKind::Element { .. }
             | ExprKind::Slice { .. } => Err(not_constant(expr.span)),
         }
+    }
+
+    /// The number of a setting: `train.gamma`, `train.optimizer.lr`.
+    pub(super) fn setting(&self, path: &Path) -> Option<f64> {
+        let train = self.train.as_ref()?;
+        let parts: Vec<&str> = path.parts.iter().map(|part| part.name.as_str()).collect();
+        let (settings, name) = match parts[..] {
+            ["train", name] => (&train.settings, name),
+            ["train", "optimizer", name] => (&train.optimizer_settings, name),
+            _ => return None,
+        };
+        let (_, value) = settings.iter().find(|(known, _)| *known == name)?;
+        value.number()
     }
 
     fn constant_size(&self, expr: &Expr, context: Context) -> Result<f64, Option<Box<Diagnostic>>> {

@@ -141,6 +141,8 @@ impl<'a> Analyser<'a, '_> {
                 "`cell`",
                 "cells are used in the network itself or in another cell",
             ),
+            // The driver reads these.
+            StmtKind::Allow { .. } => {}
             // Repetitions are written out by now; those with errors were reported and left out.
             StmtKind::For { .. } => {}
         }

@@ -46,6 +46,10 @@ fn write_model(model: &Model, out: &mut String) -> std::fmt::Result {
         }
         writeln!(out)?;
     }
+    for first in &model.firsts {
+        let path = &model.states[first.state.index()].path;
+        writeln!(out, "  first {path} = {}", expr(model, &first.value))?;
+    }
     for slot in &model.noises {
         writeln!(
             out,
@@ -236,6 +240,7 @@ pub(crate) fn expr(model: &Model, e: &Expr) -> String {
         }
         ExprKind::Softmax(x) => format!("softmax({})", expr(model, x)),
         ExprKind::LogSoftmax(x) => format!("log_softmax({})", expr(model, x)),
+        ExprKind::TopK(x, k) => format!("topk({}, {k})", expr(model, x)),
         ExprKind::Concat(parts) => format!(
             "concat({})",
             parts

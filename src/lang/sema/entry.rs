@@ -45,6 +45,7 @@ impl<'a> Analyser<'a, '_> {
                 let ty = self.declared_type(kind, entry, context);
                 let init = self.state_init(entry, &path, context);
                 let first = self.state_array(entry, &path, ty, context);
+                let computed = self.state_first(entry, &path, ty, context);
                 let default = context
                     .bundle
                     .and_then(|bundle| self.bundles[bundle.index()].reset);
@@ -62,6 +63,9 @@ impl<'a> Analyser<'a, '_> {
                 });
                 self.state_types.push(ty);
                 self.bind(context, &entry.name, Symbol::State(id));
+                if let Some(computed) = computed {
+                    self.declare_first(id, computed);
+                }
             }
             DeclKind::Noise => {
                 let ty = self.declared_type(kind, entry, context);

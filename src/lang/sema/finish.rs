@@ -4,14 +4,19 @@ use super::analyser::{ParamType, PendingParam};
 use super::initialise::FIRST;
 use super::model::{ExprKind, Model, Type};
 use super::sizes::MAX_ELEMENTS;
-use crate::ir::{Draw, InputSlot, NoiseSlot, StateSlot};
+use crate::ir::{Draw, GivenArray, InputSlot, NoiseSlot, StateSlot};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
+use std::sync::Arc;
 
 /// Refuses an expression without a meaning that no other finding tells of, so that it never reaches lowering.
 pub(super) fn refuse_poison(model: &Model, diagnostics: &mut Diagnostics) {
     let definitions = model.definitions.iter().map(|one| &one.expr);
     let mut found = None;
-    for expr in definitions.chain(model.nexts.iter().flatten()) {
+    let firsts = model.firsts.iter().map(|first| &first.value);
+    for expr in definitions
+        .chain(model.nexts.iter().flatten())
+        .chain(firsts)
+    {
         expr.walk(&mut |expr| {
             if matches!(expr.kind, ExprKind::Poison) || matches!(expr.ty, Type::Poison) {
                 found.get_or_insert(expr.span);
@@ -40,6 +45,15 @@ pub(super) fn fill_slots(
         let (dims, value_type) = match ty {
             ParamType::Value(ty) => (model.dims(ty), ty),
             ParamType::Matrix(from, to) => (vec![model.size(from), model.size(to)], Type::Poison),
+            ParamType::Index(size) => {
+                let dims = vec![model.size(size)];
+                slot.init = Draw::Given(Arc::new(GivenArray {
+                    file: None,
+                    dims: dims.clone(),
+                    values: (0..dims[0]).map(|k| k as f64).collect(),
+                }));
+                (dims, Type::Vector(size))
+            }
             ParamType::FanIn { from, to, bias } => {
                 let bound = 1.0 / (model.size(from) as f64).sqrt();
                 slot.init = Draw::Uniform(-bound, bound);

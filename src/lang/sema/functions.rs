@@ -34,6 +34,12 @@ pub enum Function {
     LogSoftmax,
     /// The condition `every(n)`.
     Every,
+    /// The function `delay(x, steps)`.
+    Delay,
+    /// The function `index(x)`.
+    Index,
+    /// The function `topk(x, k)`.
+    TopK,
     /// The function `concat(a, b, ..)`.
     Concat,
     /// The function `stop(x)`.
@@ -102,9 +108,9 @@ pub static FUNCTIONS: &[FunctionInfo] = &[
     unary("cos", "Cosine.", Unary::Cos),
     row(
         "min",
-        "min(a, b)",
-        "The smaller; where equal, each gets half the gradient.",
-        (2, 2),
+        "min(a, b), min(x)",
+        "The smaller of two, where equal each gets half the gradient, or the smallest element of a vector.",
+        (1, 2),
         Function::Binary(Binary::Min),
     ),
     row(
@@ -211,6 +217,28 @@ pub static FUNCTIONS: &[FunctionInfo] = &[
         (1, 1),
         Function::Every,
     ),
+    FunctionInfo {
+        name: "delay",
+        usage: "delay(x, steps, reset = episode)",
+        doc: "What x was so many steps ago, 0 before the episode began; `reset` is that of the states that keep it.",
+        arity: (2, 2),
+        named: &["reset"],
+        function: Function::Delay,
+    },
+    row(
+        "index",
+        "index(x)",
+        "The number of each element of a vector, from 0; of each neuron for `pre` and `post`.",
+        (1, 1),
+        Function::Index,
+    ),
+    row(
+        "topk",
+        "topk(x, k)",
+        "1 for the k largest elements of x, where fewer than k are larger, else 0; k is a size.",
+        (2, 2),
+        Function::TopK,
+    ),
     row(
         "concat",
         "concat(a, b, ..)",
@@ -272,6 +300,9 @@ pub static ELSEWHERE: &[(&[&str], &str)] = &[
     (&["cat"], "`concat(a, b)`"),
     (&["detach", "stop_gradient"], "`stop(x)`"),
     (&["len", "length"], "`size(x)`"),
+    (&["arange", "iota", "range"], "`index(x)`"),
+    (&["kth", "top_k", "kwta"], "`topk(x, k)`"),
+    (&["prev", "previous", "lag", "shift"], "`delay(x, 1)`"),
     (&["leaky_relu"], "`max(x, 0.01 * x)`"),
     (&["silu", "swish"], "`x * sigmoid(x)`"),
     (&["tan"], "`sin(x) / cos(x)`"),

@@ -2,6 +2,7 @@
 
 use super::analyser::{Analyser, ParamType};
 use super::constants::listed;
+use super::firsts::PendingFirst;
 use super::model::Type;
 use super::scope::Context;
 use crate::ir::{Draw, GivenArray, ParamId, Reset};
@@ -68,19 +69,39 @@ impl<'a> Analyser<'a, '_> {
                 0.0
             }
             Some(Initialiser::Value(value)) if is_array(value) => 0.0,
-            Some(Initialiser::Value(value)) => self.constant(value, context).unwrap_or(0.0),
-            Some(Initialiser::Draw(value)) => {
-                self.diagnostics.push(
-                    Diagnostic::new(
-                        Code::BadInitialiser,
-                        value.span,
-                        format!("`{path}` starts every episode at a number, not at a draw"),
-                    )
-                    .with_help("write `= 0`"),
-                );
+            Some(Initialiser::Value(value)) if is_distribution(value) => {
+                self.equal_to_draw(value, path, entry);
                 0.0
             }
+            Some(Initialiser::Value(value)) if self.is_computed(value, context) => 0.0,
+            Some(Initialiser::Value(value)) => self.constant(value, context).unwrap_or(0.0),
+            Some(Initialiser::Draw(_)) => 0.0,
         }
+    }
+
+    /// The first value of a state, where it is drawn or computed of parameters.
+    pub(super) fn state_first(
+        &mut self,
+        entry: &'a DeclEntry,
+        path: &str,
+        ty: Type,
+        context: Context,
+    ) -> Option<PendingFirst<'a>> {
+        match self.initialiser(entry, path)? {
+            Initialiser::Value(value) => {
+                let computed = !is_array(value) && self.is_computed(value, context);
+                computed.then_some(PendingFirst::Of(value, context))
+            }
+            Initialiser::Draw(value) => {
+                let draw = self.distribution(value, context)?;
+                Some(self.drawn_first(path, draw, ty, value.span))
+            }
+        }
+    }
+
+    /// Tells if a first value is no number known when compiled: an expression of other things.
+    fn is_computed(&self, value: &Expr, context: Context) -> bool {
+        !is_distribution(value) && matches!(self.try_constant(value, context), Err(Some(_)))
     }
 
     /// The constant that holds the first values of a state, where these are an array.
@@ -135,14 +156,7 @@ impl<'a> Analyser<'a, '_> {
     pub(super) fn draw(&mut self, entry: &'a DeclEntry, path: &str, context: Context) -> Draw {
         match self.initialiser(entry, path) {
             Some(Initialiser::Value(value)) if is_distribution(value) => {
-                self.diagnostics.push(
-                    Diagnostic::new(
-                        Code::BadInitialiser,
-                        value.span,
-                        format!("`{path}` cannot be equal to a distribution, only drawn from one"),
-                    )
-                    .with_help("write `~` in the place of `=`, as in `w ~ uniform(0, 0.01)`"),
-                );
+                self.equal_to_draw(value, path, entry);
                 Draw::Constant(0.0)
             }
             Some(Initialiser::Value(value)) if file_call(value).is_some() => {
@@ -172,6 +186,21 @@ impl<'a> Analyser<'a, '_> {
                 Draw::Constant(0.0)
             }
         }
+    }
+
+    /// Reports `= uniform(..)`.
+    fn equal_to_draw(&mut self, value: &Expr, path: &str, entry: &DeclEntry) {
+        let name = &entry.name.name;
+        self.diagnostics.push(
+            Diagnostic::new(
+                Code::BadInitialiser,
+                value.span,
+                format!("`{path}` cannot be equal to a distribution, only drawn from one"),
+            )
+            .with_help(format!(
+                "write `~` in the place of `=`, as in `{name} ~ uniform(0, 0.01)`"
+            )),
+        );
     }
 
     /// Reads the file of `file("mask.npy")`.

@@ -47,7 +47,7 @@ impl<'a> Analyser<'a, '_> {
     }
 
     /// The path of the next parameter group of `function` in the definition being resolved.
-    fn group(&mut self, function: &'static str) -> String {
+    pub(super) fn group(&mut self, function: &'static str) -> String {
         let count = self.owner_counts.entry(function).or_insert(0);
         *count += 1;
         if *count == 1 {
@@ -219,7 +219,7 @@ impl<'a> Analyser<'a, '_> {
         };
         let (words, size) = match self.params[weight.index()].ty {
             ParamType::Matrix(from, to) | ParamType::FanIn { from, to, .. } => (from, to),
-            ParamType::Value(_) => return poison(span),
+            ParamType::Value(_) | ParamType::Index(_) => return poison(span),
         };
         let length = self.length(&y);
         self.sizes.unify(length, size, span, self.diagnostics);
@@ -334,7 +334,7 @@ impl<'a> Analyser<'a, '_> {
         match self.params[id.index()].ty {
             ParamType::Value(ty) => ty,
             // Weights of `linear` have no name in the spec, so no expression can reference them.
-            ParamType::Matrix(..) | ParamType::FanIn { .. } => Type::Poison,
+            ParamType::Matrix(..) | ParamType::Index(_) | ParamType::FanIn { .. } => Type::Poison,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! All errors of an experiment are reported in one run. Whatever depends on something broken is skipped
 //! silently, so that one mistake gives one message.
 
+mod allow;
 mod analyser;
 mod blocks;
 mod bundle;
@@ -12,9 +13,11 @@ pub mod checks;
 mod constants;
 mod counters;
 mod declare;
+mod delays;
 mod dump;
 mod entry;
 mod finish;
+mod firsts;
 pub mod functions;
 mod imports;
 mod initialise;
@@ -24,6 +27,7 @@ mod names;
 mod order;
 mod overrides;
 mod ports;
+mod ranks;
 mod resolve;
 mod scope;
 mod sides;
@@ -34,6 +38,7 @@ mod types;
 mod unroll;
 mod updates;
 
+pub use allow::{allowed, Allowed};
 pub use cells::{add_library, expand, Expansion};
 pub use dump::dump;
 pub use imports::{parse_all, Loader};

@@ -137,6 +137,8 @@ pub enum ExprKind {
     Softmax(Box<Expr>),
     /// The logarithm of the softmax of a vector.
     LogSoftmax(Box<Expr>),
+    /// 1 where an element of a vector is one of its k largest, else 0.
+    TopK(Box<Expr>, usize),
     /// A concatenation of vectors.
     Concat(Vec<Expr>),
     /// A slice of a vector; the bounds are in [`Model::regions`].
@@ -264,6 +266,17 @@ pub struct OutputLoss {
     pub span: Span,
 }
 
+/// A first value that the step computes, of parameters or of a draw.
+#[derive(Clone, Debug)]
+pub struct First {
+    /// The state.
+    pub state: StateId,
+    /// The state that is 1 where the first value is taken, else 0.
+    pub starts: StateId,
+    /// The first value.
+    pub value: Expr,
+}
+
 /// A whole experiment.
 pub struct Model {
     /// The name of the network.
@@ -288,6 +301,8 @@ pub struct Model {
     pub definitions: Vec<Definition>,
     /// The next value of each state; `None` if nothing updates it.
     pub nexts: Vec<Option<Expr>>,
+    /// The computed first values.
+    pub firsts: Vec<First>,
     /// The outputs, in the order of their declaration.
     pub outputs: Vec<DefId>,
     /// The plastic bundles.
@@ -359,6 +374,7 @@ impl Expr {
             | ExprKind::Linear { x, .. }
             | ExprKind::Softmax(x)
             | ExprKind::LogSoftmax(x)
+            | ExprKind::TopK(x, _)
             | ExprKind::Slice(x, _)
             | ExprKind::Stop(x)
             | ExprKind::Convert(x) => x.walk(visit),

@@ -55,6 +55,7 @@ impl<'a> Analyser<'a, '_> {
                 Symbol::Param(id) => (ExprKind::Param(id), self.param_type(id)),
                 Symbol::Definition(id) => (ExprKind::Definition(id), self.definition_type(id)),
                 Symbol::Bundle(id) => {
+                    self.refuse_silent(id, span);
                     let id = self.received[&id];
                     (ExprKind::Definition(id), self.definition_type(id))
                 }
@@ -77,6 +78,9 @@ impl<'a> Analyser<'a, '_> {
                 Ok(value) => number(value as f64, span),
                 Err(_) => poison(span),
             };
+        }
+        if let Some(value) = self.setting(path) {
+            return number(value, span);
         }
         if path.parts.len() == 2 && first == "train" {
             return self.setting_of_train(path);

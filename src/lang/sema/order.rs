@@ -43,7 +43,7 @@ impl<'a> Analyser<'a, '_> {
                             &mut needs,
                         );
                     }
-                    DefinitionSource::Broken => {}
+                    DefinitionSource::Silent(_) | DefinitionSource::Broken => {}
                 }
             } else {
                 for &at in updates.get(&StateId(k)).into_iter().flatten() {
@@ -182,7 +182,10 @@ impl<'a> Analyser<'a, '_> {
                 ExprKind::Binary(_, a, b) => stack.extend([(&**a, context), (&**b, context)]),
                 // The number of neurons of a side is known before any of them is active.
                 ExprKind::Call { function, args }
-                    if function.name == "size" && is_side(args, context) => {}
+                    if matches!(function.name.as_str(), "size" | "index")
+                        && is_side(args, context) => {}
+                // What a delay keeps is of an earlier step.
+                ExprKind::Call { function, .. } if function.name == "delay" => {}
                 ExprKind::Call { args, .. } => {
                     stack.extend(args.iter().map(|arg| (&arg.value, context)));
                 }

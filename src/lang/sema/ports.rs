@@ -3,6 +3,7 @@
 use super::constants::listed;
 use super::model::{DefKind, Definition, Model, TrainModel};
 use super::targets::TARGET;
+use crate::ir::STARTS;
 use crate::lang::catalog::{Actions, Port, Start, TrainerKind, LOG_STD};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 
@@ -17,6 +18,13 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
 /// Marks the states whose first values come from the task, and checks that they are there with these dimensions.
 pub(super) fn give_states(model: &mut Model, diagnostics: &mut Diagnostics) {
     let Some(task) = &model.task else { return };
+    // A computed first value gives way to a given one.
+    for first in &model.firsts {
+        let path = &model.states[first.state.index()].path;
+        if task.ports.starts.iter().any(|start| start.path == *path) {
+            model.states[first.starts.index()].init = 0.0;
+        }
+    }
     for start in &task.ports.starts {
         let Start { path, dims, origin } = start;
         let slot = model.states.iter_mut().find(|slot| slot.path == *path);
@@ -40,6 +48,7 @@ pub(super) fn give_states(model: &mut Model, diagnostics: &mut Diagnostics) {
             continue;
         }
         let states = model.states.iter();
+        let states = states.filter(|slot| !slot.path.ends_with(STARTS));
         let states = states.map(|slot| format!("`{}` {:?}", slot.path, slot.dims));
         let help = match states.collect::<Vec<_>>().join(", ") {
             all if all.is_empty() => "the network has no states".to_owned(),

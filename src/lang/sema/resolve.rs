@@ -27,6 +27,14 @@ impl<'a> Analyser<'a, '_> {
                 self.expr(source, context)
             }
             DefinitionSource::Received(bundle, source) => self.received_expr(bundle, source),
+            DefinitionSource::Silent(bundle) => {
+                let nothing = number(0.0, span);
+                convert(
+                    nothing,
+                    Type::Vector(self.bundles[bundle.index()].post),
+                    span,
+                )
+            }
             DefinitionSource::Broken => poison(span),
         };
         let expr = match kind {
@@ -110,6 +118,8 @@ impl<'a> Analyser<'a, '_> {
                 };
                 let x = self.expr(base, outside);
                 let x = self.vector_again(x);
+                // A value with one side of a bundle is a vector here.
+                let x = self.side_as_vector(x);
                 let Type::Vector(size) = x.ty else {
                     if !matches!(x.ty, Type::Poison) {
                         self.diagnostics.push(Diagnostic::new(

@@ -146,7 +146,10 @@ impl<'a> Analyser<'a, '_> {
             Symbol::Input(id) => ExprKind::Input(id),
             Symbol::State(id) => ExprKind::State(id),
             Symbol::Definition(id) => ExprKind::Definition(id),
-            Symbol::Bundle(other) => ExprKind::Definition(self.received[&other]),
+            Symbol::Bundle(other) => {
+                self.refuse_silent(other, span);
+                ExprKind::Definition(self.received[&other])
+            }
             Symbol::Noise(_) | Symbol::Param(_) => return None,
         };
         let ty = match kind {

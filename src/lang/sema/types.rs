@@ -10,6 +10,12 @@ impl Analyser<'_, '_> {
     /// The axes of both, a vector of one element counting as a scalar beside another. It determines the size of that
     /// only where nothing else does.
     pub(super) fn join(&mut self, a: Expr, b: Expr, span: Span) -> (Expr, Expr, Type) {
+        // Beside a vector, as in `sum(post * y)`, a side of a bundle is one, too.
+        let (a, b) = match (a.ty, b.ty) {
+            (Type::Element { .. }, Type::Vector(_)) => (self.side_as_vector(a), b),
+            (Type::Vector(_), Type::Element { .. }) => (a, self.side_as_vector(b)),
+            _ => (a, b),
+        };
         let ty = match (a.ty, b.ty) {
             (Type::Poison, other) | (other, Type::Poison) => {
                 if let Type::Vector(size) = other {
@@ -66,6 +72,20 @@ impl Analyser<'_, '_> {
             }
         };
         (a, b, ty)
+    }
+
+    /// A value with one side of a bundle as a vector; others stay as they are.
+    pub(super) fn side_as_vector(&self, expr: Expr) -> Expr {
+        match expr.ty {
+            Type::Element { bundle, pre, post } if pre != post => {
+                let span = expr.span;
+                match self.outside_type(bundle, pre, post) {
+                    Some(ty) => convert(expr, ty, span),
+                    None => expr,
+                }
+            }
+            _ => expr,
+        }
     }
 
     /// A vector known to have one element, as a scalar.

@@ -210,7 +210,7 @@ impl<'a> Analyser<'a, '_> {
     }
 
     /// Converts the value to the axes of its state.
-    fn fit(&mut self, target: StateId, value: Expr, span: Span) -> Expr {
+    pub(super) fn fit(&mut self, target: StateId, value: Expr, span: Span) -> Expr {
         let ty = self.state_types[target.index()];
         let value = match ty {
             Type::Scalar => self.scalar_if_single(value),

@@ -234,6 +234,13 @@ pub enum StmtKind {
         /// The statements of the event.
         body: Vec<Stmt>,
     },
+    /// Warnings that are meant, `allow(W0104, "an episode has ten steps")`.
+    Allow {
+        /// The code of the warnings.
+        code: Ident,
+        /// Why they are meant.
+        reason: Expr,
+    },
     /// Repeated statements, `for k in 0 .. 4 { ... }`; [`unroll`](crate::lang::sema::unroll) leaves none.
     For {
         /// The name of the index.
@@ -259,6 +266,7 @@ impl StmtKind {
             StmtKind::Decl { .. }
             | StmtKind::Let { .. }
             | StmtKind::Update { .. }
+            | StmtKind::Allow { .. }
             | StmtKind::Transmit { .. } => None,
         }
     }

@@ -189,6 +189,9 @@ impl Dumper {
                 self.line(&format!("for {} in {start} .. {end}", variable.name));
                 self.inside(|d| d.body(body));
             }
+            StmtKind::Allow { code, reason } => {
+                self.line(&format!("allow {} {}", code.name, expression(reason)));
+            }
             StmtKind::When { condition, body } => {
                 self.line(&format!("when {}", expression(condition)));
                 self.inside(|d| d.body(body));

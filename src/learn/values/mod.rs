@@ -11,7 +11,7 @@ pub use read::extent;
 pub use write::{nested, not_finite, results_json};
 
 use crate::engine::params::draw;
-use crate::ir::Graph;
+use crate::ir::{Graph, STARTS};
 use crate::lang::catalog::{Actions, TrainerKind};
 use crate::lang::sema::model::Model;
 use crate::step::Compiled;
@@ -134,8 +134,11 @@ impl ValuesLayout {
                 mean,
             );
         }
-        for slot in &graph.states {
+        for (k, slot) in graph.states.iter().enumerate() {
+            // A template leaves computed first values to the spec.
+            let computed = graph.starts_of(k).is_some() || slot.path.ends_with(STARTS);
             let init = match slot.first {
+                _ if computed => First::Absent,
                 Some(first) => First::Repeated(first.index()),
                 None => First::Same(slot.init),
             };

@@ -134,6 +134,15 @@ impl ValuesLayout {
                 None => vec![slot.init; row.dims.iter().product()],
             });
         }
+        // A state that the file gives begins there, whatever the spec computes.
+        let rows: Vec<&Row> = self.section("initial_state").collect();
+        for (slot, row) in rows.iter().enumerate() {
+            let mark = graph.starts_of(slot);
+            let mark = mark.filter(|mark| find(sections, rows[*mark]).is_none());
+            if let (Some(mark), Some(_)) = (mark, find(sections, row)) {
+                given.states[mark].fill(0.0);
+            }
+        }
         for row in self.section("parameters") {
             given.params.push(self.values(sections, row)?);
         }

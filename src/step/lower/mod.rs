@@ -8,9 +8,9 @@ use crate::ir::{
     Binary, Graph, InputSlot, Op, OutputSlot, Reduction, Reset, ResultKind, StateId, Unary, ValueId,
 };
 use crate::lang::diag::Span;
-use crate::lang::sema::model::{DefId, Expr, ExprKind, Fold, Model, Over, Side, Step, Type};
+use crate::lang::sema::model::{DefId, Expr, ExprKind, First, Fold, Model, Over, Side, Step, Type};
 use crate::step::reads_text;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The path of the input that is 1 on the first step of a trial, for states that reset there.
 pub const TRIAL_START: &str = "external.trial_start";
@@ -91,8 +91,10 @@ impl<'a> Lowerer<'a> {
             };
             trial_start = Some(graph.add(Op::Input(id), &[]).expect(SOUND));
         }
+        // Where a first value is computed, its own mark says when.
+        let computed: BTreeSet<StateId> = model.firsts.iter().map(|first| first.state).collect();
         let mut entering = Vec::new();
-        for slot in &model.states {
+        for (k, slot) in (0..).map(StateId).zip(&model.states) {
             let mut own = slot.clone();
             if streams && restarts(slot.reset) {
                 own.reset = Reset::Stream;
@@ -100,7 +102,7 @@ impl<'a> Lowerer<'a> {
             let id = graph.add_state(own);
             let value = graph.add(Op::State(id), &[]).expect(SOUND);
             entering.push(match trial_start {
-                Some(start) if restarts(slot.reset) => {
+                Some(start) if restarts(slot.reset) && !computed.contains(&k) => {
                     let start = graph.broadcast_to(start, &slot.dims, &[]).expect(SOUND);
                     let first = match slot.first {
                         Some(first) => graph.add(Op::Param(first), &[]),
@@ -112,14 +114,32 @@ impl<'a> Lowerer<'a> {
                 Some(_) | None => value,
             });
         }
-        Lowerer {
+        let mut lowerer = Lowerer {
             model,
             graph,
             definitions: BTreeMap::new(),
             nexts: BTreeMap::new(),
             entering,
             changes: Changes::default(),
+        };
+        for first in &model.firsts {
+            lowerer.first(first);
         }
+        lowerer
+    }
+
+    /// Has a state enter the step with its computed first value where it begins.
+    fn first(&mut self, first: &First) {
+        let k = first.state.index();
+        let dims = &self.model.states[k].dims;
+        let starts = self.entering[first.starts.index()];
+        let starts = self.graph.sum(starts, &[0]).expect(SOUND);
+        let starts = self.graph.broadcast_to(starts, dims, &[]).expect(SOUND);
+        let value = self.expr(&first.value);
+        let value = self.stretch(value, first.value.ty, self.model.state_types[k]);
+        let entered = self.entering[k];
+        let selected = self.graph.select(starts, value, entered);
+        self.entering[k] = selected.expect(SOUND);
     }
 
     fn define(&mut self, id: DefId) {
@@ -230,7 +250,14 @@ impl<'a> Lowerer<'a> {
                 let size = self.model.size(*size) as f64;
                 self.graph.constant(size)
             }
-            ExprKind::Definition(id) => self.definitions[id],
+            ExprKind::Definition(id) => match self.definitions.get(id) {
+                Some(value) => *value,
+                // First values come before the step, and name values of parameters only.
+                None => {
+                    let model = self.model;
+                    self.expr(&model.definitions[id.index()].expr)
+                }
+            },
             ExprKind::Param(id) => self.add(Op::Param(*id), &[], span),
             ExprKind::Input(id) => self.add(Op::Input(*id), &[], span),
             ExprKind::State(id) => self.entering[id.index()],
@@ -300,6 +327,10 @@ impl<'a> Lowerer<'a> {
                     }
                 }
             }
+            ExprKind::TopK(x, k) => {
+                let x = self.expr(x);
+                self.topk(x, *k, span)
+            }
             ExprKind::Concat(parts) => {
                 let parts: Vec<ValueId> = parts.iter().map(|part| self.expr(part)).collect();
                 self.graph.concat(&parts).expect(SOUND)
@@ -349,6 +380,18 @@ impl<'a> Lowerer<'a> {
         let total = self.add(Op::Unary(Unary::Log), &[total], span);
         let total = self.graph.broadcast_to(total, &dims, &[]).expect(SOUND);
         self.add(Op::Binary(Binary::Sub), &[shifted, total], span)
+    }
+
+    /// 1 where fewer than k elements are larger.
+    fn topk(&mut self, x: ValueId, k: usize, span: Span) -> ValueId {
+        let n = self.graph.dims(x)[0];
+        let x = self.add(Op::StopGradient, &[x], span);
+        let other = self.graph.broadcast_to(x, &[n, n], &[0]).expect(SOUND);
+        let own = self.graph.broadcast_to(x, &[n, n], &[1]).expect(SOUND);
+        let larger = self.add(Op::Binary(Binary::Less), &[own, other], span);
+        let count = self.graph.sum(larger, &[0]).expect(SOUND);
+        let most = self.graph.fill(k as f64, &[n]).expect(SOUND);
+        self.add(Op::Binary(Binary::Less), &[count, most], span)
     }
 
     fn reduce(&mut self, fold: Fold, over: Over, x: &Expr, span: Span) -> ValueId {

@@ -153,8 +153,20 @@ impl Writer<'_> {
                 " reset never",
                 " reset carry",
             ]);
-            let first = self.chance.of(&["0", "0", "0.1", "-0.5"]);
-            self.line(&format!("trace t{k} = {first}{per}{reset}"));
+            let first = self.chance.of(&[
+                "= 0",
+                "= 0",
+                "= 0.1",
+                "= -0.5",
+                "~ normal(0, 0.2)",
+                "~ uniform(-0.2, 0.2)",
+                "= tanh(begin)",
+            ]);
+            if first == "= tanh(begin)" {
+                self.line(&format!("trained begin{k} ~ uniform(-0.3, 0.3){per}"));
+            }
+            let first = first.replace("begin", &format!("begin{k}"));
+            self.line(&format!("trace t{k} {first}{per}{reset}"));
             self.knows(format!("t{k}"), axes, false);
             traces.push(Trace {
                 name: format!("t{k}"),

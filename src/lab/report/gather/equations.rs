@@ -3,7 +3,7 @@
 use super::formula::{axes, formula, Formula};
 use crate::ir::{Draw, NoiseKind, Reset};
 use crate::lab::report::figures::number::{exact, short};
-use crate::lang::sema::model::{DefKind, Model, Step, Type};
+use crate::lang::sema::model::{DefKind, ExprKind, Model, Step, Type};
 
 /// One equation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,8 @@ impl Equations {
             first: String::new(),
             trained: false,
         });
-        let states = model.states.iter().map(|slot| Declared {
+        let first_of = |k: usize| model.firsts.iter().find(|first| first.state.index() == k);
+        let states = model.states.iter().enumerate().map(|(k, slot)| Declared {
             path: slot.path.clone(),
             what: match (slot.trace, slot.reset) {
                 (true, Reset::Episode) => "trace",
@@ -89,9 +90,13 @@ impl Equations {
                 (false, Reset::Stream) => "state, reset at each episode",
             },
             dims: slot.dims.clone(),
-            first: match slot.first {
-                Some(first) => model.params[first.index()].path.clone(),
-                None => exact(slot.init),
+            first: match (first_of(k), slot.first) {
+                (Some(first), _) => match first.value.kind {
+                    ExprKind::Noise(id) => draw(&model.noises[id.index()].draw),
+                    _ => "computed of parameters".to_owned(),
+                },
+                (None, Some(first)) => model.params[first.index()].path.clone(),
+                (None, None) => exact(slot.init),
             },
             trained: false,
         });

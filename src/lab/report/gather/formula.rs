@@ -176,6 +176,7 @@ impl Writer<'_> {
             }
             ExprKind::Softmax(x) => self.call("softmax", &[x]),
             ExprKind::LogSoftmax(x) => self.call("log_softmax", &[x]),
+            ExprKind::TopK(x, k) => self.call(&format!("top{k}"), &[x]),
             ExprKind::Concat(parts) => {
                 let parts: Vec<&Expr> = parts.iter().collect();
                 self.call("concat", &parts);
@@ -363,6 +364,7 @@ fn level(expr: &Expr) -> Precedence {
         | ExprKind::Reduce(..)
         | ExprKind::Softmax(_)
         | ExprKind::LogSoftmax(_)
+        | ExprKind::TopK(..)
         | ExprKind::Concat(_)
         | ExprKind::Slice(..)
         | ExprKind::InRegion(..)

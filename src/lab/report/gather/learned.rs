@@ -289,6 +289,7 @@ fn with_parts(expr: &Expr, part: &mut dyn FnMut(&Expr) -> Expr) -> Expr {
         },
         ExprKind::Softmax(x) => ExprKind::Softmax(of(x)),
         ExprKind::LogSoftmax(x) => ExprKind::LogSoftmax(of(x)),
+        ExprKind::TopK(x, k) => ExprKind::TopK(of(x), *k),
         ExprKind::Concat(parts) => ExprKind::Concat(parts.iter().map(part).collect()),
         ExprKind::Slice(x, region) => ExprKind::Slice(of(x), *region),
         ExprKind::Stop(x) => ExprKind::Stop(of(x)),

@@ -148,7 +148,10 @@ impl<'a> Expander<'a, '_> {
                 body: body(self, inside),
             },
             // A misplaced statement is reported at its declaration.
-            StmtKind::Plastic { .. } | StmtKind::Cell { .. } | StmtKind::For { .. } => kind.clone(),
+            StmtKind::Plastic { .. }
+            | StmtKind::Cell { .. }
+            | StmtKind::For { .. }
+            | StmtKind::Allow { .. } => kind.clone(),
         }
     }
 

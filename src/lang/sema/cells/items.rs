@@ -269,6 +269,7 @@ pub(in crate::lang::sema) fn expressions(kind: &StmtKind) -> Vec<&Expr> {
                 found.push(value);
             }
             StmtKind::Update { value, .. } | StmtKind::Transmit { value } => found.push(value),
+            StmtKind::Allow { .. } => {}
             StmtKind::On {
                 start, end, body, ..
             }
@@ -313,6 +314,7 @@ pub(in crate::lang::sema) fn declared(kind: &StmtKind) -> Vec<&Ident> {
         StmtKind::Cell { .. }
         | StmtKind::Update { .. }
         | StmtKind::Transmit { .. }
+        | StmtKind::Allow { .. }
         | StmtKind::On { .. }
         | StmtKind::When { .. }
         | StmtKind::For { .. } => Vec::new(),

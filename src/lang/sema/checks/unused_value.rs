@@ -11,7 +11,9 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
         .outputs
         .iter()
         .map(|id| &model.definitions[id.index()].expr);
-    let needed = needed_through_time(model, outputs.chain(model.nexts.iter().flatten()));
+    let firsts = model.firsts.iter().map(|first| &first.value);
+    let roots = outputs.chain(model.nexts.iter().flatten()).chain(firsts);
+    let needed = needed_through_time(model, roots);
     let by_parts = read_by_parts(model, &needed);
     for (k, definition) in model.definitions.iter().enumerate() {
         let what = match definition.kind {

@@ -161,7 +161,8 @@ impl<'n> Settler<'n, '_> {
     fn body(&mut self, body: &mut [Stmt]) {
         for stmt in body {
             let inside = match &stmt.kind {
-                StmtKind::Plastic { name, .. } => {
+                StmtKind::Plastic { name, body, .. } => {
+                    Names::of(body).refuse_gaps(body, self.diagnostics);
                     let names = self.scopes.iter().rev();
                     let part = names
                         .filter_map(|names| names.parts.get(&full(name)))

@@ -91,6 +91,7 @@ pub(super) fn statement<'s>(
             visitor.expression(value);
             None
         }
+        StmtKind::Allow { .. } => None,
         StmtKind::On {
             start, end, body, ..
         }

@@ -3,7 +3,7 @@
 use pest::iterators::Pair;
 
 use crate::lang::syntax::ast::{
-    DeclEntry, DeclKind, Expr, Ident, Initialiser, Path, RuleUse, Stmt, StmtKind,
+    DeclEntry, DeclKind, Expr, ExprKind, Ident, Initialiser, Path, RuleUse, Stmt, StmtKind,
 };
 use crate::lang::syntax::expected::BrokenPart;
 use crate::lang::syntax::parse::Rule;
@@ -38,8 +38,29 @@ impl Builder<'_, '_, '_> {
             Rule::declaration => self.declaration(pair),
             Rule::plastic => self.plastic(pair),
             Rule::instance => self.instance(pair),
+            Rule::allowance => self.allowance(pair),
             rule => self.simple_statement(rule, pair),
         }
+    }
+
+    fn allowance(&mut self, pair: Pair<'_, Rule>) -> Option<StmtKind> {
+        let (mut code, mut reason) = (None, None);
+        for part in pair.into_inner() {
+            match part.as_rule() {
+                Rule::name => code = Some(self.ident(&part)),
+                Rule::text => {
+                    reason = Some(Expr {
+                        kind: ExprKind::Text(super::unquoted(&part)),
+                        span: self.span(&self.range(&part)),
+                    });
+                }
+                _ => {}
+            }
+        }
+        Some(StmtKind::Allow {
+            code: code?,
+            reason: reason?,
+        })
     }
 
     /// Builds a statement of at most one name, some expressions and a body.

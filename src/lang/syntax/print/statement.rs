@@ -65,15 +65,20 @@ impl Printer<'_> {
             StmtKind::On { body, .. }
             | StmtKind::When { body, .. }
             | StmtKind::For { body, .. } => one_line(&self.header(stmt)?, &self.flat_body(body)?),
-            StmtKind::Let { .. } | StmtKind::Update { .. } | StmtKind::Transmit { .. } => {
-                self.simple(stmt)?
-            }
+            StmtKind::Let { .. }
+            | StmtKind::Update { .. }
+            | StmtKind::Transmit { .. }
+            | StmtKind::Allow { .. } => self.simple(stmt)?,
         };
         self.fits(&text).then_some(text)
     }
 
     /// A statement without a body, except declarations.
     fn simple(&self, stmt: &Stmt) -> Option<String> {
+        if let StmtKind::Allow { code, reason } = &stmt.kind {
+            let reason = layout(reason, self.indent, self.indent, 1);
+            return Some(format!("allow({}, {reason})", code.name));
+        }
         let (head, value) = match &stmt.kind {
             StmtKind::Let {
                 target,
@@ -91,6 +96,7 @@ impl Printer<'_> {
             | StmtKind::Cell { .. }
             | StmtKind::On { .. }
             | StmtKind::When { .. }
+            | StmtKind::Allow { .. }
             | StmtKind::For { .. } => return None,
         };
         let column = self.indent + head.chars().count();
@@ -155,6 +161,7 @@ impl Printer<'_> {
             StmtKind::Decl { .. }
             | StmtKind::Let { .. }
             | StmtKind::Update { .. }
+            | StmtKind::Allow { .. }
             | StmtKind::Transmit { .. } => None,
         }
     }
@@ -180,7 +187,10 @@ impl Printer<'_> {
                 self.declaration(start, *kind, entries, limit);
                 return;
             }
-            StmtKind::Let { .. } | StmtKind::Update { .. } | StmtKind::Transmit { .. } => {
+            StmtKind::Let { .. }
+            | StmtKind::Update { .. }
+            | StmtKind::Transmit { .. }
+            | StmtKind::Allow { .. } => {
                 if let Some(text) = self.simple(stmt) {
                     self.single(start, end, limit, &text);
                 }
