@@ -28,6 +28,7 @@ mod kill;
 mod language;
 mod language_server;
 mod layout;
+mod looking;
 mod loss_formulas;
 mod own_data;
 mod own_losses;

@@ -121,6 +121,77 @@ fn examples_of_the_reference_are_sound() {
     }
 }
 
+/// The pages for people, with their texts.
+fn pages() -> Vec<(std::path::PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths = vec![root.join("README.md"), root.join("CONTRIBUTING.md")];
+    for folder in ["docs", "docs/results", "editors", "editors/vscode"] {
+        let entries = std::fs::read_dir(root.join(folder)).unwrap();
+        let entries = entries.map(|entry| entry.unwrap().path());
+        paths.extend(entries.filter(|path| path.extension().is_some_and(|end| end == "md")));
+    }
+    let text = |path: std::path::PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        (path, text)
+    };
+    paths.into_iter().map(text).collect()
+}
+
+#[test]
+fn the_guide_has_specs_that_compile() {
+    let mut found = 0;
+    for (path, text) in pages() {
+        if !(path.ends_with("tutorial.md") || path.ends_with("pytorch.md")) {
+            continue;
+        }
+        for example in text.split("```bpm\n").skip(1) {
+            let example = example.split("```").next().unwrap();
+            let compilation = compile("guide.bpm", example, &[], &from_disk).unwrap();
+            let shown = render(&compilation.diagnostics, &compilation.sources, Style::PLAIN);
+            assert_eq!(shown, "", "{}\n{example}", path.display());
+            found += 1;
+        }
+    }
+    assert!(found >= 4, "{found}");
+}
+
+/// The part of a page that a heading is known by.
+fn anchor(heading: &str) -> String {
+    let lower = heading.trim().to_lowercase();
+    let kept = lower
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let mut dead = Vec::new();
+    for (path, text) in pages() {
+        for link in text.split("](").skip(1) {
+            let link = link.split(')').next().unwrap();
+            if link.contains("://") || link.starts_with("mailto:") || link.contains('\n') {
+                continue;
+            }
+            let (file, part) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => path.clone(),
+                file => path.parent().unwrap().join(file),
+            };
+            let there = target.exists()
+                && (part.is_empty() || {
+                    let page = std::fs::read_to_string(&target).unwrap_or_default();
+                    let mut headings = page.lines().filter(|line| line.starts_with('#'));
+                    headings.any(|line| anchor(line.trim_start_matches('#')) == part)
+                });
+            if !there {
+                dead.push(format!("{}: {link}", path.display()));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "{dead:#?}");
+}
+
 #[test]
 fn the_reference_names_every_task_trainer_and_optimizer() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/language.md");

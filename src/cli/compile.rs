@@ -4,6 +4,8 @@ use super::options::{Overrides, Passes};
 use super::screen::Screen;
 use super::{output, spec, timing, Failure, Outcome};
 use crate::driver::Compilation;
+use crate::lab::report::gather::equations::Equations;
+use crate::lab::report::gather::latex;
 use crate::lang::{sema, syntax};
 use crate::step::autodiff::Options;
 use crate::step::passes::{self, Pass, Run, Selection};
@@ -107,6 +109,8 @@ pub enum Emit {
     Cuda,
     /// The division of lanes, and the memory of the run
     Plan,
+    /// The equations of a step as LaTeX
+    Latex,
     /// The step graph in Graphviz form
     Dot,
     /// The step graph as a picture
@@ -161,6 +165,7 @@ fn text(program: &Compiled, stage: Stage, selection: &Selection) -> Result<Strin
         Emit::Kernels => spec::kernels(program, selection)?.listing(),
         Emit::Cuda => spec::cuda(program, selection)?,
         Emit::Plan => spec::plan(program, selection)?,
+        Emit::Latex => latex::equations(&Equations::of(&program.model)),
         Emit::Dot => crate::ir::dot(step),
         Emit::Svg => crate::ir::svg(step),
     })

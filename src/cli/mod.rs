@@ -2,6 +2,8 @@
 
 mod bench;
 mod check;
+mod cite;
+mod compare;
 mod compile;
 mod completions;
 mod device;
@@ -29,6 +31,7 @@ mod timing;
 mod train;
 mod trained;
 mod verify;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use screen::{ColorChoice, Screen};
@@ -77,6 +80,9 @@ enum Command {
     Export(export::Arguments),
     Replay(replay::Arguments),
     Report(report::Arguments),
+    Compare(compare::Arguments),
+    Watch(watch::Arguments),
+    Cite(cite::Arguments),
     Grad(grad::Arguments),
     Bench(bench::Arguments),
     Verify(verify::Arguments),
@@ -152,6 +158,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Export(arguments) => export::run(&arguments, &screen),
         Command::Replay(arguments) => replay::run(&arguments, &screen),
         Command::Report(arguments) => report::run(&arguments, &screen),
+        Command::Compare(arguments) => compare::run(&arguments, &screen),
+        Command::Watch(arguments) => watch::run(&arguments, &screen),
+        Command::Cite(arguments) => cite::run(&arguments, &screen),
         Command::Grad(arguments) => grad::run(&arguments, &screen),
         Command::Bench(arguments) => bench::run(&arguments, &screen),
         Command::Verify(arguments) => verify::run(&arguments, &screen),
@@ -224,6 +233,53 @@ mod tests {
             assert!(help.contains("Example"), "{name}: {help}");
             assert!(help.contains(&format!("bpmc {name}")), "{name}: {help}");
         }
+    }
+
+    /// The words of a line for a shell, without what follows a pipe or a comment.
+    fn shell_words(line: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        let mut rest = line.trim();
+        while let Some(first) = rest.chars().next() {
+            if matches!(first, '#' | '|' | '>' | '&' | ';') {
+                break;
+            }
+            let (word, after) = match first {
+                '"' | '\'' => rest[1..].split_once(first).unwrap_or((&rest[1..], "")),
+                _ => rest.split_at(rest.find(' ').unwrap_or(rest.len())),
+            };
+            words.push(word.to_owned());
+            rest = after.trim_start();
+        }
+        words
+    }
+
+    #[test]
+    fn commands_on_the_pages_are_accepted() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut paths = vec![root.join("README.md")];
+        let pages = std::fs::read_dir(root.join("docs")).unwrap();
+        paths.extend(pages.map(|entry| entry.unwrap().path()));
+        let mut tried = 0;
+        for path in paths {
+            if path.extension().is_none_or(|end| end != "md") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for block in text.split("```sh\n").skip(1) {
+                let block = block.split("```").next().unwrap().replace("\\\n", " ");
+                for line in block.lines().filter(|line| line.starts_with("bpmc ")) {
+                    let told = Arguments::try_parse_from(shell_words(line));
+                    assert!(
+                        told.is_ok(),
+                        "{}: {line}\n{}",
+                        path.display(),
+                        told.unwrap_err()
+                    );
+                    tried += 1;
+                }
+            }
+        }
+        assert!(tried > 20, "{tried}");
     }
 
     /// Lines that end in the text itself would be broken once more by a narrow terminal.

@@ -4,7 +4,7 @@ use super::analysis::Analysis;
 use super::server::{finding, Server};
 use super::{colours, complete, fixes, hover, outline, places, text};
 use crate::lang::catalog::Catalog;
-use crate::lang::diag::{Diagnostics, LineIndex, SourceId, SourceMap};
+use crate::lang::diag::{LineIndex, Severity, SourceId};
 use crate::lang::syntax;
 use crate::learn;
 use serde_json::{json, Value};
@@ -104,7 +104,7 @@ impl Server {
                 let name = parameters["newName"].as_str().unwrap_or_default();
                 return Some(self.rename(&path, &all, here, name));
             }
-            "formatting" => format(all.text()),
+            "formatting" => format(&all),
             "documentSymbol" => Value::Array(outline::outline(&all)),
             "inlayHint" => {
                 let within = text::bytes_of(all.text(), &parameters["range"]);
@@ -197,14 +197,18 @@ fn import_at(all: &Analysis, byte: usize) -> Value {
 }
 
 /// The edit that formats a text; none for a text that cannot be read.
-fn format(text: &str) -> Value {
-    let mut sources = SourceMap::new();
-    let mut diagnostics = Diagnostics::new();
-    let source = sources.add("", text);
-    let file = syntax::parse(source, text, &mut diagnostics);
-    let new = syntax::print(&file, text);
-    if diagnostics.has_errors() || new == text {
-        return json!([]);
+fn format(all: &Analysis) -> Value {
+    let text = all.text();
+    let mut found = all.parsed.diagnostics.iter();
+    let broken = found.any(|one| {
+        let syntax = one.code.text() < "E0110";
+        syntax && one.primary.span.source == SourceId(0) && one.severity() == Severity::Error
+    });
+    let file = all.parsed.files.first().filter(|_| !broken);
+    match file.map(|file| syntax::print(file, text)) {
+        Some(new) if new != text => {
+            json!([{ "range": super::text::range(&LineIndex::new(text), 0..text.len()), "newText": new }])
+        }
+        _ => json!([]),
     }
-    json!([{ "range": text::range(&LineIndex::new(text), 0..text.len()), "newText": new }])
 }

@@ -30,12 +30,19 @@ use clap::Args;
 use lsp_server::{Connection, Message};
 use serde_json::json;
 use server::Server;
+use std::time::Duration;
 
 const AFTER_HELP: &str = "\
 Examples:
   bpmc lsp                        an editor starts this; editors/ has what an editor needs
 
 The server never starts the program of `task process`: a spec with one is checked as far as its grammar and names go.";
+
+/// The time without a message after which a changed text is checked: questions about it come first, and fast typing
+/// costs one check.
+const PAUSE: Duration = Duration::from_millis(30);
+/// The time between looks at a connection on which nothing happens.
+const FOREVER: Duration = Duration::from_secs(3600);
 
 /// Serve an editor: errors as you type, quick fixes, completion, definitions, renaming, formatting.
 #[derive(Args, Debug)]
@@ -73,17 +80,17 @@ pub fn serve(connection: &Connection) -> anyhow::Result<()> {
     connection.initialize_finish(id, about)?;
     let mut server = Server::new(&parameters);
     loop {
-        // Findings are told when the editor has no more to say, so fast typing costs one check.
-        let message = match connection.receiver.try_recv() {
+        let pause = if server.is_changed() { PAUSE } else { FOREVER };
+        let message = match connection.receiver.recv_timeout(pause) {
             Ok(message) => message,
-            Err(_) => {
+            Err(reason) => {
                 for finding in server.findings() {
                     connection.sender.send(Message::Notification(finding))?;
                 }
-                match connection.receiver.recv() {
-                    Ok(message) => message,
-                    Err(_) => return Ok(()),
+                if reason.is_disconnected() {
+                    return Ok(());
                 }
+                continue;
             }
         };
         match message {

@@ -105,6 +105,11 @@ impl Server {
         }
     }
 
+    /// Tells if a text has changed since its findings were told.
+    pub fn is_changed(&self) -> bool {
+        self.changed
+    }
+
     /// The findings of all open texts and what they import, if any text has changed.
     pub fn findings(&mut self) -> Vec<Notification> {
         if !std::mem::take(&mut self.changed) {

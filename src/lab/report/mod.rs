@@ -26,6 +26,7 @@ use crate::lab::sweep::{Directory, SweepError};
 use crate::learn::trainer::TrainError;
 use crate::step::InternalFault;
 use figures::{Figure, FigureError};
+use gather::compare::Comparison;
 use gather::learned::Learned;
 use std::path::{Path, PathBuf};
 
@@ -102,6 +103,14 @@ pub enum ReportError {
         /// The groups of the sweep.
         known: Vec<String>,
     },
+    /// The runs have no such metric.
+    #[error("no run has the metric `{name}`; there are {}", known.join(", "))]
+    NoMetric {
+        /// The name asked for.
+        name: String,
+        /// The metrics of the runs.
+        known: Vec<String>,
+    },
     /// The run could not be opened.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -176,6 +185,15 @@ pub fn make(
         figures: distinct(illustrated.into_figures()),
         rules: Vec::new(),
     })
+}
+
+/// The page of a comparison, with the curves of all runs over each other.
+///
+/// # Errors
+/// Fails if a figure cannot be drawn.
+pub fn comparison(compared: &Comparison) -> Result<String, ReportError> {
+    let curves = illustrate::curves::of_runs(compared);
+    page::comparison(compared, &curves)
 }
 
 /// Makes the names of figures unique: a later figure of the same name gets a number.

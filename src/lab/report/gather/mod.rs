@@ -3,8 +3,10 @@
 pub mod alignment;
 pub mod behaviour;
 pub mod commands;
+pub mod compare;
 pub mod equations;
 pub mod formula;
+pub mod latex;
 pub mod learned;
 pub mod metrics;
 pub mod preset;

@@ -3,6 +3,7 @@
 use crate::lab::report::figures::lines::{thinned, Line, Lines, Marks, MOST_POINTS};
 use crate::lab::report::figures::palette::{series, SERIES};
 use crate::lab::report::figures::{Drawing, Figure};
+use crate::lab::report::gather::compare::Comparison;
 use crate::lab::report::gather::metrics::Series;
 use crate::lab::sweep::collect::{Collection, GroupResult, Point};
 use std::collections::BTreeMap;
@@ -102,6 +103,46 @@ pub fn of_run(all: &Series) -> Vec<Figure> {
             Figure::new(&format!("curve-{metric}"), &title, &caption, drawing)
         })
         .collect()
+}
+
+/// One figure per metric of a comparison, with the curves of all runs.
+pub fn of_runs(compared: &Comparison) -> Vec<Figure> {
+    let runs = &compared.runs;
+    let mut names: Vec<&String> = runs.iter().flat_map(|run| run.series.keys()).collect();
+    names.sort();
+    names.dedup();
+    let text = names.iter().any(|name| *name == "bits_per_word");
+    let mut figures = Vec::new();
+    for metric in drawn(names.into_iter()) {
+        let all: Vec<Line> = runs
+            .iter()
+            .enumerate()
+            .filter_map(|(number, run)| {
+                let points = run.series.get(metric)?.iter();
+                let points: Vec<(f64, f64)> =
+                    points.map(|(k, value)| (*k as f64, *value)).collect();
+                Some(Line {
+                    name: run.name.clone(),
+                    color: series(number),
+                    points: thinned(&points, MOST_POINTS),
+                    band: Vec::new(),
+                })
+            })
+            .collect();
+        for (part, some) in all.chunks(TOGETHER).enumerate() {
+            let (name, title) = match part {
+                0 => (format!("curve-{metric}"), title(metric)),
+                _ => (
+                    format!("curve-{metric}-{}", part + 1),
+                    format!("{}, part {}", title(metric), part + 1),
+                ),
+            };
+            let title = format!("{title} over the training");
+            let drawing = lines(metric, text, some.to_vec(), Vec::new());
+            figures.push(Figure::new(&name, &title, "Each line is a run.", drawing));
+        }
+    }
+    figures
 }
 
 /// One figure per metric of a sweep, with the curves of all groups; differences from `baseline` are marked.

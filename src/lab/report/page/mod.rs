@@ -1,11 +1,13 @@
 //! The page: one file without scripts that loads nothing.
 
+mod compare;
 mod experiment;
 mod html;
 mod network;
 mod run;
 mod sweep;
 
+pub use compare::comparison;
 pub use experiment::equations;
 pub use html::{escaped, Html};
 
