@@ -56,7 +56,9 @@ fn mends(all: &Analysis, finding: &Diagnostic, name: &str, text: &str, load: &Lo
     };
     let errors = [all, &after].map(|of| number(of, Severity::Error));
     // What could not be judged while items were broken is found afterwards.
-    let more_is_seen = all.is_broken() && !after.is_broken();
+    // The same holds for the settings of a task whose name was not known.
+    let named = finding.code.text() == "E0206";
+    let more_is_seen = (all.is_broken() && !after.is_broken()) || named;
     same(&after) < same(all) && (errors[1] <= errors[0] || more_is_seen)
 }
 
@@ -118,7 +120,7 @@ fn candidates(text: &str, finding: &Diagnostic, help: &str) -> Vec<Fix> {
             add(title, statement.end..statement.end, line);
         }
     }
-    if ["leave", "remove", "delete", "drop"]
+    if ["leave", "remove", "delete", "drop", "take it out"]
         .iter()
         .any(|word| help.contains(word))
     {

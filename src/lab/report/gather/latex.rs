@@ -105,9 +105,8 @@ fn name(word: &str, text: &mut String) {
         Some((owner, own)) => (Some(owner), own),
         None => (None, word),
     };
-    if FUNCTIONS.contains(&own) && owner.is_none() && own != "sqrt" {
-        text.push_str(&format!("\\{own}"));
-    } else if LETTERS.contains(&own) {
+    let function = FUNCTIONS.contains(&own) && owner.is_none() && own != "sqrt";
+    if function || LETTERS.contains(&own) {
         text.push_str(&format!("\\{own}"));
     } else if own.chars().count() == 1 {
         text.push_str(own);
