@@ -59,8 +59,7 @@ impl DeviceLanes {
     fn iteration(&mut self, own: &Iterations) -> Result<(), DeviceError> {
         let sizes = self.source.sizes;
         self.share()?;
-        self.launch("forward", self.lanes, sizes.shared_forward)?;
-        self.sums()?;
+        self.ahead_and_back()?;
         if sizes.computes[1] {
             self.launch("epilogue", 1, 0)?;
         }

@@ -1,7 +1,7 @@
 //! All lanes of a program on a device: memories, launches and results.
 
 use super::iterations::{Iterations, STATUS};
-use crate::machine::c::{DeviceSource, Product};
+use crate::machine::c::{ClusterSizes, DeviceSource, Product};
 use crate::machine::device::{bytes_of, Args, Device, DeviceError, Launch, MatrixProduct, Memory};
 use crate::machine::lane::Shared;
 use crate::program::{Program, Verified};
@@ -67,7 +67,9 @@ pub(super) struct Arrays {
 pub fn bytes(source: &DeviceSource, shared: usize) -> (u64, u64) {
     let s = &source.sizes;
     let products: usize = source.products.iter().map(|p| p.rows * p.cols).sum();
-    let once = 4 * (shared + products + s.values) + 8 * (s.sums + s.steps);
+    // Clusters store the traces of as many lanes as run at once, or some rounds of them.
+    let waves = s.cluster.map_or(0, |c| c.wave * c.traces * s.steps);
+    let once = 4 * (shared + products + s.values + waves) + 8 * (s.sums + s.steps);
     let floats = s.arena
         + s.record * s.steps
         + (s.checkpoints + s.interval) * s.traces
@@ -120,11 +122,18 @@ impl DeviceLanes {
             keys: take(floats(2 * keys))?,
             _others: Vec::new(),
         };
+        let (checkpoints, segment) = match s.cluster {
+            Some(cluster) => (cluster.wave * s.steps * cluster.traces, 0),
+            None => (
+                lanes * s.checkpoints * s.traces,
+                lanes * s.interval * s.traces,
+            ),
+        };
         let others = [
             floats(lanes * s.arena),
             floats(lanes * s.steps * s.record),
-            floats(lanes * s.checkpoints * s.traces),
-            floats(lanes * s.interval * s.traces),
+            floats(checkpoints),
+            floats(segment),
             floats(lanes * s.sums),
             floats(lanes * s.steps * s.outers),
             floats(lanes * s.task),
@@ -231,8 +240,56 @@ impl DeviceLanes {
         device.write(states, bytes_of(carried))?;
         device.write(given, bytes_of(inputs))?;
         self.set(run)?;
+        self.ahead()
+    }
+
+    /// Runs the forward pass of all lanes, with the loss if the device computes it.
+    pub(super) fn ahead(&mut self) -> Result<(), DeviceError> {
         let sizes = self.source.sizes;
-        self.launch("forward", self.lanes, sizes.shared_forward)
+        let Some(cluster) = sizes.cluster else {
+            return self.launch("forward", self.lanes, sizes.shared_forward);
+        };
+        for first in (0..self.lanes).step_by(cluster.wave) {
+            self.wave_ahead(cluster, first)?;
+        }
+        Ok(())
+    }
+
+    fn wave_ahead(&mut self, cluster: ClusterSizes, first: usize) -> Result<(), DeviceError> {
+        let count = cluster.wave.min(self.lanes - first);
+        self.args.wave = first as i32;
+        self.launch("forward", count, cluster.shared_bytes[0])?;
+        if self.source.update.is_some() {
+            self.launch("objective_of", count, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the backward pass of all lanes. If the traces of all of them are not stored at once, the forward pass of a
+    /// wave of lanes runs again before.
+    fn back(&mut self) -> Result<(), DeviceError> {
+        let sizes = self.source.sizes;
+        let Some(cluster) = sizes.cluster else {
+            return self.launch("backward", self.lanes, sizes.shared_backward);
+        };
+        for first in (0..self.lanes).step_by(cluster.wave) {
+            if cluster.wave < self.lanes {
+                self.wave_ahead(cluster, first)?;
+            }
+            let count = cluster.wave.min(self.lanes - first);
+            self.args.wave = first as i32;
+            self.launch("backward", count, cluster.shared_bytes[1])?;
+        }
+        Ok(())
+    }
+
+    /// Runs episodes and their gradients: the backward pass of each wave of lanes after its forward pass.
+    pub(super) fn ahead_and_back(&mut self) -> Result<usize, DeviceError> {
+        let cluster = self.source.sizes.cluster;
+        if cluster.is_none_or(|cluster| cluster.wave >= self.lanes) {
+            self.ahead()?;
+        }
+        self.sums()
     }
 
     /// Passes the settings of `run` to the kernels.
@@ -289,8 +346,7 @@ impl DeviceLanes {
     /// Runs the backward pass and sums the gradients of all lanes; returns the number of elements in all
     /// products.
     pub(super) fn sums(&mut self) -> Result<usize, DeviceError> {
-        let sizes = self.source.sizes;
-        self.launch("backward", self.lanes, sizes.shared_backward)?;
+        self.back()?;
         self.reduce()?;
         let vectors = self.lanes * self.args.steps as usize;
         let mut to = 0;
@@ -352,12 +408,20 @@ impl DeviceLanes {
         shared_bytes: usize,
     ) -> Result<(), DeviceError> {
         let sizes = self.source.sizes;
+        let of_cluster = sizes.cluster.and_then(|cluster| match kernel {
+            "forward" => Some((cluster.threads[0], cluster.blocks)),
+            "backward" => Some((cluster.threads[1], cluster.blocks)),
+            _ => None,
+        });
+        let (threads, team) = of_cluster.unwrap_or((sizes.threads, sizes.team));
         let launch = Launch {
             kernel,
             lanes: blocks,
-            threads: sizes.threads,
-            team: sizes.team,
-            waits: matches!(kernel, "forward" | "backward" | "prologue" | "epilogue"),
+            threads,
+            team,
+            // The hardware starts the blocks of a cluster together.
+            waits: of_cluster.is_none()
+                && matches!(kernel, "forward" | "backward" | "prologue" | "epilogue"),
             shared_bytes,
         };
         self.device.launch(launch, &self.args)

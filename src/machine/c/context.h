@@ -29,6 +29,8 @@ typedef struct {
     float rates[4];
     /* The part of a mean over steps that this one is; 0 where there is no mean. */
     float average;
+    /* The first lane of a launch that runs some of the lanes. */
+    int wave;
 } Args;
 
 #define STOPPED_BY_LOSS 1

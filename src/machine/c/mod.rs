@@ -20,10 +20,12 @@
 //! | `parameters` | parameters as kernels read them, and their gradients |
 //! | `update`, `update.h` | whole iterations: the step of the optimizer |
 //! | `values` | what is computed of parameters alone |
+//! | `cluster` | an episode on clusters of blocks, for programs and devices that can |
 //!
 //! [`crate::engine::device`] runs them.
 
 mod arena;
+mod cluster;
 pub(crate) mod element;
 mod parameters;
 pub(crate) mod slots;
@@ -35,6 +37,7 @@ pub(crate) mod values;
 mod vectors;
 mod writer;
 
+pub use cluster::ClusterSizes;
 pub use parameters::{ParamPlace, ParamPlaces};
 pub(crate) use update::write_update;
 pub use update::{Update, UpdateSizes};
@@ -172,6 +175,8 @@ pub struct Sizes {
     pub shared_forward: usize,
     /// The bytes of shared memory in the backward pass.
     pub shared_backward: usize,
+    /// The sizes of clusters, if forward and backward pass run on them.
+    pub cluster: Option<ClusterSizes>,
 }
 
 /// An outer product over lanes and time, `Σ aᵀ b`.

@@ -1,6 +1,7 @@
 //! The source of a program's kernels, with the sizes of all they need.
 
 use super::arena::Arena;
+use super::cluster::Cluster;
 use super::parameters::Sharing;
 use super::text::Text;
 use super::update::{write_update, UpdateSizes};
@@ -18,7 +19,7 @@ const MOST_RESIDENT: usize = 8;
 /// The bytes of shared memory that a device reserves in every block.
 const RESERVED: usize = 1024;
 
-/// The distribution of a lane over a device.
+/// The distribution of a lane over a device, in blocks without clusters.
 struct Shape {
     /// The threads of a lane.
     threads: Threads,
@@ -28,14 +29,28 @@ struct Shape {
     resident: usize,
 }
 
+impl Shape {
+    /// Blocks of kernels between episodes, where these run on clusters.
+    const ALONE: Shape = Shape {
+        threads: Threads(256),
+        team: 1,
+        resident: 1,
+    };
+}
+
 impl Verified<Program> {
     /// The program as CUDA C.
     pub fn device_source(&self, episode: &Episode<'_>, limits: BlockLimits) -> DeviceSource {
+        let (sums, own_sums) = self.own_sums();
+        let cluster = Cluster::choose(self, episode, limits, &sums);
         let Shape {
             threads,
             team,
             resident,
-        } = self.shape(episode, limits);
+        } = match cluster {
+            Ok(_) => Shape::ALONE,
+            Err(_) => self.shape(episode, limits),
+        };
         // Blocks cannot access each other's shared memory.
         let shared_bytes = if team > 1 { 0 } else { limits.shared_bytes };
         let blocks: Vec<usize> = self
@@ -48,7 +63,6 @@ impl Verified<Program> {
             })
             .collect();
         let traces: usize = self.blocks.iter().map(|b| b.size()).sum();
-        let (sums, own_sums) = self.own_sums();
         let sum_names: BTreeMap<usize, usize> =
             sums.iter().map(|(at, own, _)| (*at, *own)).collect();
         let mut products = Vec::new();
@@ -79,7 +93,7 @@ impl Verified<Program> {
         let places = episode.places.as_ref();
         let sharing = places.map(|places| Sharing::new(self, episode.graph, places));
         let inputs = episode.graph.inputs.iter().zip(&episode.feeds);
-        let sizes = Sizes {
+        let mut sizes = Sizes {
             threads: threads.0,
             team,
             resident,
@@ -108,6 +122,7 @@ impl Verified<Program> {
             steps: episode.steps,
             shared_forward: shared_forward * 4,
             shared_backward: shared_backward * 4,
+            cluster: None,
         };
         let mut writer = Writer {
             program: self,
@@ -125,16 +140,35 @@ impl Verified<Program> {
             writer.text.raw(&task.settings);
             writer.text.raw(task.source);
         }
-        writer.memory("forward_memory", &forward);
-        writer.memory("backward_memory", &backward);
-        writer.products(&products);
-        writer.states(&carried);
-        writer.observe();
-        writer.outputs();
-        writer.sweeps();
-        writer.steps();
         writer.text.raw("\n");
-        writer.text.raw(include_str!("kernels.h"));
+        writer.text.raw(include_str!("objective.h"));
+        match cluster {
+            Ok(cluster) => {
+                writer
+                    .text
+                    .raw(&format!("/* {} */\n", cluster.describe()));
+                let text = &mut writer.text;
+                sizes.cluster = Some(cluster.write(self, episode, &products, &sums, text));
+                (sizes.arena, sizes.traces, sizes.interval) = (0, 0, 1);
+            }
+            Err(why) => {
+                writer
+                    .text
+                    .raw(&format!("/* One block a lane, not a cluster: {why}. */\n"));
+                writer.memory("forward_memory", &forward);
+                writer.memory("backward_memory", &backward);
+                writer.products(&products);
+                writer.states(&carried);
+                writer.observe();
+                writer.outputs();
+                writer.sweeps();
+                writer.steps();
+                writer.text.raw("\n");
+                writer.text.raw(include_str!("kernels.h"));
+            }
+        }
+        writer.text.raw("\n");
+        writer.text.raw(include_str!("reduce.h"));
         if let Some(sharing) = &sharing {
             writer.sharing(sharing, &products);
             if let Some(update) = &episode.update {

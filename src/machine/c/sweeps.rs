@@ -249,7 +249,7 @@ pub(super) fn function(
 }
 
 /// The C type and the expression of an operation, where `masks` says which temporaries are conditions.
-fn operation(op: &RowOp, operands: &[String], masks: &[bool]) -> (&'static str, String) {
+pub(super) fn operation(op: &RowOp, operands: &[String], masks: &[bool]) -> (&'static str, String) {
     let is_mask = |k: usize| matches!(op.operands[k], Source::Temporary(t) if masks[t]);
     let opens = match op.f {
         Element::Gate => is_mask(1),

@@ -232,7 +232,7 @@ fn simple(instr: &Instr, names: &Names<'_>, phase: &mut Phase, text: &mut Text) 
 }
 
 /// The place in the step's own memories of an operand of gradient sums.
-fn of_step(place: Place) -> Place {
+pub(super) fn of_step(place: Place) -> Place {
     let area = match place.area {
         Area::Lane | Area::Before => Area::Lane,
         Area::Record | Area::RecordBefore => Area::Record,

@@ -60,14 +60,15 @@ impl Cuda {
         })?;
         let asked = failed("asking what the GPU offers");
         let attribute = |a| context.attribute(a).map_err(&asked);
+        let (major, minor) = context.compute_capability().map_err(&asked)?;
         let limits = BlockLimits {
             threads: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK)? as usize,
             shared_bytes: attribute(
                 Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
             )? as usize,
             blocks: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize,
+            cluster: if major >= 9 { 8 } else { 0 },
         };
-        let (major, minor) = context.compute_capability().map_err(&asked)?;
         let stream = context.default_stream();
         let blas = CudaBlas::new(Arc::clone(&stream)).map_err(|error| DeviceError::Absent {
             what: format!("cuBLAS cannot be used ({error:?})"),

@@ -143,7 +143,8 @@ impl Device for Emulated {
         let kernel = unsafe { library.get::<Kernel>(launch.kernel.as_bytes()) };
         let kernel = *kernel.map_err(|error| failed(error.to_string()))?;
         (0..launch.lanes).into_par_iter().for_each_init(
-            || vec![f32::NAN; launch.shared_bytes / 4],
+            // The blocks of a team have their shared memories one after another.
+            || vec![f32::NAN; launch.team.max(1) * launch.shared_bytes / 4],
             |shared, block| {
                 // The contents left by an earlier block must not matter.
                 shared.fill(f32::NAN);

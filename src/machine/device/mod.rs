@@ -33,6 +33,8 @@ pub struct BlockLimits {
     pub shared_bytes: usize,
     /// The number of such blocks that run at once.
     pub blocks: usize,
+    /// The largest number of blocks of a cluster; 0 if the device has none.
+    pub cluster: usize,
 }
 
 impl BlockLimits {
@@ -41,6 +43,7 @@ impl BlockLimits {
         threads: 1024,
         shared_bytes: 227 * 1024,
         blocks: 132,
+        cluster: 8,
     };
 }
 
@@ -268,6 +271,7 @@ pub struct Args {
     pub first: i32,
     pub rates: [f32; RATES],
     pub average: f32,
+    pub wave: i32,
 }
 
 /// The number of scalars that an optimizer step is given.
