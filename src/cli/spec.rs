@@ -110,7 +110,7 @@ pub fn cuda(program: &Compiled, passes: &Selection) -> Result<String, Failure> {
         let stages = device_stages(program, Arc::new(experiment), BlockLimits::H100);
         return Ok(stages.map_err(anyhow::Error::new)?.listing());
     }
-    let source = device_source(program, &experiment, BlockLimits::H100);
+    let source = device_source(program, &experiment, BlockLimits::H100.chosen());
     Ok(source.map_err(anyhow::Error::new)?.text)
 }
 

@@ -67,7 +67,7 @@ impl Cuda {
                 Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
             )? as usize,
             blocks: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize,
-            cluster: if major >= 9 { 8 } else { 0 },
+            clusters: if major >= 9 { [1, 8] } else { [0, 0] },
         };
         let stream = context.default_stream();
         let blas = CudaBlas::new(Arc::clone(&stream)).map_err(|error| DeviceError::Absent {
@@ -80,7 +80,7 @@ impl Cuda {
             matmul,
             nvrtc: Nvrtc::new()?,
             architecture: (major * 10 + minor) as u32,
-            limits,
+            limits: limits.chosen(),
             module: None,
             functions: BTreeMap::new(),
             context,

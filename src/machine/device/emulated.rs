@@ -51,7 +51,7 @@ impl Device for Emulated {
     }
 
     fn limits(&self) -> BlockLimits {
-        BlockLimits::H100
+        BlockLimits::H100.chosen()
     }
 
     fn free(&self) -> Option<u64> {

@@ -33,8 +33,8 @@ pub struct BlockLimits {
     pub shared_bytes: usize,
     /// The number of such blocks that run at once.
     pub blocks: usize,
-    /// The largest number of blocks of a cluster; 0 if the device has none.
-    pub cluster: usize,
+    /// The least and the largest number of blocks of a cluster; 0 if the device has none.
+    pub clusters: [usize; 2],
 }
 
 impl BlockLimits {
@@ -43,8 +43,21 @@ impl BlockLimits {
         threads: 1024,
         shared_bytes: 227 * 1024,
         blocks: 132,
-        cluster: 8,
+        clusters: [1, 8],
     };
+
+    /// The limits with clusters of `BPMC_CLUSTER` blocks alone, if that is set; `0` means none. It is for comparisons of the
+    /// forms of kernels.
+    pub fn chosen(self) -> BlockLimits {
+        let number = std::env::var("BPMC_CLUSTER").ok();
+        match number.and_then(|number| number.parse::<usize>().ok()) {
+            Some(n) if n <= self.clusters[1] => BlockLimits {
+                clusters: [n, n],
+                ..self
+            },
+            _ => self,
+        }
+    }
 }
 
 /// The kind of a device.

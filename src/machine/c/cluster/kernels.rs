@@ -129,29 +129,34 @@ pub(super) fn vector_bytes(
     episode: &Episode<'_>,
     copied: &Copied,
     sums: &[(usize, usize, usize)],
-    blocks: usize,
+    (blocks, warps): (usize, usize),
 ) -> [usize; 2] {
-    // Exchanges and partial sums are estimated from above: all that any sweep gives.
-    let arrived = |sweeps: &[Sweep]| {
-        let of_sweep = |sweep: &Sweep| {
-            let n = sweep.layout.cols.max(blocks * sweep.layout.rows);
-            sweep.roots.len() * n
-        };
-        sweeps.iter().map(of_sweep).max().unwrap_or(0)
+    // What a sweep sends, and what its warps add up before.
+    let of_sweep = |sweep: &Sweep| {
+        let Layout { rows, cols } = sweep.layout;
+        let sizes = sweep.roots.iter().map(|root| match root.kind {
+            RootKind::SumPre(..) | RootKind::MaxPre(..) => 2 * cols,
+            RootKind::SumPost(..) | RootKind::MaxPost(..) => (2 * blocks + warps) * rows,
+            RootKind::SumBoth(..) | RootKind::MaxBoth(..) => 2 * blocks + warps,
+            RootKind::Gradient(_) | RootKind::State(_) | RootKind::Adjoint(_) => 0,
+        });
+        sizes.sum::<usize>() + 16
     };
-    let partial = |sweeps: &[Sweep]| {
-        let of_sweep = |sweep: &Sweep| 2 * 16 * sweep.layout.rows;
-        sweeps.iter().map(of_sweep).max().unwrap_or(0)
-    };
+    let largest = |sweeps: &[Sweep]| sweeps.iter().map(of_sweep).max().unwrap_or(0);
+    let opening: usize = program
+        .back
+        .opening
+        .iter()
+        .map(|opening| of_sweep(&program.back.sweeps[opening.merged]))
+        .sum();
     let vector_sums = vector_sums(program, sums).1;
-    let (ahead, back) = (&program.ahead.sweeps, &program.back.sweeps);
     let task = episode.task.as_ref().map_or(0, |task| task.words) + 2 * 64;
-    let forward = 2 * memory(&program.lane) + 2 * arrived(ahead) + copied.size + partial(ahead) + task;
+    let ahead = largest(&program.ahead.sweeps);
+    let forward = 2 * memory(&program.lane) + ahead + copied.size + task;
     let ring = 3 * (whole(program.record_size) + whole(seeds(program)));
     let backward = 2 * memory(&program.adjoint)
-        + 2 * arrived(back)
+        + opening.max(largest(&program.back.sweeps))
         + copied.size
-        + partial(back)
         + ring
         + vector_sums;
     [4 * forward, 4 * backward]
@@ -341,7 +346,32 @@ impl Kernels<'_> {
         largest
     }
 
-    /// Declares and fills the tiles of matrices.
+    /// The place of a tile in shared memory or registers; `next` is the first free float of shared memory.
+    fn hold(&self, shared: bool, layout: Layout, next: &mut usize) -> Hold {
+        if !shared {
+            return Hold::Registers;
+        }
+        let from = *next;
+        *next += self.tile(layout).size() * self.threads();
+        Hold::Shared(from)
+    }
+
+    fn hold_matrices(&self, way: usize, tiles: &mut Tiles, next: &mut usize) {
+        for (m, layout) in &self.held.matrices[way] {
+            let hold = self.hold(self.shape.matrices_shared[way], *layout, next);
+            tiles.matrices.insert(*m, hold);
+        }
+    }
+
+    fn declare_matrices(&self, way: usize, tiles: &Tiles, text: &mut Text) {
+        for (m, layout) in &self.held.matrices[way] {
+            if tiles.matrices[m] == Hold::Registers {
+                text.line(&format!("TILE(m{m}, {});", self.tile(*layout).size()));
+            }
+        }
+    }
+
+    /// Fills the tiles of matrices.
     fn matrices(&self, tiles: &Tiles, way: usize, text: &mut Text) {
         let threads = self.threads();
         for (at, layout) in &self.held.matrices[way] {
@@ -412,20 +442,16 @@ impl Kernels<'_> {
     pub(super) fn forward(&self, text: &mut Text) -> usize {
         let program = self.program;
         let ahead = &program.ahead;
-        let tiles = Tiles {
-            matrices: self.held.matrices[0]
-                .keys()
-                .map(|at| (*at, Hold::Registers))
-                .collect(),
-            ..Tiles::default()
-        };
+        let mut tiles = Tiles::default();
+        let mut next = BARRIERS;
+        self.hold_matrices(0, &mut tiles, &mut next);
         // Updates that wait run before the sweeps of the next step.
         let updates: Vec<Sweep> = ahead.updates.iter().map(older).collect();
         let groups: Vec<Vec<&Sweep>> = ahead.sweeps.iter().map(|sweep| vec![sweep]).collect();
         let [arrived, partial] = self.exchange_sizes(&groups, Way::Forward, &tiles);
         let lane = memory(&program.lane);
         let mut at = Offsets {
-            memory: BARRIERS,
+            memory: whole(next),
             ..Offsets::default()
         };
         at.arrived = at.memory + 2 * lane;
@@ -446,9 +472,7 @@ impl Kernels<'_> {
         text.line("CLUSTER_BEGIN");
         text.line("if (stopped(&a)) return;");
         text.line("int step = 0;");
-        for (at, layout) in &self.held.matrices[0] {
-            text.line(&format!("TILE(m{at}, {});", self.tile(*layout).size()));
-        }
+        self.declare_matrices(0, &tiles, text);
         for (b, layout) in self.held.blocks.iter().enumerate() {
             text.line(&format!("TILE(p{b}, {});", self.tile(*layout).size()));
         }
@@ -852,20 +876,9 @@ impl Kernels<'_> {
             tiles.fetched.insert(b, next);
             next += self.tile(*layout).stored(threads);
         }
-        let mut hold = |shared: bool, layout: Layout| match shared {
-            false => Hold::Registers,
-            true => {
-                let from = next;
-                next += self.tile(layout).size() * threads;
-                Hold::Shared(from)
-            }
-        };
-        for (m, layout) in &self.held.matrices[1] {
-            let hold = hold(self.shape.matrices_shared, *layout);
-            tiles.matrices.insert(*m, hold);
-        }
+        self.hold_matrices(1, &mut tiles, &mut next);
         for (sum, layout) in &self.held.sums {
-            let hold = hold(self.shape.sums_shared, *layout);
+            let hold = self.hold(self.shape.sums_shared, *layout, &mut next);
             tiles.sums.insert(*sum, hold);
         }
         let groups = [merged.clone(), alone.clone(), closing.clone()];
@@ -889,11 +902,7 @@ impl Kernels<'_> {
         text.line("if (stopped(&a)) return;");
         text.line("int step = a.steps - 1;");
         text.line("if (step < 0) return;");
-        for (m, layout) in &self.held.matrices[1] {
-            if tiles.matrices[m] == Hold::Registers {
-                text.line(&format!("TILE(m{m}, {});", self.tile(*layout).size()));
-            }
-        }
+        self.declare_matrices(1, &tiles, text);
         for (b, layout) in self.held.blocks.iter().enumerate() {
             text.line(&format!("TILE(d{b}, {});", self.tile(*layout).size()));
         }

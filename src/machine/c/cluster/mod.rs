@@ -54,8 +54,8 @@ impl Cluster {
     ) -> Result<Cluster, String> {
         let source = program.source();
         let copied = kernels::copied(source);
-        let (shape, held) = plan::choose(program, episode, limits, |blocks| {
-            kernels::vector_bytes(source, episode, &copied, sums, blocks)
+        let (shape, held) = plan::choose(program, episode, limits, |blocks, warps| {
+            kernels::vector_bytes(source, episode, &copied, sums, (blocks, warps))
         })?;
         Ok(Cluster { shape, held })
     }
@@ -65,7 +65,7 @@ impl Cluster {
         let Shape {
             blocks,
             warps,
-            matrices_shared,
+            matrices_shared: [matrices_ahead, matrices_back],
             sums_shared,
             registers: [ahead, back],
             ..
@@ -78,9 +78,10 @@ impl Cluster {
         let place = |shared: bool| if shared { "shared memory" } else { "registers" };
         format!(
             "clusters of {blocks}, {warps} warps with connections, {} a thread; about {ahead} registers forward, {back} back; \
-             matrices in {}, gradient sums in {}",
+             matrices in {} forward, in {} back, gradient sums in {}",
             tile.join(" and "),
-            place(matrices_shared),
+            place(matrices_ahead),
+            place(matrices_back),
             place(sums_shared)
         )
     }

@@ -68,14 +68,12 @@ pub(super) struct Shape {
     pub blocks: usize,
     /// The number of warps of a block that hold connections.
     pub warps: usize,
-    /// True if matrices lie in shared memory in the backward pass.
-    pub matrices_shared: bool,
+    /// True if matrices lie in shared memory, forward and back.
+    pub matrices_shared: [bool; 2],
     /// True if gradient sums lie in shared memory.
     pub sums_shared: bool,
     /// The number of registers per thread that the tiles need, forward and back, as estimated.
     pub registers: [usize; 2],
-    /// The bytes of shared memory per block, forward and back, at least.
-    pub shared_bytes: [usize; 2],
     /// The number of lanes that run at once.
     pub at_once: usize,
 }
@@ -175,9 +173,10 @@ pub(super) fn choose(
     program: &Verified<Program>,
     episode: &Episode<'_>,
     limits: BlockLimits,
-    vectors: impl Fn(usize) -> [usize; 2],
+    vectors: impl Fn(usize, usize) -> [usize; 2],
 ) -> Result<(Shape, Held), String> {
-    if limits.cluster < 2 {
+    let [least, most] = limits.clusters;
+    if most == 0 {
         return Err("the device has no clusters of blocks".to_owned());
     }
     if episode.passage {
@@ -207,25 +206,19 @@ pub(super) fn choose(
     let source = program.source();
     let held = Held::of(source)?;
     let mut best: Option<(usize, Shape)> = None;
-    for blocks in CLUSTERS.into_iter().filter(|n| *n <= limits.cluster) {
+    for blocks in CLUSTERS.into_iter().filter(|n| (least..=most).contains(n)) {
         for warps in 1..=15 {
-            let [in_forward, in_backward] = vectors(blocks);
-            for (matrices_shared, sums_shared) in [(false, false), (true, false), (true, true)] {
-                let candidate = Candidate {
-                    held: &held,
-                    blocks,
-                    warps,
-                    matrices_shared,
-                    sums_shared,
-                };
-                let Some(shape) = candidate.shape([in_forward, in_backward], limits) else {
-                    continue;
-                };
-                let cost = candidate.cost(&shape, episode.lanes);
-                if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-                    best = Some((cost, shape));
-                }
-                break;
+            let candidate = Candidate {
+                held: &held,
+                blocks,
+                warps,
+            };
+            let Some(shape) = candidate.shape(vectors(blocks, warps), limits) else {
+                continue;
+            };
+            let cost = candidate.cost(&shape, episode.lanes);
+            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                best = Some((cost, shape));
             }
         }
     }
@@ -240,8 +233,6 @@ struct Candidate<'a> {
     held: &'a Held,
     blocks: usize,
     warps: usize,
-    matrices_shared: bool,
-    sums_shared: bool,
 }
 
 impl Candidate<'_> {
@@ -254,6 +245,7 @@ impl Candidate<'_> {
         layouts.map(|layout| self.tile(*layout).size()).sum()
     }
 
+    /// The shape with as much in registers as fits; `vectors` are the bytes of shared memory that all else takes.
     fn shape(&self, vectors: [usize; 2], limits: BlockLimits) -> Option<Shape> {
         let held = self.held;
         let tiles = held.blocks.iter().map(|layout| self.tile(*layout));
@@ -266,30 +258,36 @@ impl Candidate<'_> {
         let sums = self.sizes(held.sums.values());
         let rows = held.most_rows();
         let widest = tiles.clone().map(|tile| tile.columns).max().unwrap_or(1);
-        let forward = OVERHEAD[0] + traces + matrices[0] + rows * held.rows_read[0] + widest;
-        let mut backward = OVERHEAD[1] + traces + rows * held.rows_read[1] + 2 * widest + 2 * rows;
-        let mut bytes = [vectors[0], vectors[1]];
-        bytes[1] += 4 * tiles.map(|tile| tile.stored(threads)).sum::<usize>();
-        match self.matrices_shared {
-            true => bytes[1] += 4 * matrices[1] * threads,
-            false => backward += matrices[1],
-        }
-        match self.sums_shared {
-            true => bytes[1] += 4 * sums * threads,
-            false => backward += sums,
-        }
+        let stored: usize = tiles.map(|tile| tile.stored(threads)).sum();
         // Forward, a warp beside the others runs the task.
-        let fits = forward <= registers_of(self.warps + 1)
-            && backward <= registers_of(self.warps)
-            && bytes.iter().all(|n| n + RESERVED <= limits.shared_bytes)
-            && (self.warps + 1) * 32 <= limits.threads;
+        let most = [registers_of(self.warps + 1), registers_of(self.warps)];
+        let mut registers = [0, 1].map(|way: usize| {
+            OVERHEAD[way] + traces + matrices[way] + rows * held.rows_read[way] + widest
+        });
+        registers[1] += sums;
+        let mut bytes = [vectors[0], vectors[1] + 4 * stored];
+        let mut matrices_shared = [false; 2];
+        for way in 0..2 {
+            if registers[way] > most[way] {
+                matrices_shared[way] = true;
+                registers[way] -= matrices[way];
+                bytes[way] += 4 * matrices[way] * threads;
+            }
+        }
+        let sums_shared = registers[1] > most[1];
+        if sums_shared {
+            registers[1] -= sums;
+            bytes[1] += 4 * sums * threads;
+        }
+        let fits = (0..2).all(|way| {
+            registers[way] <= most[way] && bytes[way] + RESERVED <= limits.shared_bytes
+        }) && (self.warps + 1) * 32 <= limits.threads;
         fits.then(|| Shape {
             blocks: self.blocks,
             warps: self.warps,
-            matrices_shared: self.matrices_shared,
-            sums_shared: self.sums_shared,
-            registers: [forward, backward],
-            shared_bytes: bytes,
+            matrices_shared,
+            sums_shared,
+            registers,
             at_once: (limits.blocks / self.blocks).max(1),
         })
     }
@@ -301,8 +299,9 @@ impl Candidate<'_> {
         let rounds = lanes.div_ceil(shape.at_once);
         let size = self.sizes(held.blocks.iter().take(1));
         let instructions: usize = held.operations.iter().map(|n| n * size).sum();
-        let in_shared = usize::from(self.matrices_shared) + usize::from(self.sums_shared);
-        let instructions = instructions * (4 + in_shared) / 4;
+        let shared = [shape.matrices_shared[0], shape.matrices_shared[1], shape.sums_shared];
+        let in_shared = shared.iter().filter(|shared| **shared).count();
+        let instructions = instructions * (6 + in_shared) / 6;
         let per_scheduler = self.warps.div_ceil(4);
         let cycles = (instructions * 16 * per_scheduler.max(2) / 20).max(instructions);
         let exchange = if self.blocks > 1 { 560 } else { 60 };
