@@ -2,9 +2,9 @@
 /* A lane in a cluster of CLUSTER blocks. Each warp holds a tile of connections in registers all episode; vectors are in every
    block's shared memory, and every block computes all of them. Sums over a tile's connections go to all blocks of the cluster.
 
-   A kernel is a sequence of units with a barrier of the block after each. On the GPU all warps of all blocks are in a unit at
-   once; on the processor they take turns, in an order that changes from unit to unit. Within a unit no thread reads what another
-   warp writes. LANES32 is code of one thread, between them is code of a warp. */
+   A kernel is a sequence of units with a barrier of the block after each. On the GPU all warps of a block are in a unit at once;
+   on the processor they take turns, in an order that changes from unit to unit. Within a unit no thread reads what another warp
+   writes. LANES32 is code of one thread; between such pieces is code of a warp. */
 
 #ifdef __CUDACC__
 
@@ -170,20 +170,122 @@ DEVICE void take4(float *to, const float *from) {
 
 #else
 
-#define CLUSTER_KERNEL(name, warps) void name(const Args *arguments, const int of_wave, float *shared_memory)
+#include <stdlib.h>
+#include <ucontext.h>
+
+/* The blocks of a cluster are fibres: each runs until it waits, or until a random number at the end of a unit makes it give way.
+   So blocks are ahead of each other as they are on a GPU, and an exchange that lacks a wait gives wrong numbers. */
+typedef struct { int bytes, awaited; u32 done; } Barrier;
+
+static __thread struct {
+    ucontext_t caller, block[CLUSTER];
+    void *stack[CLUSTER];
+    Barrier barrier[CLUSTER][2];
+    int arrived, running, ended[CLUSTER];
+    u64 random;
+    u32 waits;
+    const Args *arguments;
+    int lane;
+    float *memory;
+    void (*kernel)(const Args *, int, float *, int);
+} cluster;
+
+#define FIBRE_BYTES (1 << 20)
+
+static u32 chance(void) {
+    cluster.random = cluster.random * 6364136223846793005ull + 1442695040888963407ull;
+    return (u32)(cluster.random >> 33);
+}
+
+static void give_way(void) { swapcontext(&cluster.block[cluster.running], &cluster.caller); }
+
+static void run_block(void) {
+    cluster.kernel(cluster.arguments, cluster.lane, cluster.memory, cluster.running);
+    cluster.ended[cluster.running] = 1;
+    give_way();
+}
+
+/* Runs a cluster: one block after another, whichever chance names. A cluster in which nothing ends or arrives any more hangs. */
+static void run_cluster(void (*kernel)(const Args *, int, float *, int), const Args *arguments, int lane, float *memory) {
+    cluster.kernel = kernel;
+    cluster.arguments = arguments;
+    cluster.lane = lane;
+    cluster.memory = memory;
+    cluster.arrived = 0;
+    cluster.waits = 0;
+    cluster.random = (u64)lane * 7919 + (u64)arguments->iteration + 1;
+    for (int b = 0; b < CLUSTER; b++) {
+        cluster.ended[b] = 0;
+        for (int k = 0; k < 2; k++) cluster.barrier[b][k] = (Barrier){0, 1, 0};
+        if (!cluster.stack[b]) cluster.stack[b] = malloc(FIBRE_BYTES);
+        if (!cluster.stack[b]) abort();
+        getcontext(&cluster.block[b]);
+        cluster.block[b].uc_stack.ss_sp = cluster.stack[b];
+        cluster.block[b].uc_stack.ss_size = FIBRE_BYTES;
+        cluster.block[b].uc_link = &cluster.caller;
+        makecontext(&cluster.block[b], run_block, 0);
+    }
+    for (int left = CLUSTER; left > 0;) {
+        int b = (int)(chance() % CLUSTER);
+        while (cluster.ended[b]) b = (b + 1) % CLUSTER;
+        cluster.running = b;
+        swapcontext(&cluster.caller, &cluster.block[b]);
+        if (cluster.ended[b]) left--;
+        if (++cluster.waits > 100000000u) abort();
+    }
+}
+
+/* A phase of a barrier ends when its block has armed it and all bytes are there. */
+static void arrive(Barrier *barrier) {
+    if (barrier->awaited == 0 && barrier->bytes == 0) {
+        barrier->done++;
+        barrier->awaited = 1;
+    }
+}
+
+static void exchange_expect(int blk, u32 exchanges, int bytes) {
+    Barrier *const barrier = &cluster.barrier[blk][exchanges & 1];
+    barrier->bytes += bytes;
+    barrier->awaited--;
+    arrive(barrier);
+}
+
+static void exchange_send(u32 exchanges, int to) {
+    Barrier *const barrier = &cluster.barrier[to][exchanges & 1];
+    barrier->bytes -= 4;
+    arrive(barrier);
+}
+
+static void exchange_wait(int blk, u32 exchanges) {
+    while ((cluster.barrier[blk][exchanges & 1].done & 1) == ((exchanges >> 1) & 1)) give_way();
+}
+
+/* All blocks are here before one goes on. */
+static void cluster_barrier(void) {
+    const int round = cluster.arrived++ / CLUSTER;
+    while (cluster.arrived < (round + 1) * CLUSTER) give_way();
+}
+
+#define CLUSTER_KERNEL(name, warps)                                                              \
+    static void name##_block(const Args *arguments, const int of_wave, float *shared_memory, const int blk); \
+    void name(const Args *arguments, const int of_wave, float *shared_memory) {                  \
+        run_cluster(name##_block, arguments, of_wave, shared_memory);                            \
+    }                                                                                            \
+    static void name##_block(const Args *arguments, const int of_wave, float *shared_memory, const int blk)
 #define CLUSTER_BEGIN                       \
     const Args a = *arguments;              \
     const int lane = of_wave + a.wave;      \
-    u32 exchanges = 0, units = 0;
+    u32 exchanges = 0;
+/* The warps take turns from a random one on, forward or backward. */
 #define UNIT(warps)                                                                         \
-    units++;                                                                                \
-    for (u32 u_ = 0; u_ < CLUSTER * (warps); u_++) {                                        \
-        const u32 v_ = units % 2 ? u_ : CLUSTER * (warps) - 1 - u_;                         \
-        const int blk = (int)((v_ + units) % (CLUSTER * (warps)) % CLUSTER);                \
-        const int warp = (int)((v_ + units) % (CLUSTER * (warps)) / CLUSTER);               \
-        (void)blk;                                                                          \
-        (void)warp;
-#define END_UNIT }
+    {                                                                                       \
+        const int start_ = (int)(chance() % (warps)), way_ = chance() & 1 ? 1 : (warps) - 1; \
+        for (int u_ = 0; u_ < (warps); u_++) {                                              \
+            const int warp = (start_ + u_ * way_) % (warps);
+#define END_UNIT                    \
+        }                           \
+        if (chance() & 1) give_way(); \
+    }
 #define LANES32 for (int l = 0; l < 32; l++) { const int tid = warp * 32 + l; (void)tid;
 #define END32 }
 #define VAR32(x) float x[32] = {0}
@@ -194,11 +296,11 @@ DEVICE void take4(float *to, const float *from) {
 #define OF_TILE(x, q) x[blk][tid][q]
 #define UNROLL
 #define BASE (shared_memory + (u64)blk * BLOCK_FLOATS)
-#define SEND(to, index, value) shared_memory[(u64)(to) * BLOCK_FLOATS + (index)] = value
-#define EXPECT(bytes)
-#define WAIT
-#define EXCHANGE_BEGIN
-#define CLUSTER_END
+#define SEND(to, index, value) (shared_memory[(u64)(to) * BLOCK_FLOATS + (index)] = value, exchange_send(exchanges, to))
+#define EXPECT(bytes) if (warp == 0) exchange_expect(blk, exchanges, bytes)
+#define WAIT exchange_wait(blk, exchanges)
+#define EXCHANGE_BEGIN cluster_barrier()
+#define CLUSTER_END cluster_barrier()
 #define FETCHED
 #define WARP_SYNC
 
