@@ -15,6 +15,12 @@ use bpmc::step::Compiled;
 use std::path::Path;
 use std::sync::Arc;
 
+/// The limits of a device like an H100 that has no clusters.
+const ALONE: BlockLimits = BlockLimits {
+    clusters: [0, 0],
+    ..BlockLimits::H100
+};
+
 /// The kernels of a spec, as it is trained.
 fn kernels(program: &Compiled) -> Arc<Experiment> {
     Arc::new(Experiment::trained(program, Target::Kernels, &Selection::default()).unwrap())
@@ -639,7 +645,7 @@ fn sources_compile_for_a_gpu() {
     texts.push(("bench".to_owned(), probe));
     // With several lanes on a multiprocessor.
     let maze = program("specs/paper/maze/simple.bpm", &["train.batch=4096"]);
-    let crowded = device_source(&maze, &kernels(&maze), BlockLimits::H100).unwrap();
+    let crowded = device_source(&maze, &kernels(&maze), ALONE).unwrap();
     texts.push(("4096 mazes".to_owned(), crowded.text));
     for (spec, text) in texts {
         for architecture in [75, 90] {
@@ -649,8 +655,13 @@ fn sources_compile_for_a_gpu() {
     }
     for spec in specs {
         let program = program(&spec, &[]);
-        let source = device_source(&program, &kernels(&program), BlockLimits::H100).unwrap();
-        for architecture in [75, 90] {
+        let compiled = kernels(&program);
+        let mut devices = vec![(75, ALONE), (90, BlockLimits::H100)];
+        if spec.contains("retroactive") {
+            devices.extend([(80, ALONE), (100, BlockLimits::H100)]);
+        }
+        for (architecture, limits) in devices {
+            let source = device_source(&program, &compiled, limits).unwrap();
             let ptx = nvrtc.compile(&source.text, architecture);
             let ptx = ptx.unwrap_or_else(|error| panic!("{spec}: {error}"));
             let mut kernels = vec!["forward", "backward", "reduce"];
@@ -699,7 +710,7 @@ fn lanes_share_a_multiprocessor_where_they_fit() {
     let shape = |spec: &str, batch: usize| {
         let batch = format!("train.batch={batch}");
         let program = program(spec, &[&batch]);
-        let source = device_source(&program, &kernels(&program), BlockLimits::H100).unwrap();
+        let source = device_source(&program, &kernels(&program), ALONE).unwrap();
         assert!(source
             .text
             .contains(&format!("\n#define RESIDENT {}\n", source.sizes.resident)));

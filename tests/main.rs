@@ -11,6 +11,7 @@ mod command;
 mod data_files;
 mod device;
 mod device_catalog;
+mod device_clusters;
 mod environments;
 mod export;
 mod faults;

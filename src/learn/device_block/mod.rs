@@ -5,6 +5,8 @@
 
 mod iterations;
 mod plan;
+#[cfg(test)]
+mod tests;
 
 pub(super) use plan::update;
 pub use plan::{device_source, DevicePlan};

@@ -109,6 +109,15 @@ pub fn device_source(
     compiled: &Experiment,
     limits: BlockLimits,
 ) -> Result<DeviceSource, TrainError> {
+    Ok(device_plan(program, compiled, limits)?.source)
+}
+
+/// The kernels of an experiment, likewise.
+pub(super) fn device_plan(
+    program: &Compiled,
+    compiled: &Experiment,
+    limits: BlockLimits,
+) -> Result<DevicePlan, TrainError> {
     let (train, task) = experiment(&program.model)?;
     let stage = compiled.whole();
     let fused = stage
@@ -122,8 +131,9 @@ pub fn device_source(
     let lanes = train.settings.int("batch").max(1);
     let step = &stage.graphs.step;
     let work = (task, lanes, Chunks::new(train, task.steps()));
-    let plan = DevicePlan::new(fused, step, work, objective, update, limits);
-    Ok(plan.source)
+    Ok(DevicePlan::new(
+        fused, step, work, objective, update, limits,
+    ))
 }
 
 /// The steps of an optimizer on a device.

@@ -144,9 +144,7 @@ impl Verified<Program> {
         writer.text.raw(include_str!("objective.h"));
         match cluster {
             Ok(cluster) => {
-                writer
-                    .text
-                    .raw(&format!("/* {} */\n", cluster.describe()));
+                writer.text.raw(&format!("/* {} */\n", cluster.describe()));
                 let text = &mut writer.text;
                 sizes.cluster = Some(cluster.write(self, episode, &products, &sums, text));
                 (sizes.arena, sizes.traces, sizes.interval) = (0, 0, 1);

@@ -55,7 +55,10 @@ fn seeds(program: &Program) -> usize {
 
 /// The floats of a step's vectors, none of which share a place.
 fn memory(regions: &Regions) -> usize {
-    let ends = regions.all.iter().map(|region| region.start + region.size());
+    let ends = regions
+        .all
+        .iter()
+        .map(|region| region.start + region.size());
     whole(ends.max().unwrap_or(0))
 }
 
@@ -485,7 +488,10 @@ impl Kernels<'_> {
                 let first = number(program.first[slot] as f32);
                 self.each_connection(
                     tile,
-                    &[format!("OF_TILE(p{index}, k * {} + r) = {first};", tile.rows)],
+                    &[format!(
+                        "OF_TILE(p{index}, k * {} + r) = {first};",
+                        tile.rows
+                    )],
                     text,
                 );
             }
@@ -511,7 +517,10 @@ impl Kernels<'_> {
         text.close("END32");
         if self.episode.task.is_some() {
             text.open(&format!("if (warp == {}) {{", self.shape.warps));
-            text.line(&format!("int *task = (int *)(BASE + {});", at.own + 2 * (actions + 1)));
+            text.line(&format!(
+                "int *task = (int *)(BASE + {});",
+                at.own + 2 * (actions + 1)
+            ));
             text.line("LANES32 if (l == 0) { const Place episode = place_of(a.keys, a.iteration, 0, lane); task_reset(task, &episode); } END32");
             text.close("}");
         }
@@ -556,9 +565,8 @@ impl Kernels<'_> {
                 Work::Instr(instr) => reads(instr).iter().any(is_input),
                 _ => false,
             });
-            let of_sweep = sweep.is_some_and(|k| {
-                sweep_reads(&ahead.sweeps[k]).any(|access| is_input(&access))
-            });
+            let of_sweep = sweep
+                .is_some_and(|k| sweep_reads(&ahead.sweeps[k]).any(|access| is_input(&access)));
             of_ops || of_sweep
         });
         for first in [true, false] {
@@ -570,7 +578,11 @@ impl Kernels<'_> {
             let task = self.task(&at, first);
             let mut task_left = true;
             let alone = first_reads || segments.first().is_none_or(|(_, sweep)| sweep.is_none());
-            let keep_record = if first { Vec::new() } else { self.keep_record() };
+            let keep_record = if first {
+                Vec::new()
+            } else {
+                self.keep_record()
+            };
             let mut record_left = !keep_record.is_empty();
             if alone {
                 text.open(&format!("UNIT({warps})"));
@@ -671,10 +683,17 @@ impl Kernels<'_> {
             // Each lane weighs an action, as `choose` does, and the last one draws.
             "LANES32".to_owned(),
             "    double largest = -INF;".to_owned(),
-            format!("    for (int k = 0; k < {n}; k++) largest = fmax(largest, (double){});", logit("k")),
-            format!("    for (int k = l; k < {n}; k += 32) weights[k] = exp((double){} - largest);", logit("k")),
+            format!(
+                "    for (int k = 0; k < {n}; k++) largest = fmax(largest, (double){});",
+                logit("k")
+            ),
+            format!(
+                "    for (int k = l; k < {n}; k += 32) weights[k] = exp((double){} - largest);",
+                logit("k")
+            ),
             "    if (l == 31) {".to_owned(),
-            "        const Place place = place_of(a.keys + 2, a.iteration, step - 1, lane);".to_owned(),
+            "        const Place place = place_of(a.keys + 2, a.iteration, step - 1, lane);"
+                .to_owned(),
             format!("        weights[{n}] = a.greedy ? 0.0 : place_uniform(&place, 0);"),
             "    }".to_owned(),
             "END32".to_owned(),
@@ -683,7 +702,11 @@ impl Kernels<'_> {
             "    if (l == 0) {".to_owned(),
             "        int action = 0;".to_owned(),
             "        if (a.greedy) {".to_owned(),
-            format!("            for (int k = 1; k < {n}; k++) action = {} > {} ? k : action;", logit("k"), logit("action")),
+            format!(
+                "            for (int k = 1; k < {n}; k++) action = {} > {} ? k : action;",
+                logit("k"),
+                logit("action")
+            ),
             "        } else {".to_owned(),
             "            double total = 0.0, below = 0.0;".to_owned(),
             format!("            for (int k = 0; k < {n}; k++) total += weights[k];"),
@@ -858,7 +881,11 @@ impl Kernels<'_> {
         let back = &program.back;
         let threads = self.threads();
         let warps = self.shape.warps;
-        let merged: Vec<&Sweep> = back.opening.iter().map(|o| &back.sweeps[o.merged]).collect();
+        let merged: Vec<&Sweep> = back
+            .opening
+            .iter()
+            .map(|o| &back.sweeps[o.merged])
+            .collect();
         let alone: Vec<&Sweep> = back.opening.iter().map(|o| &back.sweeps[o.alone]).collect();
         let closing: Vec<&Sweep> = back.closing.iter().map(|k| &back.sweeps[*k]).collect();
         let (sum_at, sum_size) = vector_sums(program, self.sums);
@@ -986,8 +1013,8 @@ impl Kernels<'_> {
                 && slots.any(|slot| access.at < slot.at + slot.n && slot.at < access.at + access.n)
         };
         let of_sweeps = merged.iter().chain(&alone);
-        let seeds_first = !back.early.is_empty()
-            || of_sweeps.flat_map(|sweep| sweep_reads(sweep)).any(is_seed);
+        let seeds_first =
+            !back.early.is_empty() || of_sweeps.flat_map(|sweep| sweep_reads(sweep)).any(is_seed);
         for last in [true, false] {
             text.open(if last {
                 "{"
@@ -1005,13 +1032,7 @@ impl Kernels<'_> {
             let before = guarded("step > 0", fetch_record("step - 1"));
             let after = guarded("step > 0", fetch_traces("step - 1"));
             let group = if last { &alone } else { &merged };
-            let mut ops = self.sweeps(
-                group,
-                &writer,
-                (&head, warps),
-                [&before, &after, &[]],
-                text,
-            );
+            let mut ops = self.sweeps(group, &writer, (&head, warps), [&before, &after, &[]], text);
             ops.append(&mut seeds);
             if !last {
                 ops.extend(instrs(&back.late, true));
@@ -1034,13 +1055,7 @@ impl Kernels<'_> {
         }
         // What the first step's own adjoints add.
         text.line("step = 0;");
-        let mut ops = self.sweeps(
-            &closing,
-            &writer,
-            (&head, warps),
-            [&[], &[], &[]],
-            text,
-        );
+        let mut ops = self.sweeps(&closing, &writer, (&head, warps), [&[], &[], &[]], text);
         ops.extend(instrs(&back.late, false));
         units(&ops, &names, &head, &[], text);
         text.open(&format!("UNIT({warps})"));

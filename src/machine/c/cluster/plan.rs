@@ -16,7 +16,7 @@ const CLUSTERS: [usize; 4] = [1, 2, 4, 8];
 const MOST_COLUMNS: usize = 32;
 
 /// The registers of a thread that vector code, addresses and sums take besides a tile.
-const OVERHEAD: [usize; 2] = [56, 72];
+const OVERHEAD: [usize; 2] = [56, 108];
 
 /// The bytes of shared memory that a device reserves in every block.
 const RESERVED: usize = 1024;
@@ -279,9 +279,9 @@ impl Candidate<'_> {
             registers[1] -= sums;
             bytes[1] += 4 * sums * threads;
         }
-        let fits = (0..2).all(|way| {
-            registers[way] <= most[way] && bytes[way] + RESERVED <= limits.shared_bytes
-        }) && (self.warps + 1) * 32 <= limits.threads;
+        let fits = (0..2)
+            .all(|way| registers[way] <= most[way] && bytes[way] + RESERVED <= limits.shared_bytes)
+            && (self.warps + 1) * 32 <= limits.threads;
         fits.then(|| Shape {
             blocks: self.blocks,
             warps: self.warps,
@@ -299,7 +299,11 @@ impl Candidate<'_> {
         let rounds = lanes.div_ceil(shape.at_once);
         let size = self.sizes(held.blocks.iter().take(1));
         let instructions: usize = held.operations.iter().map(|n| n * size).sum();
-        let shared = [shape.matrices_shared[0], shape.matrices_shared[1], shape.sums_shared];
+        let shared = [
+            shape.matrices_shared[0],
+            shape.matrices_shared[1],
+            shape.sums_shared,
+        ];
         let in_shared = shared.iter().filter(|shared| **shared).count();
         let instructions = instructions * (6 + in_shared) / 6;
         let per_scheduler = self.warps.div_ceil(4);

@@ -179,7 +179,10 @@ impl Sweeps<'_> {
             let k = names.len();
             let name = match source {
                 Source::Pre(place) | Source::Post(place) if place.stride == 0 => {
-                    text.line(&format!("const float u{k} = {};", self.copied.at(place, "0")));
+                    text.line(&format!(
+                        "const float u{k} = {};",
+                        self.copied.at(place, "0")
+                    ));
                     format!("u{k}")
                 }
                 Source::Pre(place) => {
@@ -222,12 +225,8 @@ impl Sweeps<'_> {
             operation(op, &operands, &masks)
         };
         let extents = &extents;
-        let of_extent = move |extent: Extent| {
-            sweep
-                .ops
-                .iter()
-                .filter(move |op| extents[op.to] == extent)
-        };
+        let of_extent =
+            move |extent: Extent| sweep.ops.iter().filter(move |op| extents[op.to] == extent);
         for op in of_extent(Extent::One) {
             let (kind, value) = value_of(op);
             text.line(&format!("const {kind} t{} = {value};", op.to));
@@ -373,9 +372,7 @@ impl Sweeps<'_> {
             let lanes = 32 / tile.sums();
             text.line(&format!("{top}COLUMNS32(c{r}, a{r}, {});", tile.sums()));
             text.open("LANES32");
-            text.line(&format!(
-                "const int k = l / {lanes}, column = first + k;"
-            ));
+            text.line(&format!("const int k = l / {lanes}, column = first + k;"));
             text.open(&format!("if (k < {columns} && column < {cols}) {{"));
             text.line(&format!(
                 "for (int b = l % {lanes}; b < {blocks}; b += {lanes}) SEND(b, ARRIVED + {at} + column, AT32(c{r}));"
@@ -384,7 +381,9 @@ impl Sweeps<'_> {
             text.close("END32");
             exchange.floats += cols;
             let index = if cols == 1 { "0" } else { "i" };
-            exchange.ops.push(given(cols, format!("arrived[{at} + {index}]")));
+            exchange
+                .ops
+                .push(given(cols, format!("arrived[{at} + {index}]")));
             return;
         }
         let partial = self.partial + exchange.partial;

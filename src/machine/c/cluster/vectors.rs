@@ -197,7 +197,13 @@ struct Schedule<'a> {
 }
 
 /// Writes vector code as units. `head` is written at the beginning of each, `tail` at the end of the last.
-pub(super) fn units(ops: &[Op], names: &Names<'_>, head: &[String], tail: &[String], text: &mut Text) {
+pub(super) fn units(
+    ops: &[Op],
+    names: &Names<'_>,
+    head: &[String],
+    tail: &[String],
+    text: &mut Text,
+) {
     let mut schedule = Schedule {
         names,
         units: Vec::new(),
@@ -466,11 +472,7 @@ impl Schedule<'_> {
     ) {
         let range = written.expect("it writes");
         let scalar = form == Product::ScaledRows && rows == 1;
-        let unit = read
-            .iter()
-            .map(|r| self.ready(*r, None))
-            .max()
-            .unwrap_or(0);
+        let unit = read.iter().map(|r| self.ready(*r, None)).max().unwrap_or(0);
         let copied = self.names.copied;
         match form {
             Product::ScaledRows => {
