@@ -34,14 +34,14 @@ WORKLOADS = {
     "completion-small": ("specs/gallery/pattern_completion/plastic.bpm", ["N=100"]),
 }
 
-# Each peer, first in the form that is mostly the fastest, then in the others, which `--all-forms` adds.
+# Each peer, in the forms of which one is mostly the fastest, and in the others, which `--all-forms` adds.
 PEERS = {
-    "torch": ("torch_peer.py", [[], ["--compile"]]),
-    "jax": ("jax_peer.py", [[], ["--alpha-gradient", "sum"]]),
+    "torch": ("torch_peer.py", [[]], [["--compile"]]),
+    "jax": ("jax_peer.py", [[], ["--alpha-gradient", "sum"]], [["--keep"]]),
 }
 # Of the language models, and of pattern completion.
-TEXT_PEERS = {"torch": ("torch_text.py", [[]])}
-COMPLETION_PEERS = {"torch": ("torch_completion.py", [[]])}
+TEXT_PEERS = {"torch": ("torch_text.py", [[]], [])}
+COMPLETION_PEERS = {"torch": ("torch_completion.py", [[]], [])}
 
 # PyTorch frees and maps its large tensors anew in every step unless the allocator keeps them.
 KEEP_MEMORY = {
@@ -104,8 +104,8 @@ def programs(arguments, workload):
     for peer in arguments.peer or peers:
         if peer not in peers:
             sys.exit(f"{workload} has no peer in {peer}")
-        script, forms = peers[peer]
-        for more in forms if arguments.all_forms else forms[:1]:
+        script, forms, others = peers[peer]
+        for more in forms + others if arguments.all_forms else forms:
             command = [arguments.python, str(HERE / script), "--workload", workload, "--json"]
             command += ["--threads", str(arguments.threads), "--seconds", str(arguments.seconds), *more]
             environment = KEEP_MEMORY if peer == "torch" else {}

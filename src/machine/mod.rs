@@ -8,7 +8,8 @@
 //! | `run` | runs the instructions of a program for lanes in step |
 //! | `interpret` | runs sweeps operation by operation |
 //! | `jit` | machine code for sweeps: `x86` writes 512 or 256 bits, `portable` 128 bits for any other CPU |
-//! | `abi`, `processor` | how machine code is called; what the processor has |
+//! | `vectors` | machine code for what runs between sweeps |
+//! | `abi`, `pages`, `processor` | how machine code is called and stored; what the processor has |
 //! | `series` | element functions written out for machine code |
 //! | `native` | which numbers have generated code |
 //! | `mat_vec` | products of vectors with matrices of parameters |
@@ -36,12 +37,15 @@ pub mod memory;
 pub(crate) mod native;
 pub(crate) mod outer;
 pub mod own;
+#[cfg(all(target_arch = "x86_64", unix))]
+mod pages;
 #[cfg(any(test, not(all(target_arch = "x86_64", unix))))]
 mod portable;
 mod processor;
 pub(crate) mod profile;
 pub(crate) mod run;
 mod series;
+pub(crate) mod vectors;
 #[cfg(all(target_arch = "x86_64", unix))]
 mod x86;
 

@@ -3,8 +3,9 @@
 use super::jit::Machine;
 use super::lane::Memory;
 use super::mat_vec::together;
+use super::vectors::VectorCode;
 use crate::ir::Real;
-use crate::program::code::{Product, Sweep};
+use crate::program::code::{OuterSum, Product, Sweep};
 
 /// A number type that lanes can run in.
 pub trait Native: Real {
@@ -13,6 +14,18 @@ pub trait Native: Real {
     fn compiled(machine: &Machine, k: usize, sweep: &Sweep, memory: &mut Memory<'_, Self>) -> bool {
         let _ = (machine, k, sweep, memory);
         false
+    }
+    /// Runs the machine code of vector code that begins with instruction `k`; returns the instruction after it, or `None`
+    /// without code for this precision.
+    #[doc(hidden)]
+    fn straight(
+        code: &VectorCode,
+        k: usize,
+        outers: &[OuterSum],
+        memory: &mut Memory<'_, Self>,
+    ) -> Option<usize> {
+        let _ = (code, k, outers, memory);
+        None
     }
     /// Computes products of up to [`LANES`](together::LANES) vectors with one matrix, each as `mat_vec` does;
     /// returns whether there is code for it.
@@ -34,6 +47,15 @@ impl Native for f32 {
     fn compiled(machine: &Machine, k: usize, sweep: &Sweep, memory: &mut Memory<'_, f32>) -> bool {
         machine.run(k, sweep, memory);
         true
+    }
+
+    fn straight(
+        code: &VectorCode,
+        k: usize,
+        outers: &[OuterSum],
+        memory: &mut Memory<'_, f32>,
+    ) -> Option<usize> {
+        code.run(k, outers, memory)
     }
 
     fn products(

@@ -1,6 +1,7 @@
 //! The time of lanes, kernel by kernel.
 
 use crate::machine::kernel::KernelReport;
+use crate::machine::vectors::VectorUse;
 use crate::program::code::Sweep;
 use crate::program::cost::per_element;
 use crate::program::layout::Layout;
@@ -27,7 +28,7 @@ pub struct KernelUse {
     pub time: Duration,
     /// The number of arithmetic operations on elements; a multiply-add counts as two.
     pub operations: u64,
-    /// The bytes of blocks read and written.
+    /// The bytes read and written: of blocks in sweeps, of vectors and matrices in vector code.
     pub bytes: u64,
 }
 
@@ -94,18 +95,22 @@ impl Profile {
         );
     }
 
-    /// Records vector code between sweeps.
-    pub(crate) fn vectors(&mut self, time: Duration) {
+    /// Records vector code between sweeps of `lanes` lanes.
+    pub(crate) fn vectors(&mut self, time: Duration, uses: VectorUse, lanes: usize) {
         self.add(
             Kernel {
                 name: "vectors",
                 block: None,
-                form: "compiled ahead",
+                form: match uses.compiled == uses.instructions {
+                    true => "machine code, 256 bits",
+                    false => "compiled ahead",
+                },
             },
             KernelUse {
                 calls: 1,
                 time,
-                ..KernelUse::default()
+                operations: uses.operations * lanes as u64,
+                bytes: uses.bytes * lanes as u64,
             },
         );
     }

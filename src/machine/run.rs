@@ -10,45 +10,60 @@ use super::jit::Machine;
 use super::lane::{view, Memory};
 use super::mat_vec::{is_dense, mat_vec, together};
 use super::native::Native;
+use super::vectors::{VectorCode, VectorUse};
 use crate::ir::Real;
-use crate::program::code::{Area, Instr, Place, Product, Sweep};
+use crate::program::code::{Area, Instr, OuterSum, Place, Product, Sweep};
 use crate::program::{Program, Verified};
 use smallvec::SmallVec;
+use std::ops::Range;
 use std::time::Instant;
+
+/// Instructions with their machine code.
+#[derive(Clone, Copy, Debug)]
+pub struct Code<'a> {
+    pub instrs: &'a [Instr],
+    pub vectors: &'a VectorCode,
+    pub sweeps: &'a [Sweep],
+    pub machine: &'a Machine,
+}
 
 /// Runs instructions for some lanes in step. Work of a single lane runs lane by lane. Products with a matrix
 /// of parameters run for all lanes at once, because reading the matrix takes most of the time. `pick` may
 /// replace one sweep by another.
 pub fn run<T: Native>(
     program: &Verified<Program>,
-    instrs: &[Instr],
-    sweeps: &[Sweep],
-    machine: &Machine,
+    code: Code<'_>,
     lanes: &mut [Memory<'_, T>],
     pick: impl Fn(usize) -> usize,
 ) {
+    let end = code.instrs.len();
     if let [memory] = lanes {
-        return run_lane(program, instrs, sweeps, machine, memory, &pick);
+        return run_lane(program, code, 0..end, memory, &pick);
     }
-    let mut rest = instrs;
-    while !rest.is_empty() {
+    let mut at = 0;
+    while at < end {
         let product = |instr: &Instr| matches!(instr, Instr::MatVec { .. });
-        let n = rest.iter().position(product).unwrap_or(rest.len());
-        if n > 0 {
+        let next = code.instrs[at..].iter().position(product);
+        let next = next.map_or(end, |n| at + n);
+        if next > at {
             each(lanes, |memory| {
-                run_lane(program, &rest[..n], sweeps, machine, memory, &pick);
+                run_lane(program, code, at..next, memory, &pick);
             });
         }
-        if let Some(instr) = rest.get(n) {
+        if let Some(instr) = code.instrs.get(next) {
             let start = lanes[0].scratch.profile.is_some().then(Instant::now);
             products(instr, lanes);
+            let count = lanes.len();
             if let (Some(start), Some(profile)) = (start, &mut lanes[0].scratch.profile) {
-                profile.vectors(start.elapsed());
+                // Products of several lanes are not those of machine code.
+                let uses = VectorUse {
+                    compiled: 0,
+                    ..code.vectors.uses(next..next + 1)
+                };
+                profile.vectors(start.elapsed(), uses, count);
             }
-            rest = &rest[n + 1..];
-        } else {
-            rest = &rest[n..];
         }
+        at = next + 1;
     }
 }
 
@@ -72,31 +87,40 @@ pub fn each<'a, T: Real>(lanes: &mut [Memory<'a, T>], mut f: impl FnMut(&mut Mem
     }
 }
 
-/// Runs instructions for one lane.
+/// Runs some of the instructions for one lane.
 fn run_lane<T: Native>(
     program: &Verified<Program>,
-    instrs: &[Instr],
-    sweeps: &[Sweep],
-    machine: &Machine,
+    code: Code<'_>,
+    range: Range<usize>,
     memory: &mut Memory<'_, T>,
     pick: &impl Fn(usize) -> usize,
 ) {
-    let mut rest = instrs;
-    while !rest.is_empty() {
-        let n = rest.iter().position(Instr::is_sweep).unwrap_or(rest.len());
-        if n > 0 {
-            let start = memory.scratch.profile.is_some().then(Instant::now);
-            vectors(program, &rest[..n], memory);
-            if let (Some(start), Some(profile)) = (start, &mut memory.scratch.profile) {
-                profile.vectors(start.elapsed());
-            }
+    let mut at = range.start;
+    while at < range.end {
+        if let Instr::Sweep(k) = code.instrs[at] {
+            let k = pick(k);
+            run_sweep(k, &code.sweeps[k], code.machine, memory);
+            at += 1;
+            continue;
         }
-        if let Some(Instr::Sweep(k)) = rest.get(n) {
-            let k = pick(*k);
-            run_sweep(k, &sweeps[k], machine, memory);
-            rest = &rest[n + 1..];
-        } else {
-            rest = &rest[n..];
+        let rest = &code.instrs[at..range.end];
+        let end = rest.iter().position(Instr::is_sweep);
+        let end = end.map_or(range.end, |n| at + n);
+        let start = memory.scratch.profile.is_some().then(Instant::now);
+        let range = at..end;
+        while at < end {
+            at = match T::straight(code.vectors, at, &program.outers, memory) {
+                Some(next) => next,
+                None => {
+                    let next = (at + 1..end).find(|k| code.vectors.begins(*k));
+                    let next = next.unwrap_or(end);
+                    vectors(&program.outers, &code.instrs[at..next], memory);
+                    next
+                }
+            };
+        }
+        if let (Some(start), Some(profile)) = (start, &mut memory.scratch.profile) {
+            profile.vectors(start.elapsed(), code.vectors.uses(range), 1);
         }
     }
 }
@@ -170,10 +194,11 @@ pub fn run_sweep<T: Native>(k: usize, code: &Sweep, machine: &Machine, memory: &
     }
 }
 
-fn vectors<T: Real>(program: &Verified<Program>, instrs: &[Instr], memory: &mut Memory<'_, T>) {
-    dispatch!(<T> (program: &Verified<Program>, instrs: &[Instr], memory: &mut Memory<'_, T>) {
+/// Runs vector code that has no machine code.
+pub(crate) fn vectors<T: Real>(outers: &[OuterSum], instrs: &[Instr], memory: &mut Memory<'_, T>) {
+    dispatch!(<T> (outers: &[OuterSum], instrs: &[Instr], memory: &mut Memory<'_, T>) {
         for instr in instrs {
-            vector(program, instr, memory);
+            vector(outers, instr, memory);
         }
     })
 }
@@ -235,7 +260,7 @@ fn split<'m, T: Real>(
 }
 
 #[inline(always)]
-fn vector<T: Real>(program: &Verified<Program>, instr: &Instr, memory: &mut Memory<'_, T>) {
+fn vector<T: Real>(outers: &[OuterSum], instr: &Instr, memory: &mut Memory<'_, T>) {
     match *instr {
         Instr::Element { f, to, operands, n } => {
             let (out, beside) = split(memory, to, n);
@@ -303,7 +328,7 @@ fn vector<T: Real>(program: &Verified<Program>, instr: &Instr, memory: &mut Memo
         } => {
             let a = view_of(memory.lane, memory.record, memory.shared, a, rows);
             let b = view_of(memory.lane, memory.record, memory.shared, b, cols);
-            let of = program.outers[index];
+            let of = outers[index];
             let (to_a, to_b) = memory.outers[index].next(of, memory.sums);
             map1(to_a, a, |x| x);
             map1(to_b, b, |x| x);

@@ -6,16 +6,23 @@ use crate::ir::Real;
 use crate::machine::jit::Machine;
 use crate::machine::lane::Shared;
 use crate::machine::mat_vec::together::LANES;
+use crate::machine::run::Code;
+use crate::machine::vectors::VectorCode;
+use crate::program::code::Instr;
 use crate::program::{compile, Choices, Program, ProgramError, Verified};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// Machine code of the sweeps of a program.
+/// Machine code of a program.
 #[derive(Debug)]
 pub(super) struct Machines {
     pub ahead: Machine,
     pub updates: Machine,
     pub back: Machine,
+    ahead_vectors: VectorCode,
+    early: VectorCode,
+    late: VectorCode,
+    main: VectorCode,
 }
 
 impl Machines {
@@ -25,6 +32,10 @@ impl Machines {
             ahead: Machine::new(&program.ahead.sweeps, blocks),
             updates: Machine::new(&program.ahead.updates, blocks),
             back: Machine::new(&program.back.sweeps, blocks),
+            ahead_vectors: VectorCode::new(&program.ahead.instrs),
+            early: VectorCode::new(&program.back.early),
+            late: VectorCode::new(&program.back.late),
+            main: VectorCode::new(&program.back.main),
         }
     }
 }
@@ -85,6 +96,40 @@ impl Fused {
     /// As above.
     pub fn with(step: &Graph, adjoint: &Graph, choices: Choices) -> Result<Fused, ProgramError> {
         compile(step, adjoint, choices).map(Fused::from)
+    }
+
+    /// The instructions of a forward step.
+    pub(super) fn ahead_code(&self) -> Code<'_> {
+        Code {
+            instrs: &self.program.ahead.instrs,
+            vectors: &self.machines.ahead_vectors,
+            sweeps: &self.program.ahead.sweeps,
+            machine: &self.machines.ahead,
+        }
+    }
+
+    fn back_code<'a>(&'a self, instrs: &'a [Instr], vectors: &'a VectorCode) -> Code<'a> {
+        Code {
+            instrs,
+            vectors,
+            sweeps: &self.program.back.sweeps,
+            machine: &self.machines.back,
+        }
+    }
+
+    /// The instructions of a backward step that its first sweeps need.
+    pub(super) fn early_code(&self) -> Code<'_> {
+        self.back_code(&self.program.back.early, &self.machines.early)
+    }
+
+    /// The instructions that finish the later step.
+    pub(super) fn late_code(&self) -> Code<'_> {
+        self.back_code(&self.program.back.late, &self.machines.late)
+    }
+
+    /// All other instructions of a backward step.
+    pub(super) fn main_code(&self) -> Code<'_> {
+        self.back_code(&self.program.back.main, &self.machines.main)
     }
 
     /// The program as text.

@@ -8,8 +8,6 @@
 //! [`x86`](crate::machine) writes 512 or 256 bits for x86-64, and CPUs of that kind with neither are left to the interpreter.
 //! Elsewhere [`portable`](crate::machine) writes 128 bits for any CPU that its code generator knows.
 
-#[cfg(all(target_arch = "x86_64", unix))]
-mod pages;
 #[cfg(test)]
 mod tests;
 
@@ -17,14 +15,14 @@ use crate::machine::abi::{has_short_offsets, partial_offset, Function};
 use crate::machine::dispatch::dispatch;
 use crate::machine::interpret::interpreted;
 use crate::machine::lane::{Blocks, Memory};
+#[cfg(all(target_arch = "x86_64", unix))]
+use crate::machine::pages::Pages;
 use crate::machine::processor::{processor, Processor};
 use crate::machine::series;
 #[cfg(all(target_arch = "x86_64", unix))]
 use crate::machine::x86;
 use crate::program::code::{Area, RootKind, Sweep};
 use crate::program::layout::PANEL;
-#[cfg(all(target_arch = "x86_64", unix))]
-use pages::Pages;
 
 /// The machine code of some sweeps.
 #[derive(Debug)]

@@ -76,6 +76,8 @@ pub struct Assembler {
     /// True to count instructions without writing them.
     pub counting: bool,
     pub counts: Counts,
+    /// Distances of jumps ahead, by the offsets where they are written.
+    pub patches: Vec<(usize, u32)>,
     /// All instructions with their offsets.
     #[cfg(test)]
     pub log: Vec<(u64, Instruction)>,
@@ -92,7 +94,7 @@ pub struct Counts {
     pub spills: usize,
 }
 
-const VALID: &str = "the operands fit the instruction";
+pub(super) const VALID: &str = "the operands fit the instruction";
 
 impl Assembler {
     pub fn new(isa: Isa) -> Assembler {
@@ -102,6 +104,7 @@ impl Assembler {
             at: 0,
             counting: false,
             counts: Counts::default(),
+            patches: Vec::new(),
             #[cfg(test)]
             log: Vec::new(),
         }
@@ -113,7 +116,11 @@ impl Assembler {
     }
 
     pub fn finish(mut self) -> Vec<u8> {
-        self.encoder.take_buffer()
+        let mut code = self.encoder.take_buffer();
+        for (at, distance) in self.patches {
+            code[at..at + 4].copy_from_slice(&distance.to_le_bytes());
+        }
+        code
     }
 
     /// Writes bytes that are not instructions.
@@ -124,7 +131,7 @@ impl Assembler {
         self.at += bytes.len() as u64;
     }
 
-    fn push(&mut self, instruction: Instruction) {
+    pub(super) fn push(&mut self, instruction: Instruction) {
         self.counts.instructions += 1;
         let operands = 0..instruction.op_count();
         let last = operands.last().map(|k| instruction.op_kind(k));
@@ -487,7 +494,7 @@ impl Assembler {
     }
 }
 
-fn operand(at: At) -> MemoryOperand {
+pub(super) fn operand(at: At) -> MemoryOperand {
     MemoryOperand::new(
         at.base,
         at.index,

@@ -5,13 +5,15 @@
 //! and joined at the end. The last panel is a group of its own whose filling is left out of sums over post.
 //!
 //! `assembler` holds the instructions, `row` the operations of a row with their registers, `values` what lies in
-//! registers.
+//! registers. `vectors` writes the code between sweeps.
 
 mod assembler;
 #[cfg(test)]
 pub(super) mod emulator;
 mod row;
+mod scalars;
 mod values;
+pub(super) mod vectors;
 
 use crate::machine::abi::{address, PARTIAL};
 use crate::program::code::{Area, RootKind, Source, Sweep};

@@ -147,14 +147,7 @@ impl<T: Native> LaneMemory<T> {
             .map(|lane| lane.way_back(program, shared, step, start))
             .collect();
         let same = |k| k;
-        run(
-            program,
-            &back.early,
-            &back.sweeps,
-            machine,
-            &mut memories,
-            same,
-        );
+        run(program, program.early_code(), &mut memories, same);
         each(&mut memories, |memory| {
             for opening in &back.opening {
                 let k = if later { opening.merged } else { opening.alone };
@@ -164,14 +157,7 @@ impl<T: Native> LaneMemory<T> {
         if later {
             let mut memories: Memories<'_, T> =
                 memories.into_iter().map(Memory::of_before).collect();
-            run(
-                program,
-                &back.late,
-                &back.sweeps,
-                machine,
-                &mut memories,
-                same,
-            );
+            run(program, program.late_code(), &mut memories, same);
             drop(memories);
             for lane in lanes.iter_mut() {
                 lane.hand_on(program, shared, step);
@@ -183,14 +169,7 @@ impl<T: Native> LaneMemory<T> {
             .iter_mut()
             .map(|lane| lane.way_back(program, shared, step, start))
             .collect();
-        run(
-            program,
-            &back.main,
-            &back.sweeps,
-            machine,
-            &mut memories,
-            same,
-        );
+        run(program, program.main_code(), &mut memories, same);
         drop(memories);
         for lane in lanes {
             std::mem::swap(&mut lane.adjoint, &mut lane.adjoint_before);
@@ -285,14 +264,7 @@ impl<T: Native> LaneMemory<T> {
                     run_sweep(*k, &back.sweeps[*k], machine, memory);
                 }
             });
-            run(
-                program,
-                &back.late,
-                &back.sweeps,
-                machine,
-                &mut memories,
-                |k| k,
-            );
+            run(program, program.late_code(), &mut memories, |k| k);
         }
         for lane in lanes {
             lane.keep_first(program, shared);

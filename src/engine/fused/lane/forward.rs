@@ -59,14 +59,9 @@ impl<T: Native> LaneMemory<T> {
                 }
             });
         }
-        run(
-            program,
-            &ahead.instrs,
-            &ahead.sweeps,
-            machine,
-            &mut memories,
-            |k| ahead.merged[k].filter(|_| pending).unwrap_or(k),
-        );
+        run(program, program.ahead_code(), &mut memories, |k| {
+            ahead.merged[k].filter(|_| pending).unwrap_or(k)
+        });
         drop(memories);
         for lane in lanes {
             lane.leave(program, shared);
