@@ -146,6 +146,17 @@ mod x86 {
         matrix: &[f32],
         sizes: [usize; 2],
     ) {
+        if form == Product::ScaledRows {
+            // SAFETY: guaranteed by the caller.
+            unsafe {
+                if let Some(parts) = parts.first_chunk_mut::<4>() {
+                    return sums_in_turn::<__m256, 4>(parts, matrix, sizes);
+                }
+                if let Some(parts) = parts.first_chunk_mut::<3>() {
+                    return sums_in_turn::<__m256, 3>(parts, matrix, sizes);
+                }
+            }
+        }
         // Sixteen registers hold the sums of two vectors.
         for two in parts.chunks_mut(2) {
             // SAFETY: guaranteed by the caller.
@@ -236,6 +247,60 @@ mod x86 {
                     for (o, x) in out[column..].iter_mut().zip(&total[..V::WIDTH]) {
                         *o = *x;
                     }
+                }
+            }
+        }
+    }
+
+    /// As [`scaled_rows`] for half as wide vectors: one sum after another, so that few registers hold those of all vectors and
+    /// the matrix is read once for them.
+    ///
+    /// # Safety
+    /// As above; two of `V` are a panel wide.
+    #[inline(always)]
+    unsafe fn sums_in_turn<V: Vector, const L: usize>(
+        parts: &mut [Part<'_, '_>; L],
+        matrix: &[f32],
+        [rows, cols]: [usize; 2],
+    ) {
+        let vectors: [*const f32; L] = std::array::from_fn(|l| parts[l].1.as_ptr());
+        let turns = rows / 4 * 4;
+        for panel in 0..cols.div_ceil(PANEL) {
+            let mut totals = [[[0.0f32; PANEL]; 4]; L];
+            // SAFETY: the panels have `rows` rows and are enough for the columns; the vectors have `rows` elements.
+            unsafe {
+                let at = matrix.as_ptr().add(panel * rows * PANEL);
+                for s in 0..4 {
+                    let mut sums = [[V::zero(); 2]; L];
+                    let mut add = |k: usize| {
+                        let row = at.add(k * PANEL);
+                        let halves = [V::load(row), V::load(row.add(V::WIDTH))];
+                        for (sums, v) in sums.iter_mut().zip(vectors) {
+                            let x = V::splat(*v.add(k));
+                            for (sum, half) in sums.iter_mut().zip(halves) {
+                                *sum = sum.fma(x, half);
+                            }
+                        }
+                    };
+                    let mut k = s;
+                    while k < turns {
+                        add(k);
+                        k += 4;
+                    }
+                    // The rows after the last turn belong to the first sum.
+                    while s == 0 && k < rows {
+                        add(k);
+                        k += 1;
+                    }
+                    for (total, sums) in totals.iter_mut().zip(sums) {
+                        sums[0].store(total[s].as_mut_ptr());
+                        sums[1].store(total[s].as_mut_ptr().add(V::WIDTH));
+                    }
+                }
+            }
+            for ((out, _), [a, b, c, d]) in parts.iter_mut().zip(&totals) {
+                for (k, o) in out[panel * PANEL..].iter_mut().take(PANEL).enumerate() {
+                    *o = (a[k] + b[k]) + (c[k] + d[k]);
                 }
             }
         }

@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::machine::abi::Function;
+use crate::machine::abi::{address, Function, PARTIAL};
 use crate::machine::lane::Memory;
 use crate::machine::processor::{processor, Processor};
 use crate::program::code::{Instr, OuterSum};
@@ -130,19 +130,23 @@ impl VectorCode {
         scratch.partial.grow(run.scratch);
         let addresses = &mut scratch.addresses.0;
         addresses.clear();
-        addresses.push(memory.lane.as_mut_ptr());
-        addresses.push(memory.before.as_mut_ptr());
-        addresses.push(memory.record.as_ptr().cast_mut());
-        addresses.push(memory.record_before.as_ptr().cast_mut());
-        addresses.push(memory.shared.as_ptr().cast_mut());
+        addresses.extend([
+            memory.lane.as_mut_ptr(),
+            memory.before.as_mut_ptr(),
+            memory.record.as_ptr().cast_mut(),
+            memory.record_before.as_ptr().cast_mut(),
+            memory.shared.as_ptr().cast_mut(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+        ]);
         for index in &run.outers {
             // A full batch is multiplied before its vectors are written.
             let of = outers[*index];
             let (a, b) = memory.outers[*index].next(of, memory.sums);
             addresses.extend([a.as_mut_ptr(), b.as_mut_ptr()]);
         }
-        addresses.insert(5, memory.sums.as_mut_ptr());
-        addresses.insert(6, scratch.partial.as_mut_ptr());
+        addresses[address::SUMS] = memory.sums.as_mut_ptr();
+        addresses[PARTIAL] = scratch.partial.as_mut_ptr();
         // SAFETY: the function was generated for the sizes of these memories: the program was verified, memories fill whole
         // cache lines, and vectors of outer products are filled up to them. Records and shared memory are only read.
         unsafe { (run.function)(addresses.as_ptr()) };

@@ -88,9 +88,12 @@ impl World {
             self.with_memory(|memory| vectors(outers, std::slice::from_ref(instr), memory));
             let (to, n, whole) = match *instr {
                 Instr::Element { to, n, .. } | Instr::Softmax { to, n, .. } if n > 1 => (to, n, 8),
-                Instr::MatVec { to, cols, form, .. } if form == Product::ScaledRows => {
-                    (to, cols, PANEL)
-                }
+                Instr::MatVec {
+                    to,
+                    cols,
+                    form: Product::ScaledRows,
+                    ..
+                } => (to, cols, PANEL),
                 _ => continue,
             };
             self.areas[0][to + n..to + n.next_multiple_of(whole)].fill(0.0);

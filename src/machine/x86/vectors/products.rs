@@ -113,7 +113,7 @@ impl Writer<'_> {
                 .address(END, plain(OUT, panels / together * together * ROW));
             self.sparse_panels(rows, together);
         }
-        if panels % together > 0 {
+        if !panels.is_multiple_of(together) {
             self.asm.address(END, plain(OUT, panels % together * ROW));
             self.sparse_panels(rows, 1);
         }
