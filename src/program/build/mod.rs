@@ -374,9 +374,15 @@ impl Assembler<'_> {
             }
             let mut place = self.place(*id)?;
             let n = self.elements(*id);
-            // The states move on before outputs are read, so an output that is a state needs a copy.
+            // The states move on before outputs are read, and the values of states that the step does not read: such a
+            // value that is a state needs a copy.
             let state = matches!(self.graph.value(self.behind(*id).0).op, Op::State(_));
-            if state && matches!(result, ResultKind::Output(_)) {
+            let late = match result {
+                ResultKind::Output(_) => true,
+                ResultKind::Next(slot) => !self.out.leaves.contains_key(&Leaf::State(*slot)),
+                _ => false,
+            };
+            if state && late {
                 let to = self.reserve(n);
                 self.out.instrs.push(Instr::Copy { to, a: place, n });
                 place = Place {

@@ -109,6 +109,15 @@ impl Expressions<'_> {
             (true, false) => 2 * self.chance.pick(2),
             (false, false) => 2,
         };
+        if side < 2 && self.chance.one_in(10) {
+            return self
+                .chance
+                .of(match side {
+                    0 => &["(index(pre) / 50)", "delay(pre, 1)"],
+                    _ => &["(index(post) / 50)", "delay(post, 1)"],
+                })
+                .to_owned();
+        }
         if side == 2 && self.chance.one_in(8) {
             return self.chance.of(&["every(2)", "(-every(3))"]).to_owned();
         }
@@ -116,8 +125,12 @@ impl Expressions<'_> {
             return match self.vector(None) {
                 None => "size(post)".to_owned(),
                 Some(v) => {
-                    let f = self.chance.of(&["sum", "mean", "norm", "max", "size"]);
+                    let f = self
+                        .chance
+                        .of(&["sum", "mean", "norm", "max", "min", "size", "topk", "index"]);
                     match f {
+                        "topk" => format!("tanh(sum(topk({0}, 1) * {0}))", v.name),
+                        "index" => format!("tanh(mean(index({0}) * {0}))", v.name),
                         "sum" => format!("tanh(sum({}))", v.name),
                         "size" => format!(
                             "(size({}) / 50)",
@@ -137,7 +150,8 @@ impl Expressions<'_> {
             return "1.5".to_owned();
         };
         let name = &v.name;
-        let text = match self.chance.pick(8) {
+        let text = match self.chance.pick(9) {
+            8 => format!("delay({name}, 2)"),
             0 => format!("softmax({name})"),
             7 => format!("log_softmax({name})"),
             1 => format!("{name}[0 .. {size}]"),
