@@ -265,9 +265,10 @@ impl Expressions<'_> {
         }
     }
 
-    /// A value that means the same where it stands twice: each call of a layer has parameters of its own.
+    /// A value that means the same where it stands twice: each call of a layer has parameters of its own, and each delay states
+    /// that begin at numbers of their own.
     fn repeatable(&mut self, within: Axes, depth: usize) -> String {
-        let layers = ["linear(", "fanout(", "dropout("];
+        let layers = ["linear(", "fanout(", "dropout(", "delay("];
         let has_layer = |text: &String| layers.iter().any(|layer| text.contains(layer));
         let drawn = [self.value(within, depth), self.leaf(within)];
         let found = drawn.into_iter().find(|text| !has_layer(text));
