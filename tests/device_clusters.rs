@@ -80,7 +80,7 @@ fn a_source_names_its_cluster_or_why_it_has_none() {
     );
     let without = first_comment("specs/paper/maze/nonplastic.bpm");
     assert!(
-        without.contains("/* One block a lane, not a cluster: it has no traces. */"),
+        without.contains("/* one block a lane, not a cluster: it has no traces */"),
         "{without}"
     );
 }

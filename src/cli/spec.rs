@@ -132,6 +132,14 @@ pub fn plan(program: &Compiled, passes: &Selection) -> Result<String, Failure> {
     for form in experiment.forms() {
         writeln!(forms, "{form}").expect("writing to a string");
     }
+    if program.model.task.is_some() && !reads_text(&program.model) {
+        let source = device_source(program, &experiment, BlockLimits::H100.chosen());
+        if let Ok(source) = source {
+            let form = source.form;
+            writeln!(forms, "on a GPU of compute capability 9.0: {form}")
+                .expect("writing to a string");
+        }
+    }
     if !forms.is_empty() {
         forms.insert(0, '\n');
     }

@@ -199,6 +199,8 @@ pub struct Product {
 pub struct DeviceSource {
     /// The source.
     pub text: String,
+    /// The distribution of a lane over the device, in words.
+    pub form: String,
     /// Sizes.
     pub sizes: Sizes,
     /// Outer products.

@@ -142,17 +142,18 @@ impl Verified<Program> {
         }
         writer.text.raw("\n");
         writer.text.raw(include_str!("objective.h"));
+        let form = match &cluster {
+            Ok(cluster) => cluster.describe(),
+            Err(why) => format!("one block a lane, not a cluster: {why}"),
+        };
+        writer.text.raw(&format!("/* {form} */\n"));
         match cluster {
             Ok(cluster) => {
-                writer.text.raw(&format!("/* {} */\n", cluster.describe()));
                 let text = &mut writer.text;
                 sizes.cluster = Some(cluster.write(self, episode, &products, &sums, text));
                 (sizes.arena, sizes.traces, sizes.interval) = (0, 0, 1);
             }
-            Err(why) => {
-                writer
-                    .text
-                    .raw(&format!("/* One block a lane, not a cluster: {why}. */\n"));
+            Err(_) => {
                 writer.memory("forward_memory", &forward);
                 writer.memory("backward_memory", &backward);
                 writer.products(&products);
@@ -177,6 +178,7 @@ impl Verified<Program> {
         }
         let update = sharing.as_ref().zip(episode.update.as_ref());
         DeviceSource {
+            form,
             text: writer.text.finish(),
             sizes,
             products,
