@@ -434,12 +434,10 @@ train supervised { loss = half_sum_squares, batch = 4, seed = 3, burn_in = 100 }
             for (k, whole) in whole.iter().enumerate() {
                 // A chunk without a target has no loss.
                 let sum: f64 = parts[3 * k..3 * k + 3].iter().filter(|x| !x.is_nan()).sum();
-                // The reference carries numbers of 32 bits, as a checkpoint does.
-                let tolerance = if place.0 == BackendKind::Reference {
-                    1e-6
-                } else {
-                    1e-12
-                };
+                // The reference carries numbers of 32 bits, as a checkpoint does. A device runs whole episodes on
+                // clusters, which add in another order.
+                let exact = place.0 != BackendKind::Reference && place.1 == DeviceKind::Cpu;
+                let tolerance = if exact { 1e-12 } else { 1e-6 };
                 assert!(
                     (sum - whole).abs() < tolerance * whole,
                     "{place:?}: {sum} {whole}"

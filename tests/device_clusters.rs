@@ -48,6 +48,50 @@ fn the_first_and_the_only_step_agree_with_the_reference() {
     }
 }
 
+/// A state of one number, values reduced to one number, two bundles of different shapes, a delay.
+const ODD: &str = "
+dim N = 9
+network agent {
+  input obs: [task.obs]
+  state h: [N] = 0
+  state s: [1] = 0
+  plastic rec: h -> y {
+    weight w ~ uniform(-0.3, 0.3)
+    trace hebb = 0
+    transmit w + hebb
+    hebb <- clip(hebb + 0.1 * m * delay(pre, 1) * post, -1, 1)
+  }
+  plastic mem: h -> z[3] {
+    weight u ~ uniform(-0.3, 0.3)
+    trace t = 0
+    transmit u + t
+    t <- t + 0.1 * pre * post
+  }
+  y = tanh(linear(obs) + rec + 0.5 * s)
+  z = tanh(mem)
+  modulator m = tanh(linear(y, 1) + s)
+  s <- 0.5 * linear(y, 1) + 0.1 * mean(z)
+  h <- y + 0.1 * max(y) - 0.2 * sum(y)
+  output policy = linear(y, task.actions)
+  output value = linear(concat(y, z), 1)
+}
+task cue_reward { bits = 4, steps = 9 }
+train a2c { batch = 2, iterations = 1 }
+";
+
+/// Some blocks of a cluster have no column of a small bundle; each must wait for all others all the same.
+#[test]
+fn small_networks_with_states_of_one_number_agree_with_the_reference() {
+    let folder = crate::scratch::scratch("device_clusters");
+    let spec = folder.join("odd.bpm");
+    std::fs::write(&spec, ODD).unwrap();
+    for blocks in [1, 2, 8] {
+        for neurons in ["N=1", "N=5", "N=37"] {
+            verify(blocks, &[spec.to_str().unwrap()], &[neurons]);
+        }
+    }
+}
+
 /// Devices without clusters run one block a lane.
 #[test]
 fn blocks_without_clusters_agree_with_the_reference() {

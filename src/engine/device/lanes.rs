@@ -67,12 +67,17 @@ pub(super) struct Arrays {
 pub fn bytes(source: &DeviceSource, shared: usize) -> (u64, u64) {
     let s = &source.sizes;
     let products: usize = source.products.iter().map(|p| p.rows * p.cols).sum();
-    // Clusters store the traces of as many lanes as run at once, or some rounds of them.
-    let waves = s.cluster.map_or(0, |c| c.wave * c.traces * s.steps);
+    // Clusters store the traces of all lanes, or of a wave of them.
+    let (waves, kept) = match s.cluster {
+        Some(c) if c.waves => (c.wave * c.traces * s.steps, 0),
+        Some(c) => (0, c.traces * s.steps),
+        None => (0, 0),
+    };
     let once = 4 * (shared + products + s.values + waves) + 8 * (s.sums + s.steps);
     let floats = s.arena
         + s.record * s.steps
         + (s.checkpoints + s.interval) * s.traces
+        + kept
         + s.sums
         + s.outers * s.steps
         + (s.inputs + 2 * s.outputs) * s.steps
@@ -273,7 +278,7 @@ impl DeviceLanes {
             return self.launch("backward", self.lanes, sizes.shared_backward);
         };
         for first in (0..self.lanes).step_by(cluster.wave) {
-            if cluster.wave < self.lanes {
+            if cluster.waves {
                 self.wave_ahead(cluster, first)?;
             }
             let count = cluster.wave.min(self.lanes - first);
@@ -286,7 +291,7 @@ impl DeviceLanes {
     /// Runs episodes and their gradients: the backward pass of each wave of lanes after its forward pass.
     pub(super) fn ahead_and_back(&mut self) -> Result<usize, DeviceError> {
         let cluster = self.source.sizes.cluster;
-        if cluster.is_none_or(|cluster| cluster.wave >= self.lanes) {
+        if cluster.is_none_or(|cluster| !cluster.waves) {
             self.ahead()?;
         }
         self.sums()

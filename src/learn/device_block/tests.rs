@@ -34,7 +34,8 @@ fn numbers_of(change: impl Fn(&str) -> Option<String>, wave: usize) -> Option<Ve
         ..BlockLimits::H100
     };
     let mut plan = device_plan(&program, &compiled, limits).unwrap();
-    plan.source.sizes.cluster.as_mut().unwrap().wave = wave;
+    let cluster = plan.source.sizes.cluster.as_mut().unwrap();
+    (cluster.wave, cluster.waves) = (wave, wave < 2);
     plan.source.text = change(&plan.source.text)?;
     let (train, task) = experiment(&program.model).unwrap();
     let stage = compiled.whole();

@@ -235,7 +235,8 @@ static void run_cluster(void (*kernel)(const Args *, int, float *, int), const A
         swapcontext(&cluster.caller, &cluster.block[b]);
         if (cluster.ended[b]) left--;
         if (++cluster.idle > 1000000u) {
-            arguments->status[0] = -1;
+            arguments->status[0] = arguments->slot + 1;
+            arguments->status[1] = STOPPED_BY_LOSS;
             return;
         }
     }

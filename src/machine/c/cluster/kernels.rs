@@ -9,7 +9,7 @@ use super::sweeps::{of_tile, Exchange, Hold, Sweeps, Tiles, Way};
 use super::vectors::{matrix_size, units, Copied, Names, Op, Work};
 use crate::ir::NoiseKind;
 use crate::program::access::{reads, sweep_reads, writes, Access};
-use crate::program::code::{Area, Instr, Place, RootKind, Sweep};
+use crate::program::code::{Area, Instr, Place, Root, RootKind, Sweep};
 use crate::program::ir::{Home, Regions};
 use crate::program::layout::{Form, Layout, Slot};
 use crate::program::Program;
@@ -143,7 +143,7 @@ pub(super) fn vector_bytes(
             RootKind::SumBoth(..) | RootKind::MaxBoth(..) => 2 * blocks + warps,
             RootKind::Gradient(_) | RootKind::State(_) | RootKind::Adjoint(_) => 0,
         });
-        sizes.sum::<usize>() + 16
+        sizes.sum::<usize>() + 2 * blocks + 16
     };
     let largest = |sweeps: &[Sweep]| sweeps.iter().map(of_sweep).max().unwrap_or(0);
     let opening: usize = program
@@ -290,6 +290,7 @@ impl Kernels<'_> {
         for sweep in sweeps {
             writer.write(sweep, &mut exchange, &mut body);
         }
+        let token = self.token(sweeps, &mut exchange);
         let exchanges = exchange.floats > 0;
         if exchanges {
             text.line("exchanges++;");
@@ -302,6 +303,7 @@ impl Kernels<'_> {
         text.open(&format!("if (warp < {}) {{", self.shape.warps));
         before.iter().for_each(|line| text.line(line));
         text.raw(&body.finish());
+        token.iter().for_each(|line| text.line(line));
         after.iter().for_each(|line| text.line(line));
         text.close("}");
         if !beside.is_empty() {
@@ -325,6 +327,26 @@ impl Kernels<'_> {
         exchange.ops
     }
 
+    /// Adds a number from every block to an exchange in which some block would send nothing. Blocks wait for each other only
+    /// by what they send: without it, the others would run ahead of such a block and write over what it still reads.
+    fn token(&self, sweeps: &[&Sweep], exchange: &mut Exchange) -> Option<String> {
+        let Shape { blocks, warps, .. } = *self.shape;
+        let from_all = sweeps.iter().any(|sweep| {
+            let before_last = (blocks - 1) * warps * self.tile(sweep.layout).columns;
+            let over_pre =
+                |root: &Root| matches!(root.kind, RootKind::SumPre(..) | RootKind::MaxPre(..));
+            before_last < sweep.layout.cols && sweep.roots.iter().any(over_pre)
+        });
+        if exchange.floats == 0 || from_all || !exchange.together.is_empty() {
+            return None;
+        }
+        let at = exchange.floats;
+        exchange.floats += blocks;
+        Some(format!(
+            "LANES32 if (warp == 0 && l < {blocks}) SEND(l, ARRIVED + {at} + blk, 0.0f); END32"
+        ))
+    }
+
     /// The largest exchange and the largest partial sums of a kernel, in floats.
     fn exchange_sizes(&self, groups: &[Vec<&Sweep>], way: Way, tiles: &Tiles) -> [usize; 2] {
         let tile = |sweep: &Sweep| self.tile(sweep.layout);
@@ -343,6 +365,7 @@ impl Kernels<'_> {
             for sweep in group {
                 writer.write(sweep, &mut exchange, &mut Text::default());
             }
+            self.token(group, &mut exchange);
             largest[0] = largest[0].max(whole(exchange.floats));
             largest[1] = largest[1].max(whole(exchange.partial));
         }

@@ -31,6 +31,8 @@ pub struct ClusterSizes {
     pub shared_bytes: [usize; 2],
     /// The number of lanes whose traces are stored at once.
     pub wave: usize,
+    /// True if these are not all lanes.
+    pub waves: bool,
     /// The floats of a lane's traces at one step.
     pub traces: usize,
 }
@@ -114,6 +116,7 @@ impl Cluster {
         let forward = kernels.forward(text);
         let backward = kernels.backward(text);
         let traces = kernels.traces().0;
+        let wave = wave(episode, traces, self.shape.at_once);
         ClusterSizes {
             blocks: self.shape.blocks,
             threads: [
@@ -121,7 +124,8 @@ impl Cluster {
                 self.shape.blocks * self.shape.threads(),
             ],
             shared_bytes: [forward, backward],
-            wave: wave(episode, traces, self.shape.at_once),
+            wave,
+            waves: wave < episode.lanes,
             traces,
         }
     }

@@ -307,12 +307,11 @@ impl Schedule<'_> {
             }
             Work::Move { from, n, .. } => {
                 let range = written.expect("it writes");
-                let own = (*n > 1).then_some(*n);
-                let unit = read.iter().map(|r| self.ready(*r, own)).max().unwrap_or(0);
-                let value = self.operand(*from, *n, unit, "i");
-                let memory = element::memory(range.area);
-                let line = format!("{memory}[{} + i] = {value};", range.at);
-                self.group(unit, *n, line);
+                let unit = read.iter().map(|r| self.ready(*r, Some(*n)));
+                let unit = unit.max().unwrap_or(0);
+                let index = if *n == 1 { "0" } else { "i" };
+                let value = self.operand(*from, *n, unit, index);
+                self.element(range, *n, unit, value);
             }
             Work::Instr(instr) => self.instr(op, instr, &read, written),
         }
