@@ -155,6 +155,46 @@ fn the_guide_has_specs_that_compile() {
     assert!(found >= 4, "{found}");
 }
 
+#[test]
+fn the_tutorial_looks_at_runs_that_it_trained() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tutorial.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    // The directory of each run, and whether its network has a modulator.
+    let mut runs = std::collections::BTreeMap::new();
+    let (mut spec, mut looked) = ("", 0);
+    for command in text.lines() {
+        let words: Vec<&str> = command.split(' ').collect();
+        let after = |option: &str| {
+            let at = words.iter().position(|word| *word == option)?;
+            words.get(at + 1).copied()
+        };
+        if command == "```bpm" {
+            let at = command.as_ptr() as usize - text.as_ptr() as usize;
+            spec = text[at..].split("```").nth(1).unwrap();
+        }
+        match command.split_once(" mine.bpm") {
+            Some((start, _)) if start.trim_start_matches('`') == "bpmc train" => {
+                let seed = after("--seed").unwrap_or("0").trim_matches('`');
+                let own = format!("runs/mine-{seed}");
+                let directory = after("--out").map_or(own, str::to_owned);
+                runs.insert(directory, spec.contains("modulator"));
+            }
+            _ => {}
+        }
+        if ["eval", "report", "compare"].contains(words.get(1).unwrap_or(&"")) && words[0] == "bpmc"
+        {
+            for word in words.iter().filter(|word| word.starts_with("runs/")) {
+                let modulated = runs.get(*word);
+                assert!(modulated.is_some(), "{command}: {runs:?}");
+                let freezes = words.contains(&"freeze");
+                assert!(!freezes || modulated == Some(&true), "{command}: {runs:?}");
+                looked += 1;
+            }
+        }
+    }
+    assert_eq!(looked, 4, "{runs:?}");
+}
+
 /// The part of a page that a heading is known by.
 fn anchor(heading: &str) -> String {
     let lower = heading.trim().to_lowercase();
