@@ -2,19 +2,32 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::sync::{mpsc, Arc};
+use std::time::{Duration, Instant};
 
 /// The longest head of a request.
 const LONGEST: u64 = 16 * 1024;
-/// The time that a browser has to ask and to read.
+/// The time that a browser has to ask, and again to read.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The most connections at a time; others wait.
+const MOST: usize = 64;
+/// The time between looks at new connections.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A server on an address that cannot be guessed.
 pub struct Server {
     listener: TcpListener,
+    place: Arc<Place>,
+}
+
+/// The address of the page.
+struct Place {
     port: u16,
     token: String,
 }
+
+/// A request that was read, and the way back for its answer.
+type Asked = (Request, mpsc::Sender<(Request, Answer)>);
 
 /// What a browser asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,16 +53,19 @@ impl Server {
     /// Ports that are taken.
     pub fn new(port: u16) -> io::Result<Server> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
-        Ok(Server {
+        let place = Place {
             port: listener.local_addr()?.port(),
-            listener,
             token: token()?,
+        };
+        Ok(Server {
+            listener,
+            place: Arc::new(place),
         })
     }
 
     /// The address for a browser.
     pub fn address(&self) -> String {
-        format!("http://127.0.0.1:{}/{}/", self.port, self.token)
+        format!("http://127.0.0.1:{}/{}/", self.place.port, self.place.token)
     }
 
     /// Answers requests until `stop` says so. `answer` makes the page or the part of it.
@@ -62,45 +78,66 @@ impl Server {
         mut answer: impl FnMut(&Request) -> Answer,
     ) -> io::Result<()> {
         self.listener.set_nonblocking(true)?;
+        // Each connection has a thread: one that is silent keeps nobody waiting. The pages are made here, one at a time.
+        let (ask, asked) = mpsc::channel::<Asked>();
+        let open = Arc::new(());
         while !stop() {
-            match self.listener.accept() {
-                Ok((stream, _)) => {
-                    // Whatever a browser does is its own affair.
-                    let _ = self.one(stream, &mut answer);
+            while Arc::strong_count(&open) <= MOST {
+                match self.listener.accept() {
+                    Ok((stream, _)) => {
+                        let (place, ask, open) = (self.place.clone(), ask.clone(), open.clone());
+                        std::thread::spawn(move || {
+                            // Whatever a browser does is its own affair.
+                            let _ = place.one(stream, &ask);
+                            drop(open);
+                        });
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => return Err(error),
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                Err(error) => return Err(error),
+            }
+            if let Ok((request, back)) = asked.recv_timeout(PAUSE) {
+                let made = answer(&request);
+                // The browser may have gone away.
+                let _ = back.send((request, made));
             }
         }
         Ok(())
     }
+}
 
-    fn one(
-        &self,
-        mut stream: TcpStream,
-        answer: &mut impl FnMut(&Request) -> Answer,
-    ) -> io::Result<()> {
+impl Place {
+    /// Serves a connection; `ask` leads to the maker of the page.
+    fn one(&self, mut stream: TcpStream, ask: &mpsc::Sender<Asked>) -> io::Result<()> {
         stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut head = Vec::new();
-        for line in BufReader::new((&stream).take(LONGEST)).split(b'\n') {
+        let patient = Patient {
+            stream: &stream,
+            end: Instant::now() + PATIENCE,
+        };
+        for line in BufReader::new(patient.take(LONGEST)).split(b'\n') {
             let line = line?;
             if line == b"\r" || line.is_empty() {
                 break;
             }
             head.push(String::from_utf8_lossy(&line).trim_end().to_owned());
         }
+        // Without an answer, the server is about to end.
+        let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let answer = |request: Request| {
+            let (back, made) = mpsc::channel();
+            ask.send((request, back)).map_err(|_| gone())?;
+            made.recv().map_err(|_| gone())
+        };
         let request = self.read(&head);
-        let (status, kind, answer) = match &request {
+        let (status, kind, answer) = match request {
             Request::Refused(status) => {
                 let text =
                     "Not here. The address of the page is the one that `bpmc watch` printed.\n";
                 let text = text.to_owned();
                 (
-                    *status,
+                    status,
                     "text/plain",
                     Answer {
                         mark: String::new(),
@@ -108,11 +145,10 @@ impl Server {
                     },
                 )
             }
-            Request::Page => (200, "text/html", answer(&request)),
-            Request::Update(mark) => {
-                let new = answer(&request);
-                let status = if new.mark == *mark { 304 } else { 200 };
-                (status, "text/html", new)
+            request => {
+                let (request, new) = answer(request)?;
+                let same = matches!(request, Request::Update(mark) if mark == new.mark);
+                (if same { 304 } else { 200 }, "text/html", new)
             }
         };
         let text = if status == 304 { "" } else { &answer.text };
@@ -166,6 +202,23 @@ impl Server {
     }
 }
 
+/// A stream that is read until a time, however slowly it sends.
+struct Patient<'a> {
+    stream: &'a TcpStream,
+    end: Instant,
+}
+
+impl Read for Patient<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(bytes)
+    }
+}
+
 /// Compares texts in a time that does not tell where they differ.
 fn same(a: &str, b: &str) -> bool {
     let differences = a
@@ -206,11 +259,14 @@ mod tests {
     #[test]
     fn only_the_very_address_gets_a_page() {
         let server = Server::new(0).unwrap();
-        let (port, token) = (server.port, server.token.clone());
+        let (port, token) = (server.place.port, server.place.token.clone());
         assert_eq!(token.len(), 32);
-        assert_ne!(token, Server::new(0).unwrap().token);
-        let ask =
-            |first: &str, host: &str| server.read(&[first.to_owned(), format!("Host: {host}")]);
+        assert_ne!(token, Server::new(0).unwrap().place.token);
+        let ask = |first: &str, host: &str| {
+            server
+                .place
+                .read(&[first.to_owned(), format!("Host: {host}")])
+        };
         let host = format!("127.0.0.1:{port}");
         let page = format!("GET /{token}/ HTTP/1.1");
         assert_eq!(ask(&page, &host), Request::Page);
@@ -235,12 +291,45 @@ mod tests {
             ask(&format!("POST /{token}/ HTTP/1.1"), &host),
             Request::Refused(400)
         );
-        assert_eq!(server.read(&[]), Request::Refused(400));
+        assert_eq!(server.place.read(&[]), Request::Refused(400));
         let head = [
             format!("GET /{token}/update HTTP/1.1"),
             format!("host: {host}"),
             "If-None-Match: 7".to_owned(),
         ];
-        assert_eq!(server.read(&head), Request::Update("7".to_owned()));
+        assert_eq!(server.place.read(&head), Request::Update("7".to_owned()));
+    }
+
+    #[test]
+    fn silent_connections_keep_nobody_waiting() {
+        let server = Server::new(0).unwrap();
+        let (port, address) = (server.place.port, server.address());
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let told = stop.clone();
+        let serving = std::thread::spawn(move || {
+            let answer = |_: &Request| Answer {
+                mark: "\"1\"".to_owned(),
+                text: "the page".to_owned(),
+            };
+            server.serve(|| told.load(std::sync::atomic::Ordering::Relaxed), answer)
+        });
+        let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let silent: Vec<TcpStream> = (0..3).map(|_| connect()).collect();
+        let begun = Instant::now();
+        let mut stream = connect();
+        let path = address.split_once(&port.to_string()).unwrap().1;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n"
+        )
+        .unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).unwrap();
+        let time = begun.elapsed();
+        drop(silent);
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        serving.join().unwrap().unwrap();
+        assert!(page.ends_with("the page"), "{page}");
+        assert!(time < Duration::from_secs(3), "{time:?}");
     }
 }
