@@ -463,3 +463,148 @@ fn the_command_speaks_the_protocol() {
     assert!(child.wait().unwrap().success());
     assert!(output.contains("**N**: dim"), "{output}");
 }
+
+#[test]
+fn a_new_name_that_would_change_what_a_name_means_is_refused() {
+    let text = "\
+network n {
+  input x: [3]
+  state h: [3] = 0
+  plastic rec: h -> y {
+    weight w ~ uniform(0, 0.1)
+    trace hebb = 0
+    transmit w + hebb
+    hebb <- hebb + q * pre * post
+  }
+  y = tanh(linear(x) + rec)
+  modulator q = tanh(linear(y, 1))
+  modulator r = tanh(linear(y, 1))
+  h <- y
+  output out = linear(y, 2) + r
+}
+
+task random { seed = 1 }
+";
+    let folder = scratch("server_capture");
+    let path = folder.join("capture.bpm");
+    let mut editor = Editor::start(&folder);
+    editor.open(&path, text);
+    let mut rename = |word: &str, name: &str| {
+        let at = place(text, word, 0, 0);
+        editor.at("rename", &path, at, json!({ "newName": name }))
+    };
+    for (word, name, reason) in [
+        ("q * pre", "hebb", "line 8"),
+        ("q = tanh", "w", "line 8"),
+        ("hebb = 0", "q", "line 8"),
+        ("w ~", "q", "line 8"),
+        ("w ~", "pre", "a meaning of its own"),
+        ("hebb = 0", "post", "a meaning of its own"),
+        ("q = tanh", "pre", "a meaning of its own"),
+        ("h <- y", "target", "a meaning of its own"),
+    ] {
+        let refused = rename(word, name);
+        let told = refused.as_ref().is_err_and(|told| told.contains(reason));
+        assert!(told, "{word} {name}: {refused:?}");
+    }
+    // A name of elsewhere that captures nothing.
+    for (word, name) in [("hebb = 0", "out"), ("r = tanh", "hebb"), ("h <- y", "w")] {
+        let renamed = rename(word, name);
+        assert!(renamed.is_ok(), "{word} {name}: {renamed:?}");
+    }
+}
+
+/// What the command says to bodies, and whether it ended well, with its standard error.
+fn talk(bodies: &[&[u8]], end: &str) -> (String, bool, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_bpmc"))
+        .arg("lsp")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    for body in bodies {
+        write!(input, "Content-Length: {}\r\n\r\n", body.len()).unwrap();
+        input.write_all(body).unwrap();
+    }
+    write!(input, "{end}").unwrap();
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        text(output.stdout),
+        output.status.success(),
+        text(output.stderr),
+    )
+}
+
+const START: [&[u8]; 2] = [
+    br#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"capabilities":{}}}"#,
+    br#"{"jsonrpc":"2.0","method":"initialized","params":{}}"#,
+];
+
+#[test]
+fn a_body_that_is_no_message_is_answered_with_an_error() {
+    let deep = "[".repeat(200_000);
+    let bad: [(&[u8], &str, &str); 8] = [
+        (b"{bad", "-32700", "null"),
+        (b"", "-32700", "null"),
+        (b"\xff\xfe", "-32700", "null"),
+        (deep.as_bytes(), "-32700", "null"),
+        (b"[]", "-32600", "null"),
+        (b"null", "-32600", "null"),
+        (br#"{"jsonrpc":"2.0","id":7,"method":8}"#, "-32600", "7"),
+        (
+            br#"{"jsonrpc":"2.0","id":1.5,"method":"shutdown"}"#,
+            "-32600",
+            "1.5",
+        ),
+    ];
+    let goodbye: [&[u8]; 2] = [
+        br#"{"jsonrpc":"2.0","id":2,"method":"shutdown"}"#,
+        br#"{"jsonrpc":"2.0","method":"exit"}"#,
+    ];
+    for (body, code, id) in bad {
+        // Also before the greeting.
+        for at in 0..3 {
+            let mut bodies = START.to_vec();
+            bodies.insert(at, body);
+            bodies.extend(goodbye);
+            let (output, good, told) = talk(&bodies, "");
+            let shown = String::from_utf8_lossy(&body[..body.len().min(40)]);
+            assert!(good && told.is_empty(), "{shown}: {told}");
+            let error = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"#);
+            assert_eq!(output.matches(&error).count(), 1, "{shown}: {output}");
+            assert!(
+                output.contains(r#""id":2,"result":null"#),
+                "{shown}: {output}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_cannot_be_read_on_ends_the_server_with_a_message() {
+    for (end, reason) in [
+        (
+            "Content-Length: 99999999999999999\r\n\r\n",
+            "up to 268435456",
+        ),
+        ("Content-Length: 268435457\r\n\r\n", "up to 268435456"),
+        ("Content-Length: many\r\n\r\n", "`many`"),
+        (
+            "Content-Length: 268435456\r\n\r\n{}",
+            "ended after 2 of 268435456",
+        ),
+        ("\r\n", "no Content-Length"),
+        ("hello\r\n", "`hello`"),
+    ] {
+        for greeting in [&START[..], &[]] {
+            let (_, good, told) = talk(greeting, end);
+            assert!(!good, "{end}");
+            let whole = told.contains("cannot read the editor's messages") && told.contains(reason);
+            assert!(whole && !told.contains("panicked"), "{end}: {told}");
+        }
+    }
+}

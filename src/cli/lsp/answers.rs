@@ -10,6 +10,7 @@ use crate::learn;
 use serde_json::{json, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::rc::Rc;
 
 /// An answer, or the reason why there is none.
 type Answer = Result<Value, String>;
@@ -84,7 +85,9 @@ impl Server {
             }
             "references" => {
                 let declaration = parameters["context"]["includeDeclaration"] != json!(false);
-                let found = self.all_places(&all, here, declaration);
+                let others = self.others();
+                let others: Vec<&Analysis> = others.iter().map(Rc::as_ref).collect();
+                let found = places::places(&all, here, &others, declaration);
                 let found = found.into_iter().map(|(path, start, end)| self.location(&(path, start..end)));
                 Value::Array(found.collect())
             }
@@ -102,7 +105,7 @@ impl Server {
             },
             "rename" => {
                 let name = parameters["newName"].as_str().unwrap_or_default();
-                return Some(self.rename(&path, &all, here, name));
+                return Some(self.rename(&all, here, name));
             }
             "formatting" => format(&all),
             "documentSymbol" => Value::Array(outline::outline(&all)),
@@ -117,27 +120,44 @@ impl Server {
         Some(Ok(result))
     }
 
-    fn rename(&mut self, path: &Path, all: &Analysis, byte: usize, name: &str) -> Answer {
+    fn rename(&mut self, all: &Analysis, byte: usize, name: &str) -> Answer {
         let (symbol, _) = places::renamed(all, byte)?;
         places::check_name(name)?;
-        let found = self.all_places(all, byte, true);
+        let others = self.others();
+        let others: Vec<&Analysis> = others.iter().map(Rc::as_ref).collect();
+        let found = places::places(all, byte, &others, true);
         let changed = places::replaced(&found, name, |path| self.read(path).ok());
-        let new = changed
-            .get(path)
-            .ok_or("there is no name of the spec here")?;
         let load = |path: &Path| match changed.get(path) {
             Some(text) => Ok(text.clone()),
             None => self.read(path),
         };
-        let after = Analysis::new(&path.display().to_string(), new, &load);
         let errors = |of: &Analysis| of.findings().error_count();
-        if errors(&after) > errors(all) {
-            let found = after.findings().iter().next();
-            let reason = found.map(|one| one.message.clone()).unwrap_or_default();
-            return Err(format!(
-                "`{}` cannot be called `{name}`: {reason}",
-                symbol.name
-            ));
+        let refused = |reason: String| {
+            let old = &symbol.name;
+            Err(format!("`{old}` cannot be called `{name}`: {reason}"))
+        };
+        // Every spec that reads a changed text must mean what it meant.
+        let touched = |one: &&Analysis| changed.keys().any(|path| one.source(path).is_some());
+        let own = all.path(SourceId(0));
+        let others = others
+            .into_iter()
+            .filter(|one| one.path(SourceId(0)) != own);
+        for before in others.chain([all]).filter(touched) {
+            let path = before.path(SourceId(0)).unwrap_or_default();
+            let text = load(&path).map_err(|error| error.to_string())?;
+            let after = Analysis::new(&path.display().to_string(), &text, &load);
+            if errors(&after) > errors(before) {
+                let found = after.findings().iter().next();
+                return refused(found.map(|one| one.message.clone()).unwrap_or_default());
+            }
+            if let Some((path, at)) = places::other_meaning(before, &after, &found, name) {
+                let text = load(&path).unwrap_or_default();
+                let line = 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count();
+                let file = path.display();
+                return refused(format!(
+                    "a name in line {line} of {file} would mean another declaration"
+                ));
+            }
         }
         let mut changes: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for (path, start, end) in found {

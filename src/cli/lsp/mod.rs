@@ -2,6 +2,7 @@
 //!
 //! | module | does |
 //! |---|---|
+//! | `transport` | reads and writes messages |
 //! | `server`, `answers` | keeps the open texts and answers |
 //! | `analysis` | what is known of one text with its imports |
 //! | `symbols`, `resolve` | declarations and uses of names, from the syntax alone |
@@ -22,6 +23,7 @@ mod resolve;
 mod server;
 mod symbols;
 mod text;
+mod transport;
 mod words;
 
 use super::{Failure, Outcome};
@@ -31,6 +33,7 @@ use lsp_server::{Connection, Message};
 use serde_json::json;
 use server::Server;
 use std::time::Duration;
+use transport::Transport;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -58,12 +61,13 @@ pub struct Arguments {
 /// # Errors
 /// Input that is not the protocol.
 pub fn run(_: &Arguments) -> Outcome {
-    let (connection, threads) = Connection::stdio();
-    serve(&connection).context("the editor's messages cannot be understood")?;
+    let (connection, transport) = Transport::start();
+    let served = serve(&connection);
     drop(connection);
-    threads
-        .join()
-        .context("cannot write to the editor")
+    // A fault in reading or writing ends the connection: it is the reason, and the end is not.
+    transport.finish().map_err(Failure::Run)?;
+    served
+        .context("the editor's messages cannot be understood")
         .map_err(Failure::Run)
 }
 

@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+/// Names that mean something at places where no declaration of them is looked for.
+const OWN_MEANING: [&str; 5] = ["pre", "post", "task", "train", "target"];
+
 /// A place in a file.
 pub type Place = (PathBuf, Range<usize>);
 
@@ -102,6 +105,9 @@ pub fn renamed(all: &Analysis, byte: usize) -> Result<(&Symbol, Span), String> {
 pub fn check_name(name: &str) -> Result<(), String> {
     let words = words::words(name);
     match words.as_slice() {
+        [(words::Kind::Name, _)] if OWN_MEANING.contains(&name) => {
+            Err(format!("`{name}` has a meaning of its own in the language"))
+        }
         [(words::Kind::Name, range)] if range.len() == name.len() => Ok(()),
         [(words::Kind::Reserved, _)] => Err(format!("`{name}` is a word of the language")),
         _ => Err(format!(
@@ -128,4 +134,39 @@ pub fn replaced(
         }
     }
     changed
+}
+
+/// The first place of a new text at which a name means another declaration than before it was renamed.
+pub fn other_meaning(
+    before: &Analysis,
+    after: &Analysis,
+    renamed: &BTreeSet<(PathBuf, usize, usize)>,
+    name: &str,
+) -> Option<(PathBuf, usize)> {
+    let mut edits: BTreeMap<&Path, Vec<(usize, usize)>> = BTreeMap::new();
+    for (path, start, end) in renamed {
+        edits.entry(path).or_default().push((*start, *end));
+    }
+    let moved = |(path, start): (PathBuf, usize)| {
+        let edits = edits.get(path.as_path());
+        let earlier = edits.into_iter().flatten().filter(|edit| edit.0 < start);
+        let new = earlier.fold(start, |at, (from, to)| at + name.len() - (to - from));
+        (path, new)
+    };
+    let wanted = meanings(before).into_iter();
+    let wanted: BTreeSet<_> = wanted.map(|(at, of)| (moved(at), moved(of))).collect();
+    let found = meanings(after);
+    let first = wanted.symmetric_difference(&found).next();
+    first.map(|(at, _)| at.clone())
+}
+
+/// The places of all names with those of their declarations.
+fn meanings(all: &Analysis) -> BTreeSet<((PathBuf, usize), (PathBuf, usize))> {
+    let place = |span: Span| {
+        let file = all.parsed.sources.file(span.source);
+        (PathBuf::from(&file.name), span.range().start)
+    };
+    let uses = all.symbols.uses.values();
+    uses.map(|one| (place(one.span), place(all.symbols.list[one.symbol].span)))
+        .collect()
 }

@@ -207,13 +207,8 @@ impl Server {
         json!({ "uri": self.uri(path), "range": range })
     }
 
-    /// All places of a name, in the open texts and in the files of the editor's folders.
-    pub(super) fn all_places(
-        &mut self,
-        all: &Analysis,
-        byte: usize,
-        declaration: bool,
-    ) -> BTreeSet<(PathBuf, usize, usize)> {
+    /// The open texts, and those in the editor's folders that import others.
+    pub(super) fn others(&mut self) -> Vec<Rc<Analysis>> {
         let open: Vec<PathBuf> = self.documents.keys().cloned().collect();
         let mut others: Vec<Rc<Analysis>> =
             open.iter().filter_map(|path| self.analysis(path)).collect();
@@ -227,8 +222,7 @@ impl Server {
                 others.push(Rc::new(self.analysed(&path, &text)));
             }
         }
-        let others: Vec<&Analysis> = others.iter().map(Rc::as_ref).collect();
-        places::places(all, byte, &others, declaration)
+        others
     }
 
     /// The specs in the editor's folders.
