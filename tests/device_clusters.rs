@@ -61,14 +61,14 @@ network agent {
     transmit w + hebb
     hebb <- clip(hebb + 0.1 * m * delay(pre, 1) * post, -1, 1)
   }
-  plastic mem: h -> z[3] {
+  plastic mem: h -> z {
     weight u ~ uniform(-0.3, 0.3)
     trace t = 0
     transmit u + t
     t <- t + 0.1 * pre * post
   }
   y = tanh(linear(obs) + rec + 0.5 * s)
-  z = tanh(mem)
+  z: [3] = tanh(mem)
   modulator m = tanh(linear(y, 1) + s)
   s <- 0.5 * linear(y, 1) + 0.1 * mean(z)
   h <- y + 0.1 * max(y) - 0.2 * sum(y)
