@@ -1,4 +1,4 @@
-//! What is known of a spec: its findings, its names and the shapes of its values.
+//! The knowledge of a spec: its findings, its names and the shapes of its values.
 
 use super::symbols::{Symbol, Symbols};
 use crate::driver::{self, Compilation};
@@ -15,7 +15,7 @@ pub struct Analysis {
     /// The texts and their trees, with the rules and cells of the library.
     pub parsed: Compilation,
     pub symbols: Symbols,
-    /// What a check gives, once somebody has asked for it.
+    /// The result of a check, made when somebody first asks for it.
     checked: OnceCell<Checked>,
 }
 
@@ -142,7 +142,7 @@ impl Analysis {
     }
 }
 
-/// What was read, to be checked.
+/// The parsed files, which the check takes.
 fn copy(parsed: &Compilation) -> Compilation {
     Compilation {
         sources: parsed.sources.clone(),

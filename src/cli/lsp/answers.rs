@@ -15,7 +15,7 @@ use std::rc::Rc;
 /// An answer, or the reason why there is none.
 type Answer = Result<Value, String>;
 
-/// What the server can do, as the protocol says it.
+/// The abilities of the server, in the protocol's words.
 pub fn abilities() -> Value {
     json!({
         "textDocumentSync": { "openClose": true, "change": 2, "save": true },

@@ -1,4 +1,4 @@
-//! What may stand at the cursor.
+//! Completion: the names, settings and keywords that may stand at the cursor.
 
 use super::analysis::Analysis;
 use super::meaning;

@@ -1,4 +1,4 @@
-//! What the editor shows about the word under the pointer: meaning, sizes, equations.
+//! Hover texts: meaning, sizes and equations of the word under the pointer.
 
 use super::analysis::Analysis;
 use super::meaning;

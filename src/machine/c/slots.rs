@@ -2,11 +2,12 @@
 
 use super::element::{at, number};
 use super::writer::Writer;
-use super::Feed;
+use super::{Episode, Feed};
 use crate::ir::{Draw, NoiseKind};
 use crate::program::ir::Home;
 use crate::program::layout::Layout;
 use crate::program::layout::{Form, Slot};
+use crate::program::Program;
 
 /// The index in panels of element `i` of a row-major matrix.
 pub(super) fn panelled(layout: Layout, i: &str) -> String {
@@ -121,41 +122,18 @@ impl Writer<'_> {
         text.open("\nDEVICE void observe(const Context c, const Args *a, const int lane, const int step) {");
         text.line("const int *task = a->task + (u64)lane * TASK_WORDS;");
         text.open("PHASE");
-        for (slot, feed) in episode.feeds.iter().enumerate() {
-            let n: usize = episode.graph.inputs[slot].dims.iter().product();
-            let value = match feed {
-                Feed::Observation(from) => format!("task_observation(task, {from} + i)"),
-                Feed::Signal(k) => format!("task_signal(task, {k})"),
-                Feed::TrialStart => "f_truth(task_trial_starts(task))".to_owned(),
-                Feed::Given(from) => format!("a->inputs[{}]", row(*from, n)),
-                Feed::Word => "f_truth(i == (int)a->words[c.row])".to_owned(),
-            };
-            if let Some(to) = program.inputs[slot] {
-                text.line(&put(to, &value));
+        for leaf in leaves(program, episode, "a->") {
+            let put = fill(leaf.to.n, &leaf.put());
+            match &leaf.place {
+                Some(place) => {
+                    text.open("{");
+                    text.line(place);
+                    text.line(&put);
+                    text.line("(void)place;");
+                    text.close("}");
+                }
+                None => text.line(&put),
             }
-        }
-        for (slot, noise) in episode.graph.noises.iter().enumerate() {
-            let Some(to) = program.noises[slot] else {
-                continue;
-            };
-            let (step, still) = match noise.kind {
-                NoiseKind::Step => ("a->first + step", None),
-                NoiseKind::Mask => ("0", Some(noise.draw.mean())),
-            };
-            let columns = noise.dims.last().copied().unwrap_or(1).max(1);
-            let drawn = draw(&noise.draw, columns);
-            let value = match still {
-                Some(mean) => format!("a->learn ? {drawn} : {}", number(mean as f32)),
-                None => drawn,
-            };
-            text.open("{");
-            text.line(&format!(
-                "const Place place = place_of(a->keys + {}, a->iteration, {step}, lane);",
-                4 + 2 * episode.noises[slot]
-            ));
-            text.line(&put(to, &value));
-            text.line("(void)place;");
-            text.close("}");
         }
         text.close("END_PHASE");
         text.line("(void)task;");
@@ -196,16 +174,70 @@ pub(super) fn row(from: usize, n: usize) -> String {
     format!("c.vectors * {from} + c.row * {n} + i")
 }
 
-/// Writes a leaf, element by element.
-fn put(to: Slot, value: &str) -> String {
-    let Slot { at, n, form } = to;
-    let index = match form {
-        Form::Panels(layout) => panelled(layout, "i"),
-        Form::Plain | Form::Transposed(_) | Form::Rows(_) | Form::TransposedRows(_) => {
-            "i".to_owned()
-        }
-    };
-    fill(n, &format!("c.L[{at} + {index}] = {value};"))
+/// A value that a step is given: an input or noise.
+pub(super) struct Leaf {
+    pub to: Slot,
+    /// The expression of element `i`.
+    value: String,
+    /// The definition of the place that noise is drawn at.
+    pub place: Option<String>,
+}
+
+impl Leaf {
+    /// The assignment of element `i`.
+    pub(super) fn put(&self) -> String {
+        let index = match self.to.form {
+            Form::Panels(layout) => panelled(layout, "i"),
+            Form::Plain | Form::Transposed(_) | Form::Rows(_) | Form::TransposedRows(_) => {
+                "i".to_owned()
+            }
+        };
+        format!("c.L[{} + {index}] = {};", self.to.at, self.value)
+    }
+}
+
+/// The values that a step is given; `a` leads to the arguments of the launch.
+pub(super) fn leaves(program: &Program, episode: &Episode<'_>, a: &str) -> Vec<Leaf> {
+    let mut leaves = Vec::new();
+    for (slot, feed) in episode.feeds.iter().enumerate() {
+        let n: usize = episode.graph.inputs[slot].dims.iter().product();
+        let value = match feed {
+            Feed::Observation(from) => format!("task_observation(task, {from} + i)"),
+            Feed::Signal(k) => format!("task_signal(task, {k})"),
+            Feed::TrialStart => "f_truth(task_trial_starts(task))".to_owned(),
+            Feed::Given(from) => format!("{a}inputs[{}]", row(*from, n)),
+            Feed::Word => format!("f_truth(i == (int){a}words[c.row])"),
+        };
+        leaves.extend(program.inputs[slot].map(|to| Leaf {
+            to,
+            value,
+            place: None,
+        }));
+    }
+    for (slot, noise) in episode.graph.noises.iter().enumerate() {
+        let Some(to) = program.noises[slot] else {
+            continue;
+        };
+        let (step, still) = match noise.kind {
+            NoiseKind::Step => (format!("{a}first + step"), None),
+            NoiseKind::Mask => ("0".to_owned(), Some(noise.draw.mean())),
+        };
+        let columns = noise.dims.last().copied().unwrap_or(1).max(1);
+        let drawn = draw(&noise.draw, columns);
+        let value = match still {
+            Some(mean) => format!("{a}learn ? {drawn} : {}", number(mean as f32)),
+            None => drawn,
+        };
+        let key = 4 + 2 * episode.noises[slot];
+        let place =
+            format!("const Place place = place_of({a}keys + {key}, {a}iteration, {step}, lane);");
+        leaves.push(Leaf {
+            to,
+            value,
+            place: Some(place),
+        });
+    }
+    leaves
 }
 
 /// Sample `i` at `place`, as in src/ir/rng/fill.rs.

@@ -3,14 +3,21 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `plan` | how many blocks and warps share a lane |
-//! | `kernels` | the episode forward and back |
+//! | `memory` | the shared memory of a block |
+//! | `kernels` | what the passes of an episode share |
+//! | `forward`, `backward` | the passes |
+//! | `task`, `act.h` | the task beside the forward pass |
 //! | `sweeps` | sweeps over the connections of a warp |
 //! | `vectors` | vector code between them |
 //! | `cluster.h` | exchanges between blocks, sums over a warp |
 
+mod backward;
+mod forward;
 mod kernels;
+mod memory;
 mod plan;
 mod sweeps;
+mod task;
 mod vectors;
 
 use super::text::Text;
@@ -55,9 +62,9 @@ impl Cluster {
         sums: &[(usize, usize, usize)],
     ) -> Result<Cluster, String> {
         let source = program.source();
-        let copied = kernels::copied(source);
+        let copied = memory::copied(source);
         let (shape, held) = plan::choose(program, episode, limits, |blocks, warps| {
-            kernels::vector_bytes(source, episode, &copied, sums, (blocks, warps))
+            memory::vector_bytes(source, episode, &copied, sums, (blocks, warps))
         })?;
         Ok(Cluster { shape, held })
     }
@@ -105,7 +112,7 @@ impl Cluster {
             shape: &self.shape,
             products,
             sums,
-            copied: kernels::copied(source),
+            copied: memory::copied(source),
         };
         text.raw(&format!(
             "\n#define CLUSTER {}\n#define TILE_THREADS {}\n",

@@ -1,0 +1,362 @@
+//! The kernel of the forward pass.
+
+use super::super::element::number;
+use super::super::text::Text;
+use super::kernels::{aged, Kernels};
+use super::memory::{memory, whole, Offsets, BARRIERS};
+use super::sweeps::{Sweeps, Tiles, Way};
+use super::vectors::{units, Names, Op, Work};
+use crate::program::access::{reads, sweep_reads, writes, Access};
+use crate::program::code::{Area, Instr, RootKind, Source, Sweep};
+use crate::program::ir::Home;
+use crate::program::layout::{Layout, Slot};
+use crate::program::Program;
+use std::collections::BTreeMap;
+/// Vector code up to a sweep, and the sweep.
+type Segment = (Vec<Op>, Option<usize>);
+
+/// The instructions of a step in segments: each sweep as early as its operands are there.
+fn segments(program: &Program, instrs: &[Instr]) -> Vec<Segment> {
+    let mut left: Vec<&Instr> = instrs.iter().collect();
+    let mut segments: Vec<Segment> = Vec::new();
+    while let Some(at) = left.iter().position(|instr| instr.is_sweep()) {
+        let Instr::Sweep(k) = *left[at] else { break };
+        let mut needed: Vec<Access> = sweep_reads(&program.ahead.sweeps[k]).collect();
+        let mut first = Vec::new();
+        let mut kept = Vec::new();
+        for instr in left[..at].iter().rev() {
+            let feeds = writes(instr).is_some_and(|written| {
+                needed.iter().any(|read| {
+                    read.area == written.area
+                        && read.at < written.at + written.n
+                        && written.at < read.at + read.n
+                })
+            });
+            if feeds {
+                needed.extend(reads(instr));
+                first.push((*instr).clone());
+            } else {
+                kept.push(*instr);
+            }
+        }
+        first.reverse();
+        kept.reverse();
+        kept.extend(&left[at + 1..]);
+        left = kept;
+        let ops = first.into_iter().map(|i| Op::new(Work::Instr(i)));
+        segments.push((ops.collect(), Some(k)));
+    }
+    let rest = left.into_iter().map(|i| Op::new(Work::Instr(i.clone())));
+    segments.push((rest.collect(), None));
+    segments
+}
+
+impl Kernels<'_> {
+    /// The kernel of the forward pass; returns the bytes of shared memory per block.
+    pub(super) fn forward(&self, text: &mut Text) -> usize {
+        let program = self.program;
+        let ahead = &program.ahead;
+        let mut tiles = Tiles::default();
+        let mut next = BARRIERS;
+        self.hold_matrices(0, &mut tiles, &mut next);
+        // Updates that wait run before the sweeps of the next step.
+        let updates: Vec<Sweep> = ahead.updates.iter().map(older).collect();
+        let groups: Vec<Vec<&Sweep>> = ahead.sweeps.iter().map(|sweep| vec![sweep]).collect();
+        let [arrived, partial] = self.exchange_sizes(&groups, Way::Forward, &tiles);
+        let lane = memory(&program.lane);
+        let mut at = Offsets {
+            memory: whole(next),
+            ..Offsets::default()
+        };
+        at.arrived = at.memory + 2 * lane;
+        at.values = at.arrived + 2 * arrived;
+        at.partial = at.values + whole(self.copied.size);
+        at.own = at.partial + partial;
+        let actions = self.actions();
+        let words = self.episode.task.as_ref().map_or(0, |task| task.words);
+        at.size = whole(at.own + 2 * (actions + 1) + words);
+        let warps = self.shape.warps + 1;
+        let (trace_size, trace_at) = self.traces();
+
+        text.raw(&format!(
+            "#undef ARRIVED\n#undef BLOCK_FLOATS\n#define BLOCK_FLOATS {}\n#define ARRIVED ({} + (exchanges & 1) * {arrived})\n",
+            at.size, at.arrived
+        ));
+        self.action(text);
+        text.open(&format!("CLUSTER_KERNEL(forward, {warps}) {{"));
+        text.line("CLUSTER_BEGIN");
+        text.line("if (stopped(&a)) return;");
+        text.line("int step = 0;");
+        self.declare_matrices(0, &tiles, text);
+        for (b, layout) in self.held.blocks.iter().enumerate() {
+            text.line(&format!("TILE(p{b}, {});", self.tile(*layout).size()));
+        }
+        text.open(&format!("UNIT({warps})"));
+        self.clear(&at, warps, text);
+        self.matrices(&tiles, 0, text);
+        for (slot, home) in program.homes.iter().enumerate() {
+            if let Home::Block { index, layout } = home {
+                let tile = self.tile(*layout);
+                let first = number(program.first[slot] as f32);
+                self.each_connection(
+                    tile,
+                    &[format!(
+                        "OF_TILE(p{index}, k * {} + r) = {first};",
+                        tile.rows
+                    )],
+                    text,
+                );
+            }
+        }
+        text.close("END_UNIT");
+        let head = self.head(&at, lane);
+        // The first values of states, and the task at its beginning.
+        text.open(&format!("UNIT({warps})"));
+        head.iter().for_each(|line| text.line(line));
+        text.open("LANES32");
+        for (slot, home) in program.homes.iter().enumerate() {
+            if let Home::Vector {
+                step: Some(to), n, ..
+            } = home
+            {
+                let first = number(program.first[slot] as f32);
+                text.line(&format!(
+                    "for (int i = tid; i < {n}; i += {}) {{ c.L[{to} + i] = {first}; c.B[{to} + i] = {first}; }}",
+                    warps * 32
+                ));
+            }
+        }
+        text.close("END32");
+        self.begin_task(&at).iter().for_each(|line| text.line(line));
+        text.close("END_UNIT");
+        text.line("EXCHANGE_BEGIN;");
+        text.line("exchanges--;");
+
+        let tile_of = |sweep: &Sweep| self.tile(sweep.layout);
+        let writer = Sweeps {
+            way: Way::Forward,
+            tiles: &tiles,
+            copied: &self.copied,
+            blocks: self.shape.blocks,
+            warps: self.shape.warps,
+            tile: &tile_of,
+            partial: at.partial,
+        };
+        let names = Names {
+            copied: &self.copied,
+            sums: &BTreeMap::new(),
+            products: self.products,
+            blocks: self.shape.blocks,
+            warps,
+        };
+        let segments = segments(program, &ahead.instrs);
+        // The task must be ahead of code that leads to the first sweep, if that reads what it gives.
+        let inputs: Vec<Slot> = program
+            .inputs
+            .iter()
+            .chain(&program.noises)
+            .flatten()
+            .copied()
+            .collect();
+        let is_input = |access: &Access| {
+            access.area == Area::Lane
+                && inputs
+                    .iter()
+                    .any(|slot| access.at < slot.at + slot.n && slot.at < access.at + access.n)
+        };
+        let first_reads = segments.first().is_some_and(|(ops, sweep)| {
+            let of_ops = ops.iter().any(|op| match &op.work {
+                Work::Instr(instr) => reads(instr).iter().any(is_input),
+                _ => false,
+            });
+            let of_sweep = sweep
+                .is_some_and(|k| sweep_reads(&ahead.sweeps[k]).any(|access| is_input(&access)));
+            of_ops || of_sweep
+        });
+        for first in [true, false] {
+            text.open(if first {
+                "if (a.steps > 0) {"
+            } else {
+                "for (step = 1; step < a.steps; step++) {"
+            });
+            let task = self.task(&at, first);
+            let mut task_left = true;
+            let alone = first_reads || segments.first().is_none_or(|(_, sweep)| sweep.is_none());
+            let keep_record = if first {
+                Vec::new()
+            } else {
+                self.keep_record()
+            };
+            let mut record_left = !keep_record.is_empty();
+            if alone {
+                text.open(&format!("UNIT({warps})"));
+                head.iter().for_each(|line| text.line(line));
+                text.open(&format!("if (warp < {}) {{", self.shape.warps));
+                keep_record.iter().for_each(|line| text.line(line));
+                text.close("}");
+                text.open("else {");
+                task.iter().for_each(|line| text.line(line));
+                text.close("}");
+                text.close("END_UNIT");
+                task_left = false;
+                record_left = false;
+            }
+            let mut waiting: Vec<Op> = Vec::new();
+            let mut updated = false;
+            for (k, (ops, sweep)) in segments.iter().enumerate() {
+                waiting.extend(ops.iter().cloned());
+                let Some(sweep) = sweep else {
+                    waiting.extend(self.moves());
+                    units(&waiting, &names, &head, &[], text);
+                    continue;
+                };
+                units(&waiting, &names, &head, &[], text);
+                let mut group: Vec<&Sweep> = Vec::new();
+                // Updates of the step before.
+                if !first && !updated && !ahead.deferred {
+                    group.extend(&updates);
+                }
+                if !first && !updated && ahead.deferred {
+                    group.extend(ahead.apart.iter().map(|k| &ahead.sweeps[*k]));
+                }
+                let merged = ahead.merged[*sweep].filter(|_| !first && ahead.deferred);
+                group.push(&ahead.sweeps[merged.unwrap_or(*sweep)]);
+                // The traces on entry are complete after the sweeps that update them.
+                let mut after = Vec::new();
+                for (b, layout) in self.held.blocks.iter().enumerate() {
+                    let here = match (first, ahead.deferred) {
+                        (true, _) | (_, false) => k == 0,
+                        (false, true) => group.iter().any(|sweep| writes_block(sweep, b)),
+                    };
+                    if here {
+                        after.extend(self.keep_trace(b, *layout, trace_size, trace_at[b]));
+                    }
+                }
+                updated = true;
+                let before: &[String] = if record_left { &keep_record } else { &[] };
+                let beside: &[String] = if task_left { &task } else { &[] };
+                (record_left, task_left) = (false, false);
+                waiting = self.sweeps(
+                    &group,
+                    &writer,
+                    (&head, warps),
+                    [before, &after, beside],
+                    text,
+                );
+            }
+            text.close("}");
+        }
+        // The record and the action of the last step.
+        text.line("step = a.steps;");
+        text.open(&format!("UNIT({warps})"));
+        head.iter().for_each(|line| text.line(line));
+        text.open(&format!("if (warp < {}) {{", self.shape.warps));
+        self.keep_record().iter().for_each(|line| text.line(line));
+        text.close("}");
+        if self.episode.task.is_some() {
+            text.open("else {");
+            self.act(&at).iter().for_each(|line| text.line(line));
+            text.close("}");
+        }
+        text.close("END_UNIT");
+        text.line("CLUSTER_END;");
+        text.close("}");
+        4 * at.size
+    }
+
+    /// Code that keeps the vectors and the outputs of the step before.
+    fn keep_record(&self) -> Vec<String> {
+        let threads = self.threads();
+        let record = self.program.record_size;
+        let mut lines = vec![
+            "LANES32".to_owned(),
+            format!("    float *const record = a.records + (c.row - 1) * {record};"),
+            format!(
+                "    for (int i = blk * {threads} + tid; i < {record}; i += {}) record[i] = c.B[i];",
+                threads * self.shape.blocks
+            ),
+            "    (void)record;".to_owned(),
+        ];
+        for (k, (slot, to)) in self.episode.read.iter().enumerate() {
+            let (place, n) = self.program.outputs[*slot];
+            let value = self.copied.at(aged(place), "i");
+            lines.push(format!(
+                "    if (blk == {}) for (int i = tid; i < {n}; i += {threads}) a.outputs[c.vectors * {to} + (c.row - 1) * {n} + i] = {value};",
+                k % self.shape.blocks
+            ));
+        }
+        lines.push("END32".to_owned());
+        lines
+    }
+
+    /// Code that keeps the traces with which a step begins.
+    fn keep_trace(&self, b: usize, layout: Layout, size: usize, at: usize) -> Vec<String> {
+        let tile = self.tile(layout);
+        let fours = tile.padded_rows() / 4;
+        let value = |j: usize| {
+            // The rows of padding repeat the last one.
+            format!(
+                "OF_TILE(p{b}, k * {rows} + (4 * r + {j} < {rows} ? 4 * r + {j} : {last}))",
+                rows = tile.rows,
+                last = tile.rows - 1
+            )
+        };
+        vec![
+            "LANES32".to_owned(),
+            format!("    float *const kept = {};", self.stored(size, at, tile, "step")),
+            "    UNROLL".to_owned(),
+            format!("    for (int k = 0; k < {}; k++) {{", tile.columns),
+            "        UNROLL".to_owned(),
+            format!(
+                "        for (int r = 0; r < {fours}; r++) keep4(kept + (k * {fours} + r) * {}, {}, {}, {}, {});",
+                4 * self.threads(),
+                value(0),
+                value(1),
+                value(2),
+                value(3)
+            ),
+            "    }".to_owned(),
+            "END32".to_owned(),
+        ]
+    }
+
+    /// Moves of states into the memory of the next step.
+    fn moves(&self) -> Vec<Op> {
+        let program = self.program;
+        let moved = program.nexts.iter().filter_map(|(slot, place, n)| {
+            let Home::Vector { step: Some(at), .. } = program.homes[*slot] else {
+                return None;
+            };
+            Some(Op::new(Work::Move {
+                to: (Area::Before, at),
+                from: *place,
+                n: *n,
+            }))
+        });
+        moved.collect()
+    }
+}
+
+fn writes_block(sweep: &Sweep, b: usize) -> bool {
+    let mut roots = sweep.roots.iter();
+    roots.any(|root| root.kind == RootKind::State(b))
+}
+
+/// An update of traces as the next step runs it.
+fn older(update: &Sweep) -> Sweep {
+    let age = |source: Source| match source {
+        Source::Post(place) => Source::Post(aged(place)),
+        Source::Pre(place) => Source::Pre(aged(place)),
+        other => other,
+    };
+    let mut update = update.clone();
+    for op in &mut update.ops {
+        op.operands = op.operands.map(age);
+    }
+    for root in &mut update.roots {
+        root.value = age(root.value);
+        root.times = root.times.map(age);
+        root.kind = root.kind.aged();
+    }
+    update
+}
