@@ -32,10 +32,10 @@ impl Machines {
             ahead: Machine::new(&program.ahead.sweeps, blocks),
             updates: Machine::new(&program.ahead.updates, blocks),
             back: Machine::new(&program.back.sweeps, blocks),
-            ahead_vectors: VectorCode::chosen(&program.ahead.instrs),
-            early: VectorCode::chosen(&program.back.early),
-            late: VectorCode::chosen(&program.back.late),
-            main: VectorCode::chosen(&program.back.main),
+            ahead_vectors: VectorCode::new(&program.ahead.instrs),
+            early: VectorCode::new(&program.back.early),
+            late: VectorCode::new(&program.back.late),
+            main: VectorCode::new(&program.back.main),
         }
     }
 }

@@ -52,25 +52,10 @@ struct Run {
 impl VectorCode {
     /// Compiles what it can for this CPU. The list must be one of a verified program.
     pub(crate) fn new(instrs: &[Instr]) -> VectorCode {
-        let code = match processor() {
+        let mut code = match processor() {
             Processor::Avx512 | Processor::Avx2 => VectorCode::compiled(instrs),
             Processor::Other => VectorCode::default(),
         };
-        code.counted(instrs)
-    }
-
-    /// The code of a list that `run` runs, unless `BPMC_VECTOR_CODE` is set: machine code of some unoptimised backward steps
-    /// gave wrong gradients in a test (`gradients::backends::functions_at_odd_sizes`), and the cause is not known.
-    pub(crate) fn chosen(instrs: &[Instr]) -> VectorCode {
-        match std::env::var_os("BPMC_VECTOR_CODE") {
-            Some(_) => VectorCode::new(instrs),
-            None => VectorCode::default().counted(instrs),
-        }
-    }
-
-    /// Adds up what the instructions do.
-    fn counted(mut self, instrs: &[Instr]) -> VectorCode {
-        let code = &mut self;
         let (mut sum, mut end) = (VectorUse::default(), 0);
         code.before.push(sum);
         for (k, instr) in instrs.iter().enumerate() {
@@ -84,7 +69,7 @@ impl VectorCode {
             sum.compiled += usize::from(k < end);
             code.before.push(sum);
         }
-        self
+        code
     }
 
     /// What some of the instructions do, once.

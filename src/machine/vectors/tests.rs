@@ -276,6 +276,38 @@ fn random_vector_code_gives_the_same_bits() {
     );
 }
 
+/// The last vector of a loop is written whole. Here it would take the place of what a copy still reads, if the loop that it can
+/// join stood before the copy.
+#[test]
+fn the_end_of_a_vector_is_copied_before_its_place_is_taken() {
+    let lane = |at: usize, stride: usize| Place {
+        area: Area::Lane,
+        at,
+        stride,
+    };
+    let product = |to: usize, a: Place, b: Place| Instr::Element {
+        f: Element::Binary(Binary::Mul),
+        to,
+        operands: [a, b, a],
+        n: 3,
+    };
+    let instrs = [
+        product(192, lane(176, 0), lane(48, 1)),
+        Instr::Copy {
+            to: 144,
+            a: lane(163, 1),
+            n: 3,
+        },
+        product(160, lane(192, 1), lane(0, 0)),
+    ];
+    let mut random = Random(5);
+    let mut expected = World::new(&mut random);
+    let mut found = expected.clone();
+    expected.interpret(&[], &instrs);
+    assert_eq!(found.compiled(&[], &instrs), 3);
+    assert_eq!(found.bits(), expected.bits());
+}
+
 #[test]
 fn functions_have_the_same_bits_everywhere() {
     let mut random = Random(77);

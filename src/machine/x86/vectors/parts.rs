@@ -53,9 +53,9 @@ impl Spot {
         !self.row || self.at.is_multiple_of(8)
     }
 
-    /// Returns true if two ranges share elements.
+    /// Returns true if two ranges share elements. The last vector of a loop is written whole, so a range ends with it.
     fn meets(self, n: usize, other: Spot, m: usize) -> bool {
-        let size = |spot: Spot, n: usize| if spot.row { n } else { 1 };
+        let size = |spot: Spot, n: usize| if spot.row { n.next_multiple_of(8) } else { 1 };
         self.base == other.base
             && self.at < other.at + size(other, m)
             && other.at < self.at + size(self, n)
