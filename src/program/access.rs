@@ -23,7 +23,13 @@ impl Access {
         }
     }
 
-    fn lane(at: usize, n: usize) -> Access {
+    /// Returns true if the two share elements.
+    pub(crate) fn meets(self, other: Access) -> bool {
+        self.area == other.area && self.at < other.at + other.n && other.at < self.at + self.n
+    }
+
+    /// An access to the lane's memory.
+    pub(crate) fn lane(at: usize, n: usize) -> Access {
         Access {
             area: Area::Lane,
             at,

@@ -38,6 +38,16 @@ pub struct Place {
     pub stride: usize,
 }
 
+impl Place {
+    /// The same place as the next step sees it.
+    pub fn aged(self) -> Place {
+        Place {
+            area: self.area.aged(),
+            ..self
+        }
+    }
+}
+
 /// An elementwise function, with its constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Element {
@@ -226,6 +236,42 @@ pub enum RootKind {
 }
 
 impl RootKind {
+    /// Returns true if it is a sum or maximum over pre.
+    pub fn is_over_pre(self) -> bool {
+        matches!(self, RootKind::SumPre(..) | RootKind::MaxPre(..))
+    }
+
+    /// Returns true if it is a sum or maximum over post.
+    pub fn is_over_post(self) -> bool {
+        matches!(self, RootKind::SumPost(..) | RootKind::MaxPost(..))
+    }
+
+    /// Returns true if it is a sum or maximum over both sides.
+    pub fn is_over_both(self) -> bool {
+        matches!(self, RootKind::SumBoth(..) | RootKind::MaxBoth(..))
+    }
+
+    /// Returns true if it is a maximum.
+    pub fn is_max(self) -> bool {
+        matches!(
+            self,
+            RootKind::MaxPre(..) | RootKind::MaxPost(..) | RootKind::MaxBoth(..)
+        )
+    }
+
+    /// The place that a sum or maximum goes to.
+    pub fn target(self) -> Option<(Area, usize)> {
+        match self {
+            RootKind::SumPre(area, to)
+            | RootKind::MaxPre(area, to)
+            | RootKind::SumPost(area, to)
+            | RootKind::MaxPost(area, to)
+            | RootKind::SumBoth(area, to)
+            | RootKind::MaxBoth(area, to) => Some((area, to)),
+            RootKind::Gradient(_) | RootKind::State(_) | RootKind::Adjoint(_) => None,
+        }
+    }
+
     /// The same target as the next step sees it.
     pub fn aged(self) -> RootKind {
         match self {

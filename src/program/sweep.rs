@@ -1,10 +1,35 @@
 //! The construction of sweeps: equal operations are merged, sweeps can be appended, and unused operations are
 //! dropped.
 
-use super::code::{Element, Root, RootKind, RowOp, Source, Sweep};
+use super::code::{Area, Element, Place, Root, RootKind, RowOp, Source, Sweep};
 use super::layout::Layout;
 use crate::ir::Binary;
 use std::collections::HashMap;
+
+/// The sources of a sweep in the areas of another program.
+pub(crate) fn in_area(source: Source, map: impl Fn(Area) -> Area) -> Source {
+    let place = |p: Place| Place {
+        area: map(p.area),
+        ..p
+    };
+    match source {
+        Source::Matrix(area, at) => Source::Matrix(map(area), at),
+        Source::Post(p) => Source::Post(place(p)),
+        Source::Pre(p) => Source::Pre(place(p)),
+        other => other,
+    }
+}
+
+/// The sweep as the next step runs it.
+pub(crate) fn older(sweep: &Sweep) -> Sweep {
+    let mut builder = SweepBuilder::new(sweep.name, sweep.layout);
+    builder.append(
+        sweep,
+        |source| in_area(source, Area::aged),
+        |kind| Some(kind.aged()),
+    );
+    builder.finish()
+}
 
 /// A builder of a sweep's operations and roots.
 pub struct SweepBuilder {

@@ -7,6 +7,7 @@
 use super::element::{at, condition, expression, memory, number, opened, written};
 use super::text::Text;
 use super::Threads;
+use crate::program::access::sources;
 use crate::program::code::{Element, RootKind, RowOp, Source, Sweep};
 use crate::program::extent::Extent;
 use crate::program::layout::Layout;
@@ -119,7 +120,7 @@ pub(super) fn function(
         text.line(&format!("VAR16(t{});", op.to));
     }
     for (r, partial) in partials.iter().enumerate() {
-        if partial.as_ref().is_some_and(|p| !is_post(p.kind)) {
+        if partial.as_ref().is_some_and(|p| !p.kind.is_over_post()) {
             text.line(&format!("VAR16(a{r});"));
         }
     }
@@ -151,7 +152,7 @@ pub(super) fn function(
     for (r, partial) in partials.iter().enumerate() {
         if partial
             .as_ref()
-            .is_some_and(|p| is_max(p.kind) && !is_post(p.kind))
+            .is_some_and(|p| p.kind.is_max() && !p.kind.is_over_post())
         {
             text.line(&format!("AT16(a{r}) = -INF;"));
         }
@@ -162,7 +163,7 @@ pub(super) fn function(
         grid.per_panel
     ));
     for (r, partial) in partials.iter().enumerate() {
-        if partial.as_ref().is_some_and(|p| is_post(p.kind)) {
+        if partial.as_ref().is_some_and(|p| p.kind.is_over_post()) {
             text.line(&format!("VAR16(b{r});"));
         }
     }
@@ -205,8 +206,8 @@ pub(super) fn function(
     }
     text.close("END16");
     for (r, partial) in partials.iter().enumerate() {
-        if let Some(Partial { kind, at }) = partial.as_ref().filter(|p| is_post(p.kind)) {
-            let all = if is_max(*kind) { "MAX16" } else { "SUM16" };
+        if let Some(Partial { kind, at }) = partial.as_ref().filter(|p| p.kind.is_over_post()) {
+            let all = if kind.is_max() { "MAX16" } else { "SUM16" };
             text.line(&format!("const float s{r} = {all}(b{r});"));
             text.line(&format!(
                 "FIRST16 c.scratch[{at} + panel * {rows} + row] = s{r};"
@@ -229,7 +230,7 @@ pub(super) fn function(
                 kind: kind @ (RootKind::SumBoth(..) | RootKind::MaxBoth(..)),
                 at,
             }) => {
-                let all = if is_max(*kind) { "MAX16" } else { "SUM16" };
+                let all = if kind.is_max() { "MAX16" } else { "SUM16" };
                 text.line(&format!("const float s{r} = {all}(a{r});"));
                 text.line(&format!("FIRST16 c.scratch[{at} + unit] = s{r};"));
             }
@@ -280,7 +281,7 @@ fn together(partial: &Partial, layout: Layout, grid: Grid, text: &mut Text) {
         }
         RootKind::Gradient(_) | RootKind::State(_) | RootKind::Adjoint(_) => return,
     };
-    let add = if is_max(partial.kind) {
+    let add = if partial.kind.is_max() {
         format!("f_larger(s, c.scratch[{at} + p * {stride} + i])")
     } else {
         format!("s + c.scratch[{at} + p * {stride} + i]")
@@ -290,31 +291,6 @@ fn together(partial: &Partial, layout: Layout, grid: Grid, text: &mut Text) {
     text.line(&format!("for (int p = 1; p < {parts}; p++) s = {add};"));
     text.line(&format!("{}[{to} + i] = s;", written(area)));
     text.close("}");
-}
-
-fn is_post(kind: RootKind) -> bool {
-    matches!(kind, RootKind::SumPost(..) | RootKind::MaxPost(..))
-}
-
-fn is_max(kind: RootKind) -> bool {
-    matches!(
-        kind,
-        RootKind::MaxPre(..) | RootKind::MaxPost(..) | RootKind::MaxBoth(..)
-    )
-}
-
-/// All operands of a sweep.
-fn sources(sweep: &Sweep) -> impl Iterator<Item = Source> + '_ {
-    let operands = sweep
-        .ops
-        .iter()
-        .flat_map(|op| op.operands[..op.f.arity()].iter().copied());
-    let roots = sweep
-        .roots
-        .iter()
-        .flat_map(|root| [Some(root.value), root.times])
-        .flatten();
-    operands.chain(roots)
 }
 
 /// The vectors over post neurons, read once per group.

@@ -6,7 +6,6 @@ use super::sweeps;
 use super::text::Text;
 use super::vectors::{instructions, Names};
 use super::{Episode, Product, Sizes, Threads};
-use crate::program::code::Place;
 use crate::program::ir::Home;
 use crate::program::{Program, Verified};
 use std::collections::BTreeMap;
@@ -205,10 +204,7 @@ impl Writer<'_> {
                 adjoint: Some(to), ..
             } = program.homes[*slot]
             {
-                let from = Place {
-                    area: place.area.aged(),
-                    ..*place
-                };
+                let from = place.aged();
                 text.line(&fill(*n, &format!("c.L[{to} + i] = {};", at(from, "i"))));
             }
         }

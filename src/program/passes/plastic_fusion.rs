@@ -7,11 +7,11 @@
 //! needs what it gives.
 
 use crate::program::access;
-use crate::program::code::{Area, Instr, Place, RootKind, Source, Sweep};
+use crate::program::code::{Area, Instr, RootKind, Source, Sweep};
 use crate::program::ir::Program;
 use crate::program::ir::{Ahead, Back, Opening};
 use crate::program::layout::Layout;
-use crate::program::sweep::SweepBuilder;
+use crate::program::sweep::{in_area, SweepBuilder};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Joins sweeps of neighbouring steps.
@@ -29,20 +29,6 @@ pub(super) fn run(program: &mut Program) {
     };
     let back = backward(&flow, sweeps, &program.ahead.updates, &external);
     program.back = back;
-}
-
-/// The sources of a sweep in the areas of another program.
-fn in_area(source: Source, map: impl Fn(Area) -> Area) -> Source {
-    let place = |p: Place| Place {
-        area: map(p.area),
-        ..p
-    };
-    match source {
-        Source::Matrix(area, at) => Source::Matrix(map(area), at),
-        Source::Post(p) => Source::Post(place(p)),
-        Source::Pre(p) => Source::Pre(place(p)),
-        other => other,
-    }
 }
 
 /// The traces that an update computes, by block.

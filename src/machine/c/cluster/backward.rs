@@ -1,11 +1,12 @@
 //! The kernel of the backward pass.
 
 use super::super::text::Text;
-use super::kernels::{aged, Kernels};
+use super::kernels::Kernels;
 use super::memory::{memory, seeds, vector_sums, whole, Offsets, BARRIERS};
+use super::ops::{Op, Work};
 use super::plan::Tile;
 use super::sweeps::{of_tile, Hold, Sweeps, Tiles, Way};
-use super::vectors::{units, Names, Op, Work};
+use super::vectors::{units, Names};
 use crate::program::access::{sweep_reads, Access};
 use crate::program::code::{Area, Instr, Sweep};
 use crate::program::ir::Home;
@@ -117,14 +118,11 @@ impl Kernels<'_> {
         text.line("EXCHANGE_BEGIN;");
         text.line("exchanges--;");
 
-        let tile_of = |sweep: &Sweep| self.tile(sweep.layout);
         let writer = Sweeps {
             way: Way::Backward,
             tiles: &tiles,
             copied: &self.copied,
-            blocks: self.shape.blocks,
-            warps,
-            tile: &tile_of,
+            shape: self.shape,
             partial: at.partial,
         };
         let names = Names {
@@ -145,8 +143,7 @@ impl Kernels<'_> {
         let fetched = ["FETCHED;".to_owned()];
         let is_seed = |access: Access| {
             let mut slots = program.seeds.iter().flatten();
-            access.area == Area::Lane
-                && slots.any(|slot| access.at < slot.at + slot.n && slot.at < access.at + access.n)
+            slots.any(|slot| access.meets(Access::lane(slot.at, slot.n)))
         };
         let of_sweeps = merged.iter().chain(&alone);
         let seeds_first =
@@ -179,7 +176,7 @@ impl Kernels<'_> {
                     {
                         ops.push(Op::new(Work::Move {
                             to: (Area::Lane, to),
-                            from: aged(*place),
+                            from: place.aged(),
                             n: *n,
                         }));
                     }

@@ -2,14 +2,16 @@
 
 use super::super::element::number;
 use super::super::text::Text;
-use super::kernels::{aged, Kernels};
+use super::kernels::Kernels;
 use super::memory::{memory, whole, Offsets, BARRIERS};
+use super::ops::{Op, Work};
 use super::sweeps::{Sweeps, Tiles, Way};
-use super::vectors::{units, Names, Op, Work};
+use super::vectors::{units, Names};
 use crate::program::access::{reads, sweep_reads, writes, Access};
-use crate::program::code::{Area, Instr, RootKind, Source, Sweep};
+use crate::program::code::{Area, Instr, RootKind, Sweep};
 use crate::program::ir::Home;
-use crate::program::layout::{Layout, Slot};
+use crate::program::layout::Layout;
+use crate::program::sweep::older;
 use crate::program::Program;
 use std::collections::BTreeMap;
 /// Vector code up to a sweep, and the sweep.
@@ -25,13 +27,8 @@ fn segments(program: &Program, instrs: &[Instr]) -> Vec<Segment> {
         let mut first = Vec::new();
         let mut kept = Vec::new();
         for instr in left[..at].iter().rev() {
-            let feeds = writes(instr).is_some_and(|written| {
-                needed.iter().any(|read| {
-                    read.area == written.area
-                        && read.at < written.at + written.n
-                        && written.at < read.at + read.n
-                })
-            });
+            let feeds =
+                writes(instr).is_some_and(|written| needed.iter().any(|read| read.meets(written)));
             if feeds {
                 needed.extend(reads(instr));
                 first.push((*instr).clone());
@@ -132,14 +129,11 @@ impl Kernels<'_> {
         text.line("EXCHANGE_BEGIN;");
         text.line("exchanges--;");
 
-        let tile_of = |sweep: &Sweep| self.tile(sweep.layout);
         let writer = Sweeps {
             way: Way::Forward,
             tiles: &tiles,
             copied: &self.copied,
-            blocks: self.shape.blocks,
-            warps: self.shape.warps,
-            tile: &tile_of,
+            shape: self.shape,
             partial: at.partial,
         };
         let names = Names {
@@ -151,18 +145,9 @@ impl Kernels<'_> {
         };
         let segments = segments(program, &ahead.instrs);
         // The task must be ahead of code that leads to the first sweep, if that reads what it gives.
-        let inputs: Vec<Slot> = program
-            .inputs
-            .iter()
-            .chain(&program.noises)
-            .flatten()
-            .copied()
-            .collect();
         let is_input = |access: &Access| {
-            access.area == Area::Lane
-                && inputs
-                    .iter()
-                    .any(|slot| access.at < slot.at + slot.n && slot.at < access.at + access.n)
+            let mut given = program.inputs.iter().chain(&program.noises).flatten();
+            given.any(|slot| access.meets(Access::lane(slot.at, slot.n)))
         };
         let first_reads = segments.first().is_some_and(|(ops, sweep)| {
             let of_ops = ops.iter().any(|op| match &op.work {
@@ -279,7 +264,7 @@ impl Kernels<'_> {
         ];
         for (k, (slot, to)) in self.episode.read.iter().enumerate() {
             let (place, n) = self.program.outputs[*slot];
-            let value = self.copied.at(aged(place), "i");
+            let value = self.copied.at(place.aged(), "i");
             lines.push(format!(
                 "    if (blk == {}) for (int i = tid; i < {n}; i += {threads}) a.outputs[c.vectors * {to} + (c.row - 1) * {n} + i] = {value};",
                 k % self.shape.blocks
@@ -340,23 +325,4 @@ impl Kernels<'_> {
 fn writes_block(sweep: &Sweep, b: usize) -> bool {
     let mut roots = sweep.roots.iter();
     roots.any(|root| root.kind == RootKind::State(b))
-}
-
-/// An update of traces as the next step runs it.
-fn older(update: &Sweep) -> Sweep {
-    let age = |source: Source| match source {
-        Source::Post(place) => Source::Post(aged(place)),
-        Source::Pre(place) => Source::Pre(aged(place)),
-        other => other,
-    };
-    let mut update = update.clone();
-    for op in &mut update.ops {
-        op.operands = op.operands.map(age);
-    }
-    for root in &mut update.roots {
-        root.value = age(root.value);
-        root.times = root.times.map(age);
-        root.kind = root.kind.aged();
-    }
-    update
 }

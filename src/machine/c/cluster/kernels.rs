@@ -2,11 +2,9 @@
 
 use super::super::text::Text;
 use super::super::{Episode, Product as OuterProduct};
-use super::memory::{whole, Offsets, BARRIERS};
+use super::memory::{Copied, Offsets, BARRIERS};
 use super::plan::{Held, Shape, Tile};
-use super::sweeps::{of_tile, Exchange, Hold, Sweeps, Tiles, Way};
-use super::vectors::{Copied, Op};
-use crate::program::code::{Place, Root, RootKind, Sweep};
+use super::sweeps::{of_tile, Hold, Tiles};
 use crate::program::layout::Layout;
 use crate::program::Program;
 
@@ -20,14 +18,6 @@ pub(super) struct Kernels<'a> {
     /// The gradient sums that a lane adds up: offset in all, offset in its own, number.
     pub sums: &'a [(usize, usize, usize)],
     pub copied: Copied,
-}
-
-/// The same place as the next step sees it.
-pub(super) fn aged(place: Place) -> Place {
-    Place {
-        area: place.area.aged(),
-        ..place
-    }
 }
 
 impl Kernels<'_> {
@@ -65,108 +55,6 @@ impl Kernels<'_> {
             "const float *const arrived = BASE + ARRIVED;".to_owned(),
             "(void)V; (void)arrived;".to_owned(),
         ]
-    }
-
-    /// Writes a group of sweeps with their exchange; returns what arrives. `beside` is code of the other warps,
-    /// `before` and `after` of the warps that hold connections.
-    pub(super) fn sweeps(
-        &self,
-        sweeps: &[&Sweep],
-        writer: &Sweeps<'_>,
-        (head, warps): (&[String], usize),
-        [before, after, beside]: [&[String]; 3],
-        text: &mut Text,
-    ) -> Vec<Op> {
-        let mut exchange = Exchange::default();
-        let mut body = Text::default();
-        for sweep in sweeps {
-            writer.write(sweep, &mut exchange, &mut body);
-        }
-        let token = self.token(sweeps, &mut exchange);
-        let exchanges = exchange.floats > 0;
-        if exchanges {
-            text.line("exchanges++;");
-        }
-        text.open(&format!("UNIT({warps})"));
-        head.iter().for_each(|line| text.line(line));
-        if exchanges {
-            text.line(&format!("EXPECT({});", 4 * exchange.floats));
-        }
-        text.open(&format!("if (warp < {}) {{", self.shape.warps));
-        before.iter().for_each(|line| text.line(line));
-        text.raw(&body.finish());
-        token.iter().for_each(|line| text.line(line));
-        after.iter().for_each(|line| text.line(line));
-        text.close("}");
-        if !beside.is_empty() {
-            text.open("else {");
-            beside.iter().for_each(|line| text.line(line));
-            text.close("}");
-        }
-        text.close("END_UNIT");
-        if !exchange.together.is_empty() {
-            text.open(&format!("UNIT({warps})"));
-            text.open(&format!("if (warp < {}) {{", self.shape.warps));
-            text.open("LANES32");
-            exchange.together.iter().for_each(|line| text.line(line));
-            text.close("END32");
-            text.close("}");
-            text.close("END_UNIT");
-        }
-        if exchanges {
-            text.line("WAIT;");
-        }
-        exchange.ops
-    }
-
-    /// Adds a number from every block to an exchange in which some block would send nothing. Blocks wait for each other only
-    /// by what they send: without it, the others would run ahead of such a block and write over what it still reads.
-    fn token(&self, sweeps: &[&Sweep], exchange: &mut Exchange) -> Option<String> {
-        let Shape { blocks, warps, .. } = *self.shape;
-        let from_all = sweeps.iter().any(|sweep| {
-            let before_last = (blocks - 1) * warps * self.tile(sweep.layout).columns;
-            let over_pre =
-                |root: &Root| matches!(root.kind, RootKind::SumPre(..) | RootKind::MaxPre(..));
-            before_last < sweep.layout.cols && sweep.roots.iter().any(over_pre)
-        });
-        if exchange.floats == 0 || from_all || !exchange.together.is_empty() {
-            return None;
-        }
-        let at = exchange.floats;
-        exchange.floats += blocks;
-        Some(format!(
-            "LANES32 if (warp == 0 && l < {blocks}) SEND(l, ARRIVED + {at} + blk, 0.0f); END32"
-        ))
-    }
-
-    /// The largest exchange and the largest partial sums of a kernel, in floats.
-    pub(super) fn exchange_sizes(
-        &self,
-        groups: &[Vec<&Sweep>],
-        way: Way,
-        tiles: &Tiles,
-    ) -> [usize; 2] {
-        let tile = |sweep: &Sweep| self.tile(sweep.layout);
-        let writer = Sweeps {
-            way,
-            tiles,
-            copied: &self.copied,
-            blocks: self.shape.blocks,
-            warps: self.shape.warps,
-            tile: &tile,
-            partial: 0,
-        };
-        let mut largest = [0; 2];
-        for group in groups {
-            let mut exchange = Exchange::default();
-            for sweep in group {
-                writer.write(sweep, &mut exchange, &mut Text::default());
-            }
-            self.token(group, &mut exchange);
-            largest[0] = largest[0].max(whole(exchange.floats));
-            largest[1] = largest[1].max(whole(exchange.partial));
-        }
-        largest
     }
 
     /// The place of a tile in shared memory or registers; `next` is the first free float of shared memory.

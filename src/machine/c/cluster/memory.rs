@@ -1,11 +1,11 @@
 //! The shared memory of a block: what vector code needs there.
 
+use super::super::element;
 use super::super::Episode;
-use super::vectors::{matrix_size, Copied};
 use crate::program::access::{reads, sources};
-use crate::program::code::{Area, Instr, RootKind, Source, Sweep};
+use crate::program::code::{Area, Instr, Place, Product, RootKind, Source, Sweep};
 use crate::program::ir::Regions;
-use crate::program::layout::Layout;
+use crate::program::layout::{filled, Layout};
 use crate::program::Program;
 use std::collections::BTreeMap;
 /// The floats of shared memory before all others: the barriers of exchanges.
@@ -31,6 +31,48 @@ pub(super) struct Offsets {
     pub ring: usize,
     /// The number of floats.
     pub size: usize,
+}
+
+/// What is copied of the parameters' memory into shared memory: offset there, offset in shared memory, length.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Copied {
+    pub ranges: Vec<(usize, usize, usize)>,
+    pub size: usize,
+}
+
+impl Copied {
+    /// The C name of the parameters from an offset on.
+    pub(super) fn parameters(&self, at: usize) -> String {
+        let found = self
+            .ranges
+            .iter()
+            .find(|(from, _, n)| (*from..from + n).contains(&at));
+        match found {
+            Some((from, to, _)) => format!("V[{}", to + (at - from)),
+            None => format!("c.S[{at}"),
+        }
+    }
+
+    /// Element `index` of the value at a place.
+    pub(super) fn at(&self, place: Place, index: &str) -> String {
+        if place.area != Area::Shared {
+            return element::at(place, index);
+        }
+        let from = self.parameters(place.at);
+        match place.stride {
+            0 => format!("{from}]"),
+            1 => format!("{from} + {index}]"),
+            stride => format!("{from} + {stride} * ({index})]"),
+        }
+    }
+}
+
+/// The floats of a matrix in a product.
+fn matrix_size(rows: usize, cols: usize, form: Product) -> usize {
+    match form {
+        Product::ScaledRows => Layout { rows, cols }.size(),
+        Product::RowProducts => rows * filled(cols),
+    }
 }
 
 /// The floats of seeds that a step has.
@@ -122,10 +164,10 @@ pub(super) fn vector_bytes(
     let of_sweep = |sweep: &Sweep| {
         let Layout { rows, cols } = sweep.layout;
         let sizes = sweep.roots.iter().map(|root| match root.kind {
-            RootKind::SumPre(..) | RootKind::MaxPre(..) => 2 * cols,
-            RootKind::SumPost(..) | RootKind::MaxPost(..) => (2 * blocks + warps) * rows,
-            RootKind::SumBoth(..) | RootKind::MaxBoth(..) => 2 * blocks + warps,
-            RootKind::Gradient(_) | RootKind::State(_) | RootKind::Adjoint(_) => 0,
+            kind if kind.is_over_pre() => 2 * cols,
+            kind if kind.is_over_post() => (2 * blocks + warps) * rows,
+            kind if kind.is_over_both() => 2 * blocks + warps,
+            _ => 0,
         });
         sizes.sum::<usize>() + 2 * blocks + 16
     };

@@ -8,13 +8,16 @@
 //! | `forward`, `backward` | the passes |
 //! | `task`, `act.h` | the task beside the forward pass |
 //! | `sweeps` | sweeps over the connections of a warp |
-//! | `vectors` | vector code between them |
+//! | `exchange` | what they add up, on its way to all blocks |
+//! | `ops`, `vectors` | vector code between them |
 //! | `cluster.h` | exchanges between blocks, sums over a warp |
 
 mod backward;
+mod exchange;
 mod forward;
 mod kernels;
 mod memory;
+mod ops;
 mod plan;
 mod sweeps;
 mod task;

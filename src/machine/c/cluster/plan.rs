@@ -136,7 +136,7 @@ impl Held {
                 let mut rows = pres.len();
                 for root in &sweep.roots {
                     match root.kind {
-                        RootKind::SumPost(..) | RootKind::MaxPost(..) => rows += 1,
+                        kind if kind.is_over_post() => rows += 1,
                         RootKind::Gradient(sum) => {
                             held.sums.insert(sum, sweep.layout);
                         }

@@ -3,10 +3,11 @@
 use super::super::element::number;
 use super::super::sweeps::operation;
 use super::super::text::Text;
-use super::plan::Tile;
-use super::vectors::{Copied, Op, Work};
+use super::exchange::Exchange;
+use super::memory::Copied;
+use super::plan::{Shape, Tile};
 use crate::program::access::sources;
-use crate::program::code::{Area, RootKind, RowOp, Source, Sweep};
+use crate::program::code::{RootKind, RowOp, Source, Sweep};
 use crate::program::extent::Extent;
 use crate::program::masks::masks;
 use std::collections::BTreeMap;
@@ -40,24 +41,9 @@ pub(super) struct Sweeps<'a> {
     pub way: Way,
     pub tiles: &'a Tiles,
     pub copied: &'a Copied,
-    pub blocks: usize,
-    pub warps: usize,
-    pub tile: &'a dyn Fn(&Sweep) -> Tile,
+    pub shape: &'a Shape,
     /// The first float of partial sums in shared memory.
     pub partial: usize,
-}
-
-/// The exchange after some sweeps: what arrives, and how many floats.
-#[derive(Default)]
-pub(super) struct Exchange {
-    /// The vectors that arrive.
-    pub ops: Vec<Op>,
-    /// The floats that arrive in a block.
-    pub floats: usize,
-    /// The floats of partial sums of warps.
-    pub partial: usize,
-    /// Code that adds partial sums and sends them.
-    pub together: Vec<String>,
 }
 
 /// A value of a tile, at position `q` of a thread.
@@ -73,45 +59,10 @@ fn unrolled(loop_: &str, text: &mut Text) {
     text.open(loop_);
 }
 
-fn is_post(kind: RootKind) -> bool {
-    matches!(kind, RootKind::SumPost(..) | RootKind::MaxPost(..))
-}
-
-fn is_both(kind: RootKind) -> bool {
-    matches!(kind, RootKind::SumBoth(..) | RootKind::MaxBoth(..))
-}
-
-fn is_pre(kind: RootKind) -> bool {
-    matches!(kind, RootKind::SumPre(..) | RootKind::MaxPre(..))
-}
-
-fn is_max(kind: RootKind) -> bool {
-    matches!(
-        kind,
-        RootKind::MaxPre(..) | RootKind::MaxPost(..) | RootKind::MaxBoth(..)
-    )
-}
-
-fn target(kind: RootKind) -> Option<(Area, usize)> {
-    match kind {
-        RootKind::SumPre(area, to)
-        | RootKind::MaxPre(area, to)
-        | RootKind::SumPost(area, to)
-        | RootKind::MaxPost(area, to)
-        | RootKind::SumBoth(area, to)
-        | RootKind::MaxBoth(area, to) => Some((area, to)),
-        RootKind::Gradient(_) | RootKind::State(_) | RootKind::Adjoint(_) => None,
-    }
-}
-
 impl Sweeps<'_> {
-    fn threads(&self) -> usize {
-        self.warps * 32
-    }
-
     /// Writes a sweep for the warps that hold connections, and adds what it sends to an exchange.
     pub(super) fn write(&self, sweep: &Sweep, exchange: &mut Exchange, text: &mut Text) {
-        let tile = (self.tile)(sweep);
+        let tile = self.shape.tile(sweep.layout);
         let Tile {
             layout,
             rows: each_rows,
@@ -121,29 +72,29 @@ impl Sweeps<'_> {
         let sums = tile.sums();
         let extents = Extent::all(&sweep.ops);
         let masks = masks(sweep, &extents);
-        let threads = self.threads();
+        let threads = self.shape.threads();
         text.line(&format!("/* {} [{rows},{cols}] */", sweep.name));
         text.open("{");
         text.line(&format!(
             "const int first = (blk * {} + warp) * {columns};",
-            self.warps
+            self.shape.warps
         ));
         for (r, root) in sweep.roots.iter().enumerate() {
-            if is_pre(root.kind) {
+            if root.kind.is_over_pre() {
                 text.line(&format!("VARS32(a{r}, {sums});"));
-            } else if is_post(root.kind) {
+            } else if root.kind.is_over_post() {
                 text.line(&format!("VARS32(a{r}, {each_rows});"));
-            } else if is_both(root.kind) {
+            } else if root.kind.is_over_both() {
                 text.line(&format!("VAR32(a{r});"));
             }
         }
         text.open("LANES32");
         for (r, root) in sweep.roots.iter().enumerate() {
-            let first = if is_max(root.kind) { "-INF" } else { "0.0f" };
+            let first = if root.kind.is_max() { "-INF" } else { "0.0f" };
             let n = match root.kind {
-                kind if is_pre(kind) => sums,
-                kind if is_post(kind) => each_rows,
-                kind if is_both(kind) => {
+                kind if kind.is_over_pre() => sums,
+                kind if kind.is_over_post() => each_rows,
+                kind if kind.is_over_both() => {
                     text.line(&format!("AT32(a{r}) = {first};"));
                     continue;
                 }
@@ -155,7 +106,7 @@ impl Sweeps<'_> {
             ));
         }
         let whole_rows = rows.is_multiple_of(32);
-        let whole_columns = cols.is_multiple_of(self.blocks * self.warps * columns);
+        let whole_columns = cols.is_multiple_of(self.shape.blocks * self.shape.warps * columns);
         // The last row of a lane may be one too many.
         if !whole_rows {
             text.line(&format!(
@@ -318,7 +269,7 @@ impl Sweeps<'_> {
                     false => format!("({} ? {value} : {outside})", conditions.join(" && ")),
                 }
             };
-            let top = is_max(root.kind);
+            let top = root.kind.is_max();
             let outside = if top { "-INF" } else { "0.0f" };
             let add = |to: String, value: String| match top {
                 true => format!("{to} = f_larger({to}, {value});"),
@@ -331,8 +282,10 @@ impl Sweeps<'_> {
                     let to = of_tile(self.tiles.sums[&sum], &format!("s{sum}"), threads, &q);
                     format!("{to} += {value};")
                 }
-                kind if is_pre(kind) => add(format!("ATS32(a{r}, k)"), masked(true, outside)),
-                kind if is_post(kind) => add(format!("ATS32(a{r}, r)"), masked(false, outside)),
+                kind if kind.is_over_pre() => add(format!("ATS32(a{r}, k)"), masked(true, outside)),
+                kind if kind.is_over_post() => {
+                    add(format!("ATS32(a{r}, r)"), masked(false, outside))
+                }
                 _ => add(format!("AT32(a{r})"), masked(false, outside)),
             });
         }
@@ -343,79 +296,5 @@ impl Sweeps<'_> {
             self.result(r, root.kind, tile, exchange, text);
         }
         text.close("}");
-    }
-
-    /// Writes what becomes of the sums of a warp.
-    fn result(
-        &self,
-        r: usize,
-        kind: RootKind,
-        tile: Tile,
-        exchange: &mut Exchange,
-        text: &mut Text,
-    ) {
-        let Some(to) = target(kind) else {
-            return;
-        };
-        let top = if is_max(kind) { "TOP_" } else { "" };
-        let (rows, cols) = (tile.layout.rows, tile.layout.cols);
-        let (blocks, warps, columns) = (self.blocks, self.warps, tile.columns);
-        let at = exchange.floats;
-        let combined = |parts: Vec<String>| {
-            parts.into_iter().reduce(|all, part| match is_max(kind) {
-                true => format!("f_larger({all}, {part})"),
-                false => format!("({all} + {part})"),
-            })
-        };
-        let given = |n: usize, value: String| Op::new(Work::Given { to, n, value });
-        if is_pre(kind) {
-            let lanes = 32 / tile.sums();
-            text.line(&format!("{top}COLUMNS32(c{r}, a{r}, {});", tile.sums()));
-            text.open("LANES32");
-            text.line(&format!("const int k = l / {lanes}, column = first + k;"));
-            text.open(&format!("if (k < {columns} && column < {cols}) {{"));
-            text.line(&format!(
-                "for (int b = l % {lanes}; b < {blocks}; b += {lanes}) SEND(b, ARRIVED + {at} + column, AT32(c{r}));"
-            ));
-            text.close("}");
-            text.close("END32");
-            exchange.floats += cols;
-            let index = if cols == 1 { "0" } else { "i" };
-            exchange
-                .ops
-                .push(given(cols, format!("arrived[{at} + {index}]")));
-            return;
-        }
-        let partial = self.partial + exchange.partial;
-        let n = if is_post(kind) { rows } else { 1 };
-        if is_post(kind) {
-            text.open("LANES32");
-            text.line("UNROLL");
-            text.line(&format!(
-                "for (int r = 0; r < {}; r++) if (r * 32 + l < {rows}) BASE[{partial} + warp * {rows} + r * 32 + l] = ATS32(a{r}, r);",
-                tile.rows
-            ));
-            text.close("END32");
-        } else {
-            let all = if is_max(kind) { "MAX32" } else { "SUM32" };
-            text.line(&format!("const float all{r} = {all}(a{r});"));
-            text.line(&format!(
-                "LANES32 if (l == 0) BASE[{partial} + warp] = all{r}; END32"
-            ));
-        }
-        let parts = (0..warps).map(|w| format!("BASE[{partial} + {} + i]", w * n));
-        let sum = combined(parts.collect()).unwrap_or_default();
-        // Threads share the elements and the blocks that they go to.
-        exchange.together.push(format!(
-            "for (int j = tid; j < {}; j += {}) {{ const int i = j % {n}; SEND(j / {n}, ARRIVED + {at} + blk * {n} + i, {sum}); }}",
-            blocks * n,
-            warps * 32
-        ));
-        exchange.partial += warps * n;
-        exchange.floats += blocks * n;
-        let index = if n == 1 { "0" } else { "i" };
-        let parts = (0..blocks).map(|b| format!("arrived[{} + {index}]", at + b * n));
-        let value = combined(parts.collect()).unwrap_or_default();
-        exchange.ops.push(given(n, value));
     }
 }

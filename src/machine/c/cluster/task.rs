@@ -2,7 +2,7 @@
 
 use super::super::slots::leaves;
 use super::super::text::Text;
-use super::kernels::{aged, Kernels};
+use super::kernels::Kernels;
 use super::memory::Offsets;
 
 impl Kernels<'_> {
@@ -25,7 +25,7 @@ impl Kernels<'_> {
         let policy = self.episode.read.first();
         if let (Some(_), Some((slot, _))) = (&self.episode.task, policy) {
             let (place, _) = self.program.outputs[*slot];
-            let logit = self.copied.at(aged(place), "(k)");
+            let logit = self.copied.at(place.aged(), "(k)");
             text.raw(&format!("\n#define LOGIT(k) {logit}\n"));
             text.raw(include_str!("act.h"));
         }

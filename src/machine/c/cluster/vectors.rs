@@ -5,135 +5,12 @@ use super::super::element::{self, expression, number};
 use super::super::text::Text;
 use super::super::vectors::of_step;
 use super::super::Product as OuterProduct;
-use crate::program::access::{reads, writes, Access};
+use super::memory::Copied;
+use super::ops::{Op, Work};
+use crate::program::access::Access;
 use crate::program::code::{Area, Instr, Place, Product};
-use crate::program::layout::{filled, Layout};
+use crate::program::layout::filled;
 use std::collections::BTreeMap;
-
-/// What is copied of the parameters' memory into shared memory: offset there, offset in shared memory, length.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Copied {
-    pub ranges: Vec<(usize, usize, usize)>,
-    pub size: usize,
-}
-
-impl Copied {
-    /// The C name of the parameters from an offset on.
-    fn parameters(&self, at: usize) -> String {
-        let found = self
-            .ranges
-            .iter()
-            .find(|(from, _, n)| (*from..from + n).contains(&at));
-        match found {
-            Some((from, to, _)) => format!("V[{}", to + (at - from)),
-            None => format!("c.S[{at}"),
-        }
-    }
-
-    /// Element `index` of the value at a place.
-    pub(super) fn at(&self, place: Place, index: &str) -> String {
-        if place.area != Area::Shared {
-            return element::at(place, index);
-        }
-        let from = self.parameters(place.at);
-        match place.stride {
-            0 => format!("{from}]"),
-            1 => format!("{from} + {index}]"),
-            stride => format!("{from} + {stride} * ({index})]"),
-        }
-    }
-}
-
-/// A piece of vector code.
-#[derive(Clone, Debug)]
-pub(super) enum Work {
-    /// An instruction other than a sweep.
-    Instr(Instr),
-    /// A vector whose element `i` is an expression without other vectors of the unit.
-    Given {
-        to: (Area, usize),
-        n: usize,
-        value: String,
-    },
-    /// A copy into the memory of another step.
-    Move {
-        to: (Area, usize),
-        from: Place,
-        n: usize,
-    },
-}
-
-/// Vector code with the step whose memory it is written for.
-#[derive(Clone, Debug)]
-pub(super) struct Op {
-    pub work: Work,
-    /// True if it belongs to the step that ran before.
-    pub before: bool,
-}
-
-impl Op {
-    pub(super) fn new(work: Work) -> Op {
-        Op {
-            work,
-            before: false,
-        }
-    }
-
-    fn place(&self, place: Place) -> Place {
-        let area = match self.before {
-            true => place.area.aged(),
-            false => place.area,
-        };
-        Place { area, ..place }
-    }
-
-    fn target(&self) -> Area {
-        match self.before {
-            true => Area::Before,
-            false => Area::Lane,
-        }
-    }
-
-    /// The ranges that it reads and the one that it writes.
-    fn accesses(&self) -> (Vec<Access>, Option<Access>) {
-        match &self.work {
-            Work::Instr(instr) => {
-                let of_sums = matches!(
-                    instr,
-                    Instr::AddTo { .. } | Instr::AddOuter { .. } | Instr::KeepOuter { .. }
-                );
-                let read = reads(instr).into_iter().map(|access| {
-                    let place = Place {
-                        area: access.area,
-                        at: access.at,
-                        stride: 1,
-                    };
-                    let place = if of_sums { of_step(place) } else { place };
-                    Access {
-                        area: self.place(place).area,
-                        ..access
-                    }
-                });
-                let written = writes(instr).map(|access| Access {
-                    area: self.target(),
-                    ..access
-                });
-                (read.collect(), written)
-            }
-            Work::Given { to, n, .. } => {
-                let (area, at) = *to;
-                (Vec::new(), Some(Access { area, at, n: *n }))
-            }
-            Work::Move { to, from, n } => {
-                let (area, at) = *to;
-                (
-                    vec![Access::of(*from, *n)],
-                    Some(Access { area, at, n: *n }),
-                )
-            }
-        }
-    }
-}
 
 /// How a range was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,10 +60,6 @@ fn letter(area: Area) -> &'static str {
         Area::RecordBefore => "RB",
         Area::Shared => "S",
     }
-}
-
-fn overlap(a: Access, b: Access) -> bool {
-    a.area == b.area && a.at < b.at + b.n && b.at < a.at + a.n
 }
 
 /// A schedule of vector code.
@@ -245,7 +118,7 @@ impl Schedule<'_> {
     /// The first unit in which a range can be read: by the threads that made its elements if `own` is its length, by all
     /// if not.
     fn ready(&self, range: Access, own: Option<usize>) -> usize {
-        let overlapping = self.producers.iter().filter(|p| overlap(p.range, range));
+        let overlapping = self.producers.iter().filter(|p| p.range.meets(range));
         overlapping
             .map(|p| {
                 let same = p.range.at == range.at && p.range.n == range.n;
@@ -520,13 +393,5 @@ impl Schedule<'_> {
                 self.made(range, unit, Made::Memory);
             }
         }
-    }
-}
-
-/// The floats of a matrix in a product.
-pub(super) fn matrix_size(rows: usize, cols: usize, form: Product) -> usize {
-    match form {
-        Product::ScaledRows => Layout { rows, cols }.size(),
-        Product::RowProducts => rows * filled(cols),
     }
 }
