@@ -177,6 +177,8 @@ pub struct NoiseSlot {
     pub draw: Draw,
     /// The frequency of sampling.
     pub kind: NoiseKind,
+    /// The place in the spec, if it has one.
+    pub span: Option<Span>,
 }
 
 /// An output of the step.

@@ -178,6 +178,7 @@ fn random_graph(instructions: &[Instruction]) -> Result<Graph, ShapeError> {
             dims: dims.to_vec(),
             draw: Draw::Normal(0.0, 1.0),
             kind: bpmc::ir::NoiseKind::Step,
+            span: None,
         });
         values.push(graph.add(Op::Noise(noise), &[])?);
     }

@@ -21,6 +21,7 @@ fn step() -> Graph {
         dims: vec![3],
         draw: Draw::Normal(0.0, 0.1),
         kind: NoiseKind::Step,
+        span: None,
     });
     let v = graph.add(Op::Input(v), &[]).unwrap();
     let h_in = graph.add(Op::State(h), &[]).unwrap();

@@ -1,7 +1,7 @@
 //! Warnings that are meant: `allow(W0104, "an episode has ten steps")`.
 
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Severity, Span};
-use crate::lang::syntax::ast::{File, ItemKind, Stmt, StmtKind};
+use crate::lang::syntax::ast::{ExprKind, File, ItemKind, Stmt, StmtKind};
 
 /// Warnings of a code that are meant at some place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,14 @@ impl Reader<'_, '_> {
     fn body(&mut self, body: &[Stmt], places: &[Span]) {
         for stmt in body {
             match &stmt.kind {
-                StmtKind::Allow { code, .. } => {
+                StmtKind::Allow { code, reason } => {
+                    if matches!(&reason.kind, ExprKind::Text(text) if text.trim().is_empty()) {
+                        let name = &code.name;
+                        let message = format!("`allow({name}, ..)` gives no reason");
+                        let help = format!("say why the warning is meant, as in `allow({name}, \"an episode has ten steps\")`");
+                        let empty = Diagnostic::new(Code::BadSetting, reason.span, message);
+                        self.diagnostics.push(empty.with_help(help));
+                    }
                     match Code::parse(&code.name) {
                         Some(known) if known.severity() == Severity::Warning => {
                             let allowed = places.iter().map(|place| Allowed {

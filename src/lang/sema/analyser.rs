@@ -10,7 +10,7 @@ use super::model::{
     TaskModel, TrainModel, Type,
 };
 use super::overrides::Overrides;
-use super::scope::{Context, Named, Names, RuleInstance, Symbol};
+use super::scope::{refuse_side, Context, Named, Names, RuleInstance, Symbol};
 use super::sizes::{SizeExpr, SizeTable, SizeVar};
 use crate::ir::{InputId, InputSlot, NoiseSlot, ParamId, ParamSlot, StateId, StateSlot};
 use crate::lang::catalog::Catalog;
@@ -279,6 +279,9 @@ impl<'a, 'd> Analyser<'a, 'd> {
                     let earlier = earlier.span;
                     self.duplicate("rule", name, earlier);
                 } else {
+                    for param in params {
+                        refuse_side(&param.name.name, param.name.span, self.diagnostics);
+                    }
                     self.rules.insert(&name.name, (name, params, body));
                 }
             }
@@ -346,7 +349,10 @@ impl<'a, 'd> Analyser<'a, 'd> {
             span: name.span,
         };
         let names = match context.bundle {
-            Some(bundle) => &mut self.bundles[bundle.index()].names,
+            Some(bundle) => {
+                refuse_side(&name.name, name.span, self.diagnostics);
+                &mut self.bundles[bundle.index()].names
+            }
             None => &mut self.names,
         };
         let earlier = names.get(&name.name).map(|n| n.span);

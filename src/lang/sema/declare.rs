@@ -3,7 +3,7 @@
 
 use super::analyser::{Analyser, DefinitionSource, PendingDefinition, PendingUpdate, RegionSource};
 use super::model::{DefId, DefKind, Side};
-use super::scope::{Context, Symbol};
+use super::scope::{refuse_side, Context, Symbol};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 use crate::lang::syntax::ast::{Expr, Ident, Initialiser, Stmt, StmtKind};
 
@@ -34,6 +34,15 @@ impl<'a> Analyser<'a, '_> {
             } = &stmt.kind
             {
                 self.declare_bundle(name, pre, post, (using.as_ref(), reset.as_ref()), body);
+            }
+        }
+        if !self.bundles.is_empty() {
+            for side in ["pre", "post"] {
+                let names = self.names.get(side).map(|named| named.span);
+                let dims = self.dims.get(side).map(|(_, span)| *span);
+                for span in names.into_iter().chain(dims) {
+                    refuse_side(side, span, self.diagnostics);
+                }
             }
         }
     }

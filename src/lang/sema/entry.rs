@@ -82,6 +82,7 @@ impl<'a> Analyser<'a, '_> {
                     dims: Vec::new(),
                     draw,
                     kind: NoiseKind::Step,
+                    span: Some(entry.name.span),
                 });
                 self.noise_types.push(ty);
                 self.bind(context, &entry.name, Symbol::Noise(id));

@@ -64,18 +64,7 @@ pub(super) fn fill_slots(
                 }
             }
         };
-        if let (Draw::Identity(_), false) = (&slot.init, dims.len() == 2 && dims[0] == dims[1]) {
-            if let Some(span) = slot.span {
-                diagnostics.push(Diagnostic::new(
-                    Code::BadInitialiser,
-                    span,
-                    format!(
-                        "`identity` needs a square matrix, and `{}` is {dims:?}",
-                        slot.path
-                    ),
-                ));
-            }
-        }
+        check_identity(&slot.init, &slot.path, &dims, slot.span, diagnostics);
         if let (Draw::Given(given), Some(span)) = (&slot.init, slot.span) {
             if given.dims != dims {
                 let found = &given.dims;
@@ -115,11 +104,32 @@ pub(super) fn fill_slots(
     }
     for (k, mut slot) in noises.into_iter().enumerate() {
         slot.dims = model.dims(model.noise_types[k]);
+        check_identity(&slot.draw, &slot.path, &slot.dims, slot.span, diagnostics);
         model.noises.push(slot);
     }
     for bundle in &model.bundles {
         let dims = [model.size(bundle.pre), model.size(bundle.post)];
         check_elements(&bundle.name, &dims, Some(bundle.span), diagnostics);
+    }
+}
+
+/// Refuses the identity for what is no square matrix.
+fn check_identity(
+    draw: &Draw,
+    path: &str,
+    dims: &[usize],
+    span: Option<Span>,
+    diagnostics: &mut Diagnostics,
+) {
+    let square = matches!(dims, [rows, columns] if rows == columns);
+    if let (Draw::Identity(_), false, Some(span)) = (draw, square, span) {
+        let path = path.strip_suffix(FIRST).unwrap_or(path);
+        let found = match dims {
+            [] => "a single number".to_owned(),
+            dims => format!("{dims:?}"),
+        };
+        let message = format!("`identity` needs a square matrix, and `{path}` is {found}");
+        diagnostics.push(Diagnostic::new(Code::BadInitialiser, span, message));
     }
 }
 

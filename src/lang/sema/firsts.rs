@@ -37,6 +37,7 @@ impl<'a> Analyser<'a, '_> {
             dims: Vec::new(),
             draw,
             kind: NoiseKind::Step,
+            span: Some(span),
         });
         self.noise_types.push(ty);
         PendingFirst::Drawn(id, span)

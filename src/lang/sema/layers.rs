@@ -282,6 +282,7 @@ impl<'a> Analyser<'a, '_> {
             dims: Vec::new(),
             draw: Draw::Bernoulli(1.0 - rate),
             kind: NoiseKind::Mask,
+            span: Some(span),
         });
         self.noise_types.push(Type::Vector(size));
         let mask = Expr {

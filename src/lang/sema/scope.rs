@@ -2,7 +2,7 @@
 
 use super::model::{BundleId, DefId};
 use crate::ir::{InputId, NoiseId, ParamId, StateId};
-use crate::lang::diag::Span;
+use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 use crate::lang::syntax::ast;
 use std::collections::BTreeMap;
 
@@ -44,6 +44,23 @@ pub struct Named {
     pub symbol: Symbol,
     /// The name at its declaration.
     pub span: Span,
+}
+
+/// Refuses a name that an activity hides in bundles and rules.
+pub fn refuse_side(name: &str, span: Span, diagnostics: &mut Diagnostics) {
+    let activity = match name {
+        "pre" => "presynaptic",
+        "post" => "postsynaptic",
+        _ => return,
+    };
+    diagnostics.push(
+        Diagnostic::new(
+            Code::Duplicate,
+            span,
+            format!("`{name}` is the {activity} activity in bundles and rules already"),
+        )
+        .with_help(format!("choose another name, such as `{name}_value`")),
+    );
 }
 
 /// The names of one scope.

@@ -3,6 +3,7 @@
 use super::Expander;
 use crate::lang::diag::{Code, Diagnostic, Span};
 use crate::lang::sema::constants::expr_paths;
+use crate::lang::sema::scope::refuse_side;
 use crate::lang::syntax::ast::{
     self, Arg, Expr, ExprKind, Ident, ItemKind, Path, RuleParam, Stmt, StmtKind,
 };
@@ -80,6 +81,16 @@ impl<'a> Expander<'a, '_> {
             return;
         }
         let names = self.names_of(body);
+        if body
+            .iter()
+            .any(|stmt| matches!(stmt.kind, StmtKind::Plastic { .. }))
+        {
+            let own = names.iter().map(|(name, (_, span))| (*name, *span));
+            let given = params.iter().map(|p| (p.name.name.as_str(), p.name.span));
+            for (name, span) in own.chain(given) {
+                refuse_side(name, span, self.diagnostics);
+            }
+        }
         let mut known: BTreeMap<&str, Span> = BTreeMap::new();
         for param in params {
             let word = param.name.name.as_str();
