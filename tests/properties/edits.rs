@@ -235,7 +235,16 @@ impl<'a> Seen<'a> {
         let Some(Initialiser::Value(value)) = &entry.init else {
             return;
         };
-        if matches!(kind, DeclKind::Modulator | DeclKind::Output) {
+        let computed = match kind {
+            DeclKind::Modulator | DeclKind::Output | DeclKind::State | DeclKind::Trace => true,
+            DeclKind::Input
+            | DeclKind::Noise
+            | DeclKind::Weight
+            | DeclKind::Coeff
+            | DeclKind::Trained
+            | DeclKind::Const => false,
+        };
+        if computed {
             self.expression(value);
         }
     }
