@@ -137,6 +137,23 @@ fn specs(root: &Path) -> Vec<&'static str> {
 }
 
 #[test]
+fn the_docstring_tells_of_computed_first_values() {
+    let root = scratch("export_docstring");
+    let spec = "network a {\n  input x: [4]\n  trained h0: [3] = 0.1\n  state h: [3] = tanh(h0)\n  \
+                state c: [3] = 0.5\n  h <- tanh(linear(x) + c)\n  c <- 0.5 * c + h\n  output y = linear(h, 2)\n}\n";
+    std::fs::write(root.join("a.bpm"), spec).unwrap();
+    works(&root, &["export", "a.bpm", "--to", "numpy", "-o", "out"]);
+    let module = std::fs::read_to_string(root.join("out/a.py")).unwrap();
+    for line in [
+        "state   h [3], computed in the first step, where `h.starts` is 1\n",
+        "state   h.starts [1], 1.0 at first\n",
+        "state   c [3], 0.5 at first\n",
+    ] {
+        assert!(module.contains(line), "{line}\n{module}");
+    }
+}
+
+#[test]
 fn numpy_computes_the_same() {
     let root = scratch("export-numpy");
     let names = specs(&root);

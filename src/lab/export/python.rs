@@ -127,9 +127,16 @@ pub(super) fn about(export: &Export<'_>) -> String {
             .iter()
             .map(|slot| (slot.path.as_str(), slot.dims.as_slice())),
     );
-    for slot in &export.step.states {
-        let (path, dims, first) = (&slot.path, list(&slot.dims), number(slot.init));
-        writeln!(out, "state   {path} {dims}, {first} at first").expect(SOUND);
+    for (k, slot) in export.step.states.iter().enumerate() {
+        let (path, dims) = (&slot.path, list(&slot.dims));
+        let first = match export.step.starts_of(k) {
+            Some(mark) => {
+                let mark = &export.step.states[mark].path;
+                format!("computed in the first step, where `{mark}` is 1")
+            }
+            None => format!("{} at first", number(slot.init)),
+        };
+        writeln!(out, "state   {path} {dims}, {first}").expect(SOUND);
     }
     out
 }

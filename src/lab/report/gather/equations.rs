@@ -3,15 +3,15 @@
 use super::formula::{axes, formula, Formula};
 use crate::ir::{Draw, NoiseKind, Reset};
 use crate::lab::report::figures::number::{exact, short};
-use crate::lang::sema::model::{DefKind, ExprKind, Model, Step, Type};
+use crate::lang::sema::model::{DefKind, ExprKind, First, Model, Step, Type};
 
 /// One equation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Equation {
     /// The left side.
     pub left: Formula,
-    /// True if the equation defines the next value of a state.
-    pub leaves: bool,
+    /// The sign between the sides: `=`, `←` for the next value of a state, `∼` for a draw.
+    pub sign: char,
     /// The right side.
     pub right: Formula,
     /// The kind of value, if it is special.
@@ -75,7 +75,10 @@ impl Equations {
             trained: false,
         });
         let first_of = |k: usize| model.firsts.iter().find(|first| first.state.index() == k);
-        let states = model.states.iter().enumerate().map(|(k, slot)| Declared {
+        let is_mark = |k: usize| model.firsts.iter().any(|first| first.starts.index() == k);
+        let states = model.states.iter().enumerate();
+        let states = states.filter(|(k, _)| !is_mark(*k));
+        let states = states.map(|(k, slot)| Declared {
             path: slot.path.clone(),
             what: match (slot.trace, slot.reset) {
                 (true, Reset::Episode) => "trace",
@@ -118,13 +121,18 @@ impl Equations {
             };
             format!("{} ({pre} × {post} connections, {rule})", bundle.name)
         });
+        let steps = model.order.iter().filter(|step| match step {
+            Step::Next(id) => !is_mark(id.index()),
+            Step::Define(_) => true,
+        });
         Equations {
             network: model.name.clone(),
             bundles: bundles.collect(),
             equations: model
-                .order
+                .firsts
                 .iter()
-                .filter_map(|step| equation(model, *step))
+                .map(|first| first_value(model, first))
+                .chain(steps.filter_map(|step| equation(model, *step)))
                 .collect(),
             parameters: parameters.collect(),
             others: inputs.chain(states).chain(noises).collect(),
@@ -135,6 +143,29 @@ impl Equations {
     pub fn trained(&self) -> u64 {
         let trained = self.parameters.iter().filter(|one| one.trained);
         trained.map(Declared::count).sum()
+    }
+}
+
+/// The equation of the value that a state has in its first step.
+fn first_value(model: &Model, first: &First) -> Equation {
+    let slot = &model.states[first.state.index()];
+    let index = match axes(model.state_types[first.state.index()]) {
+        "" => "0".to_owned(),
+        axes => format!("{axes},0"),
+    };
+    let (sign, right) = match first.value.kind {
+        ExprKind::Noise(id) => (
+            '∼',
+            Formula::name(&draw(&model.noises[id.index()].draw), ""),
+        ),
+        _ => ('=', formula(model, &first.value)),
+    };
+    Equation {
+        left: Formula::name(&slot.path, &index),
+        sign,
+        right,
+        what: "first value",
+        dims: slot.dims.clone(),
     }
 }
 
@@ -151,7 +182,7 @@ fn equation(model: &Model, step: Step) -> Option<Equation> {
             };
             Some(Equation {
                 left: Formula::name(&definition.path, index),
-                leaves: false,
+                sign: '=',
                 right: formula(model, &definition.expr),
                 what,
                 dims: model.dims(definition.expr.ty),
@@ -166,7 +197,7 @@ fn equation(model: &Model, step: Step) -> Option<Equation> {
             };
             Some(Equation {
                 left: Formula::name(&slot.path, index),
-                leaves: true,
+                sign: '←',
                 right: formula(model, next),
                 what: if slot.trace { "trace" } else { "state" },
                 dims: slot.dims.clone(),
@@ -255,5 +286,36 @@ mod tests {
         );
         assert_eq!(line(&found, "y"), "(x − (h − x)) ∘ 2 · h / (x + 1)");
         assert_eq!(line(&found, "h"), "y + z");
+    }
+
+    #[test]
+    fn first_values_are_equations_of_the_first_step() {
+        let found = equations(
+            "network a {\n  input x: [4]\n  trained h0: [3] = 0.1\n  state h: [3] = tanh(h0)\n  plastic rec: h -> y {\n    weight w ~ normal(0, 0.1)\n    trace d = w\n    trace e ~ normal(0, 0.1)\n    transmit w + d + e\n    d <- 0.5 * d + min(post) * pre * max(pre)\n    e <- sum(pre) * post * pre + max(pre * pre) * post\n  }\n  y = tanh(linear(x) + rec) * (min(x) - max(h))\n  h <- y\n  output out = linear(y, 2)\n}\n",
+        );
+        assert_eq!(line(&found, "h_0"), "tanh(h0)");
+        assert_eq!(line(&found, "rec.d_ij,0"), "rec.w_ij");
+        assert_eq!(line(&found, "rec.e_ij,0"), "normal(0, 0.1)");
+        assert_eq!(
+            line(&found, "rec.d_ij"),
+            "0.5 · rec.d_ij + (min_j y_j) · h_i · max_i h_i"
+        );
+        assert_eq!(
+            line(&found, "rec.e_ij"),
+            "(Σ_i h_i) · y_j · h_i + max_i(h_i · h_i) · y_j"
+        );
+        let latex = super::super::latex::equations(&found);
+        for part in [
+            "  h_{0} &= \\tanh(\\mathrm{h0}) \\\\\n",
+            "  d^{\\mathrm{rec}}_{ij,0} &= w^{\\mathrm{rec}}_{ij} \\\\\n",
+            "  e^{\\mathrm{rec}}_{ij,0} &\\sim \\mathrm{normal}(0, 0.1) \\\\\n",
+            "(\\min_{j} y_{j}) \\cdot h_{i} \\cdot \\max_{i} h_{i} ",
+            "(\\sum_{i} h_{i}) \\cdot y_{j}",
+            "(\\min(x) - \\max(h))",
+        ] {
+            assert!(latex.contains(part), "{part}\n{latex}");
+        }
+        let marks = found.others.iter().any(|one| one.path.ends_with("starts"));
+        assert!(!marks && !latex.contains("starts"), "{latex}");
     }
 }

@@ -1,8 +1,9 @@
 //! Expressions of the model in the notation of papers: indices as subscripts, brackets only if needed.
 
+use super::precedence::{fold_index, index, is_open, is_stretched, level, smallest, Precedence};
 use crate::ir::{Binary, Boundary, Unary};
 use crate::lab::report::figures::number::exact;
-use crate::lang::sema::model::{Expr, ExprKind, Fold, Model, Over, Side, Type};
+use crate::lang::sema::model::{Expr, ExprKind, Fold, Model, Over, Type};
 
 /// A piece of a formula.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,19 +61,6 @@ pub fn axes(ty: Type) -> &'static str {
         },
         Type::Scalar | Type::Vector(_) | Type::Poison => "",
     }
-}
-
-/// The binding strength of an expression.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Precedence {
-    Or,
-    And,
-    Comparison,
-    Sum,
-    Product,
-    Sign,
-    Power,
-    Atom,
 }
 
 /// The formula of an expression.
@@ -229,6 +217,9 @@ impl Writer<'_> {
     }
 
     fn unary(&mut self, function: Unary, x: &Expr) {
+        if let Some((over, x)) = smallest(function, x) {
+            return self.fold("min", fold_index(over, x), x);
+        }
         let name = match function {
             Unary::Neg => {
                 self.out.text("−");
@@ -278,16 +269,28 @@ impl Writer<'_> {
             Binary::Min => return self.call("min", &[a, b]),
             Binary::Max => return self.call("max", &[a, b]),
         };
-        self.expr(a, left);
+        // `Σ_i h_i · y_j` would be the sum of the products.
+        let open = matches!(function, Binary::Mul | Binary::Div) && is_open(a);
+        self.expr(a, if open { Precedence::Atom } else { left });
         self.out.text(sign);
         self.expr(b, right);
     }
 
+    /// Writes `max_i h_i`, or `max_i(h_i + 1)` and `max(x)`.
+    fn fold(&mut self, name: &str, index: &str, x: &Expr) {
+        self.out.text(name);
+        self.out.sub(index);
+        if !index.is_empty() && level(x) >= Precedence::Power {
+            self.out.text(" ");
+            return self.expr(x, Precedence::Power);
+        }
+        self.out.text("(");
+        self.expr(x, Precedence::Or);
+        self.out.text(")");
+    }
+
     fn reduce(&mut self, fold: Fold, over: Over, x: &Expr) {
-        let side = match over {
-            Over::Vector => "",
-            Over::Side(side) => index(side),
-        };
+        let side = fold_index(over, x);
         let name = match fold {
             Fold::Sum => {
                 self.out.text("Σ");
@@ -296,7 +299,7 @@ impl Writer<'_> {
                 return self.expr(x, Precedence::Product);
             }
             Fold::Mean => "mean",
-            Fold::Max => "max",
+            Fold::Max => return self.fold("max", side, x),
             Fold::Norm => "norm",
         };
         self.out.text(name);
@@ -304,71 +307,5 @@ impl Writer<'_> {
         self.out.text("(");
         self.expr(x, Precedence::Or);
         self.out.text(")");
-    }
-}
-
-fn index(side: Side) -> &'static str {
-    match side {
-        Side::Pre => "i",
-        Side::Post => "j",
-    }
-}
-
-/// Returns true if a value is a scalar that was stretched to a vector.
-fn is_stretched(x: &Expr) -> bool {
-    match &x.kind {
-        ExprKind::Convert(inner) => matches!(inner.ty, Type::Scalar),
-        _ => false,
-    }
-}
-
-fn level(expr: &Expr) -> Precedence {
-    match &expr.kind {
-        ExprKind::Number(value) if *value < 0.0 => Precedence::Sign,
-        ExprKind::Unary(Unary::Neg | Unary::Not, _) => Precedence::Sign,
-        ExprKind::Unary(Unary::Square, _) => Precedence::Power,
-        ExprKind::Unary(Unary::Recip, _) => Precedence::Product,
-        ExprKind::Binary(function, ..) => match function {
-            Binary::Add | Binary::Sub => Precedence::Sum,
-            Binary::Mul | Binary::Div => Precedence::Product,
-            Binary::Pow => Precedence::Power,
-            Binary::Less | Binary::LessEqual | Binary::Equal => Precedence::Comparison,
-            Binary::And => Precedence::And,
-            Binary::Or => Precedence::Or,
-            Binary::Min | Binary::Max => Precedence::Atom,
-        },
-        ExprKind::Select(..) => Precedence::Or,
-        ExprKind::Linear { bias, .. } => match bias {
-            Some(_) => Precedence::Sum,
-            None => Precedence::Product,
-        },
-        ExprKind::Reduce(Fold::Sum, ..) => Precedence::Product,
-        ExprKind::Convert(x) => {
-            let indexed = matches!(x.ty, Type::Vector(_)) && !axes(expr.ty).is_empty();
-            if indexed {
-                Precedence::Atom
-            } else {
-                level(x)
-            }
-        }
-        ExprKind::Number(_)
-        | ExprKind::SizeOf(_)
-        | ExprKind::Definition(_)
-        | ExprKind::Param(_)
-        | ExprKind::Input(_)
-        | ExprKind::State(_)
-        | ExprKind::Next(_)
-        | ExprKind::Noise(_)
-        | ExprKind::Unary(..)
-        | ExprKind::Clip(..)
-        | ExprKind::Reduce(..)
-        | ExprKind::Softmax(_)
-        | ExprKind::LogSoftmax(_)
-        | ExprKind::TopK(..)
-        | ExprKind::Concat(_)
-        | ExprKind::Slice(..)
-        | ExprKind::InRegion(..)
-        | ExprKind::Stop(_)
-        | ExprKind::Poison => Precedence::Atom,
     }
 }

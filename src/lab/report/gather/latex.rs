@@ -13,10 +13,11 @@ const LETTERS: [&str; 22] = [
 const FUNCTIONS: [&str; 8] = ["tanh", "exp", "log", "sin", "cos", "min", "max", "sqrt"];
 
 /// Signs of formulas.
-const SIGNS: [(char, &str); 18] = [
+const SIGNS: [(char, &str); 19] = [
     ('·', "\\cdot "),
     ('∘', "\\circ "),
     ('←', "\\leftarrow "),
+    ('∼', "\\sim "),
     ('−', "-"),
     ('≤', "\\le "),
     ('≥', "\\ge "),
@@ -37,7 +38,9 @@ const SIGNS: [(char, &str); 18] = [
 /// An environment `align` with all equations of a step.
 pub fn equations(all: &Equations) -> String {
     let lines = all.equations.iter().map(|equation| {
-        let sign = if equation.leaves { "\\leftarrow" } else { "=" };
+        let mut sign = String::new();
+        words(&equation.sign.to_string(), &mut sign);
+        let sign = sign.trim();
         let (left, right) = (latex(&equation.left), latex(&equation.right));
         format!("  {left} &{sign} {right}")
     });
@@ -54,7 +57,7 @@ pub fn latex(formula: &Formula) -> String {
             Piece::Sub(part) => {
                 let mut inner = String::new();
                 // Indices are letters in a row, not a word.
-                if part.chars().all(|c| matches!(c, 'i' | 'j')) {
+                if part.chars().all(|c| matches!(c, 'i' | 'j' | ',' | '0')) {
                     inner.push_str(part);
                 } else {
                     words(part, &mut inner);

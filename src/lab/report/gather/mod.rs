@@ -9,6 +9,7 @@ pub mod formula;
 pub mod latex;
 pub mod learned;
 pub mod metrics;
+mod precedence;
 pub mod preset;
 pub mod run;
 pub mod sweep;

@@ -29,7 +29,7 @@ pub fn equations(experiment: &Experiment, html: &mut Html) {
         for equation in &equations.equations {
             html.element("div", &[], |html| {
                 html.formula(&equation.left);
-                html.text(if equation.leaves { " ← " } else { " = " });
+                html.text(&format!(" {} ", equation.sign));
                 html.formula(&equation.right);
                 let mut what = equation.what.to_owned();
                 if !equation.dims.is_empty() {
@@ -41,7 +41,7 @@ pub fn equations(experiment: &Experiment, html: &mut Html) {
     });
     html.note(
         "A state on the right has its value on entry to the step; ← defines its value on exit. All states change at \
-         once. i is a presynaptic and j a postsynaptic neuron; each episode has its own traces and states. · is the \
+         once. The index 0 marks the value at the first step, ∼ a draw. i is a presynaptic and j a postsynaptic neuron; each episode has its own traces and states. · is the \
          product, also of a vector with a matrix, and ∘ the elementwise product.",
     );
     let others: Vec<Vec<String>> = equations.others.iter().map(declared).collect();
