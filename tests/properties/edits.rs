@@ -109,7 +109,13 @@ fn removals(seen: &Seen<'_>, k: usize, scope: Span, text: &str) -> Vec<Edit> {
         | StmtKind::For { .. } => None,
     };
     let gone = || (stmt.span.range(), String::new());
-    if let Some(name) = name {
+    // What a bundle sends may be what it hears.
+    let heard = match &stmt.kind {
+        StmtKind::Plastic { pre, .. } => Some(&text[pre.span.range()]),
+        _ => None,
+    };
+    for value in heard.into_iter().chain(["0.5"]) {
+        let Some(name) = name else { break };
         let inside = |span: Span| span.start >= scope.start && span.end <= scope.end;
         let mut edit = vec![gone()];
         for (other, _) in &seen.statements {
@@ -122,7 +128,7 @@ fn removals(seen: &Seen<'_>, k: usize, scope: Span, text: &str) -> Vec<Edit> {
         for expr in &seen.expressions {
             if let ExprKind::Name(path) | ExprKind::Next(path) = &expr.kind {
                 if path.parts.len() == 1 && path.parts[0].name == *name && inside(expr.span) {
-                    edit.push((expr.span.range(), "0.5".to_owned()));
+                    edit.push((expr.span.range(), value.to_owned()));
                 }
             }
         }
