@@ -35,6 +35,23 @@ pub fn python(packages: &str, program: &str, directory: &Path) -> Option<Value> 
 }
 
 #[test]
+fn the_tree_sitter_grammar_reads_every_spec() {
+    let root = scratch("tree_sitter");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/test-tree-sitter.py");
+    let program = format!(
+        "import json, subprocess, sys\n\
+         done = subprocess.run([sys.executable, {:?}], capture_output=True, text=True)\n\
+         print(json.dumps([done.returncode, done.stdout, done.stderr]))",
+        script.display().to_string()
+    );
+    let Some(found) = python("tree_sitter", &program, &root) else {
+        return;
+    };
+    assert_eq!(found[0], 0, "{}", found[2]);
+    assert!(found[1].as_str().unwrap().ends_with(": sound\n"), "{found}");
+}
+
+#[test]
 fn checkpoints_and_replays_load_in_python() {
     let root = scratch("python");
     std::fs::write(root.join("agent.bpm"), SPEC).unwrap();

@@ -1,0 +1,1 @@
+[(body) (entries) (parameters) (list)] @fold

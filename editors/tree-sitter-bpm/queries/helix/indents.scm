@@ -1,0 +1,3 @@
+; Helix.
+[(body) (entries) (parameters) (arguments) (list) (group)] @indent
+["}" ")" "]"] @outdent
