@@ -372,6 +372,94 @@ fn fmt_rewrites_what_is_loose_and_leaves_what_is_broken() {
 }
 
 #[test]
+fn fmt_upgrades_what_an_older_bpmc_accepted() {
+    let directory = scratch("fmt_upgrade");
+    let path = directory.join("a.bpm");
+    let file = path.to_str().unwrap();
+    // A spec of 0.1: states and traces began at 0 without saying so.
+    let old = "\
+//! An old spec.
+
+rule own(bound = 1) {
+  trace hebb, e = 0.5, slow per post reset episode // three
+  transmit w + hebb + e + slow
+  hebb <- clip(hebb + pre * post, -bound, bound)
+}
+
+network a {
+  input x: [3]
+  state h: [(2 + 1)] reset episode, g: [3]
+  for k in 0 .. 2 { state m[k]: [3 /* no comment */] }
+  plastic rec: h -> y using own { weight w ~ uniform(0, 0.1) }
+  y = tanh(linear(x) + rec + m[0])
+  h <- y
+  g <- y
+  m[0] <- g
+  m[1] <- y
+  output out = linear(y, 2) + sum(m[1])
+}
+
+train supervised { batch = 2, steps = 3 }
+"
+    .replace(" /* no comment */", " // a ]\n");
+    std::fs::write(&path, &old).unwrap();
+    let (code, _, err) = run(&["check", file]);
+    assert_eq!(code, Some(1));
+    assert!(err.matches("error[E0308]").count() >= 5, "{err}");
+
+    let (code, out, _) = run(&["fmt", file, "--upgrade", "--check"]);
+    assert_eq!(code, Some(1), "{out}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), old);
+
+    let (code, out, err) = run(&["fmt", file, "--upgrade"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let told: Vec<&str> = out
+        .lines()
+        .map(|line| line.strip_prefix(file).unwrap())
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ":1: the file names the version of its language, `bpm 1`",
+            ":4: `hebb` begins at 0, which is written out",
+            ":4: `slow` begins at 0, which is written out",
+            ":11: `h` begins at 0, which is written out",
+            ":11: `g` begins at 0, which is written out",
+            ":13: `m` begins at 0, which is written out",
+        ]
+    );
+    let new = std::fs::read_to_string(&path).unwrap();
+    for wanted in [
+        "//! An old spec.\n\nbpm 1\n\nrule own(",
+        "trace hebb = 0, e = 0.5, slow = 0 per post reset episode  // three\n",
+        "state h: [2 + 1] = 0 reset episode, g: [3] = 0\n",
+        "// a ]\n",
+        "state m[k]: [3] = 0",
+    ] {
+        assert!(new.contains(wanted), "{wanted}\n{new}");
+    }
+    let (code, _, err) = run(&["check", file]);
+    assert_eq!((code, err.matches("error").count()), (Some(0), 0), "{err}");
+    assert_eq!(
+        run(&["fmt", file, "--upgrade"]),
+        (Some(0), String::new(), String::new())
+    );
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), new);
+
+    // A file without items, and one without a comment at its head.
+    for (old, new) in [
+        ("", "bpm 1\n"),
+        ("// sizes\ndim N = 3\n", "bpm 1\n\n// sizes\ndim N = 3\n"),
+        ("bpm   1 dim N = 3", "bpm 1\ndim N = 3\n"),
+        ("//! Only this.\n", "//! Only this.\n\nbpm 1\n"),
+    ] {
+        std::fs::write(&path, old).unwrap();
+        assert_eq!(run(&["fmt", file, "--upgrade"]).0, Some(0));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), new);
+    }
+}
+
+#[test]
 fn gradients_for_given_values_agree_between_backends() {
     let directory = scratch("grad");
     let (spec, values) = (directory.join("a.bpm"), directory.join("values.json"));

@@ -21,6 +21,7 @@ mod further;
 mod given_files;
 mod given_values;
 mod gradients;
+mod guide;
 mod independent_gradients;
 mod independent_rewards;
 mod inference;

@@ -125,7 +125,15 @@ fn examples_of_the_reference_are_sound() {
 fn pages() -> Vec<(std::path::PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths = vec![root.join("README.md"), root.join("CONTRIBUTING.md")];
-    for folder in ["docs", "docs/results", "editors", "editors/vscode"] {
+    for folder in [
+        "docs",
+        "docs/results",
+        "docs/cookbook",
+        "editors",
+        "editors/vscode",
+        "editors/tree-sitter-bpm",
+        "editors/zed",
+    ] {
         let entries = std::fs::read_dir(root.join(folder)).unwrap();
         let entries = entries.map(|entry| entry.unwrap().path());
         paths.extend(entries.filter(|path| path.extension().is_some_and(|end| end == "md")));

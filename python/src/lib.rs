@@ -6,6 +6,8 @@
 mod arrays;
 mod failure;
 mod network;
+#[path = "../../src/pages.rs"]
+mod pages;
 mod runs;
 mod tools;
 

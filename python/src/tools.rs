@@ -1,6 +1,7 @@
 //! The command, its pages, and the threads.
 
 use crate::failure::{detached, Failure};
+use crate::pages;
 use bpmc::cli;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -71,8 +72,10 @@ pub fn command(arguments: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
         bpmc::machine::own::set_program(PathBuf::from(program));
         let words = std::iter::once("bpmc".to_owned()).chain(words);
         // A panic was told by then.
-        std::panic::catch_unwind(|| cli::run(words.map(Into::into).collect::<Vec<_>>()))
-            .unwrap_or(101)
+        std::panic::catch_unwind(|| {
+            cli::run(words.map(Into::into).collect::<Vec<_>>(), pages::PAGES)
+        })
+        .unwrap_or(101)
     });
     Ok(status.into_pyobject(py)?.into_any().unbind())
 }

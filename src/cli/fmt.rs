@@ -3,7 +3,7 @@
 use super::screen::Screen;
 use super::{sentence, spec, Failure, Outcome};
 use crate::lang::diag::{Diagnostics, SourceMap};
-use crate::lang::syntax;
+use crate::lang::syntax::{self, ast::File};
 use crate::learn::replace;
 use anyhow::Context;
 use clap::Args;
@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 const AFTER_HELP: &str = "\
 Examples:
   bpmc fmt agent.bpm              rewrite the file in the canonical layout
-  bpmc fmt specs/*.bpm --check    only say which files are not in it";
+  bpmc fmt specs/*.bpm --check    only say which files are not in it
+  bpmc fmt agent.bpm --upgrade    also rewrite what an older bpmc accepted, and name the version (bpm 1)";
 
 /// Format specs; comments are kept.
 #[derive(Args, Debug)]
@@ -25,13 +26,17 @@ pub struct Arguments {
     /// Change nothing; fail and name the files that would change
     #[arg(long)]
     pub check: bool,
+
+    /// Rewrite what older versions of bpmc accepted and this one refuses, and name the version of the language
+    #[arg(long)]
+    pub upgrade: bool,
 }
 
 /// Rewrites the files, or names those that would change.
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let mut failed = false;
     for path in &arguments.specs {
-        match format(path, arguments.check, screen) {
+        match format(path, arguments, screen) {
             Ok(changed) => {
                 if changed && arguments.check {
                     screen.print(&format!("{}\n", path.display()))?;
@@ -53,7 +58,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
 }
 
 /// Formats one file; returns whether its layout changed.
-fn format(path: &Path, check: bool, screen: &Screen) -> Result<bool, Failure> {
+fn format(path: &Path, arguments: &Arguments, screen: &Screen) -> Result<bool, Failure> {
     let text = spec::read(path)?;
     let mut sources = SourceMap::new();
     let mut diagnostics = Diagnostics::new();
@@ -64,15 +69,34 @@ fn format(path: &Path, check: bool, screen: &Screen) -> Result<bool, Failure> {
         screen.show(&diagnostics, &sources);
         return Err(Failure::Reported);
     }
-    let canonical = syntax::print(&file, &text);
+    let mut canonical = syntax::print(&file, &text);
+    if arguments.upgrade {
+        canonical = upgraded(path, &file, &text, screen)?;
+    }
     if canonical == text {
         return Ok(false);
     }
-    if !check {
+    if !arguments.check {
         // A symbolic link stays a link: the file it points to is replaced.
         std::fs::canonicalize(path)
             .and_then(|target| replace::replace(&target, canonical.as_bytes()))
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(true)
+}
+
+/// The canonical text in today's language. Each change is printed with its place in the old text.
+fn upgraded(path: &Path, file: &File, text: &str, screen: &Screen) -> Result<String, Failure> {
+    let mut new = text.to_owned();
+    let found = syntax::upgrades(file, text);
+    for one in &found {
+        let line = 1 + text[..one.at].matches('\n').count();
+        screen.print(&format!("{}:{line}: {}\n", path.display(), one.reason))?;
+    }
+    for one in found.iter().rev() {
+        new.insert_str(one.at, &one.new);
+    }
+    let mut diagnostics = Diagnostics::new();
+    let file = syntax::parse(file.source, &new, &mut diagnostics);
+    Ok(syntax::print(&file, &new))
 }

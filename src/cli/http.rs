@@ -27,21 +27,22 @@ struct Place {
 }
 
 /// A request that was read, and the way back for its answer.
-type Asked = (Request, mpsc::Sender<(Request, Answer)>);
+type Asked = (Request, mpsc::Sender<Option<Answer>>);
 
 /// What a browser asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Request {
-    /// The page.
-    Page,
-    /// The part of the page that changes, if it is not the one with this mark.
-    Update(String),
-    /// Nothing that is here; the status of the answer.
-    Refused(u16),
+pub struct Request {
+    /// The path under the address; nothing for the address itself.
+    pub path: String,
+    /// The mark of the answer that the browser has.
+    pub mark: String,
 }
 
-/// The text that changes and its mark.
+/// A text for a browser.
 pub struct Answer {
+    /// Its kind, such as `text/html`.
+    pub kind: &'static str,
+    /// A mark in quotes that changes with the text.
     pub mark: String,
     pub text: String,
 }
@@ -68,14 +69,14 @@ impl Server {
         format!("http://127.0.0.1:{}/{}/", self.place.port, self.place.token)
     }
 
-    /// Answers requests until `stop` says so. `answer` makes the page or the part of it.
+    /// Answers requests until `stop` says so. `answer` makes the text of a path; `None` where nothing is.
     ///
     /// # Errors
     /// Those of the listener; a browser that goes away is none.
     pub fn serve(
         &self,
         stop: impl Fn() -> bool,
-        mut answer: impl FnMut(&Request) -> Answer,
+        mut answer: impl FnMut(&Request) -> Option<Answer>,
     ) -> io::Result<()> {
         self.listener.set_nonblocking(true)?;
         // Each connection has a thread: one that is silent keeps nobody waiting. The pages are made here, one at a time.
@@ -99,7 +100,7 @@ impl Server {
             if let Ok((request, back)) = asked.recv_timeout(PAUSE) {
                 let made = answer(&request);
                 // The browser may have gone away.
-                let _ = back.send((request, made));
+                let _ = back.send(made);
             }
         }
         Ok(())
@@ -130,37 +131,33 @@ impl Place {
             ask.send((request, back)).map_err(|_| gone())?;
             made.recv().map_err(|_| gone())
         };
-        let request = self.read(&head);
-        let (status, kind, answer) = match request {
-            Request::Refused(status) => {
-                let text =
-                    "Not here. The address of the page is the one that `bpmc watch` printed.\n";
-                let text = text.to_owned();
-                (
-                    status,
-                    "text/plain",
-                    Answer {
-                        mark: String::new(),
-                        text,
-                    },
-                )
+        let (status, answer) = match self.read(&head) {
+            Ok(request) => {
+                let known = request.mark.clone();
+                match answer(request)? {
+                    Some(new) if new.mark == known => (304, Some(new)),
+                    Some(new) => (200, Some(new)),
+                    None => (404, None),
+                }
             }
-            request => {
-                let (request, new) = answer(request)?;
-                let same = matches!(request, Request::Update(mark) if mark == new.mark);
-                (if same { 304 } else { 200 }, "text/html", new)
-            }
+            Err(status) => (status, None),
         };
+        let answer = answer.unwrap_or_else(|| Answer {
+            kind: "text/plain",
+            mark: String::new(),
+            text: "Not here. The address of the page is the one that bpmc printed.\n".to_owned(),
+        });
         let text = if status == 304 { "" } else { &answer.text };
         // The page is its own: no other page may show it, and it loads nothing from elsewhere.
         write!(
             stream,
-            "HTTP/1.1 {status} {}\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Length: {}\r\nETag: {}\r\n\
+            "HTTP/1.1 {status} {}\r\nContent-Type: {}; charset=utf-8\r\nContent-Length: {}\r\nETag: {}\r\n\
              Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n\
              X-Frame-Options: DENY\r\nContent-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; \
-             script-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'\r\n\
+             script-src 'unsafe-inline'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'\r\n\
              Connection: close\r\n\r\n{text}",
             word(status),
+            answer.kind,
             text.len(),
             answer.mark,
         )?;
@@ -168,11 +165,11 @@ impl Place {
     }
 
     /// What the head of a request asks for.
-    fn read(&self, head: &[String]) -> Request {
+    fn read(&self, head: &[String]) -> Result<Request, u16> {
         let first = head.first().map_or("", String::as_str);
         let words: Vec<&str> = first.split(' ').collect();
         let ["GET", path, version] = words.as_slice() else {
-            return Request::Refused(400);
+            return Err(400);
         };
         let header = |name: &str| {
             let mut headers = head[1..].iter().filter_map(|line| line.split_once(':'));
@@ -186,19 +183,18 @@ impl Place {
         ];
         let host = header("Host").unwrap_or("");
         if !version.starts_with("HTTP/1.") || !own.iter().any(|own| own == host) {
-            return Request::Refused(403);
+            return Err(403);
         }
         let Some(rest) = path.strip_prefix('/').and_then(|path| path.split_once('/')) else {
-            return Request::Refused(404);
+            return Err(404);
         };
         if !same(rest.0, &self.token) {
-            return Request::Refused(403);
+            return Err(403);
         }
-        match rest.1 {
-            "" => Request::Page,
-            "update" => Request::Update(header("If-None-Match").unwrap_or("").to_owned()),
-            _ => Request::Refused(404),
-        }
+        Ok(Request {
+            path: rest.1.to_owned(),
+            mark: header("If-None-Match").unwrap_or("").to_owned(),
+        })
     }
 }
 
@@ -269,35 +265,36 @@ mod tests {
         };
         let host = format!("127.0.0.1:{port}");
         let page = format!("GET /{token}/ HTTP/1.1");
-        assert_eq!(ask(&page, &host), Request::Page);
-        assert_eq!(ask(&page, &format!("localhost:{port}")), Request::Page);
+        let own = |path: &str, mark: &str| {
+            let (path, mark) = (path.to_owned(), mark.to_owned());
+            Ok(Request { path, mark })
+        };
+        assert_eq!(ask(&page, &host), own("", ""));
+        assert_eq!(ask(&page, &format!("localhost:{port}")), own("", ""));
         for foreign in [
             "evil.example",
             "127.0.0.1",
             "",
             &format!("127.0.0.1.evil.example:{port}"),
         ] {
-            assert_eq!(ask(&page, foreign), Request::Refused(403), "{foreign}");
+            assert_eq!(ask(&page, foreign), Err(403), "{foreign}");
         }
         let wrong = format!("GET /{}/ HTTP/1.1", "0".repeat(32));
-        assert_eq!(ask(&wrong, &host), Request::Refused(403));
-        assert_eq!(ask("GET // HTTP/1.1", &host), Request::Refused(403));
-        assert_eq!(ask("GET / HTTP/1.1", &host), Request::Refused(404));
+        assert_eq!(ask(&wrong, &host), Err(403));
+        assert_eq!(ask("GET // HTTP/1.1", &host), Err(403));
+        assert_eq!(ask("GET / HTTP/1.1", &host), Err(404));
         assert_eq!(
             ask(&format!("GET /{token}/../x HTTP/1.1"), &host),
-            Request::Refused(404)
+            own("../x", "")
         );
-        assert_eq!(
-            ask(&format!("POST /{token}/ HTTP/1.1"), &host),
-            Request::Refused(400)
-        );
-        assert_eq!(server.place.read(&[]), Request::Refused(400));
+        assert_eq!(ask(&format!("POST /{token}/ HTTP/1.1"), &host), Err(400));
+        assert_eq!(server.place.read(&[]), Err(400));
         let head = [
             format!("GET /{token}/update HTTP/1.1"),
             format!("host: {host}"),
             "If-None-Match: 7".to_owned(),
         ];
-        assert_eq!(server.place.read(&head), Request::Update("7".to_owned()));
+        assert_eq!(server.place.read(&head), own("update", "7"));
     }
 
     #[test]
@@ -307,9 +304,13 @@ mod tests {
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let told = stop.clone();
         let serving = std::thread::spawn(move || {
-            let answer = |_: &Request| Answer {
-                mark: "\"1\"".to_owned(),
-                text: "the page".to_owned(),
+            let answer = |request: &Request| {
+                let text = "the page".to_owned();
+                let (kind, mark) = ("text/html", "\"1\"".to_owned());
+                request
+                    .path
+                    .is_empty()
+                    .then_some(Answer { kind, mark, text })
             };
             server.serve(|| told.load(std::sync::atomic::Ordering::Relaxed), answer)
         });

@@ -7,6 +7,7 @@ mod compare;
 mod compile;
 mod completions;
 mod device;
+pub mod docs;
 mod doctor;
 mod env;
 mod eval;
@@ -14,6 +15,7 @@ pub mod explain;
 mod export;
 mod fmt;
 mod grad;
+mod http;
 pub mod lsp;
 mod man;
 mod new;
@@ -86,6 +88,7 @@ enum Command {
     Grad(grad::Arguments),
     Bench(bench::Arguments),
     Verify(verify::Arguments),
+    Docs(docs::Arguments),
     Doctor(doctor::Arguments),
     Env(env::Arguments),
     Lsp(lsp::Arguments),
@@ -119,17 +122,19 @@ impl From<anyhow::Error> for Failure {
 /// The result of a subcommand.
 pub type Outcome = Result<(), Failure>;
 
-/// Parses the arguments of the process, runs the subcommand and returns its exit status.
+/// Parses the arguments of the process, runs the subcommand and returns its exit status. `pages` are those of the guide.
 ///
 /// To be called before any thread exists.
-pub fn main() -> ExitCode {
-    ExitCode::from(run(std::env::args_os()))
+pub fn main(pages: docs::Pages) -> ExitCode {
+    ExitCode::from(run(std::env::args_os(), pages))
 }
 
-/// Parses arguments, of which the first is the name of the program, runs the subcommand and returns its exit status.
+/// Parses arguments, of which the first is the name of the program, runs the subcommand and returns its exit status. `pages`
+/// are those of the guide: the program has them and not this library, so that a change of a page does not compile the
+/// library again.
 ///
 /// To be called before any thread exists.
-pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+pub fn run(arguments: impl IntoIterator<Item = OsString>, pages: docs::Pages) -> u8 {
     // Candle's own threads would make the order of sums depend on the machine; bpmc splits lanes over
     // threads of its own.
     std::env::set_var("RAYON_NUM_THREADS", "1");
@@ -165,6 +170,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Bench(arguments) => bench::run(&arguments, &screen),
         Command::Verify(arguments) => verify::run(&arguments, &screen),
         Command::Explain(arguments) => explain::run(&arguments, &screen),
+        Command::Docs(arguments) => docs::run(&arguments, pages, &screen),
         Command::Doctor(arguments) => doctor::run(&arguments, &screen),
         Command::Env(arguments) => env::run(&arguments, &screen),
         Command::Lsp(arguments) => lsp::run(&arguments),

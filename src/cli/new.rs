@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 const AFTER_HELP: &str = "\
 Examples:
-  bpmc new agent                          writes agent.bpm
+  bpmc new agent                          writes agent.bpm, which learns in a quarter of a minute
   bpmc new experiments/maze --from maze   writes experiments/maze.bpm
   bpmc new trials --from sequences        writes trials.bpm and small files of data beside it
   bpmc new pole --env CartPole-v1         writes pole.bpm for an environment of Gymnasium";
@@ -23,7 +23,7 @@ pub struct Arguments {
     pub name: PathBuf,
 
     /// Template of the spec
-    #[arg(long, value_enum, default_value_t = Template::CueReward)]
+    #[arg(long, value_enum, default_value_t = Template::Quickstart)]
     pub from: Template,
 
     /// Environment of Gymnasium that the spec is for; `bpmc env` has more options
@@ -35,7 +35,9 @@ pub struct Arguments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Template {
-    /// Retroactive neuromodulation on the cue-reward task
+    /// A small agent that learns to learn, in a quarter of a minute
+    Quickstart,
+    /// Retroactive neuromodulation on the cue-reward task of the paper, which takes hours
     CueReward,
     /// Simple neuromodulation in the maze
     Maze,
@@ -50,6 +52,7 @@ pub enum Template {
 impl Template {
     fn text(self) -> &'static str {
         match self {
+            Template::Quickstart => include_str!("../../specs/quickstart.bpm"),
             Template::CueReward => include_str!("templates/cue_reward.bpm"),
             Template::Maze => include_str!("templates/maze.bpm"),
             Template::PatternCompletion => include_str!("templates/pattern_completion.bpm"),
@@ -65,9 +68,11 @@ impl Template {
                 ("_train.csv", include_str!("templates/sequences_train.csv")),
                 ("_valid.csv", include_str!("templates/sequences_valid.csv")),
             ],
-            Template::CueReward | Template::Maze | Template::PatternCompletion | Template::Bare => {
-                &[]
-            }
+            Template::Quickstart
+            | Template::CueReward
+            | Template::Maze
+            | Template::PatternCompletion
+            | Template::Bare => &[],
         }
     }
 }

@@ -1,14 +1,12 @@
 //! The command `bpmc watch`.
 
-mod http;
-
+use super::http::{Answer, Request, Server};
 use super::screen::Screen;
 use super::{sentence, Failure, Outcome};
 use crate::lab::report::{self, Options};
 use crate::lab::run::Which;
 use anyhow::Context;
 use clap::Args;
-use http::{Answer, Request, Server};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -113,7 +111,11 @@ impl Page {
         }
     }
 
-    fn answer(&mut self, request: &Request) -> Answer {
+    /// The page, or under `update` the same without its script.
+    fn answer(&mut self, request: &Request) -> Option<Answer> {
+        if !matches!(request.path.as_str(), "" | "update") {
+            return None;
+        }
         let now = self.state();
         if now != self.seen || self.text.is_empty() {
             // A file may be half written: the page before stays until it can be read.
@@ -123,16 +125,17 @@ impl Page {
                     format!("<!DOCTYPE html><html><body><main><p>{told}</p></main></body></html>");
             }
         }
-        let text = match request {
-            Request::Page => self
-                .text
-                .replacen("</body>", &format!("{SCRIPT}</body>"), 1),
-            Request::Update(_) | Request::Refused(_) => self.text.clone(),
+        let text = if request.path.is_empty() {
+            let script = format!("{SCRIPT}</body>");
+            self.text.replacen("</body>", &script, 1)
+        } else {
+            self.text.clone()
         };
-        Answer {
+        Some(Answer {
+            kind: "text/html",
             mark: mark(&self.seen),
             text,
-        }
+        })
     }
 
     fn make(&mut self) -> anyhow::Result<()> {

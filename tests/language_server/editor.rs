@@ -5,6 +5,18 @@ use serde_json::{json, Value};
 use std::path::Path;
 use std::thread::JoinHandle;
 
+/// The questions of an editor whose answers a person waits for.
+pub const QUESTIONS: [&str; 8] = [
+    "hover",
+    "completion",
+    "definition",
+    "documentHighlight",
+    "formatting",
+    "documentSymbol",
+    "inlayHint",
+    "semanticTokens/full",
+];
+
 pub struct Editor {
     connection: Connection,
     server: Option<JoinHandle<()>>,
@@ -101,6 +113,48 @@ impl Editor {
         }
         self.ask(&format!("textDocument/{method}"), parameters)
     }
+
+    /// Types a key at the end of a long text, and asks right away about a name in its middle.
+    pub fn after_a_key(&mut self, method: &str, path: &Path, text: &str, key: &str) -> Value {
+        let (end, name) = (
+            position(text, text.len()),
+            position(text, text.find("z20 ").unwrap() + 1),
+        );
+        let range = json!({ "start": end, "end": end });
+        self.change(path, json!({ "range": range, "text": key }));
+        if method == "inlayHint" {
+            // An editor asks for these once it has the findings.
+            self.findings(path);
+        }
+        let whole = json!({ "start": { "line": 0, "character": 0 }, "end": end });
+        let range = match method {
+            "inlayHint" => whole,
+            _ => json!({ "start": name, "end": name }),
+        };
+        let more = json!({ "range": range, "options": {} });
+        self.at(method, path, name, more).unwrap()
+    }
+}
+
+/// A spec of about 2,000 lines.
+pub fn long() -> String {
+    let mut text = "network long {\n  input x: [8]\n  state h: [8] = 0\n".to_owned();
+    let mut sum = String::new();
+    let mut bundles = 0;
+    while text.lines().count() < 1980 {
+        text.push_str(&format!(
+            "\n  // Bundle {bundles}.\n  plastic r{bundles}: h -> y {{\n    weight w ~ uniform(0, 0.01)\n    \
+             coeff alpha ~ uniform(0, 0.01)\n    trained eta = 0.1\n    trace hebb = 0\n    \
+             transmit w + alpha * hebb\n    hebb <- clip(hebb + eta * pre * post, -1, 1)\n  }}\n  \
+             z{bundles} = tanh(r{bundles} + linear(x, 8))\n"
+        ));
+        sum.push_str(&format!(" + z{bundles}"));
+        bundles += 1;
+    }
+    text.push_str(&format!(
+        "  y = tanh(linear(x){sum})\n  h <- y\n  output out = linear(y, 2)\n}}\n"
+    ));
+    text + "\ntrain supervised { loss = half_sum_squares, batch = 2, steps = 3 }\n"
 }
 
 impl Drop for Editor {

@@ -1,12 +1,11 @@
-//! Random edits, and the time of an answer.
+//! Random edits, and a long text.
 
-use super::editor::{self, Editor};
+use super::editor::{self, long, Editor, QUESTIONS};
 use crate::scratch::scratch;
 use crate::syntax_support::{GOOD, TOKENS};
 use bpmc::driver;
-use serde_json::{json, Value};
+use serde_json::json;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 /// A generator of numbers below a limit.
 struct Dice(u64);
@@ -144,29 +143,8 @@ fn random_edits_give_what_a_full_check_gives() {
     }
 }
 
-/// A spec of about 2,000 lines.
-fn long() -> String {
-    let mut text = "network long {\n  input x: [8]\n  state h: [8] = 0\n".to_owned();
-    let mut sum = String::new();
-    let mut bundles = 0;
-    while text.lines().count() < 1980 {
-        text.push_str(&format!(
-            "\n  // Bundle {bundles}.\n  plastic r{bundles}: h -> y {{\n    weight w ~ uniform(0, 0.01)\n    \
-             coeff alpha ~ uniform(0, 0.01)\n    trained eta = 0.1\n    trace hebb = 0\n    \
-             transmit w + alpha * hebb\n    hebb <- clip(hebb + eta * pre * post, -1, 1)\n  }}\n  \
-             z{bundles} = tanh(r{bundles} + linear(x, 8))\n"
-        ));
-        sum.push_str(&format!(" + z{bundles}"));
-        bundles += 1;
-    }
-    text.push_str(&format!(
-        "  y = tanh(linear(x){sum})\n  h <- y\n  output out = linear(y, 2)\n}}\n"
-    ));
-    text + "\ntrain supervised { loss = half_sum_squares, batch = 2, steps = 3 }\n"
-}
-
 #[test]
-fn two_thousand_lines_are_answered_in_50_milliseconds() {
+fn two_thousand_lines_are_answered() {
     let text = long();
     let lines = text.lines().count();
     assert!((1950..2050).contains(&lines), "{lines}");
@@ -176,62 +154,22 @@ fn two_thousand_lines_are_answered_in_50_milliseconds() {
     editor.open(&path, &text);
     let found = editor.findings(&path);
     assert!(found.iter().all(|one| one["severity"] == 2), "{found:?}");
-    let mut fastest: Vec<(String, Duration)> = Vec::new();
-    for method in [
-        "hover",
-        "completion",
-        "definition",
-        "documentHighlight",
-        "formatting",
-        "documentSymbol",
-        "inlayHint",
-        "semanticTokens/full",
-    ] {
-        let mut best = Duration::MAX;
-        for k in 0..5 {
-            let at = text.find("z20 ").unwrap();
-            let place = editor::position(&text, at + 1);
-            let letter = if k % 2 == 0 { " " } else { "" };
-            let start = json!({ "start": place, "end": place });
-            let watch = Instant::now();
-            // A key, and the answer to the question right after it.
-            let comment = editor::position(&text, text.len());
-            editor.change(
-                &path,
-                json!({ "range": { "start": comment, "end": comment }, "text": letter }),
-            );
-            let more = json!({ "range": start, "options": {} });
-            if method == "inlayHint" {
-                // An editor asks for these once it has the findings.
-                editor.findings(&path);
+    for method in QUESTIONS {
+        let answer = editor.after_a_key(method, &path, &text, " ");
+        let parts = answer.as_array().or_else(|| answer["data"].as_array());
+        match method {
+            "hover" => {
+                let told = answer["contents"]["value"].as_str().unwrap();
+                assert!(told.contains("`[8]`"), "{told}");
             }
-            let answer = editor.at(method, &path, place, more).unwrap();
-            best = best.min(watch.elapsed());
-            assert_ne!(answer, Value::Null, "{method}");
+            "definition" => {
+                let line = text[..text.find("z20 =").unwrap()].matches('\n').count();
+                assert_eq!(answer["range"]["start"]["line"], line);
+            }
+            "documentHighlight" => assert_eq!(parts.unwrap().len(), 2),
+            "formatting" => assert_eq!(parts.unwrap().len(), 1, "{answer}"),
+            _ => assert!(!parts.unwrap().is_empty(), "{method}"),
         }
-        fastest.push((method.to_owned(), best));
-    }
-    #[expect(
-        clippy::print_stdout,
-        reason = "a report for people, shown by --nocapture"
-    )]
-    {
-        println!("{lines} lines: {fastest:?}");
-    }
-    // A library that is built without optimization, for tests in a hurry, is ten times as slow.
-    let mut parsing = Duration::MAX;
-    for _ in 0..5 {
-        let watch = Instant::now();
-        driver::parse("long.bpm", &text, &driver::from_disk);
-        parsing = parsing.min(watch.elapsed());
-    }
-    let slow = parsing > Duration::from_millis(40);
-    let most = if slow {
-        10 * parsing
-    } else {
-        Duration::from_millis(50)
-    };
-    for (method, time) in fastest {
-        assert!(time < most, "{method}: {time:?}, and parsing {parsing:?}");
+        editor.replace(&path, &text);
     }
 }

@@ -585,6 +585,54 @@ fn a_body_that_is_no_message_is_answered_with_an_error() {
 }
 
 #[test]
+fn a_message_that_nobody_waits_for_does_not_end_the_server() {
+    let goodbye: [&[u8]; 2] = [
+        br#"{"jsonrpc":"2.0","id":2,"method":"shutdown"}"#,
+        br#"{"jsonrpc":"2.0","method":"exit"}"#,
+    ];
+    let odd: [(&[u8], Option<&str>); 5] = [
+        (br#"{"jsonrpc":"2.0","id":9,"result":null}"#, None),
+        (
+            br#"{"jsonrpc":"2.0","id":9,"error":{"code":1,"message":"no"}}"#,
+            None,
+        ),
+        (
+            br#"{"jsonrpc":"2.0","method":"$/setTrace","params":{"value":"off"}}"#,
+            None,
+        ),
+        (
+            br#"{"jsonrpc":"2.0","id":9,"method":"textDocument/hover","params":{}}"#,
+            Some("`textDocument/hover` came"),
+        ),
+        (
+            br#"{"jsonrpc":"2.0","id":9,"method":"shutdown"}"#,
+            Some("`shutdown` came"),
+        ),
+    ];
+    for (body, refused) in odd {
+        // Before the greeting, between its parts, between goodbye and the end.
+        for at in [0, 1, 2, 3] {
+            // A goodbye after the greeting is one.
+            if (at == 1 || at == 2) && body.ends_with(br#""shutdown"}"#) {
+                continue;
+            }
+            let mut bodies = START.to_vec();
+            bodies.extend(goodbye);
+            bodies.insert(at, body);
+            let (output, good, told) = talk(&bodies, "");
+            assert!(good && told.is_empty(), "{at}: {told}");
+            let answered = output.contains(r#""id":2,"result":null"#);
+            assert!(answered && output.contains("serverInfo"), "{at}: {output}");
+            if let Some(refused) = refused.filter(|_| at == 0 || at == 3) {
+                assert!(output.contains(refused), "{at}: {output}");
+            }
+        }
+    }
+    let (output, good, told) = talk(&[], "");
+    assert!(good && output.is_empty() && told.is_empty(), "{told}");
+}
+
+#[test]
 fn a_stream_that_cannot_be_read_on_ends_the_server_with_a_message() {
     for (end, reason) in [
         (

@@ -201,7 +201,7 @@ impl<'a> Seen<'a> {
                         }
                     }
                 }
-                ItemKind::Import { .. } | ItemKind::Rule { .. } | ItemKind::Cell { .. } => {}
+                ItemKind::Version | ItemKind::Import { .. } | ItemKind::Rule { .. } | ItemKind::Cell { .. } => {}
             }
         }
     }

@@ -7,7 +7,8 @@ use crate::lang::sema::functions::{FunctionInfo, FUNCTIONS};
 use crate::lang::settings::{Setting, SettingKind};
 
 /// The words of the language with what they mean.
-pub const KEYWORDS: [(&str, &str); 27] = [
+pub const KEYWORDS: [(&str, &str); 28] = [
+    ("bpm", "The version of the language, first in a file: `bpm 1`."),
     ("network", "The network of an experiment: inputs, states, bundles, values and outputs of one time step."),
     ("rule", "A reusable rule for plastic bundles, with parameters."),
     ("cell", "A reusable part of a network, or the use of one: `cell memory: lstm(obs, 200)`."),

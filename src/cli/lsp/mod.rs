@@ -24,13 +24,13 @@ mod server;
 mod symbols;
 mod text;
 mod transport;
-mod words;
+pub(in crate::cli) mod words;
 
 use super::{Failure, Outcome};
 use anyhow::Context;
 use clap::Args;
-use lsp_server::{Connection, Message};
-use serde_json::json;
+use lsp_server::{Connection, ErrorCode, Message, Request, Response};
+use serde_json::{json, Value};
 use server::Server;
 use std::time::Duration;
 use transport::Transport;
@@ -59,7 +59,7 @@ pub struct Arguments {
 /// Serves until the editor says goodbye.
 ///
 /// # Errors
-/// Input that is not the protocol.
+/// A stream on which no next message can be found, or on which nothing can be written.
 pub fn run(_: &Arguments) -> Outcome {
     let (connection, transport) = Transport::start();
     let served = serve(&connection);
@@ -67,21 +67,18 @@ pub fn run(_: &Arguments) -> Outcome {
     // A fault in reading or writing ends the connection: it is the reason, and the end is not.
     transport.finish().map_err(Failure::Run)?;
     served
-        .context("the editor's messages cannot be understood")
+        .context("the editor cannot be answered")
         .map_err(Failure::Run)
 }
 
-/// Answers all messages of a connection.
+/// Answers all messages of a connection until the editor says goodbye or hangs up.
 ///
 /// # Errors
-/// Messages that are not the protocol.
+/// An answer that could not be sent.
 pub fn serve(connection: &Connection) -> anyhow::Result<()> {
-    let (id, parameters) = connection.initialize_start()?;
-    let about = json!({
-        "capabilities": answers::abilities(),
-        "serverInfo": { "name": "bpmc", "version": env!("CARGO_PKG_VERSION") },
-    });
-    connection.initialize_finish(id, about)?;
+    let Some(parameters) = greeted(connection)? else {
+        return Ok(());
+    };
     let mut server = Server::new(&parameters);
     loop {
         let pause = if server.is_changed() { PAUSE } else { FOREVER };
@@ -98,10 +95,12 @@ pub fn serve(connection: &Connection) -> anyhow::Result<()> {
             }
         };
         match message {
+            Message::Request(request) if request.method == "shutdown" => {
+                let answer = Response::new_ok(request.id, ());
+                connection.sender.send(Message::Response(answer))?;
+                return ended(connection);
+            }
             Message::Request(request) => {
-                if connection.handle_shutdown(&request)? {
-                    return Ok(());
-                }
                 let answer = server.answer(request);
                 connection.sender.send(Message::Response(answer))?;
             }
@@ -110,4 +109,56 @@ pub fn serve(connection: &Connection) -> anyhow::Result<()> {
             Message::Response(_) => {}
         }
     }
+}
+
+/// Answers the greeting, and gives its parameters. Other questions before it are refused, and what asks nothing is
+/// ignored. `None` where the editor leaves without a greeting.
+fn greeted(connection: &Connection) -> anyhow::Result<Option<Value>> {
+    for message in &connection.receiver {
+        match message {
+            Message::Request(request) if request.method == "initialize" => {
+                let about = json!({
+                    "capabilities": answers::abilities(),
+                    "serverInfo": { "name": "bpmc", "version": env!("CARGO_PKG_VERSION") },
+                });
+                let answer = Response::new_ok(request.id, about);
+                connection.sender.send(Message::Response(answer))?;
+                return Ok(Some(request.params));
+            }
+            Message::Request(request) => {
+                let code = ErrorCode::ServerNotInitialized;
+                let message = format!("`{}` came before `initialize`", request.method);
+                refuse(connection, request, code, message)?;
+            }
+            Message::Notification(note) if note.method == "exit" => return Ok(None),
+            Message::Notification(_) | Message::Response(_) => {}
+        }
+    }
+    Ok(None)
+}
+
+/// Waits for `exit` after `shutdown`, and refuses questions.
+fn ended(connection: &Connection) -> anyhow::Result<()> {
+    for message in &connection.receiver {
+        match message {
+            Message::Request(request) => {
+                let message = format!("`{}` came after `shutdown`", request.method);
+                refuse(connection, request, ErrorCode::InvalidRequest, message)?;
+            }
+            Message::Notification(note) if note.method == "exit" => break,
+            Message::Notification(_) | Message::Response(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn refuse(
+    connection: &Connection,
+    request: Request,
+    code: ErrorCode,
+    message: String,
+) -> anyhow::Result<()> {
+    let answer = Response::new_err(request.id, code as i32, message);
+    connection.sender.send(Message::Response(answer))?;
+    Ok(())
 }

@@ -6,12 +6,20 @@ use super::text;
 use crate::lang::diag::{LineIndex, SourceId};
 use crate::lang::syntax::ast::ItemKind;
 use serde_json::{json, Value};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// The tree of a text.
 pub fn outline(all: &Analysis) -> Vec<Value> {
     let index = LineIndex::new(all.text());
-    let mut found = children(all, &index, None);
+    // The symbols of the text by what they belong to.
+    let mut parts: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
+    for (k, symbol) in all.symbols.list.iter().enumerate() {
+        if symbol.kind != Kind::Setting && symbol.span.source == SourceId(0) {
+            parts.entry(symbol.parent).or_default().push(k);
+        }
+    }
+    let mut found = children(all, &index, &parts, None);
     let first = all.parsed.files.first();
     for item in first.iter().flat_map(|file| &file.items) {
         if let ItemKind::Block(block) = &item.kind {
@@ -28,22 +36,25 @@ pub fn outline(all: &Analysis) -> Vec<Value> {
     found
 }
 
-fn children(all: &Analysis, index: &LineIndex<'_>, parent: Option<usize>) -> Vec<Value> {
-    let list = all.symbols.list.iter().enumerate();
-    list.filter(|(_, symbol)| {
-        symbol.parent == parent && symbol.kind != Kind::Setting && symbol.span.source == SourceId(0)
-    })
-    .map(|(k, symbol)| {
+fn children(
+    all: &Analysis,
+    index: &LineIndex<'_>,
+    parts: &BTreeMap<Option<usize>, Vec<usize>>,
+    parent: Option<usize>,
+) -> Vec<Value> {
+    let own = parts.get(&parent).map_or(&[][..], Vec::as_slice);
+    let child = |k: &usize| {
+        let symbol = &all.symbols.list[*k];
         json!({
             "name": symbol.name,
             "detail": symbol.kind.word(),
             "kind": sort(symbol),
             "range": text::range(index, symbol.whole.to(symbol.span).range()),
             "selectionRange": text::range(index, symbol.span.range()),
-            "children": children(all, index, Some(k)),
+            "children": children(all, index, parts, Some(*k)),
         })
-    })
-    .collect()
+    };
+    own.iter().map(child).collect()
 }
 
 /// The number of a kind in the protocol.

@@ -10,7 +10,7 @@ use crate::lang::syntax::ast::{
 pub(super) fn uses(symbols: &mut Symbols, files: &[ast::File]) {
     for item in files.iter().flat_map(|file| &file.items) {
         match &item.kind {
-            ItemKind::Import { .. } => {}
+            ItemKind::Version | ItemKind::Import { .. } => {}
             ItemKind::Dim { value, .. } => expr(symbols, TOP, value),
             ItemKind::Rule { name, params, body } | ItemKind::Cell { name, params, body } => {
                 let scope = scope_of(symbols, TOP, &name.name);

@@ -213,7 +213,7 @@ impl Symbols {
 
     fn item(&mut self, item: &ast::Item) {
         let (kind, name, params, body): (_, _, &[ast::RuleParam], &[Stmt]) = match &item.kind {
-            ItemKind::Import { .. } => return,
+            ItemKind::Version | ItemKind::Import { .. } => return,
             ItemKind::Dim { name, .. } => (Kind::Dim, name, &[], &[]),
             ItemKind::Rule { name, params, body } => (Kind::Rule, name, params, body),
             ItemKind::Cell { name, params, body } => (Kind::Cell, name, params, body),

@@ -17,11 +17,16 @@ const LINES: usize = 6;
 /// The formatted spec with everything it imports in one text. Library rules are not included.
 pub fn merged(compilation: &Compilation) -> String {
     let mut text = String::new();
-    for file in &compilation.files[..compilation.own_files] {
+    for (k, file) in compilation.files[..compilation.own_files]
+        .iter()
+        .enumerate()
+    {
         let whole = &compilation.sources.file(file.source).text;
         let mut from = 0;
         for item in &file.items {
-            if matches!(item.kind, ast::ItemKind::Import { .. }) {
+            let import = matches!(item.kind, ast::ItemKind::Import { .. });
+            // The version of the language stands at the top of the whole text.
+            if import || k > 0 && item.kind == ast::ItemKind::Version {
                 let range = item.span.range();
                 text.push_str(&whole[from..range.start]);
                 from = range.end;
@@ -115,7 +120,7 @@ mod tests {
     fn compiled(text: &str, set: &[String]) -> Compilation {
         let load = |path: &std::path::Path| {
             Ok(match path.to_str() {
-                Some("dir/sizes.bpm") => "//! Sizes.\ndim N = 3 // three\n".to_owned(),
+                Some("dir/sizes.bpm") => "//! Sizes.\nbpm 1\ndim N = 3 // three\n".to_owned(),
                 Some("dir/rules.bpm") => "import \"sizes.bpm\"\n\n// A rule.\nrule own(bound = 1) {\n  trace hebb = 0\n  transmit w + hebb\n  hebb <- clip(hebb + pre * post, -bound, bound)\n}\n".to_owned(),
                 other => panic!("{other:?}"),
             })
@@ -125,7 +130,7 @@ mod tests {
         done
     }
 
-    const SPEC: &str = "//! A spec.\nimport \"rules.bpm\" // rules\nnetwork a {\n  input x: [N]\n  state h: [N] = 0\n  plastic rec: h -> y using own(bound = 2) { weight w ~ uniform(0, 0.1) }\n  y = tanh(rec + x)\n  h <- y\n  output out = linear(y, 2)\n}\ntrain supervised { batch = 2 }\n";
+    const SPEC: &str = "//! A spec.\nbpm 1\nimport \"rules.bpm\" // rules\nnetwork a {\n  input x: [N]\n  state h: [N] = 0\n  plastic rec: h -> y using own(bound = 2) { weight w ~ uniform(0, 0.1) }\n  y = tanh(rec + x)\n  h <- y\n  output out = linear(y, 2)\n}\ntrain supervised { batch = 2 }\n";
 
     #[test]
     fn a_merged_spec_means_the_same_without_its_imports() {
@@ -133,6 +138,7 @@ mod tests {
         let whole = compiled(SPEC, &set);
         let text = merged(&whole);
         assert!(!text.contains("import"), "{text}");
+        assert_eq!(text.matches("\nbpm 1\n").count(), 1, "{text}");
         assert!(text.contains("// three") && text.contains("// A rule."));
         let again = compiled(&text, &set);
         let model = |done: Compilation| done.program.unwrap().model;

@@ -39,6 +39,7 @@ codes! {
     TooDeep = "E0103", "nesting that is too deep";
     TooLarge = "E0104", "a file that is too large";
     BadLiteral = "E0105", "a literal that cannot be read";
+    UnknownVersion = "E0106", "a version of the language that is not known";
     ImportUnreadable = "E0110", "an import that cannot be read";
     ImportCycle = "E0111", "files that import each other";
     UnknownName = "E0201", "a name that is not declared";

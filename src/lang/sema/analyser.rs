@@ -308,6 +308,7 @@ impl<'a, 'd> Analyser<'a, 'd> {
             .filter_map(move |item| match &item.kind {
                 ast::ItemKind::Block(block) if block.keyword.name == keyword => Some(block),
                 ast::ItemKind::Block(_)
+                | ast::ItemKind::Version
                 | ast::ItemKind::Import { .. }
                 | ast::ItemKind::Dim { .. }
                 | ast::ItemKind::Rule { .. }

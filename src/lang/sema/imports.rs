@@ -33,7 +33,8 @@ pub fn parse_all(
             .iter()
             .filter_map(|item| match &item.kind {
                 ast::ItemKind::Import { path, path_span } => Some((path.clone(), *path_span)),
-                ast::ItemKind::Dim { .. }
+                ast::ItemKind::Version
+                | ast::ItemKind::Dim { .. }
                 | ast::ItemKind::Rule { .. }
                 | ast::ItemKind::Cell { .. }
                 | ast::ItemKind::Network { .. }

@@ -65,6 +65,8 @@ pub struct Item {
 /// The kinds of top-level item.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ItemKind {
+    /// The version of the language, `bpm 1`; only ever the first item, and always [`VERSION`](super::VERSION).
+    Version,
     /// An import, `import "common.bpm"`.
     Import {
         /// The path between the quotes.

@@ -6,6 +6,7 @@ use super::ast::{
     Arg, Block, DeclEntry, Entry, Expr, ExprKind, File, Ident, Initialiser, ItemKind, Path, Stmt,
     StmtKind,
 };
+use super::version::VERSION;
 
 /// Prints the tree of `file`, one node per line, children indented by two spaces. Expressions are on one line
 /// with all their parentheses. Two trees have the same text exactly if they are equal apart from spans and
@@ -43,6 +44,7 @@ impl Dumper {
 
     fn item(&mut self, kind: &ItemKind) {
         match kind {
+            ItemKind::Version => self.line(&format!("bpm {VERSION}")),
             ItemKind::Import { path, .. } => self.line(&format!("import \"{path}\"")),
             ItemKind::Dim { name, value } => {
                 self.line(&format!("dim {}", name.name));

@@ -8,6 +8,7 @@ use super::build::declaration_kind;
 use super::expected::{quoted, BrokenPart};
 use super::parse::Rule;
 use super::token::{self, Token, TokenKind};
+use super::version;
 
 /// A place where the text does not follow the grammar.
 pub(super) struct Failure<'f> {
@@ -258,6 +259,12 @@ fn misplaced(failure: &Failure<'_>) -> Option<Guess> {
         return Some(Guess::help(
             "a bundle has a body, a rule after `using`, or both",
         ));
+    }
+    if failure.part == BrokenPart::Item && first.text == version::WORD {
+        return Some(Guess::help(format!(
+            "write `bpm {}`, the version of the language",
+            version::VERSION
+        )));
     }
     if failure.part == BrokenPart::Item && first.text == token::CELL {
         return Some(Guess::help("write `cell NAME(parameters) { ... }`"));

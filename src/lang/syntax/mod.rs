@@ -29,8 +29,12 @@ mod scan;
 #[cfg(test)]
 mod tests;
 mod token;
+mod upgrade;
+mod version;
 
 pub use dump::dump;
 pub use parse::{parse, parse_value, MAX_BYTES, MAX_ERRORS, MAX_EXPRESSION_DEPTH, MAX_NESTING};
 pub use print::print;
 pub use token::{token_at, Token, TokenKind};
+pub use upgrade::{upgrades, Upgrade};
+pub use version::VERSION;

@@ -9,6 +9,7 @@ use super::ast::{Comment, File, Initialiser};
 use super::build::Builder;
 use super::report::Reporter;
 use super::scan::scan;
+use super::version;
 
 /// The longest text in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -31,7 +32,8 @@ pub(super) struct BpmParser;
 ///
 /// Errors: `E0101` for text outside the grammar, `E0102` for unmatched brackets, `E0103` for more than
 /// [`MAX_NESTING`] nested brackets or [`MAX_EXPRESSION_DEPTH`] levels of an expression, `E0104` for texts
-/// over [`MAX_BYTES`], `E0105` for unreadable literals.
+/// over [`MAX_BYTES`], `E0105` for unreadable literals, `E0106` for versions of the language that are
+/// not this one, or not at the top.
 pub fn parse(source: SourceId, text: &str, diagnostics: &mut Diagnostics) -> File {
     let mut reporter = Reporter::new(source, diagnostics);
     let mut file = File {
@@ -39,7 +41,7 @@ pub fn parse(source: SourceId, text: &str, diagnostics: &mut Diagnostics) -> Fil
         items: Vec::new(),
         comments: Vec::new(),
     };
-    if is_too_large(text, &mut reporter) {
+    if is_too_large(text, &mut reporter) || version::is_unknown(text, &mut reporter) {
         return file;
     }
     let scan = scan(text, &mut reporter);
@@ -69,6 +71,7 @@ pub fn parse(source: SourceId, text: &str, diagnostics: &mut Diagnostics) -> Fil
             }
         }
     }
+    version::remove_misplaced(&mut file.items, &mut reporter);
     file
 }
 

@@ -52,7 +52,10 @@ impl<'a> Expander<'a, '_> {
                     self.dims.insert(&name.name);
                 }
                 ItemKind::Cell { name, params, body } => self.cell(name, params, body),
-                ItemKind::Import { .. } | ItemKind::Network { .. } | ItemKind::Block(_) => {}
+                ItemKind::Version
+                | ItemKind::Import { .. }
+                | ItemKind::Network { .. }
+                | ItemKind::Block(_) => {}
             }
         }
         // Parameters are passed on to inner cells until nothing changes, which also ends for circular cells.

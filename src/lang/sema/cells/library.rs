@@ -60,7 +60,10 @@ impl UsedNames {
                 self.body(body);
             }
             ItemKind::Network { body, .. } => self.body(body),
-            ItemKind::Import { .. } | ItemKind::Dim { .. } | ItemKind::Block(_) => {}
+            ItemKind::Version
+            | ItemKind::Import { .. }
+            | ItemKind::Dim { .. }
+            | ItemKind::Block(_) => {}
         }
     }
 

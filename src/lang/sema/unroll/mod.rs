@@ -62,7 +62,9 @@ fn body(kind: &ItemKind) -> Option<&Vec<Stmt>> {
         ItemKind::Network { body, .. }
         | ItemKind::Cell { body, .. }
         | ItemKind::Rule { body, .. } => Some(body),
-        ItemKind::Import { .. } | ItemKind::Dim { .. } | ItemKind::Block(_) => None,
+        ItemKind::Version | ItemKind::Import { .. } | ItemKind::Dim { .. } | ItemKind::Block(_) => {
+            None
+        }
     }
 }
 
@@ -71,6 +73,8 @@ fn body_mut(kind: &mut ItemKind) -> Option<&mut Vec<Stmt>> {
         ItemKind::Network { body, .. }
         | ItemKind::Cell { body, .. }
         | ItemKind::Rule { body, .. } => Some(body),
-        ItemKind::Import { .. } | ItemKind::Dim { .. } | ItemKind::Block(_) => None,
+        ItemKind::Version | ItemKind::Import { .. } | ItemKind::Dim { .. } | ItemKind::Block(_) => {
+            None
+        }
     }
 }

@@ -108,6 +108,9 @@ impl<'t, 'r, 'd> Builder<'t, 'r, 'd> {
         if rule == Rule::block {
             return self.block(pair, true).map(ItemKind::Block);
         }
+        if rule == Rule::version {
+            return Some(ItemKind::Version);
+        }
         let mut name = None;
         let mut value = None;
         let mut params = Some(Vec::new());

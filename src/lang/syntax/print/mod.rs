@@ -10,6 +10,7 @@ mod statement;
 
 use super::ast::{Block, Comment, Entry, File, Ident, Item, ItemKind, RuleParam};
 use super::token;
+use super::version::VERSION;
 use expression::{layout, path};
 
 /// The largest number of columns per line.
@@ -159,6 +160,7 @@ impl<'a> Printer<'a> {
     fn item(&mut self, item: &Item, limit: usize) {
         let (start, end) = (item.span.start as usize, item.span.end as usize);
         match &item.kind {
+            ItemKind::Version => self.single(start, end, limit, &format!("bpm {VERSION}")),
             ItemKind::Import { path, .. } => {
                 self.single(start, end, limit, &format!("import \"{path}\""))
             }
