@@ -201,7 +201,10 @@ impl<'a> Seen<'a> {
                         }
                     }
                 }
-                ItemKind::Version | ItemKind::Import { .. } | ItemKind::Rule { .. } | ItemKind::Cell { .. } => {}
+                ItemKind::Version
+                | ItemKind::Import { .. }
+                | ItemKind::Rule { .. }
+                | ItemKind::Cell { .. } => {}
             }
         }
     }
