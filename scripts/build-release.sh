@@ -5,7 +5,7 @@
 #
 # TARGET chooses another target, as in TARGET=x86_64-unknown-linux-musl for a program that needs no library of the system:
 # `rustup target add x86_64-unknown-linux-musl` first. Without it the program needs the glibc of this machine or a newer one,
-# which the script prints.
+# which the script prints. For musl, `ldd` finds no library and the script says so; an archive has 7 MB.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-target/release-archive}

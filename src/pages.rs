@@ -13,6 +13,7 @@ pub static PAGES: &[(&str, &str)] = pages![
     "cuda.md",
     "data.md",
     "editors.md",
+    "editors/neovim.svg",
     "environments.md",
     "how_it_works.md",
     "how_it_works/adjoint.svg",
