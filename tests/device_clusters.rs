@@ -48,6 +48,23 @@ fn the_first_and_the_only_step_agree_with_the_reference() {
     }
 }
 
+/// States and traces go on from chunk to chunk, and other stages add to the adjoints of inputs.
+#[test]
+fn layers_of_texts_agree_with_the_reference() {
+    for (blocks, spec) in [(1, "simple"), (8, "simple"), (2, "retroactive")] {
+        let spec = format!("specs/paper/ptb_small/{spec}.bpm");
+        let sizes = ["E=11", "N=19", "task.words=40", "task.steps=9"];
+        verify(blocks, &[&spec], &sizes);
+    }
+}
+
+/// The task is too large for a copy per action, so it takes an action once it is drawn.
+#[test]
+fn long_episodes_agree_with_the_reference() {
+    let cue = ["specs/paper/cue_reward/simple.bpm"];
+    verify(2, &cue, &["N=5", "task.steps=1100"]);
+}
+
 /// A state of one number, values reduced to one number, two bundles of different shapes, a delay.
 const ODD: &str = "
 dim N = 9

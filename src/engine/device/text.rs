@@ -32,7 +32,7 @@ impl DeviceLanes {
         };
         self.alternate(shared.slot as usize);
         self.share()?;
-        self.launch("forward", self.lanes, self.source.sizes.shared_forward)
+        self.ahead()
     }
 
     /// Computes the kernels' parameters from those of the network.

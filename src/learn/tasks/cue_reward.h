@@ -2,7 +2,8 @@
 /* The task of src/learn/tasks/cue_reward.rs. A lane's memory: step, last action, last reward, then for every step what it shows
    (0 nothing, 1 + cue, or -1 - answer where the agent answers) and whether a trial starts, then a trial's order, then the
    cues. */
-#define TASK_SHOWS 3
+#define TASK_CHANGES 3
+#define TASK_SHOWS TASK_CHANGES
 #define TASK_STARTS (TASK_SHOWS + TASK_STEPS)
 #define TASK_ORDER (TASK_STARTS + TASK_STEPS)
 #define TASK_MIDDLE (TASK_ORDER + TASK_CUES)

@@ -13,20 +13,32 @@ DEVICE int task_free(int row, int column) {
     return inside && !task_wall(row, column);
 }
 
+/* The number of free cells before a cell, counted row after row as if the centre were a wall like others in its place. */
+DEVICE int task_index(const int *cell) {
+    const int row = cell[0], column = cell[1], two_rows = TASK_SIZE + (TASK_SIZE + 1) / 2;
+    return row / 2 * two_rows + (row % 2 == 0 ? column : TASK_SIZE + (column + 1) / 2);
+}
+
 /* Goes to the free cell with number `choice`, numbered row after row without one of them. */
 DEVICE void task_go(int *cell, const int *taken, int choice) {
-    int found = 0;
-    for (int row = 0; row < TASK_SIZE; row++) {
-        for (int column = 0; column < TASK_SIZE; column++) {
-            if (task_wall(row, column) || (row == taken[0] && column == taken[1])) continue;
-            if (found == choice) {
-                cell[0] = row;
-                cell[1] = column;
-                return;
-            }
-            found++;
-        }
+    const int two_rows = TASK_SIZE + (TASK_SIZE + 1) / 2;
+    int centre[2], before = task_index(taken);
+    centre[0] = TASK_SIZE / 2;
+    centre[1] = TASK_SIZE / 2;
+    /* In mazes whose centre has odd numbers it is one cell more. */
+    const int more = task_index(centre), is_more = TASK_SIZE / 2 % 2;
+    const int after = taken[0] > centre[0] || (taken[0] == centre[0] && taken[1] > centre[1]);
+    before += is_more && after;
+    choice += choice >= before;
+    if (is_more && choice == more) {
+        cell[0] = centre[0];
+        cell[1] = centre[1];
+        return;
     }
+    choice -= is_more && choice > more;
+    const int row = choice / two_rows * 2, rest = choice % two_rows;
+    cell[0] = row + (rest >= TASK_SIZE);
+    cell[1] = rest < TASK_SIZE ? rest : 2 * (rest - TASK_SIZE);
 }
 
 DEVICE void task_reset(int *task, const Place *episode) {

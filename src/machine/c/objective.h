@@ -11,10 +11,15 @@ DEVICE void objective(const Args *a, const int lane) {
     double *parts = a->parts + (u64)lane * THREADS * 4;
     PHASE
         if (tid == 0) {
+            /* Rewards are read some steps ahead: reads wait for a write before them. */
             double later = 0.0;
-            for (int t = STEPS - 1; t >= 0; t--) {
-                later = (double)rewards[t] + GAMMA * later;
-                returns[t] = later;
+            for (int last = STEPS - 1; last >= 0; last -= 8) {
+                float some[8];
+                for (int k = 0; k < 8; k++) some[k] = k <= last ? rewards[last - k] : 0.0f;
+                for (int k = 0; k < 8 && k <= last; k++) {
+                    later = (double)some[k] + GAMMA * later;
+                    returns[last - k] = later;
+                }
             }
         }
     END_PHASE
@@ -56,8 +61,9 @@ DEVICE void objective(const Args *a, const int lane) {
     END_PHASE
     PHASE
         if (tid < 4) {
+            /* Threads beyond the steps have no part. */
             double sum = 0.0;
-            for (int k = 0; k < THREADS; k++) sum += parts[k * 4 + tid];
+            for (int k = 0; k < THREADS && k < STEPS; k++) sum += parts[k * 4 + tid];
             a->losses[lane * 5 + tid] = sum;
         } else if (tid == 4) {
             double sum = 0.0;

@@ -178,7 +178,9 @@ pub(super) fn row(from: usize, n: usize) -> String {
 pub(super) struct Leaf {
     pub to: Slot,
     /// The expression of element `i`.
-    value: String,
+    pub value: String,
+    /// True if the task gives it.
+    pub of_task: bool,
     /// The definition of the place that noise is drawn at.
     pub place: Option<String>,
 }
@@ -210,7 +212,11 @@ pub(super) fn leaves(program: &Program, episode: &Episode<'_>, a: &str) -> Vec<L
         };
         leaves.extend(program.inputs[slot].map(|to| Leaf {
             to,
-            value,
+            value: value.clone(),
+            of_task: matches!(
+                feed,
+                Feed::Observation(_) | Feed::Signal(_) | Feed::TrialStart
+            ),
             place: None,
         }));
     }
@@ -234,6 +240,7 @@ pub(super) fn leaves(program: &Program, episode: &Episode<'_>, a: &str) -> Vec<L
         leaves.push(Leaf {
             to,
             value,
+            of_task: false,
             place: Some(place),
         });
     }

@@ -150,7 +150,8 @@ impl Verified<Program> {
         match cluster {
             Ok(cluster) => {
                 let text = &mut writer.text;
-                sizes.cluster = Some(cluster.write(self, episode, &products, &sums, text));
+                let places = (&products[..], &sums[..], &carried[..]);
+                sizes.cluster = Some(cluster.write(self, episode, places, text));
                 (sizes.arena, sizes.traces, sizes.interval) = (0, 0, 1);
             }
             Err(_) => {

@@ -12,7 +12,8 @@ use std::fmt::Write;
 /// DEVICE float task_act(int *task, const Place *chance, int action);
 /// ```
 ///
-/// with `words` words of memory per lane. Its random numbers have the same addresses as those of the task in Rust.
+/// with `words` words of memory per lane. If only the first ones change during an episode, it may define their number as
+/// `TASK_CHANGES`. Its random numbers have the same addresses as those of the task in Rust.
 #[derive(Clone, Debug)]
 pub struct TaskSource {
     /// The settings, as `#define`s.

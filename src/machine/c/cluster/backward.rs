@@ -6,7 +6,7 @@ use super::memory::{memory, seeds, vector_sums, whole, Offsets, BARRIERS};
 use super::ops::{Op, Work};
 use super::plan::Tile;
 use super::sweeps::{of_tile, Hold, Sweeps, Tiles, Way};
-use super::vectors::{units, Names};
+use super::vectors::{units, End, Frame, Names};
 use crate::program::access::{sweep_reads, Access};
 use crate::program::code::{Area, Instr, Sweep};
 use crate::program::ir::Home;
@@ -111,7 +111,9 @@ impl Kernels<'_> {
             })
             .collect()
         };
+        text.open("if (warp == 0) {");
         fetch_record("step").iter().for_each(|line| text.line(line));
+        text.close("}");
         fetch_traces("step").iter().for_each(|line| text.line(line));
         text.line("FETCHED;");
         text.close("END_UNIT");
@@ -141,6 +143,11 @@ impl Kernels<'_> {
             .collect()
         };
         let fetched = ["FETCHED;".to_owned()];
+        let frame = |arrive: bool| Frame {
+            head: &head,
+            arrive,
+            end: End::Barrier(&[]),
+        };
         let is_seed = |access: Access| {
             let mut slots = program.seeds.iter().flatten();
             slots.any(|slot| access.meets(Access::lane(slot.at, slot.n)))
@@ -161,14 +168,21 @@ impl Kernels<'_> {
                 early.append(&mut seeds);
             }
             early.extend(instrs(&back.early, false));
-            units(&early, &names, &head, &[], text);
-            let before = guarded("step > 0", fetch_record("step - 1"));
-            let after = guarded("step > 0", fetch_traces("step - 1"));
+            units(&early, &names, &frame(false), text);
+            // What the next step reads is fetched while the sums of this one are on their way.
+            // The warp that fetches the record has a scheduler of a multiprocessor for itself, or shares it with the fewest.
+            let mut next = fetch_traces("step - 1");
+            next.push(format!("if (warp == {}) {{", (warps - 1).min(3)));
+            next.extend(fetch_record("step - 1"));
+            next.push("}".to_owned());
+            let after = guarded("step > 0", next);
             let group = if last { &alone } else { &merged };
-            let mut ops = self.sweeps(group, &writer, (&head, warps), [&before, &after, &[]], text);
+            let (mut ops, arrive) =
+                self.sweeps(group, &writer, (&head, warps), [&after, &[]], text);
             ops.append(&mut seeds);
             if !last {
                 ops.extend(instrs(&back.late, true));
+                ops.extend(self.input_adjoints(true));
                 for (slot, place, n) in &program.adjoints_out {
                     if let Home::Vector {
                         adjoint: Some(to), ..
@@ -183,14 +197,19 @@ impl Kernels<'_> {
                 }
             }
             ops.extend(instrs(&back.main, false));
-            units(&ops, &names, &head, &fetched, text);
+            let frame = Frame {
+                end: End::Barrier(&fetched),
+                ..frame(arrive)
+            };
+            units(&ops, &names, &frame, text);
             text.close("}");
         }
         // What the first step's own adjoints add.
         text.line("step = 0;");
-        let mut ops = self.sweeps(&closing, &writer, (&head, warps), [&[], &[], &[]], text);
+        let (mut ops, arrive) = self.sweeps(&closing, &writer, (&head, warps), [&[], &[]], text);
         ops.extend(instrs(&back.late, false));
-        units(&ops, &names, &head, &[], text);
+        ops.extend(self.input_adjoints(false));
+        units(&ops, &names, &frame(arrive), text);
         text.open(&format!("UNIT({warps})"));
         text.line(&format!(
             "float *const sums = a.sums + (u64)lane * SUMS; const float *const own = BASE + {};",
@@ -224,6 +243,24 @@ impl Kernels<'_> {
         4 * at.size
     }
 
+    /// Additions to the adjoints of inputs that others need; `before` if they belong to the step that ran before.
+    fn input_adjoints(&self, before: bool) -> Vec<Op> {
+        let adjoints = self.program.input_adjoints.iter();
+        let ops = adjoints.filter_map(|(slot, place, n)| {
+            let targets = &self.episode.input_adjoints;
+            let (_, to) = targets.iter().find(|(k, _)| k == slot)?;
+            Some(Op {
+                work: Work::InputAdjoint {
+                    from: *place,
+                    n: *n,
+                    to: *to,
+                },
+                before,
+            })
+        });
+        ops.collect()
+    }
+
     /// The adjoints of outputs, from where they were fetched to.
     fn read_seeds(&self, record: usize) -> Vec<Op> {
         let mut from = record;
@@ -241,9 +278,8 @@ impl Kernels<'_> {
         ops
     }
 
-    /// Code that fetches the record and the adjoints of outputs of a step.
+    /// Code of one warp that fetches the record and the adjoints of outputs of a step.
     fn fetch_record(&self, of: &str, at: usize, (record, ring): (usize, usize)) -> Vec<String> {
-        let threads = self.threads();
         let size = self.program.record_size;
         let mut lines = vec![
             "LANES32".to_owned(),
@@ -252,13 +288,12 @@ impl Kernels<'_> {
             format!("    const float *const record = a.records + row * {size};"),
         ];
         lines.push(match size.is_multiple_of(4) {
-            true => format!(
-                "    for (int i = 4 * tid; i < {size}; i += {}) fetch4(to + i, record + i);",
-                4 * threads
-            ),
-            false => format!(
-                "    for (int i = tid; i < {size}; i += {threads}) fetch1(to + i, record + i);"
-            ),
+            true => {
+                format!("    for (int i = 4 * l; i < {size}; i += 128) fetch4(to + i, record + i);")
+            }
+            false => {
+                format!("    for (int i = l; i < {size}; i += 32) fetch1(to + i, record + i);")
+            }
         });
         let mut to = record;
         for (slot, seed) in self.program.seeds.iter().enumerate() {
@@ -266,7 +301,7 @@ impl Kernels<'_> {
             let read = self.episode.read.iter().find(|(read, _)| *read == slot);
             if let Some((_, from)) = read {
                 lines.push(format!(
-                    "    for (int i = tid; i < {n}; i += {threads}) fetch1(to + {to} + i, a.seeds + c.vectors * {from} + row * {n} + i);"
+                    "    for (int i = l; i < {n}; i += 32) fetch1(to + {to} + i, a.seeds + c.vectors * {from} + row * {n} + i);"
                 ));
             }
             to += n;

@@ -18,6 +18,7 @@
 #define CLUSTER_BEGIN                                       \
     const int lane = (int)(blockIdx.x / CLUSTER) + a.wave;  \
     extern __shared__ __align__(16) float shared_memory[];  \
+    enum { warps_ = 0 };                                    \
     u32 exchanges = 0;
 #define UNIT(warps)                                         \
     {                                                       \
@@ -26,6 +27,19 @@
         (void)warp;                                         \
         {
 #define END_UNIT                                            \
+        }                                                   \
+        unit_barrier<warps_>();                             \
+    }
+#define END_PART }}
+/* Units of the first warps, and beside them code of the others. */
+#define SPLIT(warps)                                        \
+    {                                                       \
+        if (threadIdx.x < (warps) * 32) {                   \
+            enum { warps_ = (warps) };
+#define BESIDE                                              \
+        }                                                   \
+        else {
+#define JOIN                                                \
         }                                                   \
         __syncthreads();                                    \
     }
@@ -43,6 +57,14 @@
 #define OF_TILE(x, q) x[q]
 #define UNROLL _Pragma("unroll")
 #define BASE shared_memory
+
+/* A barrier of the first warps of a block, or of all. */
+template <int WARPS> DEVICE void unit_barrier(void) {
+    if (WARPS == 0)
+        __syncthreads();
+    else
+        asm volatile("bar.sync 1, %0;" ::"n"(WARPS * 32) : "memory");
+}
 
 DEVICE int block_rank(void) {
 #if CLUSTER > 1
@@ -169,6 +191,8 @@ DEVICE void take4(float *to, const float *from) {
     to[3] = four.w;
 }
 #define WARP_SYNC __syncwarp()
+/* An addition that nothing waits for. No other thread of the launch adds to the same place. */
+#define ADD_TO(to, value) atomicAdd(to, value)
 
 #else
 
@@ -297,6 +321,22 @@ static void cluster_barrier(void) {
         cluster.idle = 0;             \
         if (chance() & 1) give_way(); \
     }
+#define END_PART }}}
+/* Chance decides which of the two runs first. */
+#define SPLIT(warps)                             \
+    {                                            \
+        const int second_ = (int)(chance() & 1); \
+        for (int k_ = 0; k_ < 2; k_++) {         \
+            if (k_ == second_) {
+#define BESIDE \
+            }  \
+            else {
+#define JOIN                          \
+            }                         \
+        }                             \
+        cluster.idle = 0;             \
+        if (chance() & 1) give_way(); \
+    }
 #define LANES32 for (int l = 0; l < 32; l++) { const int tid = warp * 32 + l; (void)tid;
 #define END32 }
 #define VAR32(x) float x[32] = {0}
@@ -314,6 +354,7 @@ static void cluster_barrier(void) {
 #define CLUSTER_END cluster_barrier()
 #define FETCHED
 #define WARP_SYNC
+#define ADD_TO(to, value) *(to) += (value)
 
 DEVICE float SUM32(const float *x) {
     float y[32], z[32];

@@ -45,7 +45,7 @@ impl Sweeps<'_> {
                 false => format!("({all} + {part})"),
             })
         };
-        let given = |n: usize, value: String| Op::new(Work::Given { to, n, value });
+        let arrived = |n: usize, value: String| Op::new(Work::Arrived { to, n, value });
         if kind.is_over_pre() {
             let lanes = 32 / tile.sums();
             text.line(&format!("{top}COLUMNS32(c{r}, a{r}, {});", tile.sums()));
@@ -61,7 +61,7 @@ impl Sweeps<'_> {
             let index = if cols == 1 { "0" } else { "i" };
             exchange
                 .ops
-                .push(given(cols, format!("arrived[{at} + {index}]")));
+                .push(arrived(cols, format!("arrived[{at} + {index}]")));
             return;
         }
         let partial = self.partial + exchange.partial;
@@ -83,10 +83,8 @@ impl Sweeps<'_> {
         }
         let parts = (0..warps).map(|w| format!("BASE[{partial} + {} + i]", w * n));
         let sum = combined(parts.collect()).unwrap_or_default();
-        // Threads share the elements and the blocks that they go to.
         exchange.together.push(format!(
-            "for (int j = tid; j < {}; j += {}) {{ const int i = j % {n}; SEND(j / {n}, ARRIVED + {at} + blk * {n} + i, {sum}); }}",
-            blocks * n,
+            "for (int i = tid; i < {n}; i += {}) {{ const float sum = {sum}; UNROLL for (int b = 0; b < {blocks}; b++) SEND(b, ARRIVED + {at} + blk * {n} + i, sum); }}",
             warps * 32
         ));
         exchange.partial += warps * n;
@@ -94,21 +92,21 @@ impl Sweeps<'_> {
         let index = if n == 1 { "0" } else { "i" };
         let parts = (0..blocks).map(|b| format!("arrived[{} + {index}]", at + b * n));
         let value = combined(parts.collect()).unwrap_or_default();
-        exchange.ops.push(given(n, value));
+        exchange.ops.push(arrived(n, value));
     }
 }
 
 impl Kernels<'_> {
-    /// Writes a group of sweeps with their exchange; returns what arrives. `beside` is code of the other warps,
-    /// `before` and `after` of the warps that hold connections.
+    /// Writes a group of sweeps with their exchange; returns what arrives, and whether a wait for it must follow. `beside` is code of the other warps,
+    /// `after` of the warps that hold connections, once they have sent.
     pub(super) fn sweeps(
         &self,
         sweeps: &[&Sweep],
         writer: &Sweeps<'_>,
         (head, warps): (&[String], usize),
-        [before, after, beside]: [&[String]; 3],
+        [after, beside]: [&[String]; 2],
         text: &mut Text,
-    ) -> Vec<Op> {
+    ) -> (Vec<Op>, bool) {
         let mut exchange = Exchange::default();
         let mut body = Text::default();
         for sweep in sweeps {
@@ -125,7 +123,6 @@ impl Kernels<'_> {
             text.line(&format!("EXPECT({});", 4 * exchange.floats));
         }
         text.open(&format!("if (warp < {}) {{", self.shape.warps));
-        before.iter().for_each(|line| text.line(line));
         text.raw(&body.finish());
         token.iter().for_each(|line| text.line(line));
         after.iter().for_each(|line| text.line(line));
@@ -145,10 +142,7 @@ impl Kernels<'_> {
             text.close("}");
             text.close("END_UNIT");
         }
-        if exchanges {
-            text.line("WAIT;");
-        }
-        exchange.ops
+        (exchange.ops, exchanges)
     }
 
     /// Adds a number from every block to an exchange in which some block would send nothing. Blocks wait for each other only

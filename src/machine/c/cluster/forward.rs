@@ -6,11 +6,11 @@ use super::kernels::Kernels;
 use super::memory::{memory, whole, Offsets, BARRIERS};
 use super::ops::{Op, Work};
 use super::sweeps::{Sweeps, Tiles, Way};
-use super::vectors::{units, Names};
+use super::task::TaskMemory;
+use super::vectors::{units, End, Frame, Names};
 use crate::program::access::{reads, sweep_reads, writes, Access};
 use crate::program::code::{Area, Instr, RootKind, Sweep};
 use crate::program::ir::Home;
-use crate::program::layout::Layout;
 use crate::program::sweep::older;
 use crate::program::Program;
 use std::collections::BTreeMap;
@@ -69,9 +69,8 @@ impl Kernels<'_> {
         at.values = at.arrived + 2 * arrived;
         at.partial = at.values + whole(self.copied.size);
         at.own = at.partial + partial;
-        let actions = self.actions();
-        let words = self.episode.task.as_ref().map_or(0, |task| task.words);
-        at.size = whole(at.own + 2 * (actions + 1) + words);
+        let task = self.task_memory.map_or(0, TaskMemory::floats);
+        at.size = whole(at.own + task);
         let warps = self.shape.warps + 1;
         let (trace_size, trace_at) = self.traces();
 
@@ -89,20 +88,28 @@ impl Kernels<'_> {
             text.line(&format!("TILE(p{b}, {});", self.tile(*layout).size()));
         }
         text.open(&format!("UNIT({warps})"));
-        self.clear(&at, warps, text);
+        // The task begins meanwhile.
+        let cleared = Offsets {
+            size: at.own,
+            ..at.clone()
+        };
+        self.clear(&cleared, warps, text);
+        self.begin_task(&at).iter().for_each(|line| text.line(line));
         self.matrices(&tiles, 0, text);
         for (slot, home) in program.homes.iter().enumerate() {
             if let Home::Block { index, layout } = home {
                 let tile = self.tile(*layout);
                 let first = number(program.first[slot] as f32);
-                self.each_connection(
-                    tile,
-                    &[format!(
-                        "OF_TILE(p{index}, k * {} + r) = {first};",
-                        tile.rows
-                    )],
-                    text,
-                );
+                let value = match self.carried[slot] {
+                    Some((from, _)) => format!(
+                        "row < {} && column < {cols} ? a.carried[(u64)lane * CARRIED + {from} + row * {cols} + column] : 0.0f",
+                        layout.rows,
+                        cols = layout.cols
+                    ),
+                    None => first,
+                };
+                let put = format!("OF_TILE(p{index}, k * {} + r) = {value};", tile.rows);
+                self.each_connection(tile, &[put], text);
             }
         }
         text.close("END_UNIT");
@@ -116,7 +123,10 @@ impl Kernels<'_> {
                 step: Some(to), n, ..
             } = home
             {
-                let first = number(program.first[slot] as f32);
+                let first = match self.carried[slot] {
+                    Some((from, _)) => format!("a.carried[(u64)lane * CARRIED + {from} + i]"),
+                    None => number(program.first[slot] as f32),
+                };
                 text.line(&format!(
                     "for (int i = tid; i < {n}; i += {}) {{ c.L[{to} + i] = {first}; c.B[{to} + i] = {first}; }}",
                     warps * 32
@@ -124,7 +134,6 @@ impl Kernels<'_> {
             }
         }
         text.close("END32");
-        self.begin_task(&at).iter().for_each(|line| text.line(line));
         text.close("END_UNIT");
         text.line("EXCHANGE_BEGIN;");
         text.line("exchanges--;");
@@ -144,6 +153,11 @@ impl Kernels<'_> {
             warps,
         };
         let segments = segments(program, &ahead.instrs);
+        let frame = |arrive: bool| Frame {
+            head: &head,
+            arrive,
+            end: End::Barrier(&[]),
+        };
         // The task must be ahead of code that leads to the first sweep, if that reads what it gives.
         let is_input = |access: &Access| {
             let mut given = program.inputs.iter().chain(&program.noises).flatten();
@@ -187,15 +201,19 @@ impl Kernels<'_> {
                 record_left = false;
             }
             let mut waiting: Vec<Op> = Vec::new();
+            let mut arrive = false;
             let mut updated = false;
             for (k, (ops, sweep)) in segments.iter().enumerate() {
                 waiting.extend(ops.iter().cloned());
                 let Some(sweep) = sweep else {
                     waiting.extend(self.moves());
-                    units(&waiting, &names, &head, &[], text);
+                    match self.ahead(&at) {
+                        Some(call) => self.beside(&waiting, &names, (&head, arrive), &call, text),
+                        None => units(&waiting, &names, &frame(arrive), text),
+                    }
                     continue;
                 };
-                units(&waiting, &names, &head, &[], text);
+                units(&waiting, &names, &frame(arrive), text);
                 let mut group: Vec<&Sweep> = Vec::new();
                 // Updates of the step before.
                 if !first && !updated && !ahead.deferred {
@@ -218,21 +236,23 @@ impl Kernels<'_> {
                     }
                 }
                 updated = true;
-                let before: &[String] = if record_left { &keep_record } else { &[] };
+                if record_left {
+                    after.extend(keep_record.iter().cloned());
+                }
                 let beside: &[String] = if task_left { &task } else { &[] };
                 (record_left, task_left) = (false, false);
-                waiting = self.sweeps(
-                    &group,
-                    &writer,
-                    (&head, warps),
-                    [before, &after, beside],
-                    text,
-                );
+                (waiting, arrive) =
+                    self.sweeps(&group, &writer, (&head, warps), [&after, beside], text);
             }
             text.close("}");
         }
-        // The record and the action of the last step.
+        // The record and the action of the last step, and what outlives it.
         text.line("step = a.steps;");
+        if self.carried.iter().any(Option::is_some) {
+            let updates: Vec<&Sweep> = updates.iter().collect();
+            let (ops, arrive) = self.sweeps(&updates, &writer, (&head, warps), [&[], &[]], text);
+            units(&ops, &names, &frame(arrive), text);
+        }
         text.open(&format!("UNIT({warps})"));
         head.iter().for_each(|line| text.line(line));
         text.open(&format!("if (warp < {}) {{", self.shape.warps));
@@ -243,66 +263,37 @@ impl Kernels<'_> {
             self.act(&at).iter().for_each(|line| text.line(line));
             text.close("}");
         }
+        self.hand_on(text);
         text.close("END_UNIT");
         text.line("CLUSTER_END;");
         text.close("}");
         4 * at.size
     }
 
-    /// Code that keeps the vectors and the outputs of the step before.
-    fn keep_record(&self) -> Vec<String> {
-        let threads = self.threads();
-        let record = self.program.record_size;
-        let mut lines = vec![
-            "LANES32".to_owned(),
-            format!("    float *const record = a.records + (c.row - 1) * {record};"),
-            format!(
-                "    for (int i = blk * {threads} + tid; i < {record}; i += {}) record[i] = c.B[i];",
-                threads * self.shape.blocks
-            ),
-            "    (void)record;".to_owned(),
-        ];
-        for (k, (slot, to)) in self.episode.read.iter().enumerate() {
-            let (place, n) = self.program.outputs[*slot];
-            let value = self.copied.at(place.aged(), "i");
-            lines.push(format!(
-                "    if (blk == {}) for (int i = tid; i < {n}; i += {threads}) a.outputs[c.vectors * {to} + (c.row - 1) * {n} + i] = {value};",
-                k % self.shape.blocks
-            ));
-        }
-        lines.push("END32".to_owned());
-        lines
-    }
-
-    /// Code that keeps the traces with which a step begins.
-    fn keep_trace(&self, b: usize, layout: Layout, size: usize, at: usize) -> Vec<String> {
-        let tile = self.tile(layout);
-        let fours = tile.padded_rows() / 4;
-        let value = |j: usize| {
-            // The rows of padding repeat the last one.
-            format!(
-                "OF_TILE(p{b}, k * {rows} + (4 * r + {j} < {rows} ? 4 * r + {j} : {last}))",
-                rows = tile.rows,
-                last = tile.rows - 1
-            )
+    /// Vector code, with code of the warp that runs the task beside it.
+    fn beside(
+        &self,
+        ops: &[Op],
+        names: &Names<'_>,
+        (head, arrive): (&[String], bool),
+        task: &str,
+        text: &mut Text,
+    ) {
+        let warps = self.shape.warps;
+        let names = Names { warps, ..*names };
+        text.open(&format!("SPLIT({warps})"));
+        let frame = Frame {
+            head,
+            arrive,
+            end: End::Open,
         };
-        vec![
-            "LANES32".to_owned(),
-            format!("    float *const kept = {};", self.stored(size, at, tile, "step")),
-            "    UNROLL".to_owned(),
-            format!("    for (int k = 0; k < {}; k++) {{", tile.columns),
-            "        UNROLL".to_owned(),
-            format!(
-                "        for (int r = 0; r < {fours}; r++) keep4(kept + (k * {fours} + r) * {}, {}, {}, {}, {});",
-                4 * self.threads(),
-                value(0),
-                value(1),
-                value(2),
-                value(3)
-            ),
-            "    }".to_owned(),
-            "END32".to_owned(),
-        ]
+        units(ops, &names, &frame, text);
+        text.close("BESIDE");
+        text.open("{");
+        text.line(&format!("const int warp = {warps};"));
+        text.line(task);
+        text.close("}");
+        text.line("JOIN");
     }
 
     /// Moves of states into the memory of the next step.

@@ -5,6 +5,7 @@ use super::super::{Episode, Product as OuterProduct};
 use super::memory::{Copied, Offsets, BARRIERS};
 use super::plan::{Held, Shape, Tile};
 use super::sweeps::{of_tile, Hold, Tiles};
+use super::task::TaskMemory;
 use crate::program::layout::Layout;
 use crate::program::Program;
 
@@ -17,7 +18,11 @@ pub(super) struct Kernels<'a> {
     pub products: &'a [OuterProduct],
     /// The gradient sums that a lane adds up: offset in all, offset in its own, number.
     pub sums: &'a [(usize, usize, usize)],
+    /// The position of each state among those that outlive an episode, and its number of elements.
+    pub carried: &'a [Option<(usize, usize)>],
     pub copied: Copied,
+    /// The task, if it is on the device.
+    pub task_memory: Option<TaskMemory>,
 }
 
 impl Kernels<'_> {

@@ -2,6 +2,7 @@
 
 use super::super::element;
 use super::super::Episode;
+use super::task::TaskMemory;
 use crate::program::access::{reads, sources};
 use crate::program::code::{Area, Instr, Place, Product, RootKind, Source, Sweep};
 use crate::program::ir::Regions;
@@ -25,7 +26,7 @@ pub(super) struct Offsets {
     pub values: usize,
     /// The sums of each warp.
     pub partial: usize,
-    /// Forward: the task, after the weights of actions. Backward: gradient sums of vectors.
+    /// Forward: the task. Backward: gradient sums of vectors.
     pub own: usize,
     /// The records of three steps.
     pub ring: usize,
@@ -179,7 +180,7 @@ pub(super) fn vector_bytes(
         .map(|opening| of_sweep(&program.back.sweeps[opening.merged]))
         .sum();
     let vector_sums = vector_sums(program, sums).1;
-    let task = episode.task.as_ref().map_or(0, |task| task.words) + 2 * 64;
+    let task = TaskMemory::of(program, episode).map_or(0, TaskMemory::floats);
     let ahead = largest(&program.ahead.sweeps);
     let forward = 2 * memory(&program.lane) + ahead + copied.size + task;
     let ring = 3 * (whole(program.record_size) + whole(seeds(program)));

@@ -6,21 +6,25 @@
 //! | `memory` | the shared memory of a block |
 //! | `kernels` | what the passes of an episode share |
 //! | `forward`, `backward` | the passes |
+//! | `kept` | what the forward pass keeps of a step |
 //! | `task`, `act.h` | the task beside the forward pass |
 //! | `sweeps` | sweeps over the connections of a warp |
 //! | `exchange` | what they add up, on its way to all blocks |
-//! | `ops`, `vectors` | vector code between them |
+//! | `ops`, `vectors`, `unit`, `products` | vector code between them |
 //! | `cluster.h` | exchanges between blocks, sums over a warp |
 
 mod backward;
 mod exchange;
 mod forward;
+mod kept;
 mod kernels;
 mod memory;
 mod ops;
 mod plan;
+mod products;
 mod sweeps;
 mod task;
+mod unit;
 mod vectors;
 
 use super::text::Text;
@@ -47,6 +51,14 @@ pub struct ClusterSizes {
     pub traces: usize,
 }
 
+/// The products over steps, the gradient sums (offset in all, offset in a lane's own, number) and the position of each state
+/// among those that outlive an episode, with its number of elements.
+type Places<'a> = (
+    &'a [Product],
+    &'a [(usize, usize, usize)],
+    &'a [Option<(usize, usize)>],
+);
+
 /// A program laid out for clusters.
 pub(super) struct Cluster {
     shape: Shape,
@@ -69,6 +81,20 @@ impl Cluster {
         let (shape, held) = plan::choose(program, episode, limits, |blocks, warps| {
             memory::vector_bytes(source, episode, &copied, sums, (blocks, warps))
         })?;
+        let stored: usize = held
+            .blocks
+            .iter()
+            .map(|layout| shape.blocks * shape.tile(*layout).stored(shape.threads()))
+            .sum();
+        let carries = episode.passage
+            || episode.carries
+            || episode.graph.states.iter().any(|state| state.outlives());
+        if carries && wave(episode, stored, shape.at_once) < episode.lanes {
+            return Err(
+                "the traces of all lanes do not fit in memory, and lanes continue from states"
+                    .to_owned(),
+            );
+        }
         Ok(Cluster { shape, held })
     }
 
@@ -103,8 +129,7 @@ impl Cluster {
         &self,
         program: &Verified<Program>,
         episode: &Episode<'_>,
-        products: &[Product],
-        sums: &[(usize, usize, usize)],
+        (products, sums, carried): Places<'_>,
         text: &mut Text,
     ) -> ClusterSizes {
         let source = program.source();
@@ -115,7 +140,9 @@ impl Cluster {
             shape: &self.shape,
             products,
             sums,
+            carried,
             copied: memory::copied(source),
+            task_memory: task::TaskMemory::of(source, episode),
         };
         text.raw(&format!(
             "\n#define CLUSTER {}\n#define TILE_THREADS {}\n",

@@ -15,6 +15,14 @@ pub(super) enum Work {
         n: usize,
         value: String,
     },
+    /// A vector whose element `i` is an expression of the sums that an exchange brings.
+    Arrived {
+        to: (Area, usize),
+        n: usize,
+        value: String,
+    },
+    /// An addition to the adjoint of an input, the table of which begins at `to`.
+    InputAdjoint { from: Place, n: usize, to: usize },
     /// A copy into the memory of another step.
     Move {
         to: (Area, usize),
@@ -79,7 +87,8 @@ impl Op {
                 });
                 (read.collect(), written)
             }
-            Work::Given { to, n, .. } => {
+            Work::InputAdjoint { from, n, .. } => (vec![Access::of(self.place(*from), *n)], None),
+            Work::Given { to, n, .. } | Work::Arrived { to, n, .. } => {
                 let (area, at) = *to;
                 (Vec::new(), Some(Access { area, at, n: *n }))
             }

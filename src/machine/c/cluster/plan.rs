@@ -15,6 +15,9 @@ const CLUSTERS: [usize; 4] = [1, 2, 4, 8];
 /// The largest number of columns of a warp's tile: a warp has a lane for each of their sums.
 const MOST_COLUMNS: usize = 32;
 
+/// The largest number of multiplications in products of a step with matrices of parameters: all blocks compute all of them.
+const MOST_PRODUCTS: usize = 32 * 1024;
+
 /// The registers of a thread that vector code, addresses and sums take besides a tile.
 const OVERHEAD: [usize; 2] = [56, 108];
 
@@ -179,21 +182,11 @@ pub(super) fn choose(
     if most == 0 {
         return Err("the device has no clusters of blocks".to_owned());
     }
-    if episode.passage {
-        return Err("texts are run in stages".to_owned());
-    }
     if program.blocks.is_empty() {
         return Err("it has no traces".to_owned());
     }
-    let outlives = episode.graph.states.iter().any(|state| state.outlives());
-    if episode.carries || outlives {
-        return Err("states come from the host or outlive an episode".to_owned());
-    }
     if !program.constant.is_empty() {
         return Err("a trace is never updated".to_owned());
-    }
-    if !episode.input_adjoints.is_empty() {
-        return Err("the host needs the adjoints of inputs".to_owned());
     }
     if !program.ahead.instrs.iter().any(Instr::is_sweep) {
         return Err("its forward step has no sweep".to_owned());
@@ -202,6 +195,14 @@ pub(super) fn choose(
     let mut of_back = back.early.iter().chain(&back.late).chain(&back.main);
     if of_back.any(Instr::is_sweep) {
         return Err("its backward step has sweeps in between".to_owned());
+    }
+    let lists = [&program.ahead.instrs, &back.early, &back.late, &back.main];
+    let products = lists.into_iter().flatten().filter_map(|instr| match instr {
+        Instr::MatVec { rows, cols, .. } => Some(rows * cols),
+        _ => None,
+    });
+    if products.sum::<usize>() > MOST_PRODUCTS {
+        return Err("every block would compute large products of vectors and matrices".to_owned());
     }
     let source = program.source();
     let held = Held::of(source)?;

@@ -7,14 +7,14 @@ use super::super::vectors::of_step;
 use super::super::Product as OuterProduct;
 use super::memory::Copied;
 use super::ops::{Op, Work};
+use super::unit::{each_of_warp, Group, Unit};
 use crate::program::access::Access;
-use crate::program::code::{Area, Instr, Place, Product};
-use crate::program::layout::filled;
+use crate::program::code::{Area, Instr, Place};
 use std::collections::BTreeMap;
 
 /// How a range was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Made {
+pub(super) enum Made {
     /// Element `i` by thread `i`.
     Own,
     /// One number, known to every thread of the unit.
@@ -29,17 +29,6 @@ struct Producer {
     made: Made,
 }
 
-/// A unit under construction.
-#[derive(Default)]
-struct Unit {
-    /// Code of whole warps.
-    warps: Vec<String>,
-    /// Code of every thread for single numbers.
-    scalars: Vec<String>,
-    /// Code for vectors, by their length.
-    groups: Vec<(usize, Vec<String>)>,
-}
-
 /// The names that vector code refers to.
 pub(super) struct Names<'a> {
     pub copied: &'a Copied,
@@ -52,7 +41,7 @@ pub(super) struct Names<'a> {
     pub warps: usize,
 }
 
-fn letter(area: Area) -> &'static str {
+pub(super) fn letter(area: Area) -> &'static str {
     match area {
         Area::Lane => "L",
         Area::Before => "B",
@@ -62,30 +51,64 @@ fn letter(area: Area) -> &'static str {
     }
 }
 
-/// A schedule of vector code.
-struct Schedule<'a> {
-    names: &'a Names<'a>,
-    units: Vec<Unit>,
-    producers: Vec<Producer>,
+/// The row of an operation's step among those of all lanes.
+fn row_of(op: &Op) -> &'static str {
+    match op.before {
+        true => "(c.row + 1)",
+        false => "c.row",
+    }
 }
 
-/// Writes vector code as units. `head` is written at the beginning of each, `tail` at the end of the last.
-pub(super) fn units(
-    ops: &[Op],
-    names: &Names<'_>,
-    head: &[String],
-    tail: &[String],
-    text: &mut Text,
-) {
+/// A schedule of vector code.
+pub(super) struct Schedule<'a> {
+    pub names: &'a Names<'a>,
+    units: Vec<Unit>,
+    producers: Vec<Producer>,
+    /// What arrives, and what the first unit makes of it.
+    awaited: Vec<Access>,
+    /// The part of a unit's code to which the present piece belongs: 1 if it needs what arrives.
+    pub part: usize,
+}
+
+/// The end of the last unit of vector code.
+pub(super) enum End<'a> {
+    /// Some code, and a barrier.
+    Barrier(&'a [String]),
+    /// No barrier, since another follows.
+    Open,
+}
+
+/// What surrounds vector code.
+pub(super) struct Frame<'a> {
+    /// The beginning of each unit.
+    pub head: &'a [String],
+    /// True if sums arrive, for which the first unit waits as late as it can.
+    pub arrive: bool,
+    pub end: End<'a>,
+}
+
+/// Writes vector code as units.
+pub(super) fn units(ops: &[Op], names: &Names<'_>, frame: &Frame<'_>, text: &mut Text) {
+    let Frame {
+        head,
+        arrive,
+        ref end,
+    } = *frame;
+    let (tail, last_end) = match *end {
+        End::Barrier(tail) => (tail, "END_UNIT"),
+        End::Open => (&[][..], "END_PART"),
+    };
     let mut schedule = Schedule {
         names,
         units: Vec::new(),
         producers: Vec::new(),
+        awaited: Vec::new(),
+        part: 0,
     };
     for op in ops {
         schedule.add(op);
     }
-    if schedule.units.is_empty() && !tail.is_empty() {
+    if schedule.units.is_empty() && (arrive || !tail.is_empty()) {
         schedule.units.push(Unit::default());
     }
     let last = schedule.units.len().saturating_sub(1);
@@ -94,36 +117,24 @@ pub(super) fn units(
         head.iter().for_each(|line| text.line(line));
         unit.warps.iter().for_each(|line| text.line(line));
         text.open("LANES32");
-        unit.scalars.iter().for_each(|line| text.line(line));
-        for (n, lines) in &unit.groups {
-            let threads = names.warps * 32;
-            if *n <= threads {
-                text.open(&format!("if (tid < {n}) {{"));
-                text.line("const int i = tid;");
-            } else {
-                text.open(&format!("for (int i = tid; i < {n}; i += {threads}) {{"));
-            }
-            lines.iter().for_each(|line| text.line(line));
-            text.close("}");
-        }
+        unit.write(names.warps * 32, arrive && k == 0, text);
         if k == last {
             tail.iter().for_each(|line| text.line(line));
         }
         text.close("END32");
-        text.close("END_UNIT");
+        text.close(if k == last { last_end } else { "END_UNIT" });
     }
 }
 
 impl Schedule<'_> {
-    /// The first unit in which a range can be read: by the threads that made its elements if `own` is its length, by all
-    /// if not.
-    fn ready(&self, range: Access, own: Option<usize>) -> usize {
+    /// The first unit in which a range can be read: each element by its own thread if `own` is its length, by all if not.
+    pub(super) fn ready(&self, range: Access, own: Option<usize>) -> usize {
         let overlapping = self.producers.iter().filter(|p| p.range.meets(range));
         overlapping
             .map(|p| {
                 let same = p.range.at == range.at && p.range.n == range.n;
                 match p.made {
-                    Made::Scalar if same => p.unit,
+                    Made::Scalar if same || own == Some(range.n) => p.unit,
                     Made::Own if same && own == Some(range.n) => p.unit,
                     _ => p.unit + 1,
                 }
@@ -141,7 +152,7 @@ impl Schedule<'_> {
         found.map(|p| p.made)
     }
 
-    fn unit(&mut self, k: usize) -> &mut Unit {
+    pub(super) fn unit(&mut self, k: usize) -> &mut Unit {
         while self.units.len() <= k {
             self.units.push(Unit::default());
         }
@@ -149,32 +160,50 @@ impl Schedule<'_> {
     }
 
     /// The expression of element `i` of an operand, in a unit, in code for vectors of length `n`.
-    fn operand(&self, place: Place, n: usize, unit: usize, index: &str) -> String {
+    pub(super) fn operand(&self, place: Place, n: usize, unit: usize, index: &str) -> String {
         let range = Access::of(place, n);
         let name = |kind: &str| format!("{kind}{}{}", letter(place.area), place.at);
         match self.local(range, unit) {
             Some(Made::Scalar) if range.n == 1 => name("k"),
             Some(Made::Own) if place.stride == 1 && n > 1 => name("v"),
-            _ => self.names.copied.at(place, index),
+            _ => self.with_scalars(range, unit, self.names.copied.at(place, index)),
         }
     }
 
-    fn group(&mut self, unit: usize, n: usize, line: String) {
-        let groups = &mut self.unit(unit).groups;
-        match groups.iter_mut().find(|(of, _)| *of == n) {
-            Some((_, lines)) => lines.push(line),
-            None => groups.push((n, vec![line])),
-        }
+    /// Element `i` of a range in memory, of which some elements are numbers that the unit made.
+    fn with_scalars(&self, range: Access, unit: usize, memory: String) -> String {
+        let of_unit = self.producers.iter().filter(|p| p.unit == unit);
+        let inside = of_unit.filter(|p| p.made == Made::Scalar && p.range.meets(range));
+        inside.fold(memory, |other, p| {
+            let (name, at) = (letter(range.area), p.range.at);
+            format!("(i == {} ? k{name}{at} : {other})", at - range.at)
+        })
     }
 
-    fn made(&mut self, range: Access, unit: usize, made: Made) {
+    pub(super) fn group(&mut self, unit: usize, n: usize) -> &mut Group {
+        self.unit(unit).group(n)
+    }
+
+    pub(super) fn made(&mut self, range: Access, unit: usize, made: Made) {
         self.producers.push(Producer { range, unit, made });
+    }
+
+    /// The first unit in which a range is in memory.
+    pub(super) fn in_memory(&self, range: Access) -> usize {
+        let overlapping = self.producers.iter().filter(|p| p.range.meets(range));
+        overlapping.map(|p| p.unit + 1).max().unwrap_or(0)
     }
 
     fn add(&mut self, op: &Op) {
         let (read, written) = op.accesses();
+        let arrives = matches!(op.work, Work::Arrived { .. });
+        let needs = |range: &Access| self.awaited.iter().any(|awaited| awaited.meets(*range));
+        self.part = usize::from(arrives || read.iter().any(needs));
+        if self.part == 1 {
+            self.awaited.extend(written);
+        }
         match &op.work {
-            Work::Given { n, value, .. } => {
+            Work::Given { n, value, .. } | Work::Arrived { n, value, .. } => {
                 let range = written.expect("it writes");
                 self.element(range, *n, 0, value.clone());
             }
@@ -186,30 +215,54 @@ impl Schedule<'_> {
                 let value = self.operand(*from, *n, unit, index);
                 self.element(range, *n, unit, value);
             }
+            Work::InputAdjoint { from, n, to } => {
+                let unit = read.iter().map(|r| self.ready(*r, Some(*n)));
+                let unit = unit.max().unwrap_or(0);
+                let index = if *n == 1 { "0" } else { "i" };
+                let value = self.operand(op.place(*from), *n, unit, index);
+                let block = to % self.names.blocks;
+                let row = row_of(op);
+                let name = format!("j{to}{}", if op.before { "B" } else { "" });
+                let part = self.part;
+                let group = self.group(unit, *n);
+                group.value(part, &name, &value);
+                group.writes.push(format!(
+                    "if (blk == {block}) ADD_TO(a.input_adjoints + (c.vectors * {to} + {row} * {n} + i), {name});"
+                ));
+            }
             Work::Instr(instr) => self.instr(op, instr, &read, written),
         }
     }
 
     /// Adds a value of `n` elements, each by its own expression.
-    fn element(&mut self, range: Access, n: usize, unit: usize, value: String) {
+    pub(super) fn element(&mut self, range: Access, n: usize, unit: usize, value: String) {
         let memory = element::memory(range.area);
-        let (name, at) = (letter(range.area), range.at);
+        let (name, at, part) = (letter(range.area), range.at, self.part);
         if n == 1 {
-            let scalars = &mut self.unit(unit).scalars;
-            scalars.push(format!("const float k{name}{at} = {value};"));
-            scalars.push(format!("if (tid == 0) {memory}[{at}] = k{name}{at};"));
+            let to = self.unit(unit);
+            to.scalars[part].push(format!("const float k{name}{at} = {value};"));
+            to.scalar_writes
+                .push(format!("{memory}[{at}] = k{name}{at};"));
             self.made(range, unit, Made::Scalar);
         } else {
-            self.group(unit, n, format!("const float v{name}{at} = {value};"));
-            self.group(unit, n, format!("{memory}[{at} + i] = v{name}{at};"));
+            let group = self.group(unit, n);
+            group.value(part, &format!("v{name}{at}"), &value);
+            group
+                .writes
+                .push(format!("{memory}[{at} + i] = v{name}{at};"));
             self.made(range, unit, Made::Own);
         }
     }
 
     fn instr(&mut self, op: &Op, instr: &Instr, read: &[Access], written: Option<Access>) {
         let latest = |this: &Self, own: Option<usize>| {
-            read.iter().map(|r| this.ready(*r, own)).max().unwrap_or(0)
+            let units = read.iter().map(|r| match own {
+                Some(_) => this.ready(*r, own),
+                None => this.in_memory(*r),
+            });
+            units.max().unwrap_or(0)
         };
+        let part = self.part;
         match *instr {
             Instr::Element { f, operands, n, .. } => {
                 let unit = latest(self, Some(n));
@@ -249,12 +302,13 @@ impl Schedule<'_> {
                 let unit_of = self.unit(unit);
                 unit_of.warps.extend([
                     format!("VAR32(w{name});"),
-                    format!("LANES32 AT32(w{name}) = {first}; for (int i = l; i < {n}; i += 32) AT32(w{name}) = {next}; END32"),
+                    format!("LANES32 AT32(w{name}) = {first}; END32"),
+                    each_of_warp(n, &format!("AT32(w{name}) = {next};")),
                     format!("const float k{name} = {all}(w{name});"),
                 ]);
                 unit_of
-                    .scalars
-                    .push(format!("if (tid == 0) {memory}[{at}] = k{name};"));
+                    .scalar_writes
+                    .push(format!("{memory}[{at}] = k{name};"));
                 self.made(range, unit, Made::Scalar);
             }
             Instr::Softmax { a, n, .. } => {
@@ -288,7 +342,7 @@ impl Schedule<'_> {
                 let unit = latest(self, Some(n));
                 let value = self.operand(place, n, unit, if n == 1 { "0" } else { "i" });
                 let to = self.names.sums[&sum];
-                self.group(unit, n, format!("c.sums[{to} + i] += {value};"));
+                self.group(unit, n).add(part, to, &value);
             }
             Instr::AddOuter {
                 sum,
@@ -301,13 +355,13 @@ impl Schedule<'_> {
                 let side = |place: Place, index: String| {
                     self.names.copied.at(op.place(of_step(place)), &index)
                 };
-                let line = format!(
-                    "c.sums[{} + i] += {} * {};",
-                    self.names.sums[&sum],
+                let value = format!(
+                    "{} * {}",
                     side(a, format!("(i / {cols})")),
                     side(b, format!("(i % {cols})"))
                 );
-                self.group(unit, rows * cols, line);
+                let to = self.names.sums[&sum];
+                self.group(unit, rows * cols).add(part, to, &value);
             }
             Instr::KeepOuter {
                 index,
@@ -318,80 +372,20 @@ impl Schedule<'_> {
             } => {
                 let product = self.names.products[index];
                 let block = index % self.names.blocks;
-                let row = if op.before { "(c.row + 1)" } else { "c.row" };
+                let row = row_of(op);
                 for (place, n, at) in [(a, rows, product.a), (b, cols, product.b)] {
                     let place = op.place(of_step(place));
                     let unit = self.ready(Access::of(place, n), Some(n));
                     let value = self.operand(place, n, unit, if n == 1 { "0" } else { "i" });
-                    let line = format!(
-                        "if (blk == {block}) c.outers[c.vectors * {at} + {row} * {n} + i] = {value};"
-                    );
-                    self.group(unit, n, line);
+                    let name = format!("o{at}");
+                    let group = self.group(unit, n);
+                    group.value(part, &name, &value);
+                    group.writes.push(format!(
+                        "if (blk == {block}) c.outers[c.vectors * {at} + {row} * {n} + i] = {name};"
+                    ));
                 }
             }
             Instr::Sweep(_) => {}
-        }
-    }
-
-    /// Adds a product with a matrix of parameters.
-    fn product(
-        &mut self,
-        v: Place,
-        (m, rows, cols): (usize, usize, usize),
-        form: Product,
-        read: &[Access],
-        written: Option<Access>,
-    ) {
-        let range = written.expect("it writes");
-        let scalar = form == Product::ScaledRows && rows == 1;
-        let unit = read.iter().map(|r| self.ready(*r, None)).max().unwrap_or(0);
-        let copied = self.names.copied;
-        match form {
-            Product::ScaledRows => {
-                let from = copied.parameters(m);
-                if cols == 1 {
-                    // One column is one number.
-                    let terms: Vec<String> = (0..rows)
-                        .map(|r| match scalar {
-                            true => format!("{} * {from}]", self.operand(v, 1, unit, "0")),
-                            false => {
-                                format!("{} * {from} + {}]", copied.at(v, &r.to_string()), r * 16)
-                            }
-                        })
-                        .collect();
-                    self.element(range, 1, unit, terms.join(" + "));
-                } else if scalar {
-                    let v = self.operand(v, 1, unit, "0");
-                    self.element(range, cols, unit, format!("{v} * {from} + i]"));
-                } else {
-                    let name = format!("s{}{}", letter(range.area), range.at);
-                    let v = copied.at(v, "r");
-                    self.group(unit, cols, format!("float {name} = 0.0f;"));
-                    self.group(
-                        unit,
-                        cols,
-                        format!(
-                            "for (int r = 0; r < {rows}; r++) {name} += {v} * {from} + (i / 16 * {rows} + r) * 16 + i % 16];"
-                        ),
-                    );
-                    self.element(range, cols, unit, name);
-                }
-            }
-            Product::RowProducts => {
-                let stride = filled(cols);
-                let memory = element::memory(range.area);
-                let (to, warps) = (range.at, self.names.warps);
-                let (v, from) = (copied.at(v, "i"), copied.parameters(m));
-                self.unit(unit).warps.extend([
-                    format!("for (int j = warp; j < {rows}; j += {warps}) {{"),
-                    "    VAR32(part);".to_owned(),
-                    format!("    LANES32 for (int i = l; i < {cols}; i += 32) AT32(part) += {v} * {from} + j * {stride} + i]; END32"),
-                    "    const float all = SUM32(part);".to_owned(),
-                    format!("    LANES32 if (l == 0) {memory}[{to} + j] = all; END32"),
-                    "}".to_owned(),
-                ]);
-                self.made(range, unit, Made::Memory);
-            }
         }
     }
 }
