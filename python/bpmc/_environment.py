@@ -50,17 +50,8 @@ def _lanes(env: Any) -> Callable[[int], list[Any]]:
     elif isinstance(env, type):
         ready = []
     elif hasattr(env, "num_envs"):
-        inner = getattr(getattr(env, "unwrapped", env), "envs", None)
-        if inner is None:
-            import gymnasium
-
-            spec = getattr(env, "spec", None)
-            if spec is None:
-                raise TypeError("this vector environment does not say what its lanes are; give a list of environments")
-            # Environments that step all lanes at once cannot begin an episode in one of them.
-            kept = {key: value for key, value in spec.kwargs.items() if key not in ("num_envs", "vectorization_mode")}
-            inner = [gymnasium.make(spec.id, **kept) for _ in range(env.num_envs)]
-        ready = list(inner)
+        # Each part begins its episodes with their own seeds.
+        ready = list(env.envs)
     elif hasattr(env, "step") and hasattr(env, "reset"):
         ready = [env]
     elif callable(env):
@@ -84,6 +75,12 @@ def _lanes(env: Any) -> Callable[[int], list[Any]]:
     return lanes
 
 
+def _is_vector(env: Any) -> bool:
+    """True for a vector environment that steps all its lanes itself: it has no parts, or a wrapper changes what they give."""
+    bare = getattr(env, "unwrapped", env) is env and isinstance(getattr(env, "envs", None), (list, tuple))
+    return hasattr(env, "num_envs") and not bare
+
+
 def _described(lanes: list[Any]) -> tuple[list, Any, Callable[[Any], Any]]:
     """Inputs, what the first line says of actions, and what makes an action of its numbers."""
     first = lanes[0]
@@ -100,7 +97,39 @@ def _described(lanes: list[Any]) -> tuple[list, Any, Callable[[Any], Any]]:
         inputs = [(name, size, lambda value, name=name: np.ravel(value[name])) for name, size in sizes]
     else:
         inputs = [("obs", int(np.size(value)), np.ravel)]
-    return inputs, actions, lambda numbers: int(numbers[0])
+    return inputs, actions, lambda rows: rows[:, 0].tolist()
+
+
+class _Shared:
+    """The world of a connection. It takes its environments with its first step: bpmc also connects to ask what they are."""
+
+    def __init__(self, served: Served) -> None:
+        self.served, self.count = served, 0
+        self.world: Any = None
+        self.mine: range | None = None
+
+    def describe(self, count: int) -> _Shared:
+        with self.served.turn:
+            self.count, self.world = count, self.served._world(count)
+        self.inputs, self.kind = self.world.inputs, self.world.kind
+        return self
+
+    def exchange(self, *asked: Any) -> Any:
+        if self.mine is None:
+            with self.served.turn:
+                # A run that has just ended is letting go.
+                self.served.turn.wait_for(lambda: not self.served.busy, 0.2)
+                first = max((one.stop for one in self.served.busy), default=0)
+                self.world = self.served._world(self.count, first)
+                self.mine = range(first, first + self.count)
+                self.served.busy.append(self.mine)
+        return self.world.exchange(*asked)
+
+    def release(self) -> None:
+        with self.served.turn:
+            if self.mine is not None:
+                self.served.busy.remove(self.mine)
+                self.served.turn.notify_all()
 
 
 class Served:
@@ -112,12 +141,16 @@ class Served:
     """
 
     def __init__(self, env: Any, path: str | None = None) -> None:
-        self._lanes = _lanes(env)
+        self._env = env
+        self._lanes = None if _is_vector(env) else _lanes(env)
+        # The environments that connections use, each its own.
+        self.busy: list[range] = []
+        self.turn = threading.Condition()
         self.error: BaseException | None = None
         self._path = path or os.path.join(tempfile.mkdtemp(prefix="bpmc-"), "env")
         os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
-        inputs, actions, _ = _described(self._lanes(1))
-        description = {"version": 1, "inputs": {name: size for name, size, _ in inputs}, "actions": actions}
+        world = self._world(1)
+        description = {"version": 1, "inputs": {name: size for name, size, _ in world.inputs}, "actions": world.kind}
         coded = base64.urlsafe_b64encode(json.dumps(description).encode()).decode()
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(self._path)
@@ -133,16 +166,31 @@ class Served:
                 return
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
+    def _world(self, count: int, first: int = 0) -> Any:
+        """The world of so many lanes, with the environments from a first one on."""
+        from .gym import Lanes, Vector, actions_of, inputs_of
+
+        if self._lanes is None:
+            if first + count > self._env.num_envs:
+                raise ValueError(f"there are {self._env.num_envs} environments in one object for {first + count} lanes: set "
+                                 f"`train.batch` to {self._env.num_envs} and `task.processes` to 1")
+            return Vector(self._env, inputs_of(self._env.single_observation_space), *actions_of(self._env.single_action_space))
+        lanes = self._lanes(first + count)[first:]
+        return Lanes(lanes, *_described(lanes))
+
     def _serve(self, connection: socket.socket) -> None:
         from .gym import serve
 
+        world = _Shared(self)
         try:
-            with connection, connection.makefile("rb") as source, connection.makefile("wb") as sink:
-                serve(source, sink, self._lanes, _described)
+            with connection:
+                serve(connection.fileno(), connection.fileno(), world.describe)
         except (BrokenPipeError, ConnectionResetError):
             pass
         except BaseException as error:
             self.error = error
+        finally:
+            world.release()
 
     def __enter__(self) -> Served:
         return self

@@ -131,12 +131,41 @@ def test_an_object_as_environment(tmp_path):
 
 def test_gymnasium(tmp_path):
     gymnasium = pytest.importorskip("gymnasium")
-    vector = gymnasium.make_vec("CartPole-v1", 4)
+    vector = gymnasium.make_vec("CartPole-v1", 4, "sync")
     run = bpmc.train(ACTOR, env=vector, out=tmp_path / "a", set={"task.steps": 30}, progress=False)
     by_command = f"{sys.executable} -m bpmc.gym CartPole-v1"
     other = bpmc.train(ACTOR + "\ntask process { command = \"" + by_command + "\", steps = 30 }", out=tmp_path / "b", progress=False)
     for path, values in run.parameters.items():
         np.testing.assert_array_equal(values, other.parameters[path])
+
+
+@pytest.mark.parametrize("mode", ["async", "vector_entry_point"])
+def test_a_vector_environment_steps_all_lanes(tmp_path, mode):
+    gymnasium = pytest.importorskip("gymnasium")
+    runs = []
+    for name in "ab":
+        vector = gymnasium.make_vec("CartPole-v1", 4, mode)
+        for episodes in ("whole", "stream"):
+            runs.append(bpmc.train(ACTOR, env=vector, out=tmp_path / name / episodes, progress=False,
+                                   set={"task.steps": 30, "task.episodes": episodes}))
+        assert runs[-1].evaluate(4, env=vector).values.shape == (4,)
+        with pytest.raises(bpmc.EnvironmentFailed, match="train.batch"):
+            bpmc.train(ACTOR, env=vector, out=tmp_path / name / "many", progress=False, set={"train.batch": 5})
+        vector.close()
+    for one, other in zip(runs, runs[2:]):
+        for path, values in one.parameters.items():
+            np.testing.assert_array_equal(values, other.parameters[path])
+
+
+def test_autoreset_in_the_same_step_is_refused():
+    gymnasium = pytest.importorskip("gymnasium")
+    from bpmc.gym import Vector
+
+    mode = gymnasium.vector.AutoresetMode.SAME_STEP
+    vector = gymnasium.make_vec("CartPole-v1", 2, "async", vector_kwargs={"autoreset_mode": mode})
+    with pytest.raises(SystemExit, match="DISABLED"):
+        Vector(vector, [], 2, None)
+    vector.close()
 
 
 class Failing(Corridor):

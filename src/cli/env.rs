@@ -15,6 +15,7 @@ Examples:
   bpmc env CartPole-v1 > agent.bpm          the same in a file, as `bpmc new agent --env CartPole-v1`
   bpmc env CartPole-v1 --keep 0,2           without the velocities
   bpmc env FrozenLake-v1 --make is_slippery=false
+  bpmc env CartPole-v1 --vector async       one vector environment, with a process for each lane
 
 In a spec, `command = \"bpmc env CartPole-v1 --serve\"` is the environment itself. It needs a Python with \
 gymnasium and numpy: python3, or what BPMC_PYTHON names.";
@@ -38,6 +39,10 @@ pub struct Arguments {
     #[arg(long, value_name = "KEY=VALUE")]
     pub make: Vec<String>,
 
+    /// Make one vector environment of all lanes, as gymnasium.make_vec does
+    #[arg(long, value_name = "MODE", value_parser = ["sync", "async", "vector_entry_point"])]
+    pub vector: Option<String>,
+
     /// Be the environment: speak the protocol on standard input and output
     #[arg(long)]
     pub serve: bool,
@@ -50,6 +55,7 @@ impl Arguments {
             id: id.to_owned(),
             keep: None,
             make: Vec::new(),
+            vector: None,
             serve: false,
         }
     }
@@ -57,8 +63,10 @@ impl Arguments {
     /// The arguments after the program's name.
     fn words(&self) -> Vec<String> {
         let mut words = vec![self.id.clone()];
-        for (name, value) in self.keep.iter().map(|keep| ("--keep", keep)) {
-            words.extend([name.to_owned(), value.clone()]);
+        let options = [("--keep", &self.keep), ("--vector", &self.vector)];
+        for (name, value) in options {
+            let value = value.iter();
+            words.extend(value.flat_map(|value| [name.to_owned(), value.clone()]));
         }
         for make in &self.make {
             words.extend(["--make".to_owned(), make.clone()]);

@@ -4,6 +4,7 @@
 //! kernel kills it when bpmc itself is killed.
 
 use super::protocol::{wrong_length, LONGEST_LINE};
+use super::watch::Watch;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
@@ -29,6 +30,9 @@ pub(super) struct Child {
     error: Option<ChildStderr>,
     /// The bytes that it wrote and nobody has taken yet.
     written: Vec<u8>,
+    /// What is read at once.
+    buffer: Box<[u8]>,
+    watch: Watch,
     /// The end of what it wrote to standard error.
     last_words: VecDeque<u8>,
     reaped: Option<ExitStatus>,
@@ -103,11 +107,11 @@ enum Pipe {
 }
 
 impl Child {
-    /// Starts a command in a folder.
+    /// Starts a command in a folder; its answers are watched for at most so long before this thread sleeps.
     ///
     /// # Errors
     /// The fault, as a clause whose subject is the command.
-    pub fn start(words: &[String], folder: &Path) -> Result<Child, String> {
+    pub fn start(words: &[String], folder: &Path, watch: Duration) -> Result<Child, String> {
         let folder = match folder.as_os_str().is_empty() {
             true => Path::new("."),
             false => folder,
@@ -156,6 +160,8 @@ impl Child {
             output,
             error: Some(error),
             written: Vec::new(),
+            buffer: vec![0; 1 << 16].into(),
+            watch: Watch::new(watch),
             last_words: VecDeque::new(),
             reaped: None,
         })
@@ -168,7 +174,7 @@ impl Child {
         timeout: Duration,
         mut whole: impl FnMut(&[u8]) -> Result<bool, String>,
     ) -> Result<(), String> {
-        let deadline = Instant::now() + timeout;
+        let deadline = self.watch.begin() + timeout;
         loop {
             let mut ended = false;
             while !request.is_empty() {
@@ -184,19 +190,26 @@ impl Child {
                     }
                 }
             }
+            let mut late = false;
+            if !ended && (!request.is_empty() || !self.watch.goes_on()) {
+                let left = deadline.saturating_duration_since(Instant::now());
+                late = left.is_zero();
+                if self.wait(left, !request.is_empty()) {
+                    self.listen_to_errors();
+                }
+            }
             ended |= self.listen(&mut whole)? == Pipe::Ended;
             if request.is_empty() && whole(&self.written)? {
+                self.watch.end();
                 return Ok(());
             }
             if ended {
                 return Err(self.ended(deadline));
             }
-            let now = Instant::now();
-            if now >= deadline {
+            if late {
                 let seconds = timeout.as_secs_f64();
                 return Err(format!("did not answer within {seconds} s"));
             }
-            self.wait(deadline - now, !request.is_empty());
         }
     }
 
@@ -205,13 +218,11 @@ impl Child {
         &mut self,
         whole: &mut impl FnMut(&[u8]) -> Result<bool, String>,
     ) -> Result<Pipe, String> {
-        self.listen_to_errors();
-        let mut buffer = [0; 1 << 16];
         loop {
-            match self.output.read(&mut buffer) {
+            match self.output.read(&mut self.buffer) {
                 Ok(0) => return Ok(Pipe::Ended),
                 Ok(count) => {
-                    self.written.extend_from_slice(&buffer[..count]);
+                    self.written.extend_from_slice(&self.buffer[..count]);
                     // Whoever writes without end is stopped by what is due.
                     if whole(&self.written)? {
                         return Ok(Pipe::Waits);
@@ -240,8 +251,8 @@ impl Child {
         }
     }
 
-    /// Waits until there is something to read, or to write where that is wanted.
-    fn wait(&mut self, longest: Duration, writes: bool) {
+    /// Waits until there is something to read, or to write where that is wanted; true if there may be something on standard error.
+    fn wait(&mut self, longest: Duration, writes: bool) -> bool {
         let mut pipes = [
             (self.output.as_raw_fd(), libc::POLLIN),
             (
@@ -259,7 +270,7 @@ impl Child {
             events,
             revents: 0,
         });
-        let milliseconds = longest.as_millis().clamp(1, 1000) as libc::c_int;
+        let milliseconds = longest.as_micros().div_ceil(1000).min(1000) as libc::c_int;
         // SAFETY: the array lives through the call and has so many entries.
         unsafe {
             libc::poll(
@@ -268,6 +279,7 @@ impl Child {
                 milliseconds,
             );
         }
+        pipes[1].revents != 0
     }
 
     /// The clause for a process that has ended, or has closed its output, before its answer.

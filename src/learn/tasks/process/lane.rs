@@ -210,14 +210,16 @@ impl Together for Exchange {
         let lanes = self.cells.len();
         let wanted = self.description.answer_bytes(lanes);
         let first = self.first[0];
-        let when = match step {
-            None => "at the beginning of the episode".to_owned(),
-            Some(step) => format!("step {step}"),
-        };
-        let at = |lane: Option<usize>| match (lane, lanes) {
-            (Some(lane), _) => format!("lane {}, {when}", first + lane),
-            (None, 1) => format!("lane {first}, {when}"),
-            (None, _) => format!("lanes {first} to {}, {when}", first + lanes - 1),
+        let at = |lane: Option<usize>| {
+            let when = match step {
+                None => "at the beginning of the episode".to_owned(),
+                Some(step) => format!("step {step}"),
+            };
+            match (lane, lanes) {
+                (Some(lane), _) => format!("lane {}, {when}", first + lane),
+                (None, 1) => format!("lane {first}, {when}"),
+                (None, _) => format!("lanes {first} to {}, {when}", first + lanes - 1),
+            }
         };
         let answer = server.exchange(&self.frame, wanted);
         let taken = match answer {
@@ -239,7 +241,10 @@ fn take(
         let cell = &mut *locked(cell);
         cell.before = match cell.order {
             Order::Wait => continue,
-            Order::Act => Some(std::mem::take(&mut cell.action)),
+            Order::Act => {
+                let spare = cell.before.take().unwrap_or_default();
+                Some(std::mem::replace(&mut cell.action, spare))
+            }
             Order::Reset(_) => None,
         };
         let read = one.read(&mut cell.inputs, &mut cell.signals);

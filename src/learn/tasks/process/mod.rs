@@ -8,6 +8,7 @@ mod child;
 mod lane;
 mod protocol;
 mod server;
+mod watch;
 mod words;
 
 pub use protocol::Ended;

@@ -12,7 +12,7 @@ impl Child {
     ///
     /// # Errors
     /// Always.
-    pub fn start(_: &[String], _: &Path) -> Result<Child, String> {
+    pub fn start(_: &[String], _: &Path, _: Duration) -> Result<Child, String> {
         Err("cannot start: `task process` needs Linux or macOS".to_owned())
     }
 

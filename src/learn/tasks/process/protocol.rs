@@ -4,6 +4,7 @@
 
 use crate::lang::catalog::{Actions, Port};
 use serde_json::{json, Value};
+use std::time::Duration;
 
 /// The version of the protocol.
 pub(super) const VERSION: u64 = 1;
@@ -32,10 +33,10 @@ pub(super) struct Description {
 }
 
 /// The first line for an environment, with its newline.
-pub(super) fn hello(lanes: usize) -> String {
+pub(super) fn hello(lanes: usize, watch: Duration) -> String {
     format!(
         "{}\n",
-        json!({ "protocol": "bpmc", "version": VERSION, "lanes": lanes })
+        json!({ "protocol": "bpmc", "version": VERSION, "lanes": lanes, "watch": watch.as_secs_f64() })
     )
 }
 

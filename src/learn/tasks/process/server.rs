@@ -2,6 +2,7 @@
 
 use super::child::Child;
 use super::protocol::{hello, Description};
+use super::watch::longest;
 use super::words::words;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,10 +46,10 @@ pub(super) struct Server {
 }
 
 impl Start {
-    fn child(&self) -> Result<Child, StartFault> {
+    fn child(&self, watch: Duration) -> Result<Child, StartFault> {
         let folder: &Path = &self.folder;
         let child = words(&self.command).and_then(|words| {
-            Child::start(&words, folder)
+            Child::start(&words, folder, watch)
                 .map_err(|clause| format!("the environment `{}` {clause}", self.command))
         });
         child.map_err(|message| StartFault {
@@ -57,8 +58,13 @@ impl Start {
         })
     }
 
-    fn described(&self, child: &mut Child, lanes: usize) -> Result<Description, StartFault> {
-        let line = child.greet(&hello(lanes), self.timeouts[0]);
+    fn described(
+        &self,
+        child: &mut Child,
+        lanes: usize,
+        watch: Duration,
+    ) -> Result<Description, StartFault> {
+        let line = child.greet(&hello(lanes, watch), self.timeouts[0]);
         // What stands on a line that is no JSON tells more than what follows it.
         let found = line.and_then(|line| {
             let description = Description::read(&line)?;
@@ -76,8 +82,8 @@ impl Start {
 
     /// Starts the environment for one lane, asks what it is, and ends it.
     pub fn describe(&self) -> Result<Description, StartFault> {
-        let mut child = self.child()?;
-        self.described(&mut child, 1)
+        let mut child = self.child(Duration::ZERO)?;
+        self.described(&mut child, 1, Duration::ZERO)
     }
 
     /// Starts processes for so many lanes each.
@@ -87,14 +93,15 @@ impl Start {
         expected: &Description,
     ) -> Result<Vec<Arc<Mutex<Server>>>, StartFault> {
         let common = Arc::new(Common::default());
+        let watch = longest(lanes.len());
         // All of them load at once.
         let children: Vec<Child> = lanes
             .iter()
-            .map(|_| self.child())
+            .map(|_| self.child(watch))
             .collect::<Result<_, _>>()?;
         let mut all = Vec::new();
         for (k, (mut child, lanes)) in children.into_iter().zip(lanes).enumerate() {
-            let found = self.described(&mut child, *lanes)?;
+            let found = self.described(&mut child, *lanes, watch)?;
             if found != *expected {
                 return Err(StartFault {
                     message: format!(
