@@ -67,6 +67,35 @@ fn at<'a>(series: &'a Series, recording: &Recording, step: usize, lane: usize) -
     &series.values[from..from + width]
 }
 
+/// A computed first value is what the step begins with, and all backends record it.
+#[test]
+fn a_computed_first_value_is_what_enters_the_first_step() {
+    let spec = SPEC
+        .replace(
+            "state h: [N] = 0",
+            "trained h0: [N] = 0.25\n  state h: [N] = 2 * h0",
+        )
+        .replace("iterations = 11", "iterations = 2");
+    for backend in BackendKind::ALL {
+        let place = scratch(&format!("replay-first-{}", backend.name())).join("a");
+        let session = Session {
+            backend,
+            ..Session::new(&place, &spec)
+        };
+        session.go().unwrap();
+        let opened = open(&place).unwrap();
+        let recording = recorded(&opened, 1, &["h", "next h"], &[0, 3]);
+        let [h, next] = [&recording.series[0], &recording.series[1]];
+        for lane in 0..2 {
+            assert_eq!(at(h, &recording, 0, lane), [0.5; 5]);
+            let [found, expected] = [at(h, &recording, 1, lane), at(next, &recording, 0, lane)];
+            for (a, b) in found.iter().zip(expected) {
+                assert!((a - b).abs() < 1e-6, "{a} and {b}");
+            }
+        }
+    }
+}
+
 #[test]
 fn what_is_recorded_obeys_the_equations() {
     let names = [

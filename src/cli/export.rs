@@ -4,6 +4,7 @@ use super::options::{Overrides, Passes};
 use super::screen::Screen;
 use super::{spec, trained, Failure, Outcome};
 use crate::engine::experiment::{Experiment, Target};
+use crate::ir::Op;
 use crate::lab::export::{Dialect, Export, Form};
 use crate::lab::run::Which;
 use crate::step::Horizon;
@@ -86,6 +87,13 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             "`{}` begins with an array, and exported modules begin with numbers only; begin with a number, and give the array as the first state",
             state.path
         )));
+    }
+    let step = &program.step;
+    let sparse = |id| matches!(step.value(id).op, Op::Gather(_) | Op::Scatter(_));
+    if step.ids().any(sparse) {
+        return Err(Failure::Usage(
+            "exported modules have no sparse bundles; multiply with the mask in the place of `connect where`".to_owned(),
+        ));
     }
     let passes = arguments.passes.selection(trained.passes)?;
     // Nothing reads a trace by another name, so it keeps its form.

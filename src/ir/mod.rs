@@ -6,6 +6,7 @@ pub(crate) mod element;
 mod fault;
 mod graph;
 mod id;
+mod indices;
 mod op;
 mod order;
 mod print;
@@ -24,6 +25,7 @@ pub use graph::{
     ResultKind, StateSlot, Value, STARTS,
 };
 pub use id::{InputId, NoiseId, OutputId, ParamId, StateId, ValueId};
+pub use indices::Indices;
 pub use op::{Binary, Bits, Boundary, Op, Reduction, Shape, Unary};
 pub use real::Real;
 pub use shape::{infer, ShapeError, MAX_RANK};

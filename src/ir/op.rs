@@ -1,6 +1,7 @@
 //! The operations of the IR: one closed enum, with their shape rules.
 
 use super::id::{InputId, NoiseId, OutputId, ParamId, StateId};
+use super::indices::Indices;
 
 /// A shape: an optional lane axis and up to three further dimensions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -281,6 +282,10 @@ pub enum Op {
         /// One past the last index.
         end: usize,
     },
+    /// The elements of a vector at some positions: a vector with one element for each.
+    Gather(Indices),
+    /// The reverse of [`Op::Gather`]: for each position the sum of the elements of a vector that belong to it.
+    Scatter(Indices),
     /// A product of vectors and a matrix. Operands `v: [B,n]`, `m: [n,k]` shared: `v m`, `[B,k]`; transposed
     /// `m: [k,n]`: `v mᵀ`. A shared `v: [n]` gives a shared `[k]`.
     MatVec {
@@ -327,6 +332,8 @@ impl Op {
             Op::Slice { .. } => "slice",
             Op::Pad { .. } => "pad",
             Op::RangeMask { .. } => "range_mask",
+            Op::Gather(_) => "gather",
+            Op::Scatter(_) => "scatter",
             Op::MatVec { .. } => "mat_vec",
             Op::Outer => "outer",
             Op::Softmax => "softmax",

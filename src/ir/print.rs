@@ -96,6 +96,7 @@ impl Graph {
             Op::Slice { start, end } => format!("{name}[{start}..{end}]"),
             Op::Pad { before, after } => format!("{name}[{before}, {after}]"),
             Op::RangeMask { start, end, .. } => format!("{name}[{start}..{end}]"),
+            Op::Gather(indices) | Op::Scatter(indices) => format!("{name}[{indices:?}]"),
             Op::MatVec { transposed: true } => format!("{name}[transposed]"),
             Op::MatVec { transposed: false }
             | Op::Unary(_)

@@ -167,6 +167,14 @@ impl Rule<'_> {
                 })?;
                 self.leaf(Shape::shared([*size]))
             }
+            Op::Gather(indices) => {
+                let [x] = self.take()?;
+                self.positions(x, indices.size(), indices.at().len())
+            }
+            Op::Scatter(indices) => {
+                let [x] = self.take()?;
+                self.positions(x, indices.at().len(), indices.size())
+            }
             Op::MatVec { transposed } => {
                 let [v, m] = self.take()?;
                 self.mat_vec(v, m, *transposed)
@@ -214,6 +222,17 @@ impl Rule<'_> {
         Ok(Shape {
             lane: v.lane,
             dims: vec![outer],
+        })
+    }
+
+    /// A vector of `from` elements becomes one of `to`.
+    fn positions(&self, x: &Shape, from: usize, to: usize) -> Result<Shape, ShapeError> {
+        self.check(x.dims == [from], || {
+            format!("{x} is not a vector of {from} elements")
+        })?;
+        Ok(Shape {
+            lane: x.lane,
+            dims: vec![to],
         })
     }
 

@@ -4,7 +4,7 @@ use super::again::Again;
 use super::average::Average;
 use super::block::{Block, Objective};
 use super::chunks::Chunks;
-use super::device_block::{DeviceBlock, DevicePlan};
+use super::device_block::{no_sparse_bundles, DeviceBlock, DevicePlan};
 use super::drive::EpisodeDrive;
 use super::language::device::{DeviceReader, DeviceStages, TextGoal};
 use super::language::in_step::InStepReader;
@@ -110,6 +110,7 @@ pub(super) fn readers(
             }));
         }
         no_arrays(step)?;
+        no_sparse_bundles(step)?;
         let limits = device::open(options.device)?;
         let (free, limits) = (limits.free(), limits.limits());
         let longest = longest(work);
@@ -294,6 +295,7 @@ fn on_a_device(
     if work.task.device().is_some() {
         no_arrays(step)?;
     }
+    no_sparse_bundles(step)?;
     let device = device::open(options.device)?;
     let update = work.update.clone();
     let limits = device.limits();

@@ -1,14 +1,17 @@
 //! The calling convention of a sweep's machine code: the table of addresses, and the partial sums.
 
-use crate::program::code::{Area, Root, RootKind, Source, Sweep};
-use crate::program::layout::PANEL;
+use crate::program::code::{Area, Gathered, Root, RootKind, Source, Sweep};
+use crate::program::layout::{filled, PANEL};
+use std::collections::BTreeSet;
 
 /// The order of the addresses passed to a function.
 pub(crate) mod address {
     use super::Area;
 
     pub const SUMS: usize = 5;
-    const BLOCKS: usize = 7;
+    /// The vectors that a sweep gathers, one after the other.
+    pub const GATHERED: usize = 7;
+    const BLOCKS: usize = 8;
 
     pub fn area(area: Area) -> usize {
         match area {
@@ -62,12 +65,31 @@ pub(crate) fn partial_offset(sweep: &Sweep, root: usize) -> usize {
     }
 }
 
+/// The vectors that a sweep gathers, in order.
+pub(crate) fn gathers(sweep: &Sweep) -> BTreeSet<Gathered> {
+    let operands = sweep.ops.iter().flat_map(|op| op.operands);
+    let roots = sweep.roots.iter();
+    let roots = roots.flat_map(|root| [Some(root.value), root.times]);
+    let all = operands.chain(roots.flatten());
+    all.filter_map(|source| match source {
+        Source::Gathered(gathered) => Some(gathered),
+        _ => None,
+    })
+    .collect()
+}
+
+/// The place of a gathered vector among those of its sweep.
+pub(crate) fn gathered_at(sweep: &Sweep, gathered: Gathered) -> usize {
+    gathers(sweep).range(..gathered).count() * filled(sweep.layout.cols)
+}
+
 /// Returns true if all offsets fit into the 32 bits that instructions have for them.
 pub(crate) fn has_short_offsets(sweep: &Sweep) -> bool {
     let most = i32::MAX as usize / 16;
     let at = |source: Source| match source {
         Source::Matrix(_, at) => at,
         Source::Post(place) | Source::Pre(place) => place.at,
+        Source::Gathered(g) => gathered_at(sweep, g),
         Source::Temporary(_) | Source::State(_) | Source::Adjoint(_) | Source::Number(_) => 0,
     };
     let of_root = |kind: RootKind| match kind {

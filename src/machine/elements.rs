@@ -1,7 +1,7 @@
 //! Elementwise functions over whole rows, written so that the compiler vectorizes the loops.
 
 use crate::ir::element::{binary, clip, clip_mask, unary};
-use crate::ir::{Binary, Boundary, Real, Unary};
+use crate::ir::{Binary, Boundary, Indices, Real, Unary};
 use crate::program::code::Element;
 
 /// A row, or one number for all of it.
@@ -9,6 +9,17 @@ use crate::program::code::Element;
 pub(crate) enum Operand<'a, T> {
     Row(&'a [T]),
     One(T),
+}
+
+impl<T: Real> Operand<'_, T> {
+    /// Element `k`.
+    #[inline(always)]
+    pub(crate) fn get(&self, k: usize) -> T {
+        match self {
+            Operand::Row(row) => row[k],
+            Operand::One(x) => *x,
+        }
+    }
 }
 
 #[inline(always)]
@@ -145,6 +156,45 @@ fn binaries<T: Real>(f: Binary, out: &mut [T], a: Operand<'_, T>, b: Operand<'_,
         };
     }
     each!(Add, Sub, Mul, Div, Min, Max, Pow, Less, LessEqual, Equal, And, Or);
+}
+
+/// The elements of a row at some positions.
+#[inline(always)]
+pub(crate) fn pick<T: Real>(out: &mut [T], a: Operand<'_, T>, positions: &[u32]) {
+    match a {
+        Operand::Row(a) => {
+            for (o, k) in out.iter_mut().zip(positions) {
+                *o = a[*k as usize];
+            }
+        }
+        Operand::One(x) => out.fill(x),
+    }
+}
+
+/// For each position the sum of the elements that belong to it. Positions that never fall have the elements of each side by
+/// side.
+#[inline(always)]
+pub(crate) fn scatter<T: Real>(out: &mut [T], a: Operand<'_, T>, indices: &Indices) {
+    let positions = indices.at().iter();
+    match (a, indices.starts()) {
+        (Operand::Row(a), Some(starts)) => {
+            for (o, ends) in out.iter_mut().zip(starts.windows(2)) {
+                *o = sum(&a[ends[0] as usize..ends[1] as usize]);
+            }
+        }
+        (Operand::Row(a), None) => {
+            out.fill(T::ZERO);
+            for (k, x) in positions.zip(a) {
+                out[*k as usize] += *x;
+            }
+        }
+        (Operand::One(x), _) => {
+            out.fill(T::ZERO);
+            for k in positions {
+                out[*k as usize] += x;
+            }
+        }
+    }
 }
 
 /// A sum in a fixed order that vectorizes: sixteen partial sums, then their sum from the first on.

@@ -4,7 +4,7 @@ use super::dispatch::dispatch;
 use super::elements::{element, larger, largest, Operand};
 use super::lane::{Memory, Tiles};
 use crate::ir::Real;
-use crate::program::code::{Place, Root, RootKind, Source, Sweep};
+use crate::program::code::{Gathered, Place, Root, RootKind, Source, Sweep};
 use crate::program::layout::PANEL;
 
 /// The number of rows per tile, so that all values of a tile stay in the L1 cache.
@@ -80,7 +80,7 @@ fn vectors(code: &Sweep) -> Vec<Source> {
     for source in operands.chain(roots.flatten()) {
         let vector = match source {
             Source::Post(place) => place.stride != 0,
-            Source::Pre(_) => true,
+            Source::Pre(_) | Source::Gathered(_) => true,
             Source::Temporary(_)
             | Source::State(_)
             | Source::Adjoint(_)
@@ -125,6 +125,15 @@ fn stretch<T: Real>(source: Source, spot: Spot, memory: &Memory<'_, T>, out: &mu
                 row.copy_from_slice(from);
             }
         }
+        Source::Gathered(Gathered { from, n, indices }) => {
+            let start = spot.panel * PANEL;
+            let positions = &memory.indices[indices].at()[start..start + spot.columns];
+            let from = memory.at(from, n);
+            out[..PANEL].fill(T::ZERO);
+            for (o, k) in out.iter_mut().zip(positions) {
+                *o = from.get(*k as usize);
+            }
+        }
         Source::Pre(Place { area, at, stride }) => {
             let from = memory.read(area);
             for (k, row) in out[..spot.n()].chunks_exact_mut(PANEL).enumerate() {
@@ -157,7 +166,7 @@ fn operand<'a, T: Real>(
         }
         Source::Number(bits) => Operand::One(T::from_f64(f64::from(f32::from_bits(bits)))),
         Source::Post(place) if place.stride == 0 => Operand::One(memory.read(place.area)[place.at]),
-        Source::Post(_) | Source::Pre(_) => {
+        Source::Post(_) | Source::Pre(_) | Source::Gathered(_) => {
             let k = vectors.iter().position(|v| *v == source);
             let k = k.expect("all vectors of the sweep were stretched");
             Operand::Row(&tiles.stretched[k][..n])

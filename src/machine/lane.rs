@@ -4,7 +4,7 @@ use super::aligned::Aligned;
 use super::elements::Operand;
 use super::outer::OuterBatch;
 use super::profile::Profile;
-use crate::ir::Real;
+use crate::ir::{Indices, Real};
 use crate::program::code::{Area, Place};
 
 /// The buffers of the interpreter.
@@ -56,6 +56,8 @@ pub struct Scratch<T> {
     pub tiles: Tiles<T>,
     /// The partial sums of rows.
     pub partial: Aligned<T>,
+    /// The vectors that a sweep gathers.
+    pub gathered: Aligned<T>,
     /// The addresses passed to machine code.
     pub addresses: Addresses,
     /// The times of kernels, if they are measured.
@@ -92,6 +94,8 @@ pub struct Memory<'a, T> {
     pub record: &'a [T],
     pub record_before: &'a [T],
     pub shared: &'a [T],
+    /// The positions of gathers and scatters.
+    pub indices: &'a [Indices],
     pub sums: &'a mut [T],
     pub blocks: Blocks<'a, T>,
     /// The adjoints of traces, read and written by adjoint sweeps.

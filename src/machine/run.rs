@@ -4,7 +4,7 @@
 //! for AVX2 with fused multiply-adds, and for AVX-512; the choice is made at run time.
 
 use super::dispatch::dispatch;
-use super::elements::{add_to, element, largest, map1, sum, Operand};
+use super::elements::{add_to, element, largest, map1, pick, scatter, sum, Operand};
 use super::interpret::interpreted;
 use super::jit::Machine;
 use super::lane::{view, Memory};
@@ -288,6 +288,28 @@ fn vector<T: Real>(outers: &[OuterSum], instr: &Instr, memory: &mut Memory<'_, T
             for o in out.iter_mut() {
                 *o = *o * scale;
             }
+        }
+        Instr::Gather {
+            to,
+            a,
+            indices,
+            from,
+            n,
+        } => {
+            let indices = memory.indices[indices].at();
+            let (out, beside) = split(memory, to, n);
+            pick(out, beside.at(a, from), indices);
+        }
+        Instr::Scatter {
+            to,
+            a,
+            indices,
+            from,
+            n,
+        } => {
+            let indices = &memory.indices[indices];
+            let (out, beside) = split(memory, to, n);
+            scatter(out, beside.at(a, from), indices);
         }
         Instr::MatVec {
             to,

@@ -1,6 +1,6 @@
 //! The memory accesses of an instruction.
 
-use super::code::{Area, Instr, Place, Product, Root, RootKind, Source, Sweep};
+use super::code::{Area, Gathered, Instr, Place, Product, Root, RootKind, Source, Sweep};
 use super::layout::{filled, Layout};
 
 /// A range of elements of a memory.
@@ -50,6 +50,7 @@ pub(crate) fn reads(instr: &Instr) -> Vec<Access> {
         | Instr::Copy { a, n, .. }
         | Instr::Softmax { a, n, .. }
         | Instr::AddTo { a, n, .. } => vec![Access::of(a, n)],
+        Instr::Gather { a, from, .. } | Instr::Scatter { a, from, .. } => vec![Access::of(a, from)],
         Instr::MatVec {
             v,
             m,
@@ -82,6 +83,8 @@ pub(crate) fn writes(instr: &Instr) -> Option<Access> {
         Instr::Element { to, n, .. }
         | Instr::Copy { to, n, .. }
         | Instr::Zero { to, n }
+        | Instr::Gather { to, n, .. }
+        | Instr::Scatter { to, n, .. }
         | Instr::Softmax { to, n, .. } => Some(Access::lane(to, n)),
         Instr::Sum { to, .. } | Instr::Max { to, .. } => Some(Access::lane(to, 1)),
         Instr::MatVec {
@@ -117,6 +120,7 @@ pub(crate) fn sweep_reads(sweep: &Sweep) -> impl Iterator<Item = Access> + '_ {
     let layout = sweep.layout;
     sources(sweep).filter_map(move |source| match source {
         Source::Post(place) => Some(Access::of(place, layout.cols)),
+        Source::Gathered(Gathered { from, n, .. }) => Some(Access::of(from, n)),
         Source::Pre(place) => Some(Access::of(place, layout.rows)),
         Source::Matrix(area, at) => Some(Access {
             area,

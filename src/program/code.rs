@@ -140,6 +140,24 @@ pub enum Instr {
         a: Place,
         n: usize,
     },
+    /// The elements of a vector at some positions.
+    Gather {
+        to: usize,
+        a: Place,
+        /// The number of the positions in the program.
+        indices: usize,
+        /// The number of elements of `a`.
+        from: usize,
+        n: usize,
+    },
+    /// For each position the sum of the elements that belong to it.
+    Scatter {
+        to: usize,
+        a: Place,
+        indices: usize,
+        from: usize,
+        n: usize,
+    },
     /// The product `Σ_k v[k] m[k]` over the rows of a shared `m` of `rows` × `cols`, or the product of each
     /// of its rows with `v`: whichever has the longer inner loop.
     MatVec {
@@ -200,8 +218,20 @@ pub enum Source {
     Post(Place),
     /// The element of a vector over pre neurons that belongs to the row.
     Pre(Place),
+    /// The elements of a vector that belong to the connections of a sparse bundle, which are the columns of a single row.
+    Gathered(Gathered),
     /// A constant f32, by its bits.
     Number(u32),
+}
+
+/// The elements of a vector at some positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Gathered {
+    pub from: Place,
+    /// The number of elements of the vector.
+    pub n: usize,
+    /// The number of the positions in the program.
+    pub indices: usize,
 }
 
 /// One elementwise operation of a sweep.

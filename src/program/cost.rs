@@ -21,7 +21,8 @@ pub(crate) fn of_vectors(instr: &Instr) -> (u64, u64) {
     let (operations, sums) = match *instr {
         Instr::Element { f, n, .. } => (count(f) * elements(n), 0),
         Instr::Sum { n, .. } | Instr::Max { n, .. } => (elements(n), 0),
-        Instr::Copy { .. } | Instr::Zero { .. } | Instr::Sweep(_) => (0, 0),
+        Instr::Copy { .. } | Instr::Zero { .. } | Instr::Gather { .. } | Instr::Sweep(_) => (0, 0),
+        Instr::Scatter { from, .. } => (elements(from), 0),
         // The largest, a difference, an exponential, a sum, a product.
         Instr::Softmax { n, .. } => (5 * elements(n), 0),
         Instr::MatVec { rows, cols, .. } => (2 * elements(rows * cols), 0),

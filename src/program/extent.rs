@@ -31,7 +31,7 @@ impl Extent {
             Source::Temporary(k) => temporaries[k],
             Source::Number(_) => Extent::One,
             Source::Post(place) | Source::Pre(place) if place.stride == 0 => Extent::One,
-            Source::Post(_) => Extent::Column,
+            Source::Post(_) | Source::Gathered(_) => Extent::Column,
             Source::Pre(_) => Extent::Row,
             Source::State(_) | Source::Adjoint(_) | Source::Matrix(..) => Extent::Connection,
         }

@@ -3,6 +3,7 @@
 use super::code::{Instr, OuterSum, Place, Sweep};
 use super::layout::{filled, Layout, Slot};
 use super::parameters::{Epilogue, Placed, Prologue};
+use crate::ir::Indices;
 use std::collections::BTreeMap;
 
 /// A vector of a lane's memory. Instructions name its elements by `start`; `at` is its offset at run time.
@@ -153,6 +154,8 @@ pub struct Program {
     pub(crate) adjoints_out: Vec<(usize, Place, usize)>,
     /// The adjoints of inputs, if the adjoint graph has them: slot and place.
     pub(crate) input_adjoints: Vec<(usize, Place, usize)>,
+    /// The positions that gathers and scatters name by their numbers.
+    pub(crate) indices: Vec<Indices>,
     /// The blocks of connections.
     pub(crate) blocks: Vec<Layout>,
     /// The blocks that no update writes.

@@ -48,6 +48,8 @@ impl Moves {
             Instr::Sum { to, a, .. }
             | Instr::Max { to, a, .. }
             | Instr::Copy { to, a, .. }
+            | Instr::Gather { to, a, .. }
+            | Instr::Scatter { to, a, .. }
             | Instr::Softmax { to, a, .. } => {
                 *to = self.offset(Area::Lane, *to);
                 self.place(a);
@@ -71,6 +73,7 @@ impl Moves {
         match source {
             Source::Matrix(area, at) => *at = self.offset(*area, *at),
             Source::Post(place) | Source::Pre(place) => self.place(place),
+            Source::Gathered(gathered) => self.place(&mut gathered.from),
             Source::Temporary(_) | Source::State(_) | Source::Adjoint(_) | Source::Number(_) => {}
         }
     }

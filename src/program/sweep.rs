@@ -1,7 +1,7 @@
 //! The construction of sweeps: equal operations are merged, sweeps can be appended, and unused operations are
 //! dropped.
 
-use super::code::{Area, Element, Place, Root, RootKind, RowOp, Source, Sweep};
+use super::code::{Area, Element, Gathered, Place, Root, RootKind, RowOp, Source, Sweep};
 use super::layout::Layout;
 use crate::ir::Binary;
 use std::collections::HashMap;
@@ -16,6 +16,10 @@ pub(crate) fn in_area(source: Source, map: impl Fn(Area) -> Area) -> Source {
         Source::Matrix(area, at) => Source::Matrix(map(area), at),
         Source::Post(p) => Source::Post(place(p)),
         Source::Pre(p) => Source::Pre(place(p)),
+        Source::Gathered(g) => Source::Gathered(Gathered {
+            from: place(g.from),
+            ..g
+        }),
         other => other,
     }
 }

@@ -37,6 +37,8 @@ pub(super) fn supported(graph: &Graph, id: ValueId) -> bool {
         | Op::AdjointIn(_)
         | Op::LaneSum
         | Op::RangeMask { .. }
+        | Op::Gather(_)
+        | Op::Scatter(_)
         | Op::Outer => false,
     };
     small && known

@@ -9,7 +9,7 @@ use bpmc::ir::Graph;
 use bpmc::lang::sema::functions::FUNCTIONS;
 
 /// Both precisions at 1 lane and at 7.
-fn compare(graph: &Graph, seed: u64, scale: f64, label: &str) {
+pub(super) fn compare(graph: &Graph, seed: u64, scale: f64, label: &str) {
     for lanes in [1, 7] {
         let numbers = numbers(graph, seed, (lanes, 3), scale, scale);
         let expected = run(&mut reference(graph, lanes), &numbers, 2);

@@ -157,9 +157,9 @@ pub fn uses(info: &FunctionInfo) -> Uses {
             &["(index(pre) - 0.5 * index(post)) * w"],
         ),
         Function::TopK => Uses::new(
-            &["topk(v, 2) * v"],
+            &["topk(v, 1) * v"],
             &["sum(topk(y, 1) * y)"],
-            &["topk(post, 2) * post", "per_pre(topk(pre, 1)) * w"],
+            &["topk(post, 1) * post", "per_pre(topk(pre, 1)) * w"],
         ),
         Function::Softmax | Function::LogSoftmax => call(&["v", "v * y"], &["k"], &["y", "v + y"]),
         Function::Concat => Uses::new(

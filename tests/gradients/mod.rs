@@ -16,6 +16,7 @@ mod random;
 pub mod run;
 mod shapes;
 pub mod slots;
+mod sparse;
 mod spec;
 mod through_time;
 mod zero_adjoints;

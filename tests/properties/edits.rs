@@ -103,6 +103,7 @@ fn removals(seen: &Seen<'_>, k: usize, scope: Span, text: &str) -> Vec<Edit> {
         StmtKind::Plastic { name, .. } | StmtKind::Cell { name, .. } => Some(&name.name),
         StmtKind::Update { .. }
         | StmtKind::Transmit { .. }
+        | StmtKind::Connect { .. }
         | StmtKind::Allow { .. }
         | StmtKind::On { .. }
         | StmtKind::When { .. }
@@ -217,7 +218,7 @@ impl<'a> Seen<'a> {
                     entries.iter().for_each(|entry| self.entry(*kind, entry));
                 }
                 StmtKind::Plastic { body, .. } => self.body(body, stmt.span),
-                StmtKind::Cell { .. } | StmtKind::Allow { .. } => {}
+                StmtKind::Cell { .. } | StmtKind::Connect { .. } | StmtKind::Allow { .. } => {}
                 StmtKind::Let { value, .. }
                 | StmtKind::Update { value, .. }
                 | StmtKind::Transmit { value } => self.expression(value),

@@ -357,6 +357,7 @@ fn statement(e: &mut Entropy<'_>, depth: usize) -> Stmt {
             target: indexed(e),
             value: value(e),
         },
+        2 if e.chance() => StmtKind::Connect { mask: value(e) },
         2 => StmtKind::Transmit { value: value(e) },
         3 | 4 => StmtKind::Decl {
             kind: e.pick(&[

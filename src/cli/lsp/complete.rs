@@ -141,6 +141,7 @@ fn fill(
             "plastic",
             "cell",
             "transmit",
+            "connect where",
             "on",
             "when",
         ];

@@ -7,7 +7,7 @@ use crate::lang::sema::functions::{FunctionInfo, FUNCTIONS};
 use crate::lang::settings::{Setting, SettingKind};
 
 /// The words of the language with what they mean.
-pub const KEYWORDS: [(&str, &str); 28] = [
+pub const KEYWORDS: [(&str, &str); 29] = [
     ("bpm", "The version of the language, first in a file: `bpm 1`."),
     ("network", "The network of an experiment: inputs, states, bundles, values and outputs of one time step."),
     ("rule", "A reusable rule for plastic bundles, with parameters."),
@@ -29,6 +29,7 @@ pub const KEYWORDS: [(&str, &str); 28] = [
     ("output", "A value for the task, the trainer or you."),
     ("plastic", "A bundle of plastic connections: `plastic rec: h -> y { ... }`."),
     ("transmit", "The effective weight of a connection."),
+    ("connect", "Keeps only the connections where a constant is not 0: `connect where mask`."),
     ("on", "Statements for a range of neurons: `on post[0 .. 10] { ... }`."),
     ("when", "Updates that take place only in some steps: `when reward != 0 { ... }`."),
     ("next", "The value of a state at the end of this step."),

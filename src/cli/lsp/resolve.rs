@@ -123,7 +123,9 @@ fn statement(symbols: &mut Symbols, scope: usize, stmt: &Stmt) {
             }
             expr(symbols, scope, value);
         }
-        StmtKind::Transmit { value } => expr(symbols, scope, value),
+        StmtKind::Transmit { value } | StmtKind::Connect { mask: value } => {
+            expr(symbols, scope, value);
+        }
         StmtKind::Allow { .. } => {}
         StmtKind::On {
             start, end, body, ..

@@ -287,7 +287,10 @@ impl Symbols {
                 StmtKind::Let { target, .. } => {
                     self.add(scope, target, Kind::Value, whole, Some(owner));
                 }
-                StmtKind::Update { .. } | StmtKind::Transmit { .. } | StmtKind::Allow { .. } => {}
+                StmtKind::Update { .. }
+                | StmtKind::Transmit { .. }
+                | StmtKind::Connect { .. }
+                | StmtKind::Allow { .. } => {}
                 StmtKind::On { body, .. } | StmtKind::When { body, .. } => {
                     self.body(scope, owner, body);
                 }

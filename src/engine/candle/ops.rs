@@ -3,7 +3,7 @@
 
 use super::element::{binary, clip_mask, power, truth, unary};
 use super::sum::sum_axis;
-use crate::ir::{Binary, Graph, Op, Reduction, Shape, ValueId};
+use crate::ir::{Binary, Graph, Indices, Op, Reduction, Shape, ValueId};
 use candle_core::{DType, Device, Result, Tensor};
 
 pub(super) struct Kernels {
@@ -100,6 +100,17 @@ impl Kernels {
             Op::Pad { before, after } => {
                 tensor(0).pad_with_zeros(last_axis(shape), *before, *after)
             }
+            Op::Gather(indices) => {
+                let axis = last_axis(shape);
+                tensor(0)
+                    .contiguous()?
+                    .index_select(&self.positions(indices)?, axis)
+            }
+            Op::Scatter(indices) => {
+                let zero = Tensor::zeros(self.dims(shape), self.dtype, &self.device)?;
+                let (axis, from) = (last_axis(shape), tensor(0).contiguous()?);
+                zero.index_add(&self.positions(indices)?, &from, axis)
+            }
             Op::MatVec { transposed } => {
                 let matrix = if *transposed {
                     tensor(1).t()?
@@ -129,6 +140,10 @@ impl Kernels {
             Op::Softmax => candle_nn::ops::softmax_last_dim(&tensor(0).contiguous()?),
             Op::StopGradient => Ok(tensor(0).clone()),
         }
+    }
+
+    fn positions(&self, indices: &Indices) -> Result<Tensor> {
+        Tensor::new(indices.at(), &self.device)
     }
 
     fn dims(&self, shape: &Shape) -> Vec<usize> {

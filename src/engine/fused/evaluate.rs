@@ -100,6 +100,8 @@ fn apply(value: &Value, operands: &[Operand<'_>]) -> Vec<f64> {
             }
             out
         }
+        Op::Gather(indices) => indices.gather(operands[0].data),
+        Op::Scatter(indices) => indices.scatter(operands[0].data),
         Op::MatVec { transposed } => {
             let (v, matrix) = (operands[0].data, operands[1]);
             let [of_row, of_column] = match transposed {

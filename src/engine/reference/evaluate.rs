@@ -199,6 +199,11 @@ fn apply(value: &Value, operands: &[&Tensor], lanes: usize) -> Vec<f64> {
                 0.0
             }
         }),
+        Op::Gather(indices) => each(&|lane, k| operands[0].at(lane, indices.at()[k] as usize)),
+        Op::Scatter(indices) => {
+            let lanes = operands[0].data.chunks_exact(indices.at().len());
+            lanes.flat_map(|lane| indices.scatter(lane)).collect()
+        }
         Op::MatVec { transposed } => {
             let columns = operands[1].shape.dims[1];
             each(&|lane, k| {

@@ -122,7 +122,7 @@ fn operations(graph: &Graph, counted: &[bool]) -> f64 {
             Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Clip { .. } | Op::ClipMask { .. } => {
                 written
             }
-            Op::Reduce { .. } | Op::LaneSum => read,
+            Op::Reduce { .. } | Op::LaneSum | Op::Scatter(_) => read,
             Op::MatVec { .. } => 2.0 * read * written,
             Op::Outer => 2.0 * written,
             // The maximum, differences, exponentials, their sum and quotients.
@@ -140,6 +140,7 @@ fn operations(graph: &Graph, counted: &[bool]) -> f64 {
             | Op::Slice { .. }
             | Op::Pad { .. }
             | Op::RangeMask { .. }
+            | Op::Gather(_)
             | Op::StopGradient => 0.0,
         };
     }

@@ -285,14 +285,14 @@ pub(super) fn without_modulators(
         model,
         &Changes {
             shown: ids.to_vec(),
-            given: Vec::new(),
+            ..Changes::default()
         },
     );
     let given = lower_with(
         model,
         &Changes {
-            shown: Vec::new(),
             given: ids.to_vec(),
+            ..Changes::default()
         },
     );
     let outputs: Vec<usize> = paths

@@ -117,7 +117,7 @@ impl Network {
         });
         let changes = Changes {
             shown: shown.collect(),
-            given: Vec::new(),
+            ..Changes::default()
         };
         let step = lower_with(&program.model, &changes);
         let experiment = Experiment::observed(&step, options.backend.target(), &options.passes)?;

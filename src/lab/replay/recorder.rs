@@ -5,11 +5,11 @@ use super::probes::{Kind, Probe};
 use super::{Series, Source};
 use crate::engine::reference::{evaluate, Leaves};
 use crate::engine::BackendError;
-use crate::ir::{Graph, OutputId, ResultKind};
+use crate::ir::{Graph, OutputId, ResultKind, StateId};
 use crate::lang::sema::model::DefId;
 use crate::learn::episodes::{Moment, Observer};
 use crate::learn::lane_episode::LaneEpisode;
-use crate::step::lower::{lower_with, Changes};
+use crate::step::lower::{lower_with, Changes, ENTERED};
 use crate::step::Compiled;
 
 /// The values to be recorded, with their steps and lanes.
@@ -63,9 +63,21 @@ impl RecordPlan {
             .collect();
         wanted.sort_unstable();
         wanted.dedup();
+        // What a state is where it takes a computed first value, only the step knows.
+        let firsts = program.model.firsts.iter().map(|first| first.state);
+        let recorded = |state: &StateId| {
+            let mut kinds = probes.iter().map(|probe| probe.kind);
+            kinds.any(|kind| matches!(kind, Kind::State(slot) if slot == state.index()))
+        };
         let changes = Changes {
             shown: wanted,
-            given: Vec::new(),
+            entered: firsts.filter(recorded).collect(),
+            ..Changes::default()
+        };
+        let named = |probe: &Probe| match probe.kind {
+            Kind::Value(_) => Some(probe.path.clone()),
+            Kind::State(_) => Some(format!("{ENTERED}{}", probe.path)),
+            _ => None,
         };
         let mut values = lower_with(&program.model, &changes);
         let outputs: Vec<(OutputId, String)> = values
@@ -77,14 +89,17 @@ impl RecordPlan {
         let found: Vec<_> = outputs
             .iter()
             .filter(|(_, path)| {
-                let values = probes.iter().filter(|p| matches!(p.kind, Kind::Value(_)));
-                values.clone().any(|probe| probe.path == *path)
+                let mut wanted = probes.iter().filter_map(named);
+                wanted.any(|name| name == *path)
             })
             .filter_map(|(id, path)| Some((*id, path, values.result(ResultKind::Output(*id))?)))
             .collect();
         let places = probes
             .iter()
-            .map(|probe| found.iter().position(|(_, path, _)| **path == probe.path))
+            .map(|probe| {
+                let name = named(probe)?;
+                found.iter().position(|(_, path, _)| **path == name)
+            })
             .collect();
         let kept: Vec<_> = found.iter().map(|(id, _, value)| (*id, *value)).collect();
         values.clear_results();
@@ -245,6 +260,7 @@ impl<K: Keep> Observer for Recorder<'_, K> {
         }
         for (k, probe) in plan.probes.iter().enumerate() {
             match probe.kind {
+                Kind::State(_) if plan.places[k].is_some() => {}
                 Kind::State(slot) => {
                     let values = moment.state(slot)?;
                     self.note(k, step, &values)?;
@@ -277,7 +293,18 @@ impl<K: Keep> Observer for Recorder<'_, K> {
         let mut computed: Option<Vec<Vec<f64>>> = None;
         for (k, probe) in plan.probes.iter().enumerate() {
             match probe.kind {
-                Kind::State(_) | Kind::Trial => {}
+                Kind::Trial => {}
+                Kind::State(_) => {
+                    if let Some(place) = plan.places[k] {
+                        let all = match computed.take() {
+                            Some(all) => all,
+                            None => self.computed(moment)?,
+                        };
+                        self.sources[k] = Source::Reference;
+                        self.note(k, step, &all[place])?;
+                        computed = Some(all);
+                    }
+                }
                 Kind::Input(slot) => {
                     let values = moment.given().inputs[slot].clone();
                     self.note(k, step, &values)?;

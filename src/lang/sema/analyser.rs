@@ -92,6 +92,10 @@ pub(super) struct BundleScope<'a> {
     /// The default for when traces are reset.
     pub reset: Option<&'a ast::Ident>,
     pub transmits: Vec<(&'a ast::Expr, Context, Span)>,
+    /// The mask of `connect where`.
+    pub connect: Option<(&'a ast::Expr, Context, Span)>,
+    /// The constant that it names.
+    pub mask: Option<ParamId>,
 }
 
 /// A parameter before sizes are known.
@@ -143,6 +147,8 @@ pub(super) struct Analyser<'a, 'd> {
     pub state_types: Vec<Type>,
     /// Computed first values, each with the state that tells where it is taken.
     pub firsts: BTreeMap<StateId, (PendingFirst<'a>, StateId)>,
+    /// The seeds of masks, by their paths.
+    pub seeds: BTreeMap<String, (u64, Span)>,
     pub noises: Vec<NoiseSlot>,
     pub noise_types: Vec<Type>,
     pub names: Names,
@@ -210,6 +216,7 @@ impl<'a, 'd> Analyser<'a, 'd> {
             counters: BTreeMap::new(),
             state_types: Vec::new(),
             firsts: BTreeMap::new(),
+            seeds: BTreeMap::new(),
             noises: Vec::new(),
             noise_types: Vec::new(),
             names: Names::new(),
@@ -388,6 +395,7 @@ impl<'a, 'd> Analyser<'a, 'd> {
         if self.diagnostics.has_errors() {
             return None;
         }
+        let masks: Vec<Option<ParamId>> = self.bundles.iter().map(|b| b.mask).collect();
         let definitions = std::mem::take(&mut self.definitions)
             .into_iter()
             .zip(std::mem::take(&mut self.resolved))
@@ -425,6 +433,7 @@ impl<'a, 'd> Analyser<'a, 'd> {
                     post: b.post,
                     same_state: same_state(&self.names, b.pre_path, b.post_path),
                     rule: b.rule,
+                    connections: None,
                     span: b.name.span,
                 })
                 .collect(),
@@ -434,6 +443,14 @@ impl<'a, 'd> Analyser<'a, 'd> {
             train: self.train,
         };
         super::finish::refuse_poison(&model, self.diagnostics);
+        super::finish::refuse_ranks(&model, self.diagnostics);
+        super::connections::connect(
+            &mut model,
+            &masks,
+            &mut self.params,
+            &self.seeds,
+            self.diagnostics,
+        );
         super::finish::fill_slots(
             &mut model,
             self.params,

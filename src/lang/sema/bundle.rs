@@ -65,6 +65,8 @@ impl<'a> Analyser<'a, '_> {
             rule: using.map(|u| u.name.name.clone()),
             reset,
             transmits: Vec::new(),
+            connect: None,
+            mask: None,
         });
         self.bind(Context::NETWORK, name, Symbol::Bundle(id));
         let context = Context::inside(id, None);
@@ -76,6 +78,7 @@ impl<'a> Analyser<'a, '_> {
         if let Some(using) = using {
             rule_found = self.declare_rule(using, id);
         }
+        self.match_mask(id);
         let transmits = std::mem::take(&mut self.bundles[id.index()].transmits);
         let source = match transmits.as_slice() {
             [(value, context, _)] => {

@@ -342,7 +342,21 @@ impl<'a> Analyser<'a, '_> {
         x: Expr,
         span: Span,
     ) -> Expr {
+        let sparse = self.bundles[bundle.index()].connect.is_some();
+        if sparse && fold == Fold::Max {
+            self.diagnostics.push(
+                Diagnostic::new(
+                    Code::BadCall,
+                    span,
+                    "a sparse bundle has sums, means and norms, but no largest or smallest values",
+                )
+                .with_help("leave `connect where` out, and multiply with the mask"),
+            );
+            return poison(span);
+        }
         let (pre, post) = match x.ty {
+            // What a neuron sums up are the connections that it has.
+            Type::Scalar | Type::Element { .. } if sparse => (true, true),
             Type::Scalar => (false, false),
             Type::Element { pre, post, .. } => (pre, post),
             Type::Vector(_) | Type::Poison => return poison(span),

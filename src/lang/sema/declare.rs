@@ -95,6 +95,15 @@ impl<'a> Analyser<'a, '_> {
                 ),
                 None => self.misplaced(stmt.span, "`transmit`", "it belongs in a `plastic` bundle"),
             },
+            StmtKind::Connect { mask } => match context.bundle {
+                Some(bundle) if !nested => self.connect(bundle, mask, context, stmt.span),
+                Some(_) => self.misplaced(
+                    stmt.span,
+                    "`connect`",
+                    "the connections of a bundle stay the same in all steps",
+                ),
+                None => self.misplaced(stmt.span, "`connect`", "it belongs in a `plastic` bundle"),
+            },
             StmtKind::On {
                 side,
                 start,

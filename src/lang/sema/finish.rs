@@ -31,6 +31,35 @@ pub(super) fn refuse_poison(model: &Model, diagnostics: &mut Diagnostics) {
     }
 }
 
+/// Refuses `topk(x, k)` of vectors with fewer than `k` elements.
+pub(super) fn refuse_ranks(model: &Model, diagnostics: &mut Diagnostics) {
+    let definitions = model.definitions.iter().map(|one| &one.expr);
+    let firsts = model.firsts.iter().map(|first| &first.value);
+    let all = definitions
+        .chain(model.nexts.iter().flatten())
+        .chain(firsts);
+    for expr in all {
+        expr.walk(&mut |expr| {
+            let ExprKind::TopK(x, k) = &expr.kind else {
+                return;
+            };
+            if matches!(x.ty, Type::Poison) {
+                return;
+            }
+            let n = model.dims(x.ty).iter().product::<usize>();
+            if *k > n {
+                let elements = if n == 1 { "element" } else { "elements" };
+                let message =
+                    format!("`topk` cannot find the {k} largest of a vector of {n} {elements}");
+                diagnostics.push(
+                    Diagnostic::new(Code::BadCall, expr.span, message)
+                        .with_help(format!("it finds at most all of them: `topk(x, {n})`")),
+                );
+            }
+        });
+    }
+}
+
 /// Fills the slots of a model whose sizes are solved.
 pub(super) fn fill_slots(
     model: &mut Model,

@@ -154,7 +154,11 @@ impl<'a> Analyser<'a, '_> {
     }
 
     pub(super) fn draw(&mut self, entry: &'a DeclEntry, path: &str, context: Context) -> Draw {
-        match self.initialiser(entry, path) {
+        let initialiser = self.initialiser(entry, path);
+        if let Some(init) = initialiser {
+            self.note_seed(init, path, context);
+        }
+        match initialiser {
             Some(Initialiser::Value(value)) if is_distribution(value) => {
                 self.equal_to_draw(value, path, entry);
                 Draw::Constant(0.0)
@@ -315,6 +319,10 @@ impl<'a> Analyser<'a, '_> {
         };
         let values: Vec<f64> = args
             .iter()
+            .filter(|arg| {
+                function.name != "bernoulli"
+                    || arg.name.as_ref().is_none_or(|name| name.name != "seed")
+            })
             .map(|arg| self.constant(&arg.value, context))
             .collect::<Option<_>>()?;
         match (function.name.as_str(), values.as_slice()) {

@@ -10,6 +10,7 @@ mod bundle;
 mod calls;
 mod cells;
 pub mod checks;
+mod connections;
 mod constants;
 mod counters;
 mod declare;

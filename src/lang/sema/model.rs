@@ -2,7 +2,7 @@
 
 use super::sizes::SizeVar;
 use crate::ir::{
-    Binary, Boundary, InputId, InputSlot, NoiseId, NoiseSlot, ParamId, ParamSlot, StateId,
+    Binary, Boundary, Indices, InputId, InputSlot, NoiseId, NoiseSlot, ParamId, ParamSlot, StateId,
     StateSlot, Unary,
 };
 use crate::lang::catalog::{OptimizerInfo, TaskInfo, TaskPorts, TrainerInfo};
@@ -193,6 +193,37 @@ pub struct Definition {
     pub span: Span,
 }
 
+/// The connections of a sparse bundle: those of the first post neuron by their pre neurons, then those of the second, and so on.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    /// The pre neuron of each.
+    pub pre: Indices,
+    /// The post neuron of each.
+    pub post: Indices,
+}
+
+impl Connections {
+    /// The number of connections.
+    pub fn count(&self) -> usize {
+        self.pre.at().len()
+    }
+
+    /// The neurons of one side.
+    pub fn side(&self, side: Side) -> &Indices {
+        match side {
+            Side::Pre => &self.pre,
+            Side::Post => &self.post,
+        }
+    }
+
+    /// The elements of a matrix `[pre, post]` that exist, row by row.
+    pub fn of(&self, matrix: &[f64]) -> Vec<f64> {
+        let pairs = self.pre.at().iter().zip(self.post.at());
+        let place = |(i, j): (&u32, &u32)| *i as usize * self.post.size() + *j as usize;
+        pairs.map(|pair| matrix[place(pair)]).collect()
+    }
+}
+
 /// A plastic bundle.
 #[derive(Clone, Debug)]
 pub struct Bundle {
@@ -204,6 +235,8 @@ pub struct Bundle {
     pub post: SizeVar,
     /// The rule, if it names one.
     pub rule: Option<String>,
+    /// The connections that exist, where it is sparse.
+    pub connections: Option<Connections>,
     /// The place of the postsynaptic side, where both sides are the same state.
     pub same_state: Option<Span>,
     /// The name at its declaration.
@@ -339,6 +372,9 @@ impl Model {
             Type::Vector(size) => vec![self.size(size)],
             Type::Element { bundle, pre, post } => {
                 let bundle = &self.bundles[bundle.index()];
+                if let (Some(connections), true, true) = (&bundle.connections, pre, post) {
+                    return vec![1, connections.count()];
+                }
                 let mut dims = Vec::new();
                 if pre {
                     dims.push(self.size(bundle.pre));

@@ -236,6 +236,11 @@ pub enum StmtKind {
         /// The statements of the event.
         body: Vec<Stmt>,
     },
+    /// The connections that exist, `connect where mask`.
+    Connect {
+        /// The constant that is not 0 where there is a connection.
+        mask: Expr,
+    },
     /// Warnings that are meant, `allow(W0104, "an episode has ten steps")`.
     Allow {
         /// The code of the warnings.
@@ -269,6 +274,7 @@ impl StmtKind {
             | StmtKind::Let { .. }
             | StmtKind::Update { .. }
             | StmtKind::Allow { .. }
+            | StmtKind::Connect { .. }
             | StmtKind::Transmit { .. } => None,
         }
     }

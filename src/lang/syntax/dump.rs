@@ -191,6 +191,9 @@ impl Dumper {
                 self.line(&format!("for {} in {start} .. {end}", variable.name));
                 self.inside(|d| d.body(body));
             }
+            StmtKind::Connect { mask } => {
+                self.line(&format!("connect where {}", expression(mask)));
+            }
             StmtKind::Allow { code, reason } => {
                 self.line(&format!("allow {} {}", code.name, expression(reason)));
             }

@@ -8,8 +8,8 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-pub(super) use plan::update;
 pub use plan::{device_source, DevicePlan};
+pub(super) use plan::{no_sparse_bundles, update};
 
 use super::a2c::Parts;
 use super::block::{Block, BlockReport, EpisodeOptions, Objective};

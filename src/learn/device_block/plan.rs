@@ -5,7 +5,7 @@ use crate::engine::device::bytes;
 use crate::engine::experiment::Experiment;
 use crate::engine::fused::Fused;
 use crate::engine::plan::Plan;
-use crate::ir::Graph;
+use crate::ir::{Graph, Op};
 use crate::lang::settings::Settings;
 use crate::learn::block::Objective;
 use crate::learn::chunks::Chunks;
@@ -15,7 +15,7 @@ use crate::learn::optim::Optimizer;
 use crate::learn::tasks::Task;
 use crate::learn::trainer::TrainError;
 use crate::machine::c::{Coefficients, DeviceSource, Episode, Feed, ParamPlaces, Update};
-use crate::machine::device::BlockLimits;
+use crate::machine::device::{BlockLimits, DeviceError};
 use crate::step::Compiled;
 
 /// Kernels for a network in a task, and how large its lanes are.
@@ -112,12 +112,29 @@ pub fn device_source(
     Ok(device_plan(program, compiled, limits)?.source)
 }
 
+/// Refuses sparse bundles, which kernels of devices do not have.
+///
+/// # Errors
+/// If the step has one.
+pub(in crate::learn) fn no_sparse_bundles(step: &Graph) -> Result<(), TrainError> {
+    let sparse = |id| matches!(step.value(id).op, Op::Gather(_) | Op::Scatter(_));
+    if step.ids().any(sparse) {
+        return Err(TrainError::Device(DeviceError::Absent {
+            what: "kernels of devices have no sparse bundles (`connect where`)".to_owned(),
+            help: "use `--device cpu`, or multiply with the mask in the place of `connect where`"
+                .to_owned(),
+        }));
+    }
+    Ok(())
+}
+
 /// The kernels of an experiment, likewise.
 pub(super) fn device_plan(
     program: &Compiled,
     compiled: &Experiment,
     limits: BlockLimits,
 ) -> Result<DevicePlan, TrainError> {
+    no_sparse_bundles(&compiled.step)?;
     let (train, task) = experiment(&program.model)?;
     let stage = compiled.whole();
     let fused = stage

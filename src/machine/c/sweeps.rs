@@ -321,6 +321,9 @@ fn loads(
         }
         let value = match source {
             Source::Temporary(_) | Source::Number(_) | Source::Post(_) => continue,
+            Source::Gathered(_) => {
+                unreachable!("devices refuse sparse bundles (learn/device_block/plan.rs)")
+            }
             Source::State(b) => format!("c.in[{} + i]", blocks[b]),
             Source::Adjoint(b) => format!("c.adj[{} + i]", blocks[b]),
             Source::Matrix(area, offset) => format!("{}[{offset} + i]", memory(area)),

@@ -211,6 +211,9 @@ pub(crate) fn element(value: &Value, operands: &[Operand<'_>], i: &str) -> Body 
                 ),
             }
         }
+        Op::Gather(_) | Op::Scatter(_) => {
+            unreachable!("devices refuse sparse bundles (learn/device_block/plan.rs)")
+        }
         Op::Param(_)
         | Op::Input(_)
         | Op::State(_)

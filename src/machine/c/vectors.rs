@@ -139,6 +139,9 @@ pub(super) fn instructions(
                 phase.end(text);
                 whole(instr, text);
             }
+            Instr::Gather { .. } | Instr::Scatter { .. } => {
+                unreachable!("devices refuse sparse bundles (learn/device_block/plan.rs)")
+            }
             Instr::Element { .. }
             | Instr::Copy { .. }
             | Instr::Zero { .. }
@@ -226,6 +229,8 @@ fn simple(instr: &Instr, names: &Names<'_>, phase: &mut Phase, text: &mut Text) 
         Instr::Sum { .. }
         | Instr::Max { .. }
         | Instr::Softmax { .. }
+        | Instr::Gather { .. }
+        | Instr::Scatter { .. }
         | Instr::MatVec { .. }
         | Instr::Sweep(_) => {}
     }

@@ -11,8 +11,9 @@
 #[cfg(test)]
 mod tests;
 
-use crate::machine::abi::{has_short_offsets, partial_offset, Function};
+use crate::machine::abi::{gathers, has_short_offsets, partial_offset, Function};
 use crate::machine::dispatch::dispatch;
+use crate::machine::elements::pick;
 use crate::machine::interpret::interpreted;
 use crate::machine::lane::{Blocks, Memory};
 #[cfg(all(target_arch = "x86_64", unix))]
@@ -22,7 +23,7 @@ use crate::machine::series;
 #[cfg(all(target_arch = "x86_64", unix))]
 use crate::machine::x86;
 use crate::program::code::{Area, RootKind, Sweep};
-use crate::program::layout::PANEL;
+use crate::program::layout::{filled, PANEL};
 
 /// The machine code of some sweeps.
 #[derive(Debug)]
@@ -164,6 +165,7 @@ impl Machine {
             interpreted(&self.sweeps[k], memory);
             return;
         };
+        gather(&self.sweeps[k], memory);
         // SAFETY: the function was generated for the sizes of these memories: offsets of places and sums lie inside
         // the sizes the program was assembled with, vectors and blocks are filled up to whole panels. Records,
         // shared memory and blocks of `Blocks::Read` are only read: no sweep that runs with them stores traces.
@@ -185,6 +187,7 @@ impl Machine {
         addresses.push(memory.shared.as_ptr().cast_mut());
         addresses.push(memory.sums.as_mut_ptr());
         addresses.push(scratch.partial.as_mut_ptr());
+        addresses.push(scratch.gathered.as_mut_ptr());
         match &mut memory.blocks {
             Blocks::InPlace(blocks) => {
                 for _ in 0..2 {
@@ -225,6 +228,23 @@ impl Machine {
             join_rows(out, partial);
         }
     }
+}
+
+/// Gathers the vectors that a sweep reads by the positions of its connections.
+fn gather(sweep: &Sweep, memory: &mut Memory<'_, f32>) {
+    let all = gathers(sweep);
+    if all.is_empty() {
+        return;
+    }
+    let n = filled(sweep.layout.cols);
+    let mut gathered = std::mem::take(&mut memory.scratch.gathered);
+    gathered.grow(all.len() * n);
+    for (g, out) in all.iter().zip(gathered.chunks_exact_mut(n)) {
+        let (out, padding) = out.split_at_mut(sweep.layout.cols);
+        pick(out, memory.at(g.from, g.n), memory.indices[g.indices].at());
+        padding.fill(0.0);
+    }
+    memory.scratch.gathered = gathered;
 }
 
 /// Joins the partial sums of rows.

@@ -184,6 +184,7 @@ impl World {
             record,
             record_before,
             shared,
+            indices: &[],
             sums: &mut self.sums,
             blocks: Blocks::InPlace(&mut self.blocks),
             adjoints: &mut self.adjoints,

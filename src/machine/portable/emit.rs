@@ -19,7 +19,7 @@ pub(super) type Parts = [Value; PARTS];
 
 pub(super) struct Emitter<'a> {
     pub(super) b: FunctionBuilder<'a>,
-    sweep: &'a Sweep,
+    pub(super) sweep: &'a Sweep,
     pointer: Type,
     table: Value,
     pub(super) bases: BTreeMap<usize, Value>,
@@ -122,6 +122,7 @@ impl<'a> Emitter<'a> {
             Source::Adjoint(k) => Some(address::adjoint(k, blocks)),
             Source::Matrix(area, _) => Some(address::area(area)),
             Source::Post(place) | Source::Pre(place) => Some(address::area(place.area)),
+            Source::Gathered(_) => Some(address::GATHERED),
             Source::Temporary(_) | Source::Number(_) => None,
         };
         let mut wanted: Vec<usize> = Vec::new();
@@ -152,11 +153,13 @@ impl<'a> Emitter<'a> {
         // Values that are the same in all rows are read once.
         let mut fixed: BTreeMap<Source, Parts> = BTreeMap::new();
         for source in self.sources() {
-            if let Source::Post(place) = source {
-                fixed
-                    .entry(source)
-                    .or_insert_with(|| self.post(place, column));
-            }
+            let parts = match source {
+                _ if fixed.contains_key(&source) => continue,
+                Source::Post(place) => self.post(place, column),
+                Source::Gathered(gathered) => self.gathered(gathered, column),
+                _ => continue,
+            };
+            fixed.insert(source, parts);
         }
         for op in &self.sweep.ops {
             if matches!(self.extents[op.to], Extent::One | Extent::Column) {

@@ -1,8 +1,8 @@
 //! The loads of a row's operands: vectors of either side, blocks and matrices.
 
 use super::emit::{Emitter, Parts, Row, PARTS};
-use crate::machine::abi::address;
-use crate::program::code::{Place, Source};
+use crate::machine::abi::{address, gathered_at};
+use crate::program::code::{Gathered, Place, Source};
 use cranelift_codegen::ir::{types, InstBuilder, MemFlags, Value};
 use std::collections::BTreeMap;
 
@@ -17,6 +17,13 @@ impl Emitter<'_> {
         }
         let base = self.b.ins().iadd(base, column);
         self.vectors(base, offset)
+    }
+
+    /// Loads gathered elements, at the panel at byte `column`.
+    pub(super) fn gathered(&mut self, gathered: Gathered, column: Value) -> Parts {
+        let base = self.base(address::GATHERED);
+        let base = self.b.ins().iadd(base, column);
+        self.vectors(base, (gathered_at(self.sweep, gathered) * 4) as i32)
     }
 
     fn vectors(&mut self, base: Value, offset: i32) -> Parts {
@@ -72,7 +79,9 @@ impl Emitter<'_> {
                 known.insert(source, parts);
                 return parts;
             }
-            Source::Temporary(_) => unreachable!("temporaries are computed before they are read"),
+            Source::Temporary(_) | Source::Gathered(_) => {
+                unreachable!("temporaries are computed before they are read")
+            }
         };
         let base = self.base(base);
         let base = self.b.ins().iadd(base, at.block);

@@ -73,6 +73,7 @@ impl World {
             record,
             record_before,
             shared,
+            indices: &[],
             sums: &mut self.sums,
             blocks: Blocks::InPlace(&mut []),
             adjoints: &mut [],

@@ -15,7 +15,7 @@ mod scalars;
 mod values;
 pub(super) mod vectors;
 
-use crate::machine::abi::{address, PARTIAL};
+use crate::machine::abi::{address, gathered_at, PARTIAL};
 use crate::program::code::{Area, RootKind, Source, Sweep};
 use crate::program::extent::Extent;
 use crate::program::layout::PANEL;
@@ -234,6 +234,7 @@ impl<'a> Emitter<'a> {
             Source::Adjoint(k) => Some(address::adjoint(k, blocks)),
             Source::Matrix(area, _) => Some(address::area(area)),
             Source::Post(place) | Source::Pre(place) => Some(address::area(place.area)),
+            Source::Gathered(_) => Some(address::GATHERED),
             Source::Temporary(_) | Source::Number(_) => None,
         };
         let operands = self
@@ -424,6 +425,11 @@ impl<'a> Emitter<'a> {
             Value::Vector(u, Source::Post(place)) => {
                 let k = address::area(place.area);
                 (self.memory(k, COLUMN, place.at, units[u].column), false)
+            }
+            Value::Vector(u, Source::Gathered(gathered)) => {
+                let at = gathered_at(self.sweep, gathered);
+                let at = self.memory(address::GATHERED, COLUMN, at, units[u].column);
+                (at, false)
             }
             Value::Number(Source::Pre(place)) if place.stride != 0 => {
                 let k = address::area(place.area);

@@ -50,16 +50,18 @@ impl Value {
             Source::Number(bits) => Value::Constant(bits),
             Source::Pre(_) => Value::Number(source),
             Source::Post(place) if place.stride == 0 => Value::Number(source),
-            Source::Post(_) | Source::State(_) | Source::Adjoint(_) | Source::Matrix(..) => {
-                Value::Vector(unit, source)
-            }
+            Source::Post(_)
+            | Source::Gathered(_)
+            | Source::State(_)
+            | Source::Adjoint(_)
+            | Source::Matrix(..) => Value::Vector(unit, source),
         }
     }
 
     /// Returns true if the value is the same in all rows.
     pub fn is_fixed(self) -> bool {
         match self {
-            Value::Vector(_, Source::Post(_))
+            Value::Vector(_, Source::Post(_) | Source::Gathered(_))
             | Value::Constant(_)
             | Value::Column(..)
             | Value::Scalar(_)

@@ -51,10 +51,14 @@ pub(super) fn record(onward: &mut Assembly, backward: &mut Assembly) -> Result<u
                 Source::Post(p) | Source::Pre(p) if p.area == Area::Lane => {
                     kept.insert(region(onward, p.at));
                 }
+                Source::Gathered(g) if g.from.area == Area::Lane => {
+                    kept.insert(region(onward, g.from.at));
+                }
                 Source::Matrix(Area::Lane, at) => {
                     kept.insert(region(onward, at));
                 }
                 Source::Post(_)
+                | Source::Gathered(_)
                 | Source::Pre(_)
                 | Source::Matrix(..)
                 | Source::Temporary(_)

@@ -15,7 +15,7 @@ use super::code::{Area, Element, Instr, Place, RootKind, Sweep};
 use super::ir::Regions;
 use super::layout::{filled, Form, Layout, Slot};
 use super::unsupported::Unsupported;
-use crate::ir::{Graph, InputId, NoiseId, Op, OutputId, ResultKind, StateId, ValueId};
+use crate::ir::{Graph, Indices, InputId, NoiseId, Op, OutputId, ResultKind, StateId, ValueId};
 use partition::{levels, Class};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,15 +81,20 @@ fn assemble(
     classes: &[Class],
     forward: &BTreeMap<ValueId, ValueId>,
     extra: &BTreeSet<ValueId>,
+    indices: &[Indices],
 ) -> Result<Assembly, Unsupported> {
     let given = |id: ValueId| {
-        forward.contains_key(&id) && classes[id.index()] == Class::Step && graph.dims(id).len() < 2
+        forward.contains_key(&id)
+            && classes[id.index()] == Class::Step
+            && graph.dims(id).len() < 2
+            && !is_gathered(graph, id)
     };
     let mut assembler = Assembler {
         graph,
         classes,
         levels: levels(graph, classes, given),
         forward,
+        indices,
         blocks: blocks(graph)?,
         out: Assembly::default(),
         shared: BTreeMap::new(),
@@ -106,11 +111,18 @@ fn assemble(
     Ok(assembler.out)
 }
 
+/// Returns true if a value is gathered where it is read, in both directions: it has as many elements as a sparse bundle has
+/// connections.
+fn is_gathered(graph: &Graph, id: ValueId) -> bool {
+    matches!(graph.value(id).op, Op::Gather(_))
+}
+
 struct Assembler<'a> {
     graph: &'a Graph,
     classes: &'a [Class],
     levels: Vec<usize>,
     forward: &'a BTreeMap<ValueId, ValueId>,
+    indices: &'a [Indices],
     blocks: BTreeMap<StateId, usize>,
     out: Assembly,
     shared: BTreeMap<(ValueId, Form), usize>,
@@ -135,6 +147,7 @@ impl Assembler<'_> {
         self.forward.contains_key(&id)
             && self.classes[id.index()] == Class::Step
             && self.rank(id) < 2
+            && !is_gathered(self.graph, id)
     }
 
     /// The value behind stretched scalars and changed dimensions, and whether a scalar was stretched.
@@ -286,12 +299,36 @@ impl Assembler<'_> {
         if let Some(place) = self.out.places.get(&base) {
             return Ok(Place { stride, ..*place });
         }
+        if let Op::Gather(indices) = &self.graph.value(base).op {
+            let operand = self.graph.value(base).operands[0];
+            let (number, from) = (self.number(indices)?, self.elements(operand));
+            let a = self.place(operand)?;
+            let to = self.target(base);
+            self.out.instrs.push(Instr::Gather {
+                to,
+                a,
+                indices: number,
+                from,
+                n,
+            });
+            return Ok(Place {
+                area: Area::Lane,
+                at: to,
+                stride,
+            });
+        }
         let Some(leaf) = self.leaf(base) else {
             return Err(Unsupported("a value used before it is computed"));
         };
         let place = self.leaf_place(leaf, base);
         self.out.places.insert(base, place);
         Ok(Place { stride, ..place })
+    }
+
+    /// The number of positions in the program.
+    fn number(&self, indices: &Indices) -> Result<usize, Unsupported> {
+        let found = self.indices.iter().position(|known| known == indices);
+        found.ok_or(Unsupported("positions that no graph of the program has"))
     }
 
     fn target(&mut self, id: ValueId) -> usize {

@@ -5,8 +5,8 @@ use super::memory::{named, record, share};
 use super::parameters::{epilogue, prologue};
 use super::partition::{classes, forward_values};
 use super::{assemble, blocks, Assembly, Leaf};
-use crate::ir::{Graph, InputId, NoiseId, Op, OutputId, ResultKind, StateId, ValueId};
-use crate::program::code::{Area, Place, RootKind, Source, Sweep};
+use crate::ir::{Graph, Indices, InputId, NoiseId, Op, OutputId, ResultKind, StateId, ValueId};
+use crate::program::code::{Area, Gathered, Place, RootKind, Source, Sweep};
 use crate::program::ir::{Ahead, Back, Home, Program, SlotNames};
 use crate::program::layout::{Layout, Slot};
 use crate::program::sweep::SweepBuilder;
@@ -23,7 +23,14 @@ impl Program {
         let step_classes = classes(step);
         let adjoint_classes = classes(adjoint);
         let forward = forward_values(step, adjoint);
-        let mut backward = assemble(adjoint, &adjoint_classes, &forward, &BTreeSet::new())?;
+        let indices = indices(&[step, adjoint]);
+        let mut backward = assemble(
+            adjoint,
+            &adjoint_classes,
+            &forward,
+            &BTreeSet::new(),
+            &indices,
+        )?;
         let wanted: BTreeSet<ValueId> = backward
             .leaves
             .keys()
@@ -36,7 +43,7 @@ impl Program {
                 | Leaf::AdjointIn(_) => None,
             })
             .collect();
-        let mut onward = assemble(step, &step_classes, &BTreeMap::new(), &wanted)?;
+        let mut onward = assemble(step, &step_classes, &BTreeMap::new(), &wanted, &indices)?;
         let record_size = record(&mut onward, &mut backward)?;
         let shared_size = share(&forward, &onward, &mut backward);
         let (homes, blocks) = homes(step, &onward, &backward)?;
@@ -91,6 +98,7 @@ impl Program {
             input_adjoints,
             homes,
             constant: (0..blocks.len()).filter(|k| !updated.contains(k)).collect(),
+            indices,
             blocks,
             first: step.states.iter().map(|slot| slot.init).collect(),
             named: named(step, &onward, record_size),
@@ -117,6 +125,21 @@ impl Program {
             adjoint: backward.regions,
         })
     }
+}
+
+/// The positions of gathers and scatters, each once.
+fn indices(graphs: &[&Graph]) -> Vec<Indices> {
+    let mut all: Vec<Indices> = Vec::new();
+    for graph in graphs {
+        for id in graph.ids() {
+            if let Op::Gather(found) | Op::Scatter(found) = &graph.value(id).op {
+                if !all.contains(found) {
+                    all.push(found.clone());
+                }
+            }
+        }
+    }
+    all
 }
 
 impl SlotNames {
@@ -193,6 +216,10 @@ fn of_record(sweep: &Sweep) -> Sweep {
             Source::Matrix(Area::Lane, at) => Source::Matrix(Area::Record, at),
             Source::Post(p) => Source::Post(place(p)),
             Source::Pre(p) => Source::Pre(place(p)),
+            Source::Gathered(g) => Source::Gathered(Gathered {
+                from: place(g.from),
+                ..g
+            }),
             other => other,
         },
         Some,

@@ -3,7 +3,7 @@
 use super::partition::Class;
 use super::{element, three, Assembler, Leaf, Root};
 use crate::ir::{Op, Reduction, ResultKind, ValueId};
-use crate::program::code::{Area, Place, RootKind, Source, Sweep};
+use crate::program::code::{Area, Gathered, Place, RootKind, Source, Sweep};
 use crate::program::layout::{Form, Layout};
 use crate::program::sweep::SweepBuilder;
 use crate::program::unsupported::Unsupported;
@@ -131,6 +131,21 @@ impl Assembler<'_> {
         Ok(sweep.finish())
     }
 
+    /// The gather behind the columns of a sweep's operand, if it changes from step to step.
+    fn gathered(&mut self, id: ValueId, axes: &[usize]) -> Result<Option<Gathered>, Unsupported> {
+        let (base, _) = self.behind(id);
+        let value = self.graph.value(base);
+        let (Op::Gather(indices), Class::Step, [1]) = (&value.op, self.classes[base.index()], axes)
+        else {
+            return Ok(None);
+        };
+        let operand = value.operands[0];
+        let indices = self.number(indices)?;
+        let n = self.elements(operand);
+        let from = self.place(operand)?;
+        Ok(Some(Gathered { from, n, indices }))
+    }
+
     /// The origin of a row of a sweep's operand.
     fn source(
         &mut self,
@@ -149,6 +164,9 @@ impl Assembler<'_> {
         let value = self.graph.value(base);
         if let Op::Broadcast { from, .. } = &value.op {
             let (from, operand) = (from.clone(), value.operands[0]);
+            if let Some(gathered) = self.gathered(operand, &from)? {
+                return Ok(Source::Gathered(gathered));
+            }
             let place = self.place(operand)?;
             return Ok(match from.as_slice() {
                 [0] => Source::Pre(place),

@@ -16,6 +16,8 @@ impl Assembler<'_> {
         }
         match value.op {
             Op::Outer => true,
+            // It is gathered where it is read.
+            Op::Gather(_) => false,
             Op::LaneSum | Op::Reduce { .. } => self.rank(value.operands[0]) < 2,
             _ => value.shape.dims.len() < 2,
         }
@@ -105,6 +107,19 @@ impl Assembler<'_> {
                     n: inner,
                 });
             }
+            Op::Scatter(indices) => {
+                let indices = self.number(indices)?;
+                let from = self.elements(value.operands[0]);
+                let a = self.place(value.operands[0])?;
+                let to = self.target(id);
+                self.out.instrs.push(Instr::Scatter {
+                    to,
+                    a,
+                    indices,
+                    from,
+                    n,
+                });
+            }
             Op::MatVec { transposed } => {
                 let v = self.place(value.operands[0])?;
                 let (matrix, _) = self.behind(value.operands[1]);
@@ -154,6 +169,7 @@ impl Assembler<'_> {
             | Op::Seed(_)
             | Op::AdjointIn(_)
             | Op::RangeMask { .. }
+            | Op::Gather(_)
             | Op::StopGradient
             | Op::LaneSum
             | Op::Outer => {}

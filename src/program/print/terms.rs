@@ -105,6 +105,26 @@ impl Terms<'_> {
             Instr::Softmax { to, a, n } => {
                 format!("{} = softmax({}) [{n}]", lane(to), self.operand(a, n))
             }
+            Instr::Gather {
+                to,
+                a,
+                indices,
+                from,
+                n,
+            } => {
+                let a = self.operand(a, from);
+                format!("{} = gather{indices}({a}) [{n}]", lane(to))
+            }
+            Instr::Scatter {
+                to,
+                a,
+                indices,
+                from,
+                n,
+            } => {
+                let a = self.operand(a, from);
+                format!("{} = scatter{indices}({a}) [{n}]", lane(to))
+            }
             Instr::MatVec {
                 to,
                 v,
@@ -181,6 +201,9 @@ impl Terms<'_> {
             Source::Post(place) => format!("post {}", self.place(place)),
             Source::Pre(place) if place.stride == 0 => self.place(place),
             Source::Pre(place) => format!("pre {}", self.place(place)),
+            Source::Gathered(gathered) => {
+                format!("gather{}({})", gathered.indices, self.place(gathered.from))
+            }
             Source::Number(bits) => f32::from_bits(bits).to_string(),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::Faults;
 use crate::program::access;
-use crate::program::code::{Instr, Root, RootKind, RowOp, Source, Sweep};
+use crate::program::code::{Gathered, Instr, Root, RootKind, RowOp, Source, Sweep};
 use crate::program::ir::{Ahead, Back, Program};
 
 pub(super) fn check(program: &Program, faults: &mut Faults) {
@@ -58,6 +58,14 @@ fn alone(name: &str, sweep: &Sweep, program: &Program, faults: &mut Faults) {
             Source::Post(place) | Source::Pre(place) => {
                 faults.check(4, place.stride <= 1, || {
                     format!("{name}: a stride of {}", place.stride)
+                });
+            }
+            Source::Gathered(Gathered { n, indices, .. }) => {
+                let fits = program.indices.get(indices).is_some_and(|indices| {
+                    (indices.size(), indices.at().len()) == (n, layout.cols) && layout.rows == 1
+                });
+                faults.check(9, fits, || {
+                    format!("{name} gathers by positions of another layout")
                 });
             }
             Source::State(k) | Source::Adjoint(k) => {

@@ -135,6 +135,8 @@ impl<'a, 'f> Walk<'a, 'f> {
             Instr::Sum { a, .. }
             | Instr::Max { a, .. }
             | Instr::Copy { a, .. }
+            | Instr::Gather { a, .. }
+            | Instr::Scatter { a, .. }
             | Instr::Softmax { a, .. }
             | Instr::AddTo { a, .. } => vec![*a],
             Instr::MatVec { v, .. } => vec![*v],
@@ -174,6 +176,10 @@ impl<'a, 'f> Walk<'a, 'f> {
                 Source::Post(place) => self.read(reach, Access::of(place, 1), 1, say),
                 Source::Pre(place) => {
                     let access = Access::of(place, sweep.layout.rows);
+                    self.read(reach, access, access.n, say);
+                }
+                Source::Gathered(gathered) => {
+                    let access = Access::of(gathered.from, gathered.n);
                     self.read(reach, access, access.n, say);
                 }
                 Source::Matrix(area, at) => {

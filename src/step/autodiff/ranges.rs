@@ -99,6 +99,11 @@ impl Ranges {
                 let dims = graph.dims(value.operands[0]);
                 operand(0).sum(axes.iter().map(|axis| dims[*axis] as f64).product())
             }
+            Op::Gather(_) => operand(0),
+            Op::Scatter(indices) => operand(0)
+                .sum(indices.at().len() as f64)
+                .or(operand(0))
+                .or(Range::exactly(0.0)),
             // The number of lanes is not known here.
             Op::LaneSum => operand(0).or(operand(0).sum(f64::INFINITY)),
             Op::Concat => all(&value.operands),

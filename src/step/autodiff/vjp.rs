@@ -53,6 +53,8 @@ pub(super) fn passes_gradient(op: &Op, operand: usize) -> bool {
         | Op::Concat
         | Op::Slice { .. }
         | Op::Pad { .. }
+        | Op::Gather(_)
+        | Op::Scatter(_)
         | Op::MatVec { .. }
         | Op::Outer
         | Op::Softmax => true,
@@ -156,6 +158,8 @@ impl Vjp<'_> {
                 let size = last_dim(self.graph, operands[0]);
                 vec![Some(self.graph.slice(adjoint, before, before + size)?)]
             }
+            Op::Gather(indices) => vec![Some(self.graph.add(Op::Scatter(indices), &[adjoint])?)],
+            Op::Scatter(indices) => vec![Some(self.graph.add(Op::Gather(indices), &[adjoint])?)],
             Op::MatVec { transposed } => {
                 let both = self.mat_vec(operands[0], operands[1], transposed, adjoint)?;
                 both.map(Some).to_vec()

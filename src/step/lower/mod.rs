@@ -4,6 +4,8 @@
 //! every state has one next value. A bundle's connections become values `[lane, pre, post]`, whose sum over
 //! `pre` reaches the post neurons; passes turn them into kernels.
 
+mod connections;
+
 use crate::ir::{
     Binary, Graph, InputSlot, Op, OutputSlot, Reduction, Reset, ResultKind, StateId, Unary, ValueId,
 };
@@ -18,6 +20,9 @@ pub const TRIAL_START: &str = "external.trial_start";
 /// The path prefix of inputs that replace computed values ([`Changes::given`]).
 pub const GIVEN: &str = "given.";
 
+/// The path prefix of outputs that are states on entry ([`Changes::entered`]).
+pub const ENTERED: &str = "entered ";
+
 /// Changes to a step for inspection or intervention.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -25,6 +30,8 @@ pub struct Changes {
     pub shown: Vec<DefId>,
     /// Values that are not computed: an input named [`GIVEN`] and their path replaces each.
     pub given: Vec<DefId>,
+    /// States whose values on entry become outputs, [`ENTERED`] and their paths: where one begins, that is its first value.
+    pub entered: Vec<StateId>,
 }
 
 /// The graph of one step of the model.
@@ -193,6 +200,16 @@ impl<'a> Lowerer<'a> {
             });
             self.graph.set_result(ResultKind::Output(output), value);
         }
+        for id in std::mem::take(&mut self.changes.entered) {
+            let slot = &self.model.states[id.index()];
+            let output = self.graph.add_output(OutputSlot {
+                path: format!("{ENTERED}{}", slot.path),
+                dims: slot.dims.clone(),
+                span: slot.span,
+            });
+            let value = self.entering[id.index()];
+            self.graph.set_result(ResultKind::Output(output), value);
+        }
     }
 
     fn add(&mut self, op: Op, operands: &[ValueId], span: Span) -> ValueId {
@@ -210,6 +227,11 @@ impl<'a> Lowerer<'a> {
         // A vector of one element becomes a scalar, or the reverse.
         if let (Type::Vector(_), Type::Scalar) = (from, to) {
             return self.graph.reshape(value, &dims).expect(SOUND);
+        }
+        if let Some((connections, side)) = self.gathered(from, to) {
+            let op = Op::Gather(connections.side(side).clone());
+            let vector = self.graph.add(op, &[value]).expect(SOUND);
+            return self.graph.broadcast_to(vector, &dims, &[1]).expect(SOUND);
         }
         let map: Vec<usize> = match (from, to) {
             (
@@ -395,7 +417,9 @@ impl<'a> Lowerer<'a> {
     }
 
     fn reduce(&mut self, fold: Fold, over: Over, x: &Expr, span: Span) -> ValueId {
+        let reached = self.scattered(over, x.ty);
         let axis = match (over, x.ty) {
+            _ if reached.is_some() => 0,
             (Over::Side(Side::Post), Type::Element { pre: true, .. }) => 1,
             (Over::Side(_) | Over::Vector, _) => 0,
         };
@@ -412,10 +436,17 @@ impl<'a> Lowerer<'a> {
             kind,
             axes: vec![axis],
         };
-        let reduced = self.add(op, &[value], span);
+        let mut reduced = self.add(op, &[value], span);
+        if let Some(reached) = reached {
+            reduced = self.add(Op::Scatter(reached.clone()), &[reduced], span);
+        }
         match fold {
             Fold::Sum | Fold::Max => reduced,
             Fold::Norm => self.add(Op::Unary(Unary::Sqrt), &[reduced], span),
+            Fold::Mean if reached.is_some() => {
+                let count = self.connections_of(reached);
+                self.add(Op::Binary(Binary::Div), &[reduced, count], span)
+            }
             Fold::Mean => {
                 let dims = self.graph.dims(reduced).to_vec();
                 let factor = self.graph.fill(1.0 / count, &dims).expect(SOUND);

@@ -38,6 +38,8 @@ impl Sides {
             let value = graph.value(id);
             let side = match &value.op {
                 _ if value.shape.dims.len() != 2 => None,
+                // The connections of a sparse bundle are a single row, and what they gather is one number each.
+                Op::Broadcast { .. } if is_gathered(graph, value.operands[0]) => None,
                 Op::Broadcast { from, .. } => match from.as_slice() {
                     [] => Some((Side::None, 0)),
                     [0] => Some((Side::Pre, 0)),
@@ -69,6 +71,11 @@ impl Sides {
     pub fn of(&self, id: ValueId) -> Option<Side> {
         self.0[id.index()].map(|(side, _)| side)
     }
+}
+
+/// Returns true if a vector has an element for each connection of a sparse bundle.
+fn is_gathered(graph: &Graph, id: ValueId) -> bool {
+    matches!(graph.value(id).op, Op::Gather(_))
 }
 
 /// A factor, or its reciprocal.

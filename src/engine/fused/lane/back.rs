@@ -179,7 +179,7 @@ impl<T: Native> LaneMemory<T> {
     /// The memories that a backward step reads and writes.
     fn way_back<'a>(
         &'a mut self,
-        program: &Fused,
+        program: &'a Fused,
         shared: &'a Shared<T>,
         step: usize,
         start: usize,
@@ -201,6 +201,7 @@ impl<T: Native> LaneMemory<T> {
             record: &self.records[step * size..(step + 1) * size],
             record_before,
             shared: &shared.values,
+            indices: &program.indices,
             sums: &mut self.sums,
             blocks: Blocks::Read(states),
             adjoints: &mut self.block_adjoints,
@@ -252,6 +253,7 @@ impl<T: Native> LaneMemory<T> {
                     record: &lane.records[..program.record_size],
                     record_before: &[],
                     shared: &shared.values,
+                    indices: &program.indices,
                     sums: &mut lane.sums,
                     blocks: Blocks::Read(&lane.checkpoints[0]),
                     adjoints: &mut lane.block_adjoints,
@@ -371,6 +373,7 @@ impl<T: Native> LaneMemory<T> {
                 record: &self.records[step * size..(step + 1) * size],
                 record_before: &[],
                 shared: &shared.values,
+                indices: &program.indices,
                 sums: &mut [],
                 blocks: Blocks::Apart { from, to },
                 adjoints: &mut [],

@@ -23,6 +23,7 @@ impl<T: Native> LaneMemory<T> {
             record: &self.records[record..record + program.record_size],
             record_before: &[],
             shared: &shared.values,
+            indices: &program.indices,
             sums: &mut [],
             blocks: Blocks::InPlace(&mut self.blocks),
             adjoints: &mut [],
@@ -69,7 +70,7 @@ impl<T: Native> LaneMemory<T> {
     }
 
     /// The memories that a step reads and writes. Stores traces at the beginning of a segment.
-    fn enter<'a>(&'a mut self, program: &Fused, shared: &'a Shared<T>) -> Memory<'a, T> {
+    fn enter<'a>(&'a mut self, program: &'a Fused, shared: &'a Shared<T>) -> Memory<'a, T> {
         if self.steps.is_multiple_of(self.interval) {
             self.settle(program, shared);
             let k = self.steps / self.interval;
@@ -86,6 +87,7 @@ impl<T: Native> LaneMemory<T> {
             record: &[],
             record_before: &earlier[earlier.len().saturating_sub(size)..],
             shared: &shared.values,
+            indices: &program.indices,
             sums: &mut [],
             blocks: Blocks::InPlace(&mut self.blocks),
             adjoints: &mut [],

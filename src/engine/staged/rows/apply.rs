@@ -208,6 +208,9 @@ impl<'g, 'a, 's> Evaluation<'g, 'a, 's> {
             Op::LaneSum => self.lane_sum(operands[0]),
             Op::Reshape { .. } | Op::StopGradient => self.table(operands[0]).clone(),
             Op::Concat | Op::Slice { .. } | Op::Pad { .. } => self.lines(value),
+            Op::Gather(_) | Op::Scatter(_) => {
+                unreachable!("stages of rows have no sparse bundles (step/rows.rs)")
+            }
             Op::MatVec { .. } => {
                 let out = if graph.shape(id).lane { self.rows } else { 1 };
                 let out = self.scratch.take(out * self.width(id));

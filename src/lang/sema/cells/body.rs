@@ -129,6 +129,9 @@ impl<'a> Expander<'a, '_> {
             StmtKind::Transmit { value } => StmtKind::Transmit {
                 value: self.expr(value, scope, locals),
             },
+            StmtKind::Connect { mask } => StmtKind::Connect {
+                mask: self.expr(mask, scope, locals),
+            },
             StmtKind::On {
                 side,
                 start,

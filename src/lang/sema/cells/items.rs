@@ -282,7 +282,9 @@ pub(in crate::lang::sema) fn expressions(kind: &StmtKind) -> Vec<&Expr> {
                 found.extend(size);
                 found.push(value);
             }
-            StmtKind::Update { value, .. } | StmtKind::Transmit { value } => found.push(value),
+            StmtKind::Update { value, .. }
+            | StmtKind::Transmit { value }
+            | StmtKind::Connect { mask: value } => found.push(value),
             StmtKind::Allow { .. } => {}
             StmtKind::On {
                 start, end, body, ..
@@ -328,6 +330,7 @@ pub(in crate::lang::sema) fn declared(kind: &StmtKind) -> Vec<&Ident> {
         StmtKind::Cell { .. }
         | StmtKind::Update { .. }
         | StmtKind::Transmit { .. }
+        | StmtKind::Connect { .. }
         | StmtKind::Allow { .. }
         | StmtKind::On { .. }
         | StmtKind::When { .. }

@@ -13,21 +13,20 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
         let (true, Some(next), Some(span)) = (slot.trace, &model.nexts[k], slot.span) else {
             continue;
         };
-        if !matches!(
-            model.state_types[k],
-            Type::Element {
-                pre: true,
-                post: true,
-                ..
-            }
-        ) {
+        let Type::Element {
+            bundle,
+            pre: true,
+            post: true,
+        } = model.state_types[k]
+        else {
             continue;
-        }
+        };
+        let bundle = &model.bundles[bundle.index()];
         // Nothing varies over a single neuron.
         let mut sides = Sides {
             changed: false,
-            pre: model.dims(model.state_types[k])[0] == 1,
-            post: model.dims(model.state_types[k])[1] == 1,
+            pre: model.size(bundle.pre) == 1,
+            post: model.size(bundle.post) == 1,
             seen: BTreeSet::new(),
         };
         sides.add(model, next, id);
@@ -42,6 +41,12 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
             Sides { post: true, .. } => ("pre", "post"),
             Sides { .. } => ("pre and post", "network"),
         };
+        // Their first values tell such connections apart, and a trace with fewer values would lose them.
+        let apart = slot.first.is_some() || model.firsts.iter().any(|first| first.state == id);
+        let help = match apart {
+            true => "multiply by activity, as in `pre * post`; connections differ by their first values only".to_owned(),
+            false => format!("multiply by activity, as in `pre * post`, or declare the trace `per {present}`"),
+        };
         diagnostics.push(
             Diagnostic::new(
                 Code::OneSidedUpdate,
@@ -52,9 +57,7 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
                 ),
             )
             .with_secondary(next.span, "this is the same for all of these connections")
-            .with_help(format!(
-                "multiply by activity, as in `pre * post`, or declare the trace `per {present}`"
-            )),
+            .with_help(help),
         );
     }
 }

@@ -87,7 +87,7 @@ pub(super) fn statement<'s>(
             visitor.expression(value);
             None
         }
-        StmtKind::Transmit { value } => {
+        StmtKind::Transmit { value } | StmtKind::Connect { mask: value } => {
             visitor.expression(value);
             None
         }

@@ -83,6 +83,7 @@ impl Builder<'_, '_, '_> {
         let first = expressions.next()??;
         Some(match rule {
             Rule::transmit => StmtKind::Transmit { value: first },
+            Rule::connection => StmtKind::Connect { mask: first },
             Rule::value => StmtKind::Let {
                 target: name?,
                 size,

@@ -68,6 +68,7 @@ impl Printer<'_> {
             StmtKind::Let { .. }
             | StmtKind::Update { .. }
             | StmtKind::Transmit { .. }
+            | StmtKind::Connect { .. }
             | StmtKind::Allow { .. } => self.simple(stmt)?,
         };
         self.fits(&text).then_some(text)
@@ -91,6 +92,7 @@ impl Printer<'_> {
             }
             StmtKind::Update { target, value } => (format!("{} <- ", ident(target)), value),
             StmtKind::Transmit { value } => ("transmit ".to_string(), value),
+            StmtKind::Connect { mask } => ("connect where ".to_string(), mask),
             StmtKind::Decl { .. }
             | StmtKind::Plastic { .. }
             | StmtKind::Cell { .. }
@@ -162,6 +164,7 @@ impl Printer<'_> {
             | StmtKind::Let { .. }
             | StmtKind::Update { .. }
             | StmtKind::Allow { .. }
+            | StmtKind::Connect { .. }
             | StmtKind::Transmit { .. } => None,
         }
     }
@@ -190,6 +193,7 @@ impl Printer<'_> {
             StmtKind::Let { .. }
             | StmtKind::Update { .. }
             | StmtKind::Transmit { .. }
+            | StmtKind::Connect { .. }
             | StmtKind::Allow { .. } => {
                 if let Some(text) = self.simple(stmt) {
                     self.single(start, end, limit, &text);

@@ -5,7 +5,7 @@ use crate::engine::device::bytes;
 use crate::engine::experiment::{Experiment, Program, Stage};
 use crate::engine::staged::device::{Extent, LossSource, RowsSource, RowsStage, Table, TextLoss};
 use crate::learn::average::Average;
-use crate::learn::device_block::update;
+use crate::learn::device_block::{no_sparse_bundles, update};
 use crate::learn::experiment::{built, experiment, optimizer};
 use crate::learn::language::objective::TextObjective;
 use crate::learn::language::stream;
@@ -212,6 +212,7 @@ pub fn device_stages(
     stages: Arc<Experiment>,
     limits: BlockLimits,
 ) -> Result<DeviceStages, TrainError> {
+    no_sparse_bundles(&program.step)?;
     let (train, task) = experiment(&program.model)?;
     let settings = &train.settings;
     let task = built(task)?;

@@ -149,6 +149,9 @@ impl Sweeps<'_> {
                     posts.push((source, self.copied.at(place, "column")));
                     format!("y{k}")
                 }
+                Source::Gathered(_) => {
+                    unreachable!("devices refuse sparse bundles (learn/device_block/plan.rs)")
+                }
                 Source::Number(bits) => number(f32::from_bits(bits)),
                 Source::State(b) => match self.way {
                     Way::Forward => format!("z{b}"),

@@ -385,7 +385,8 @@ impl Schedule<'_> {
                     ));
                 }
             }
-            Instr::Sweep(_) => {}
+            // Devices refuse sparse bundles (learn/device_block/plan.rs).
+            Instr::Gather { .. } | Instr::Scatter { .. } | Instr::Sweep(_) => {}
         }
     }
 }

@@ -197,7 +197,11 @@ impl Parts {
                 self.outers.push(index);
                 Some(())
             }
-            Instr::MatVec { .. } | Instr::AddOuter { .. } | Instr::Sweep(_) => None,
+            Instr::MatVec { .. }
+            | Instr::AddOuter { .. }
+            | Instr::Gather { .. }
+            | Instr::Scatter { .. }
+            | Instr::Sweep(_) => None,
         }
     }
 
