@@ -42,7 +42,7 @@ module.exports = grammar({
 
     _statement: ($) =>
       choice(
-        $.declaration, $.plastic, $.instance, $.transmit, $.region, $.event, $.repetition, $.allowance, $.value, $.update,
+        $.declaration, $.plastic, $.instance, $.transmit, $.connection, $.region, $.event, $.repetition, $.allowance, $.value, $.update,
       ),
 
     declaration: ($) =>
@@ -84,6 +84,7 @@ module.exports = grammar({
       ),
 
     transmit: ($) => seq('transmit', field('value', $._expression)),
+    connection: ($) => seq('connect', 'where', field('mask', $._expression)),
     region: ($) =>
       seq(
         'on', field('side', $.identifier), '[', field('start', $._expression), '..', field('end', $._expression), ']',
@@ -105,6 +106,7 @@ module.exports = grammar({
     _name: ($) =>
       choice(
         $.identifier, alias('cell', $.identifier), alias('for', $.identifier), alias('allow', $.identifier),
+        alias('connect', $.identifier),
       ),
 
     _expression: ($) =>

@@ -7,7 +7,7 @@
 
 ["bpm" "import"] @keyword.import
 ["dim" "network" "rule" "cell"] @keyword
-["plastic" "transmit" "using" "per" "reset" "next" "external" "allow"] @keyword
+["plastic" "transmit" "using" "per" "reset" "next" "external" "allow" "connect" "where"] @keyword
 (declaration_word) @keyword
 ["when" "on"] @keyword.conditional
 ["for" "in"] @keyword.repeat
