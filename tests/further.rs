@@ -374,3 +374,50 @@ fn a_run_starts_from_given_parameters() {
         assert!(!root.join("g").exists(), "nothing is left");
     }
 }
+
+/// Which connections of a sparse bundle exist is part of the network, and a constant of the spec stays what the spec says.
+#[test]
+fn a_run_goes_on_with_its_connections_and_its_constants() {
+    let root = scratch("further-sparse");
+    let write = |name: &str, mask: &str| {
+        let text = format!(
+            "network net {{
+               input obs: [task.obs]
+               x: [2] = linear(obs)
+               plastic up: x -> y {{
+                 const mask = {mask} per connection
+                 connect where mask
+                 weight w ~ uniform(-0.1, 0.1)
+                 trace t = 0
+                 transmit mask * w + t
+                 t <- t + 0.1 * pre * post
+               }}
+               y: [2] = tanh(up)
+               output policy = linear(y, task.actions)
+               output value = linear(y, 1)
+             }}
+             task cue_reward {{ bits = 3, cues = 3, steps = 6 }}
+             train a2c {{ batch = 2, iterations = 2 }}"
+        );
+        std::fs::write(root.join(name), text).unwrap();
+    };
+    write("one.bpm", "[[2, 0], [0, 2]]");
+    write("other.bpm", "[[0, 2], [2, 0]]");
+    write("larger.bpm", "[[3, 0], [0, 3]]");
+    works(&root, &["train", "one.bpm", "-q", "--out", "a"]);
+    let resume = ["train", "other.bpm", "-q", "--resume", "--out", "a"];
+    let text = refused(&root, "a", &[&resume[..], &["--iterations", "3"]].concat());
+    assert!(
+        text.contains("is another run: the spec has changed"),
+        "{text}"
+    );
+    works(
+        &root,
+        &["train", "larger.bpm", "-q", "--out", "b", "--init", "a"],
+    );
+    let last = find_checkpoint(&root.join("b"), Which::Last).unwrap();
+    let found = Checkpoint::read(&last).unwrap().parameters["up.mask"]
+        .values
+        .clone();
+    assert_eq!(found, [3.0, 3.0]);
+}

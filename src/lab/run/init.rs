@@ -40,11 +40,15 @@ fn is_other(name: &str) -> bool {
 }
 
 impl Init {
-    /// Puts the values of the file into a checkpoint of iteration 0.
+    /// Puts the values of the file into a checkpoint of iteration 0, but for constants that are `written` in the spec.
     ///
     /// # Errors
     /// Names the parameter that is missing, unknown, of another shape or not finite.
-    pub(super) fn read_into(&self, first: &mut Checkpoint) -> Result<InitFrom, RunError> {
+    pub(super) fn read_into(
+        &self,
+        first: &mut Checkpoint,
+        written: &[&str],
+    ) -> Result<InitFrom, RunError> {
         let path = match self.path.join(MANIFEST).is_file() {
             true => find_checkpoint(&self.path, Which::Last)?,
             false => self.path.clone(),
@@ -60,6 +64,9 @@ impl Init {
         }
         let mut given = Vec::new();
         for (parameter, tensor) in &mut first.parameters {
+            if written.contains(&parameter.as_str()) {
+                continue;
+            }
             if source.header(parameter).is_none() {
                 if self.partial {
                     continue;
@@ -90,7 +97,11 @@ impl Init {
                 .help(&help)
                 .into());
         }
-        if given.len() == first.parameters.len() {
+        let kept = first
+            .parameters
+            .keys()
+            .filter(|name| written.contains(&name.as_str()));
+        if given.len() + kept.count() == first.parameters.len() {
             given.clear();
         }
         Ok(InitFrom {

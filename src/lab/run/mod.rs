@@ -43,7 +43,9 @@ use super::metrics::MetricsWriter;
 use crate::driver::Compilation;
 use crate::engine::device::MOST;
 use crate::engine::BackendError;
+use crate::ir::Draw;
 use crate::lab::lock::Lock;
+use crate::lang::sema::model::Model;
 use crate::learn::checkpoint::{BestTracker, Checkpoint};
 use crate::learn::replace::{clear_temporaries, replace};
 use crate::learn::text::Part;
@@ -209,7 +211,7 @@ impl Run {
             let first = options
                 .init
                 .as_ref()
-                .map(|init| run.start_from(init))
+                .map(|init| run.start_from(init, model))
                 .transpose()?;
             let spec = merged(compilation);
             let outline = run.trainer.outline();
@@ -235,9 +237,14 @@ impl Run {
     }
 
     /// Takes first parameters from a file, and returns the state before the first iteration.
-    fn start_from(&mut self, init: &Init) -> Result<Checkpoint, RunError> {
+    fn start_from(&mut self, init: &Init, model: &Model) -> Result<Checkpoint, RunError> {
         let mut first = self.here()?;
-        self.manifest.init = Some(init.read_into(&mut first)?);
+        let written = model.params.iter().filter(|slot| {
+            let has_values = matches!(slot.init, Draw::Given(_) | Draw::Constant(_));
+            !slot.trained && has_values
+        });
+        let written: Vec<&str> = written.map(|slot| slot.path.as_str()).collect();
+        self.manifest.init = Some(init.read_into(&mut first, &written)?);
         self.trainer.restore(&first)?;
         Ok(first)
     }

@@ -7,7 +7,7 @@
 use super::analyser::{Analyser, ParamType, PendingParam};
 use super::model::{BundleId, Connections, Model, Type};
 use super::scope::{Context, Symbol};
-use crate::ir::rng::{fill, path_hash, Key, Stream};
+use crate::ir::rng::{path_hash, Key, Place, Stream};
 use crate::ir::{Draw, GivenArray, Indices, ParamId};
 use crate::lang::diag::{Code, Diagnostic, Diagnostics, Span};
 use crate::lang::syntax::ast::{Arg, Expr, ExprKind, Initialiser};
@@ -94,6 +94,16 @@ impl<'a> Analyser<'a, '_> {
         };
         let Some(arg) = seed_of(args) else { return };
         let span = arg.value.span;
+        let after = args
+            .iter()
+            .skip_while(|other| !std::ptr::eq(*other, arg))
+            .skip(1);
+        if let Some(second) = seed_of(&after.cloned().collect::<Vec<_>>()) {
+            self.diagnostics.push(
+                Diagnostic::new(Code::Duplicate, second.value.span, "a mask has one seed")
+                    .with_secondary(span, "the first is here"),
+            );
+        }
         match self.constant(&arg.value, context) {
             Some(seed) if seed >= 0.0 && seed.fract() == 0.0 && seed < 9e15 => {
                 self.seeds.insert(path.to_owned(), (seed as u64, span));
@@ -138,8 +148,8 @@ pub(super) fn connect(
         let dims = [model.size(bundle.pre), model.size(bundle.post)];
         let slot = &mut params[mask.index()].slot;
         let span = slot.span.unwrap_or(bundle.span);
-        let values = match of_mask(&slot.init, &slot.path, dims, seeds) {
-            Ok(values) => values,
+        let pattern = match of_mask(&slot.init, &slot.path, dims, seeds) {
+            Ok(pattern) => pattern,
             Err(message) => {
                 diagnostics
                     .push(Diagnostic::new(Code::BadInitialiser, span, message).with_help(USAGE));
@@ -148,16 +158,16 @@ pub(super) fn connect(
                 continue;
             }
         };
-        if matches!(slot.init, Draw::Bernoulli(_)) {
-            slot.init = Draw::Constant(1.0);
-        }
         let [rows, columns] = dims;
         let (mut pre, mut post) = (Vec::new(), Vec::new());
         for j in 0..columns {
-            for i in (0..rows).filter(|i| values[i * columns + j] != 0.0) {
+            for i in (0..rows).filter(|i| pattern.exists(i * columns + j)) {
                 pre.push(i as u32);
                 post.push(j as u32);
             }
+        }
+        if matches!(slot.init, Draw::Bernoulli(_)) {
+            slot.init = Draw::Constant(1.0);
         }
         if pre.is_empty() {
             let message = format!("`{}` is 0 everywhere, so no connection exists", slot.path);
@@ -194,29 +204,46 @@ pub(super) fn connect(
     }
 }
 
-/// The values of a mask, row by row.
-fn of_mask(
-    init: &Draw,
+/// The most elements of a mask that are drawn: each is looked at whenever the spec is compiled.
+const MOST_DRAWN: usize = 1 << 28;
+
+/// The elements of a mask, row by row.
+enum Pattern<'a> {
+    Array(&'a [f64]),
+    Drawn(f64, Place),
+}
+
+impl Pattern<'_> {
+    /// Returns true if element `k` is not 0.
+    fn exists(&self, k: usize) -> bool {
+        match self {
+            Pattern::Array(values) => values[k] as f32 != 0.0,
+            Pattern::Drawn(p, place) => place.bernoulli(k as u32, *p),
+        }
+    }
+}
+
+/// The elements of a mask.
+fn of_mask<'a>(
+    init: &'a Draw,
     path: &str,
     dims: [usize; 2],
     seeds: &BTreeMap<String, (u64, Span)>,
-) -> Result<Vec<f64>, String> {
+) -> Result<Pattern<'a>, String> {
     let [rows, columns] = dims;
     match init {
-        Draw::Given(given) if given.dims == dims => Ok(given.values.clone()),
+        Draw::Given(given) if given.dims == dims => Ok(Pattern::Array(&given.values)),
         Draw::Given(given) => {
             let found = &given.dims;
             Err(format!("the mask is {found:?}, and the bundle is {dims:?}"))
         }
-        Draw::Bernoulli(_) if u32::try_from(rows * columns).is_err() => Err(format!(
+        Draw::Bernoulli(_) if rows.saturating_mul(columns) > MOST_DRAWN => Err(format!(
             "a mask of {rows} x {columns} is too large to be drawn; give it as a file"
         )),
-        Draw::Bernoulli(_) => {
+        Draw::Bernoulli(p) => {
             let seed = seeds.get(path).map_or(0, |(seed, _)| *seed);
-            let mut values = vec![0.0; rows * columns];
             let key = Key::new(seed, Stream::Init(path_hash(path)));
-            fill(init, key.at(0, 0, 0), columns, &mut values);
-            Ok(values)
+            Ok(Pattern::Drawn(*p, key.at(0, 0, 0)))
         }
         Draw::Constant(_) | Draw::Uniform(..) | Draw::Normal(..) | Draw::Identity(_) => {
             Err("a mask is an array or drawn by `bernoulli`".to_owned())

@@ -75,6 +75,10 @@ fn write_model(model: &Model, out: &mut String) -> std::fmt::Result {
                 .as_ref()
                 .map_or(String::new(), |rule| format!(" using {rule}"))
         )?;
+        if let Some(connections) = &bundle.connections {
+            let (count, digest) = (connections.count(), connections.digest());
+            writeln!(out, "    {count} connections, {digest}")?;
+        }
     }
     for step in &model.order {
         match step {

@@ -8,6 +8,7 @@ use crate::ir::{
 use crate::lang::catalog::{OptimizerInfo, TaskInfo, TaskPorts, TrainerInfo};
 use crate::lang::diag::Span;
 use crate::lang::settings::Settings;
+use sha2::{Digest, Sha256};
 
 /// The id of a definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -206,6 +207,20 @@ impl Connections {
     /// The number of connections.
     pub fn count(&self) -> usize {
         self.pre.at().len()
+    }
+
+    /// A digest of which connections exist, the same on all machines.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for at in self.pre.at().iter().chain(self.post.at()) {
+            hash.update(at.to_le_bytes());
+        }
+        let bytes = hash.finalize();
+        bytes
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// The neurons of one side.

@@ -119,7 +119,11 @@ impl Equations {
                 Some(rule) => format!("rule {rule}"),
                 None => "a rule of its own".to_owned(),
             };
-            format!("{} ({pre} × {post} connections, {rule})", bundle.name)
+            let of = match &bundle.connections {
+                Some(connections) => format!("{} of ", connections.count()),
+                None => String::new(),
+            };
+            format!("{} ({of}{pre} × {post} connections, {rule})", bundle.name)
         });
         let steps = model.order.iter().filter(|step| match step {
             Step::Next(id) => !is_mark(id.index()),
