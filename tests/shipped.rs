@@ -446,3 +446,19 @@ fn attention_over_stored_vectors_trains_as_the_traces_do() {
     let wrong = reports[900..].iter().map(|(_, wrong)| wrong).sum::<f64>() / 100.0;
     assert!(wrong < 0.02, "{wrong}");
 }
+
+/// The first two commands of the README set everything up: one trains, the other tests.
+#[test]
+fn the_readme_begins_with_the_commands_that_train_and_test() {
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let block = readme.split("```sh\n").nth(1).unwrap();
+    let commands: Vec<&str> = block.split("```").next().unwrap().lines().collect();
+    assert_eq!(
+        commands,
+        [
+            "cargo run --release -- train specs/quickstart.bpm",
+            "cargo test --release"
+        ]
+    );
+}
