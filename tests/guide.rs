@@ -308,3 +308,33 @@ fn a_page_that_is_not_there_is_told_with_the_nearest() {
         "{told}"
     );
 }
+
+#[test]
+fn pages_of_others_are_not_written_over() {
+    let root = scratch("docs_others");
+    let foreign = root.join("site/index.html");
+    std::fs::create_dir_all(root.join("site")).unwrap();
+    std::fs::write(&foreign, "<title>My page</title>").unwrap();
+    std::fs::write(root.join("file"), "").unwrap();
+    let out = |folder: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_bpmc"))
+            .args(["docs", "--out", folder])
+            .current_dir(&root)
+            .output()
+            .unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), told)
+    };
+    let (code, told) = out("site");
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("is no page of this guide"), "{told}");
+    assert_eq!(
+        std::fs::read_to_string(&foreign).unwrap(),
+        "<title>My page</title>"
+    );
+    let (code, told) = out("file");
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("file is no folder"), "{told}");
+    assert_eq!(out("new").0, Some(0));
+    assert_eq!(out("new").0, Some(0));
+}

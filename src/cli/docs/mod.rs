@@ -77,6 +77,19 @@ pub fn run(arguments: &Arguments, pages: Pages, screen: &Screen) -> Outcome {
 }
 
 fn write(book: &Book, folder: &Path, screen: &Screen) -> Outcome {
+    let first = folder.join("index.html");
+    if folder.exists() && !folder.is_dir() {
+        let text = format!("{} is no folder; name another one", folder.display());
+        return Err(Failure::Usage(text));
+    }
+    let ours = |text: &str| text.contains("- bpmc</title>");
+    if std::fs::read_to_string(&first).is_ok_and(|text| !ours(&text)) {
+        let text = format!(
+            "{} is no page of this guide; name another folder",
+            first.display()
+        );
+        return Err(Failure::Usage(text));
+    }
     for (path, _, text) in book.files() {
         let path = folder.join(path);
         let parent = path.parent().unwrap_or(folder);
