@@ -260,3 +260,35 @@ fn a_drawn_pattern_is_that_of_its_seed() {
     assert_eq!(count as f64, ones);
     assert!(pairs.all(|(i, j)| drawn[*i as usize * 30 + *j as usize] == 1.0));
 }
+
+/// `--set` draws another pattern, and the model says which.
+#[test]
+fn the_command_line_gives_another_pattern() {
+    let folder = crate::scratch::scratch("sparse_set");
+    let spec = folder.join("net.bpm");
+    let text = "network net {
+      input x: [4]
+      plastic up: x -> y {
+        const mask ~ bernoulli(0.5, seed = 3) per connection
+        connect where mask
+        weight w ~ uniform(-0.1, 0.1)
+        transmit w
+      }
+      y: [30] = tanh(up)
+      output out = linear(y, 2)
+    }
+    train supervised { loss = half_sum_squares, batch = 2, steps = 3 }";
+    std::fs::write(&spec, text).unwrap();
+    let model = |seed: &str| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_bpmc"))
+            .args(["compile", spec.to_str().unwrap(), "--emit", "model"])
+            .args(["--set", &format!("up.mask~bernoulli(0.5, seed = {seed})")])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = text.lines().find(|line| line.contains("connections, "));
+        line.unwrap().to_owned()
+    };
+    assert_eq!(model("3"), model("3"));
+    assert_ne!(model("3"), model("9"));
+}

@@ -23,8 +23,11 @@ impl Overrides {
         let mut overrides = Overrides::default();
         for argument in arguments {
             // The sign of a draw belongs to its value.
-            let sign = argument.find('=').map(|at| at + 1);
-            let at = sign.or(argument.find('~')).unwrap_or(argument.len());
+            let at = match argument.find(['=', '~']) {
+                Some(at) if argument[at..].starts_with('=') => at + 1,
+                Some(at) => at,
+                None => argument.len(),
+            };
             let (before, value) = argument.split_at(at);
             let path = before.strip_suffix('=').unwrap_or(before).trim();
             // A shell removes the quotes of `memory="200MB"` and `train="train.npz"`.
