@@ -182,15 +182,16 @@ class Served:
         from .gym import serve
 
         world = _Shared(self)
-        try:
-            with connection:
+        # The error is kept before the connection closes, which ends the run.
+        with connection:
+            try:
                 serve(connection.fileno(), connection.fileno(), world.describe)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
-        except BaseException as error:
-            self.error = error
-        finally:
-            world.release()
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+            except BaseException as error:
+                self.error = error
+            finally:
+                world.release()
 
     def __enter__(self) -> Served:
         return self

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import _native
-from ._errors import CompileError, EnvironmentFailed, Interrupted, RunError
+from ._errors import CompileError, EnvironmentFailed, Error, Interrupted, RunError
 from ._program import overrides, source
 from ._progress import display
 
@@ -340,7 +340,7 @@ def train(
         show = stack.enter_context(display(progress))
         try:
             result, raised = _native.train(json.dumps(options), show)
-        except (RunError, CompileError) as error:
+        except Error as error:
             if served is not None and served.error is not None:
                 raise EnvironmentFailed(f"{type(served.error).__name__} in the environment: {served.error}\n{error}") from served.error
             raise
