@@ -1,4 +1,4 @@
-//! How strongly the parts of a formula bind, which says where brackets stand.
+//! The binding strength of the parts of a formula, which decides where brackets stand.
 
 use super::formula::axes;
 use crate::ir::{Binary, Unary};

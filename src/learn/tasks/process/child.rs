@@ -30,7 +30,7 @@ pub(super) struct Child {
     error: Option<ChildStderr>,
     /// The bytes that it wrote and nobody has taken yet.
     written: Vec<u8>,
-    /// What is read at once.
+    /// The buffer of one read.
     buffer: Box<[u8]>,
     watch: Watch,
     /// The end of what it wrote to standard error.

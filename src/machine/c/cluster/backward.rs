@@ -5,8 +5,8 @@ use super::kernels::Kernels;
 use super::memory::{memory, seeds, vector_sums, whole, Offsets, BARRIERS};
 use super::ops::{Op, Work};
 use super::plan::Tile;
-use super::sweeps::{of_tile, Hold, Sweeps, Tiles, Way};
-use super::vectors::{units, End, Frame, Names};
+use super::sweeps::{of_tile, Hold, Tiles, Way};
+use super::vectors::{units, End, Frame};
 use crate::program::access::{sweep_reads, Access};
 use crate::program::code::{Area, Instr, Sweep};
 use crate::program::ir::Home;
@@ -120,20 +120,8 @@ impl Kernels<'_> {
         text.line("EXCHANGE_BEGIN;");
         text.line("exchanges--;");
 
-        let writer = Sweeps {
-            way: Way::Backward,
-            tiles: &tiles,
-            copied: &self.copied,
-            shape: self.shape,
-            partial: at.partial,
-        };
-        let names = Names {
-            copied: &self.copied,
-            sums: &sum_at,
-            products: self.products,
-            blocks: self.shape.blocks,
-            warps,
-        };
+        let writer = self.writer(Way::Backward, &tiles, at.partial);
+        let names = self.names(&sum_at, warps);
         let instrs = |list: &[Instr], before: bool| -> Vec<Op> {
             let ops = list.iter().filter(|instr| !instr.is_sweep());
             ops.map(|instr| Op {

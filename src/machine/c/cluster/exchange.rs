@@ -171,13 +171,7 @@ impl Kernels<'_> {
         way: Way,
         tiles: &Tiles,
     ) -> [usize; 2] {
-        let writer = Sweeps {
-            way,
-            tiles,
-            copied: &self.copied,
-            shape: self.shape,
-            partial: 0,
-        };
+        let writer = self.writer(way, tiles, 0);
         let mut largest = [0; 2];
         for group in groups {
             let mut exchange = Exchange::default();

@@ -5,7 +5,7 @@ use super::super::text::Text;
 use super::kernels::Kernels;
 use super::memory::{memory, whole, Offsets, BARRIERS};
 use super::ops::{Op, Work};
-use super::sweeps::{Sweeps, Tiles, Way};
+use super::sweeps::{Tiles, Way};
 use super::task::TaskMemory;
 use super::vectors::{units, End, Frame, Names};
 use crate::program::access::{reads, sweep_reads, writes, Access};
@@ -138,20 +138,9 @@ impl Kernels<'_> {
         text.line("EXCHANGE_BEGIN;");
         text.line("exchanges--;");
 
-        let writer = Sweeps {
-            way: Way::Forward,
-            tiles: &tiles,
-            copied: &self.copied,
-            shape: self.shape,
-            partial: at.partial,
-        };
-        let names = Names {
-            copied: &self.copied,
-            sums: &BTreeMap::new(),
-            products: self.products,
-            blocks: self.shape.blocks,
-            warps,
-        };
+        let writer = self.writer(Way::Forward, &tiles, at.partial);
+        let no_sums = BTreeMap::new();
+        let names = self.names(&no_sums, warps);
         let segments = segments(program, &ahead.instrs);
         let frame = |arrive: bool| Frame {
             head: &head,

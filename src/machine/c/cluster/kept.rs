@@ -1,4 +1,4 @@
-//! What the forward pass keeps of a step: its vectors and outputs, its traces, and the states that outlive the last one.
+//! The memory that the forward pass keeps of a step: its vectors and outputs, its traces, and the states that outlive the last one.
 
 use super::super::element::number;
 use super::super::text::Text;

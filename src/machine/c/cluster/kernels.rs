@@ -4,10 +4,12 @@ use super::super::text::Text;
 use super::super::{Episode, Product as OuterProduct};
 use super::memory::{Copied, Offsets, BARRIERS};
 use super::plan::{Held, Shape, Tile};
-use super::sweeps::{of_tile, Hold, Tiles};
+use super::sweeps::{of_tile, Hold, Sweeps, Tiles, Way};
 use super::task::TaskMemory;
+use super::vectors::Names;
 use crate::program::layout::Layout;
 use crate::program::Program;
+use std::collections::BTreeMap;
 
 /// The kernels of a program under construction.
 pub(super) struct Kernels<'a> {
@@ -32,6 +34,28 @@ impl Kernels<'_> {
 
     pub(super) fn tile(&self, layout: Layout) -> Tile {
         self.shape.tile(layout)
+    }
+
+    /// The writer of sweeps of a pass; `partial` is the first float of partial sums.
+    pub(super) fn writer<'b>(&'b self, way: Way, tiles: &'b Tiles, partial: usize) -> Sweeps<'b> {
+        Sweeps {
+            way,
+            tiles,
+            copied: &self.copied,
+            shape: self.shape,
+            partial,
+        }
+    }
+
+    /// The names of vector code in blocks of so many warps; `sums` are the offsets of vector sums in shared memory.
+    pub(super) fn names<'b>(&'b self, sums: &'b BTreeMap<usize, usize>, warps: usize) -> Names<'b> {
+        Names {
+            copied: &self.copied,
+            sums,
+            products: self.products,
+            blocks: self.shape.blocks,
+            warps,
+        }
     }
 
     /// The floats that all blocks store of a step's traces, and the offset of each block of connections.

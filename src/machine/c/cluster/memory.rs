@@ -34,7 +34,7 @@ pub(super) struct Offsets {
     pub size: usize,
 }
 
-/// What is copied of the parameters' memory into shared memory: offset there, offset in shared memory, length.
+/// The parts of the parameters' memory that are copied into shared memory: offset there, offset in shared memory, length.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Copied {
     pub ranges: Vec<(usize, usize, usize)>,

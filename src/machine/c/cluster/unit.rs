@@ -10,7 +10,7 @@ pub(super) struct Unit {
     pub warps: Vec<String>,
     /// Code of every thread for single numbers: what needs no sum of an exchange, then what does.
     pub scalars: [Vec<String>; 2],
-    /// What one thread writes of them.
+    /// Code of one thread that writes them to memory.
     pub scalar_writes: Vec<String>,
     /// Code for vectors of one length.
     groups: Vec<Group>,

@@ -64,7 +64,7 @@ pub(super) struct Schedule<'a> {
     pub names: &'a Names<'a>,
     units: Vec<Unit>,
     producers: Vec<Producer>,
-    /// What arrives, and what the first unit makes of it.
+    /// The ranges that arrive, and those that the first unit computes from them.
     awaited: Vec<Access>,
     /// The part of a unit's code to which the present piece belongs: 1 if it needs what arrives.
     pub part: usize,
